@@ -1,0 +1,42 @@
+"""What can go wrong, each with the exit code that the command ends with (DESIGN: exit codes)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the `lab` command."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    HOST_CANNOT = 3
+    NO_MEASUREMENT = 4
+    UNTRUSTED = 5
+    THRESHOLD = 99
+    INTERRUPTED = 130
+
+
+class LabError(Exception):
+    """An error that a person can act on: the message is one line, what is wrong and what would be right."""
+
+    exit_code = Exit.INTERNAL
+
+
+class UsageError(LabError):
+    """The scenario or the command line is wrong."""
+
+    exit_code = Exit.USAGE
+
+
+class HostCannot(LabError):
+    """This host cannot do what was asked: a limit, a kernel feature, an engine that is missing."""
+
+    exit_code = Exit.HOST_CANNOT
+
+
+class NoMeasurement(LabError):
+    """No measurement came about: a node was never ready, the engine was lost."""
+
+    exit_code = Exit.NO_MEASUREMENT
