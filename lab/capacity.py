@@ -1,0 +1,172 @@
+"""What a plan needs of the host, computed before anything starts, and the limits every server of a run gets.
+
+Limits are the union of the needs of all models of the run and equal for all its servers, so that no model is
+measured with other limits than its neighbour.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lab import catalog
+from lab.errors import HostCannot
+from lab.host import Host
+from lab.plan import Plan, Trial
+from lab.scenario import Scenario, Server
+from lab.topology import Limits
+
+SPARE_DESCRIPTORS = 64
+SPARE_PIDS = 64
+BASE_MEMORY_BYTES = 64 << 20
+# A swarm node is Python with gevent and Locust: about 80 MiB, and about 2 KiB a connection of its own.
+SWARM_BASE_MEMORY_BYTES, SWARM_MEMORY_PER_USER = 256 << 20, 4 << 10
+# Both ends of an idle TCP connection take about 10 KiB of kernel slab.
+KERNEL_MEMORY_PER_CONNECTION = 10 << 10
+FIRST_PORT, LAST_PORT = 1024, 65535
+# A thread's stack, its guard page and the allocator's arena are a mapping each (proc(5), max_map_count).
+MAPS_PER_THREAD = 3
+
+
+@dataclass(frozen=True)
+class Need:
+    """One line of the plan: what is needed, what there is, and what to do where it is not enough."""
+
+    what: str
+    needed: int
+    available: int | None
+    remedy: str
+
+    @property
+    def enough(self) -> bool:
+        """Whether it fits; an unknown limit is taken to be enough, and shown as unknown."""
+        return self.available is None or self.needed <= self.available
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The needs of a run and the limits that follow from them."""
+
+    needs: tuple[Need, ...]
+    server_limits: Limits
+    worker_limits: Limits
+    server_sysctls: dict[str, str]
+    worker_sysctls: dict[str, str]
+
+    def require(self) -> None:
+        """Raises HostCannot naming everything that is missing."""
+        short = [need for need in self.needs if not need.enough]
+        if short:
+            lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} here; {n.remedy}" for n in short]
+            raise HostCannot("this host cannot hold the plan: " + "; ".join(lines))
+
+
+def plan_capacity(plan: Plan, host: Host) -> Capacity:
+    """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
+    trials = plan.trials
+    users = max((t.scenario.swarm.users for t in trials), default=0)
+    per_worker = max(
+        (math.ceil(t.scenario.swarm.users / t.scenario.swarm.workers) for t in trials), default=0
+    )
+    nofile_server = max((_server_descriptors(t) for t in trials), default=0)
+    nofile_worker = per_worker + SPARE_DESCRIPTORS
+    pids = max((_server_pids(t) for t in trials), default=0)
+    memory = max((_server_memory(t) for t in trials), default=0)
+    memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
+    worker_memory = SWARM_BASE_MEMORY_BYTES + SWARM_MEMORY_PER_USER * per_worker
+    workers = max((t.scenario.swarm.workers for t in trials), default=0)
+    backlog = max((_server(t).backlog for t in trials), default=0)
+    needs = (
+        Need("descriptors per server process", nofile_server, host.nofile_hard,
+             "raise the hard nofile limit, or give the server more workers"),
+        Need("descriptors per swarm worker", nofile_worker, host.nofile_hard,
+             "raise the hard nofile limit, or set swarm.workers higher"),
+        Need("client ports per swarm worker", per_worker, LAST_PORT - FIRST_PORT + 1,
+             "set swarm.workers higher: each has an address, so all ports, of its own"),
+        Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
+             "raise kernel.pid_max and kernel.threads-max"),
+        Need("memory maps of a server process", pids * MAPS_PER_THREAD if pids > 256 else 0, host.max_map_count,
+             "raise vm.max_map_count"),
+        Need("memory for one trial (bytes)",
+             memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES, host.memory_available_bytes,
+             "fewer users, or a larger host"),
+        Need("memory under the server's limit (bytes)", memory, memory_limit,
+             "set server memory higher, or fewer users"),
+        Need("conntrack entries", users, host.conntrack_max, "raise net.netfilter.nf_conntrack_max"),
+    )  # fmt: skip
+    return Capacity(
+        needs=needs,
+        server_limits=Limits(
+            cpus=None,
+            memory_bytes=memory_limit,
+            pids=pids + SPARE_PIDS,
+            nofile=min(max(nofile_server, 1024 + SPARE_DESCRIPTORS), host.nofile_hard),
+        ),
+        worker_limits=Limits(
+            memory_bytes=worker_memory * 2, pids=256, nofile=min(max(nofile_worker, 4096), host.nofile_hard)
+        ),
+        server_sysctls={
+            "net.core.somaxconn": str(backlog),
+            "net.ipv4.tcp_max_syn_backlog": str(max(backlog, 1024)),
+        },
+        worker_sysctls={"net.ipv4.ip_local_port_range": f"{FIRST_PORT} {LAST_PORT}"},
+    )
+
+
+def _server(trial: Trial) -> Server:
+    return trial.scenario.servers[trial.server]
+
+
+def _needs(trial: Trial) -> catalog.Needs:
+    model = _server(trial).model
+    return catalog.models()[model].needs if model else catalog.Needs()
+
+
+def _open_at_most(trial: Trial) -> int:
+    """Connections that one server process will hold: the users' share, or the model's known limit."""
+    server, scenario = _server(trial), trial.scenario
+    share = math.ceil(scenario.swarm.users / server.workers)
+    limits = catalog.models()[server.model].limits if server.model else catalog.Limits()
+    known = min(limits.max_open or share, limits.served_at_once or share)
+    return min(share, known)
+
+
+def _server_descriptors(trial: Trial) -> int:
+    wanted = math.ceil(_open_at_most(trial) * _needs(trial).nofile_per_connection) + SPARE_DESCRIPTORS
+    return max(wanted, _server(trial).nofile or 0)
+
+
+def _server_pids(trial: Trial) -> int:
+    server = _server(trial)
+    wanted = math.ceil(_open_at_most(trial) * _needs(trial).pids_per_connection) * server.workers
+    return max(wanted + SPARE_PIDS + server.workers, server.pids or 0)
+
+
+def _server_memory(trial: Trial) -> int:
+    held = _open_at_most(trial) * _server(trial).workers
+    per_connection = _needs(trial).memory_per_connection + KERNEL_MEMORY_PER_CONNECTION
+    return BASE_MEMORY_BYTES * _server(trial).workers + held * per_connection
+
+
+def _least(*values: int | None) -> int | None:
+    known = [value for value in values if value is not None]
+    return min(known) if known else None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """CPU lists: the server's own, and the others'. `overlap` where there is one CPU only."""
+
+    server: str
+    swarm: str
+    overlap: bool
+
+
+def place(host: Host, scenario: Scenario) -> Placement:
+    """The server on its own CPUs, everything else on the rest; at most half of the CPUs are the server's."""
+    cpus = [str(cpu) for cpu in host.cpus]
+    if len(cpus) < 2:
+        return Placement(",".join(cpus), ",".join(cpus), True)
+    wanted = max(server.workers for server in scenario.servers.values())
+    own = max(1, min(wanted, len(cpus) // 2))
+    return Placement(",".join(cpus[:own]), ",".join(cpus[own:]), False)

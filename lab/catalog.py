@@ -1,0 +1,84 @@
+"""The catalog of I/O models: the server image's manifest, read as data.
+
+The manifest is what the orchestrator knows of a model: its family, what it needs and where its known limit is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab import yamlfile
+from lab.errors import LabError
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = ROOT / "images" / "server" / "manifest.yaml"
+
+Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]
+
+
+class Part(BaseModel):
+    """A part of the manifest: frozen; a key nobody reads is kept (`extra`), so that a model stays one file."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Needs(Part):
+    """What a model needs of the host, per server or per connection."""
+
+    io_uring: bool = False
+    pids_per_connection: float = 0
+    nofile_per_connection: float = 1
+    memory_per_connection: int = 0
+
+
+class Limits(Part):
+    """Known limits: meeting one is a finding, not a failure."""
+
+    max_open: int | None = None
+    served_at_once: int | None = None
+
+
+class Syscalls(Part):
+    """The system calls that prove the model (or disprove it)."""
+
+    must: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+
+class Model(Part):
+    """One I/O model as the manifest describes it."""
+
+    name: str
+    summary: str
+    family: Family
+    shape: str
+    transports: tuple[Literal["tcp", "udp"], ...]
+    workers: bool = False
+    needs: Needs = Needs()
+    limits: Limits = Limits()
+    syscalls: Syscalls = Field(default=Syscalls())
+
+
+@functools.cache
+def models() -> dict[str, Model]:
+    """Every model by name, in the manifest's order. Raises LabError where the manifest itself is wrong."""
+    data = yamlfile.read(MANIFEST, "images/server/manifest.yaml").data
+    try:
+        return {name: Model(name=name, **entry) for name, entry in data["models"].items()}
+    except (ValidationError, KeyError, TypeError) as error:
+        raise LabError(f"images/server/manifest.yaml: {error}") from error
+
+
+def unknown(word: str, known: list[str], what: str) -> str:
+    """`unknown model 'epol'; did you mean epoll_lt or epoll_et?`, or the list of all that are known."""
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6) or [
+        k for k in known if k.startswith(word[:4])
+    ]
+    if near:
+        return f"unknown {what} {word!r}; did you mean {' or '.join(near[:3])}?"
+    return f"unknown {what} {word!r}; known: {', '.join(known)}"

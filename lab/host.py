@@ -1,0 +1,90 @@
+"""What this host is and how far it goes: read once, kept with the run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Host:
+    """Limits and facts of this host. A value that cannot be read here is None."""
+
+    kernel: str
+    machine: str
+    cpu_model: str
+    cpus: tuple[int, ...]
+    memory_bytes: int
+    memory_available_bytes: int
+    nofile_hard: int
+    pid_max: int | None
+    threads_max: int | None
+    max_map_count: int | None
+    somaxconn: int | None
+    conntrack_max: int | None
+    cgroup: str
+    congestion_control: str | None
+    swap_used_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for manifest.json."""
+        return asdict(self)
+
+
+def read() -> Host:
+    """Read this host's facts from /proc and /sys."""
+    memory = _meminfo()
+    return Host(
+        kernel=platform.release(),
+        machine=platform.machine(),
+        cpu_model=_cpu_model(),
+        cpus=tuple(sorted(os.sched_getaffinity(0))),
+        memory_bytes=memory.get("MemTotal", 0),
+        memory_available_bytes=memory.get("MemAvailable", 0),
+        nofile_hard=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        pid_max=_number("kernel/pid_max"),
+        threads_max=_number("kernel/threads-max"),
+        max_map_count=_number("vm/max_map_count"),
+        somaxconn=_number("net/core/somaxconn"),
+        conntrack_max=_number("net/netfilter/nf_conntrack_max"),
+        cgroup=cgroup_version(),
+        congestion_control=_text(Path("/proc/sys/net/ipv4/tcp_congestion_control")),
+        swap_used_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
+    )
+
+
+def cgroup_version() -> str:
+    """`v2`, `v1`, or `none` where no hierarchy is mounted."""
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        return "v2"
+    return "v1" if (root / "cpuacct").exists() or (root / "memory").exists() else "none"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _number(name: str) -> int | None:
+    text = _text(Path("/proc/sys") / name)
+    return int(text) if text else None
+
+
+def _meminfo() -> dict[str, int]:
+    """/proc/meminfo in bytes; empty where there is none (not Linux)."""
+    lines = (_text(Path("/proc/meminfo")) or "").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+def _cpu_model() -> str:
+    for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"

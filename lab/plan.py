@@ -1,0 +1,82 @@
+"""A plan: the trials of a run, in the order they will run."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.errors import UsageError
+from lab.scenario import Scenario
+from lab.settings import Resolved, with_values
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One server at one sweep point, once. `id` is `server[,path=value…]/repeat`."""
+
+    id: str
+    server: str
+    repeat: int
+    point: Mapping[str, Any]
+    scenario: Scenario
+
+    @property
+    def folder(self) -> str:
+        """The trial's folder below the run's: its id with no slash in it."""
+        return self.id.replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a run."""
+
+    scenario: Scenario
+    trials: tuple[Trial, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for plan.json: the order, and what differs between trials."""
+        return {
+            "scenario": self.scenario.name,
+            "seed": self.scenario.seed,
+            "trials": [
+                {"id": t.id, "server": t.server, "repeat": t.repeat, "point": dict(t.point)}
+                for t in self.trials
+            ],
+        }
+
+
+def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
+    """server × sweep point × repeat. Each repeat is a block that holds every combination once, shuffled by seed.
+
+    Interleaved random blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
+    Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown name in `only`.
+    """
+    scenario = resolved.scenario
+    for name in only:
+        if name not in scenario.servers:
+            raise UsageError(f"--server {name}: the scenario has {', '.join(scenario.servers)}")
+    points = [
+        dict(zip(scenario.sweep, values, strict=True))
+        for values in itertools.product(*scenario.sweep.values())
+    ]
+    at_point = [(point, with_values(resolved, point) if point else scenario) for point in points]
+    chance = random.Random(scenario.seed)
+    trials: list[Trial] = []
+    for repeat in range(1, scenario.repeat + 1):
+        block = [
+            Trial(_trial_id(server, point, repeat), server, repeat, point, there)
+            for point, there in at_point
+            for server in scenario.servers
+            if not only or server in only
+        ]
+        chance.shuffle(block)
+        trials += block
+    return Plan(scenario, tuple(trials))
+
+
+def _trial_id(server: str, point: Mapping[str, Any], repeat: int) -> str:
+    suffix = "".join(f",{path.rsplit('.', 1)[-1]}={value}" for path, value in point.items())
+    return f"{server}{suffix.replace('/', '_per_').replace(' ', '')}/{repeat}"

@@ -1,0 +1,142 @@
+"""What is kept of a trial: raw, complete, and enough to rebuild every report without Docker."""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+SCHEMA_VERSION = 1
+
+
+class Sample(NamedTuple):
+    """One figure at one moment. `source` is the collector, `node` the node it is about ("host" for this host)."""
+
+    mono_ms: float
+    node: str
+    source: str
+    metric: str
+    value: float
+
+
+@dataclass
+class Series:
+    """Samples of one trial, by (node, source, metric), in time order."""
+
+    points: dict[tuple[str, str, str], list[tuple[float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Series:
+        """Group samples; those of one metric are sorted by time."""
+        series = cls()
+        for sample in samples:
+            series.points[(sample.node, sample.source, sample.metric)].append((sample.mono_ms, sample.value))
+        for points in series.points.values():
+            points.sort()
+        return series
+
+    def get(self, node: str, source: str, metric: str) -> list[tuple[float, float]]:
+        """(mono_ms, value) pairs; empty where nothing was collected."""
+        return self.points.get((node, source, metric), [])
+
+    def at(self, node: str, source: str, metric: str, mono_ms: float) -> float | None:
+        """A counter at a moment, interpolated; None outside what was sampled (1 s of grace at either end)."""
+        points = self.get(node, source, metric)
+        if not points or mono_ms < points[0][0] - 1000 or mono_ms > points[-1][0] + 1000:
+            return None
+        index = bisect.bisect_left(points, (mono_ms, float("-inf")))
+        if index == 0:
+            return points[0][1]
+        if index == len(points):
+            return points[-1][1]
+        (t0, v0), (t1, v1) = points[index - 1], points[index]
+        return v0 + (v1 - v0) * (mono_ms - t0) / (t1 - t0)
+
+    def increase(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> float | None:
+        """How much a counter grew within a window; None where either end is not covered."""
+        start = self.at(node, source, metric, window_ms[0])
+        end = self.at(node, source, metric, window_ms[1])
+        return None if start is None or end is None else end - start
+
+    def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
+        """The values of a gauge within a window."""
+        return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]
+
+    def highest(self, node: str, source: str, metric: str) -> float | None:
+        """The largest value ever seen, or None."""
+        return max((value for _, value in self.get(node, source, metric)), default=None)
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What the swarm measured: the `result` and `second` events of images/CONTRACT.md, and the phases' moments."""
+
+    result: Mapping[str, Any]
+    seconds: tuple[Mapping[str, Any], ...]
+    phases: Mapping[str, float]
+
+    @property
+    def window_ms(self) -> tuple[float, float]:
+        """Start and end of the measured window on CLOCK_MONOTONIC."""
+        start, end = self.result["window_mono_ms"]
+        return (start, end)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as it happened. `status` is ok when a measurement came about; whether it may be believed is judged later."""
+
+    id: str
+    server: str
+    repeat: int
+    point: Mapping[str, Any]
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    exit_code: int = 0
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    runtime: str = ""
+    stamps: tuple[str, ...] = ()
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    ready: Mapping[str, Any] = field(default_factory=dict)
+    verify: tuple[Mapping[str, Any], ...] = ()
+    load: LoadResult | None = None
+    server_stats: tuple[Mapping[str, Any], ...] = ()
+    links: tuple[Mapping[str, Any], ...] = ()
+    exits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    last_lines: Mapping[str, list[str]] = field(default_factory=dict)
+    series: Series = field(default_factory=Series)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for record.json; the series live beside it in series.csv."""
+        data = {name: value for name, value in vars(self).items() if name not in ("series", "load")}
+        data["load"] = asdict(self.load) if self.load else None
+        return {"schema_version": SCHEMA_VERSION, **data}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:
+        """The reverse of `to_json`."""
+        fields = {key: value for key, value in data.items() if key not in ("schema_version", "load")}
+        for name in ("stamps", "verify", "server_stats", "links", "warnings"):
+            fields[name] = tuple(fields.get(name, ()))
+        load = data.get("load")
+        result = LoadResult(load["result"], tuple(load["seconds"]), load["phases"]) if load else None
+        return cls(**fields, load=result, series=series)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All records of a run, with its manifest: the only input of everything that judges and reports."""
+
+    id: str
+    scenario: str
+    question: str
+    manifest: Mapping[str, Any]
+    trials: tuple[TrialRecord, ...]
+    interrupted: bool = False
+    problems: tuple[str, ...] = ()

@@ -1,0 +1,120 @@
+"""From a trial to its Topology: which nodes, on which networks, with which limits and settings. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lab import catalog
+from lab.capacity import Capacity, Placement
+from lab.plan import Plan, Trial
+from lab.scenario import Scenario, Swarm
+from lab.topology import CONTROL, DATA, Network, Node, Topology
+
+
+@dataclass(frozen=True)
+class Addressing:
+    """Where nodes find each other: by name among containers, by port where they share one address."""
+
+    server_host: str = "server"
+    server_port: int = 9102
+    master_host: str = "master"
+    master_port: int = 5557
+    bind: str = "0.0.0.0"
+
+
+def render(
+    run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, where: Addressing
+) -> Topology:
+    """The topology of one trial: server, master, workers, in the order they start."""
+    swarm = trial.scenario.swarm
+    workers = tuple(f"worker-{index}" for index in range(swarm.workers))
+    nodes = [
+        _server_node(trial, capacity, placement, where),
+        _swarm_node("master", 0, trial, capacity, placement, where),
+    ]
+    nodes += [_swarm_node(name, i, trial, capacity, placement, where) for i, name in enumerate(workers)]
+    return Topology(
+        run=run,
+        trial=trial.id,
+        nodes=tuple(nodes),
+        networks=(Network(CONTROL), Network(DATA)),
+        io_uring=needs_io_uring(plan.scenario),
+    )
+
+
+def needs_io_uring(scenario: Scenario) -> bool:
+    """Whether any model of the run needs io_uring: then every server of the run gets the same seccomp profile."""
+    models = [server.model for server in scenario.servers.values() if server.model]
+    return any(catalog.models()[model].needs.io_uring for model in models)
+
+
+def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> dict[str, Any]:
+    """LAB_SWARM of one swarm node (images/CONTRACT.md)."""
+    scenario, swarm = trial.scenario, trial.scenario.swarm
+    return {
+        "target": {"host": where.server_host, "port": where.server_port},
+        "wire": swarm.wire,
+        "handler": scenario.handler,
+        "users": swarm.users,
+        "spawn_rate_per_s": swarm.spawn_rate,
+        "workers": swarm.workers,
+        "worker_index": worker_index,
+        "seed": scenario.seed,
+        "load": _load(swarm),
+        "phases": {"warmup_s": swarm.phases.warmup, "measure_s": swarm.phases.measure},
+        "connect_deadline_s": swarm.connect_deadline,
+        "request_timeout_s": swarm.request_timeout,
+        "drain_s": swarm.drain,
+        "master": {"host": where.master_host, "port": where.master_port},
+        "source_addresses": [],
+    }
+
+
+def _load(swarm: Swarm) -> dict[str, Any]:
+    if swarm.load.executor == "constant-arrival-rate":
+        return {"executor": swarm.load.executor, "rate_per_s": swarm.load.rate}
+    return {"executor": swarm.load.executor, "think_time_s": swarm.load.think_time}
+
+
+def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: Addressing) -> Node:
+    server, scenario = trial.scenario.servers[trial.server], trial.scenario
+    limits = replace(capacity.server_limits, cpus=server.cpus)
+    environment = {
+        "LAB_MODEL": server.model or "",
+        "LAB_WIRE": scenario.swarm.wire,
+        "LAB_HANDLER": scenario.handler,
+        "LAB_HOST": where.bind,
+        "LAB_PORT": str(where.server_port),
+        "LAB_BACKLOG": str(server.backlog),
+        "LAB_WORKERS": str(server.workers),
+    }
+    return Node(
+        name="server",
+        role="server",
+        image=server.image or "server",
+        argv=("python3", "-m", "iomodels") if server.model else (),
+        env=environment,
+        networks=(DATA,),
+        cpu_set=placement.server,
+        limits=limits,
+        sysctls=capacity.server_sysctls,
+    )
+
+
+def _swarm_node(
+    name: str, index: int, trial: Trial, capacity: Capacity, placement: Placement, where: Addressing
+) -> Node:
+    master = name == "master"
+    return Node(
+        name=name,
+        role="master" if master else "worker",
+        image="swarm",
+        argv=("python3", "-m", "swarm", "master" if master else "worker"),
+        env={"LAB_SWARM": json.dumps(swarm_settings(trial, where, index), separators=(",", ":"))},
+        networks=(CONTROL,) if master else (CONTROL, DATA),
+        cpu_set=placement.swarm,
+        limits=capacity.worker_limits,
+        sysctls={} if master else capacity.worker_sysctls,
+    )

@@ -1,0 +1,221 @@
+"""A scenario: one question to the lab, as a frozen value. The words are those of DESIGN's scenario page.
+
+`Scenario` is what the YAML means; where each value came from is `lab.load`'s business (lab/settings.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from lab import catalog, units
+
+Wire = Literal["http1", "echo", "greet", "datagram"]
+HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
+
+
+def kebab(name: str) -> str:
+    """`spawn_rate` → `spawn-rate`: the YAML spelling of a field."""
+    return name.replace("_", "-")
+
+
+class Part(BaseModel):
+    """A part of a scenario: frozen, strict, and unknown keys are errors that name the nearest known one."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=kebab, validate_by_name=True, strict=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            known = [kebab(name) for name in cls.model_fields]
+            for key in data:
+                if key not in known and key not in cls.model_fields:
+                    says = catalog.unknown(str(key), known, "key")
+                    raise PydanticCustomError("unknown_key", "{says}", {"says": says, "key": key})
+        return data
+
+
+def _quantity(parse: Any, pattern: str, example: str) -> Any:
+    schema = {"type": "string", "pattern": pattern, "examples": [example]}
+    return BeforeValidator(parse), WithJsonSchema(schema)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
+        raise ValueError(f"{text!r} is no name: lower-case letters, digits, '.', '_' and '-', at most 63")
+    return text
+
+
+def _model(text: str) -> str:
+    known = catalog.models()
+    if text not in known:
+        raise ValueError(catalog.unknown(text, list(known), "model"))
+    return text
+
+
+def _handler(value: Any) -> str:
+    """`hello`, or `{sleep: 10ms}` → the text the server takes: `hello`, `sleep:10ms`. Raises ValueError."""
+    kind, argument = value, None
+    if isinstance(value, dict) and len(value) == 1:
+        kind, argument = next(iter(value.items()))
+    elif isinstance(value, str) and ":" in value:
+        kind, argument = value.split(":", 1)
+    if not isinstance(kind, str) or kind not in HANDLERS:
+        raise ValueError(catalog.unknown(str(kind), list(HANDLERS), "handler"))
+    example = HANDLERS[kind]
+    if example is None:
+        if argument is not None:
+            raise ValueError(f"{kind} takes no argument")
+        return kind
+    if argument is None:
+        raise ValueError(f"{kind} needs an argument: {{{kind}: {example}}}")
+    (units.size_bytes if kind == "file" else units.seconds)(argument)
+    return f"{kind}:{argument}"
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Seconds = Annotated[float, *_quantity(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
+Bytes = Annotated[int, *_quantity(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
+Arrivals = Annotated[float, *_quantity(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
+Handler = Annotated[
+    str,
+    BeforeValidator(_handler),
+    WithJsonSchema(
+        {
+            "oneOf": [
+                {"enum": [name for name, argument in HANDLERS.items() if argument is None]},
+                {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name, arg in HANDLERS.items() if arg},
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class Server(Part):
+    """One server container: an I/O model of the catalog, or an image of your own."""
+
+    model: Annotated[str, AfterValidator(_model)] | None = None
+    image: str | None = None
+    port: int = Field(default=9102, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    backlog: int = Field(default=4096, ge=1, le=65535)
+    cpus: float | None = Field(default=None, gt=0)
+    memory: Bytes | None = None
+    nofile: int | None = Field(default=None, ge=64)
+    pids: int | None = Field(default=None, ge=8)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Server:
+        if (self.model is None) == (self.image is None):
+            raise ValueError("name either a model of the catalog or an image of your own, one of the two")
+        if self.model and self.workers > 1 and not catalog.models()[self.model].workers:
+            raise ValueError(f"{self.model} runs as one process: workers must be 1")
+        return self
+
+
+class Load(Part):
+    """Open (`constant-arrival-rate`) or closed (`constant-users`) load."""
+
+    executor: Literal["constant-arrival-rate", "constant-users"]
+    rate: Arrivals | None = None
+    think_time: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Load:
+        open_load = self.executor == "constant-arrival-rate"
+        if open_load and (self.rate is None or self.think_time is not None):
+            raise ValueError("constant-arrival-rate takes a rate (such as 2000/s) and no think-time")
+        if not open_load and (self.think_time is None or self.rate is not None):
+            raise ValueError("constant-users takes a think-time (such as 500ms, or 0s) and no rate")
+        return self
+
+
+class Phases(Part):
+    """The load clock: warm-up, then the measured window."""
+
+    warmup: Seconds = 3.0
+    measure: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Phases:
+        if self.measure < 1:
+            raise ValueError("measure must be at least 1s: figures are kept per second")
+        return self
+
+
+class Swarm(Part):
+    """The client side. A user is a connection."""
+
+    wire: Wire = "http1"
+    workers: int = Field(default=2, ge=1, le=64)
+    users: int = Field(ge=1, le=1_000_000)
+    spawn_rate: float = Field(default=500, gt=0)
+    load: Load
+    phases: Phases = Phases()
+    connect_deadline: Seconds = 10.0
+    request_timeout: Seconds = 5.0
+    drain: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _shares(self) -> Swarm:
+        if self.users < self.workers:
+            raise ValueError(f"{self.workers} workers cannot share {self.users} users: at least one each")
+        return self
+
+
+class Expect(Part):
+    """A known limit of a server: when met, it is a finding and not a failure."""
+
+    max_open: int | None = Field(default=None, alias="max_open", ge=1)
+    served_at_once: int | None = Field(default=None, alias="served_at_once", ge=1)
+
+
+class Scenario(Part):
+    """One question to the lab."""
+
+    name: Name
+    servers: dict[Name, Server] = Field(min_length=1)
+    handler: Handler = "hello"
+    swarm: Swarm
+    links: tuple[dict[str, Any], ...] = ()
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+    repeat: int = Field(default=1, ge=1, le=1000)
+    seed: int = Field(default=1, ge=0)
+    expect: dict[str, Expect] = Field(default_factory=dict)
+    question: str = ""
+
+    @model_validator(mode="after")
+    def _refers(self) -> Scenario:
+        for name in self.expect:
+            if name not in self.servers:
+                raise ValueError(catalog.unknown(name, list(self.servers), "server") + " (in expect)")
+        for name, server in self.servers.items():
+            if server.model is None:
+                continue
+            transports = catalog.models()[server.model].transports
+            wanted = "udp" if self.swarm.wire == "datagram" else "tcp"
+            if wanted not in transports:
+                raise ValueError(
+                    f"server {name}: {server.model} speaks {'/'.join(transports)}, wire {self.swarm.wire} is {wanted}"
+                )
+        return self

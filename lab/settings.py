@@ -1,0 +1,227 @@
+"""From files, environment and flags to one Scenario, knowing for each value where it came from.
+
+Precedence: flags > `LAB_…` environment > scenario > lab.yaml > built-in.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ValidationError
+
+from lab import catalog
+from lab.errors import UsageError
+from lab.scenario import Part, Scenario
+from lab.yamlfile import Document, Keys, parse, plain_scalar, read, show_path
+
+RuntimeName = Literal["auto", "docker", "local"]
+Origin = tuple[Document, Keys]
+P = TypeVar("P", bound=Part)
+
+
+def _pool(text: str) -> str:
+    network = ipaddress.ip_network(text)
+    if not network.is_private and not network.subnet_of(ipaddress.ip_network("198.18.0.0/15")):  # type: ignore[arg-type]
+        raise ValueError(f"{text} is not a private network: the lab's traffic stays on this machine")
+    if network.version != 4 or network.prefixlen > 22:
+        raise ValueError(f"{text} is too small: an IPv4 network of /22 or larger is wanted")
+    return text
+
+
+class Settings(Part):
+    """lab.yaml without its `defaults`."""
+
+    runtime: RuntimeName = "auto"
+    results: str = "results"
+    network_pool: Annotated[str, AfterValidator(_pool)] = "198.18.0.0/15"
+
+
+@dataclass
+class Resolved:
+    """A scenario with its raw data and the origin of every value in it."""
+
+    scenario: Scenario
+    settings: Settings
+    data: dict[str, Any]
+    origins: dict[Keys, Origin] = field(default_factory=dict)
+
+    def origin(self, path: Keys) -> str:
+        """Where the value at `path` came from: `scenarios/c10k.yaml:9`, `--set swarm.users`, `built-in`."""
+        found = self.origins.get(path)
+        if found is None:
+            return "built-in"
+        document, place = found
+        line = document.places.get(place)
+        return f"{document.source}:{line[0]}" if line else document.source
+
+
+def load(
+    path: Path,
+    *,
+    lab_yaml: Path,
+    environment: Mapping[str, str] | None = None,
+    overrides: Iterable[str] = (),
+    source: str | None = None,
+) -> Resolved:
+    """Read and validate a scenario. `overrides` are texts `path.to.key=value`. Raises UsageError."""
+    document = read(path, source)
+    defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
+    tree = _Tree(document)
+    settings_data = dict(_mapping(defaults, defaults.data, ()))
+    shared = settings_data.pop("defaults", {})
+    settings = _validate(Settings, settings_data, {}, defaults)
+    scenario_data = _mapping(document, document.data, ())
+    _merge_defaults(tree, defaults, _mapping(defaults, shared, ("defaults",)), scenario_data)
+    tree.merge(document, scenario_data)
+    for name, text in _from_environment(environment or {}):
+        tree.override(name, text, f"${name}" if name.startswith("LAB_") else name)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {item}: write it as path.to.key=value, such as swarm.users=100")
+        tree.override(key, text, f"--set {key}")
+    question = first_comment(path)
+    if question and "question" not in tree.data:
+        tree.data["question"] = question
+    scenario = _validate(Scenario, tree.data, tree.origins, document)
+    return Resolved(scenario, settings, tree.data, tree.origins)
+
+
+def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
+    """The scenario of one sweep point: the same data with the values at these paths replaced."""
+    tree = _Tree(Document("sweep", {}))
+    tree.data, tree.origins = copy.deepcopy(resolved.data), dict(resolved.origins)
+    for path, value in values.items():
+        tree.put(tuple(path.split(".")), value, (Document(f"sweep.{path} = {value}", None), ()))
+    return _validate(Scenario, tree.data, tree.origins, Document("sweep", {}))
+
+
+def first_comment(path: Path) -> str:
+    """A scenario's question: its first comment line."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            return line.lstrip("# ").strip()
+        if line.strip():
+            break
+    return ""
+
+
+class _Tree:
+    """Nested data built up layer by layer."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.data: dict[str, Any] = {}
+        self.origins: dict[Keys, Origin] = {}
+
+    def merge(self, document: Document, data: Mapping[str, Any], at: Keys = (), within: Keys = ()) -> None:
+        """Lay `data` (found at `within` in `document`) over what is at `at`: maps merge, the rest replaces."""
+        for key, value in data.items():
+            path, origin = (*at, key), (document, (*within, key))
+            if isinstance(value, dict) and isinstance(self.get(path), dict):
+                self.merge(document, value, path, origin[1])
+            else:
+                self.put(path, copy.deepcopy(value), origin)
+
+    def put(self, path: Keys, value: Any, origin: Origin) -> None:
+        for known in [known for known in self.origins if known[: len(path)] == path]:
+            del self.origins[known]
+        target = self.data
+        for depth, key in enumerate(path[:-1]):
+            inner = target.setdefault(str(key), {})
+            if not isinstance(inner, dict):
+                here = path[: depth + 1]
+                raise origin[0].error((), f"{show_path(here)}is {inner!r}: it holds no {path[depth + 1]!r}")
+            target = inner
+        target[str(path[-1])] = value
+        self._mark(path, value, origin)
+
+    def _mark(self, path: Keys, value: Any, origin: Origin) -> None:
+        self.origins[path] = origin
+        if isinstance(value, dict | list):
+            for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+                self._mark((*path, key), child, (origin[0], (*origin[1], key)))
+
+    def get(self, path: Keys) -> Any:
+        value: Any = self.data
+        for key in path:
+            if not isinstance(value, dict) or key not in value:
+                return None
+            value = value[str(key)]
+        return value
+
+    def override(self, dotted: str, text: str, source: str) -> None:
+        """Set one value from a flag or the environment; the text is read as YAML."""
+        try:
+            value = parse(text, source).data if text[:1] in "[{" else plain_scalar(text)
+        except ValueError as error:
+            raise UsageError(f"{source}: {error}") from None
+        self.put(tuple(dotted.split(".")), value, (Document(source, value), ()))
+
+
+def _merge_defaults(
+    tree: _Tree, defaults: Document, shared: dict[str, Any], scenario: dict[str, Any]
+) -> None:
+    for key, value in shared.items():
+        if key != "server":
+            tree.merge(defaults, {key: value}, (), ("defaults",))
+            continue
+        servers = scenario.get("servers")
+        for name, server in servers.items() if isinstance(servers, dict) else ():
+            if isinstance(server, dict):
+                mine = _mapping(defaults, value, ("defaults", "server"))
+                tree.merge(defaults, mine, ("servers", name), ("defaults", "server"))
+
+
+def _mapping(document: Document, data: Any, path: Keys) -> dict[str, Any]:
+    if data is None and not path:
+        raise document.error(path, "empty: a scenario needs name, servers and swarm")
+    if not isinstance(data, dict):
+        raise document.error(path, "must be a map of keys to values")
+    return data
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """`LAB_SET_SWARM__SPAWN_RATE=100` → `swarm.spawn-rate`, `100`."""
+    for name, text in sorted(environment.items()):
+        if name.startswith("LAB_SET_"):
+            yield name[8:].lower().replace("__", ".").replace("_", "-"), text
+
+
+def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document) -> P:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise _first_error(error, data, origins, document) from None
+
+
+def _first_error(
+    error: ValidationError, data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document
+) -> UsageError:
+    first = error.errors(include_url=False)[0]
+    path: Keys = tuple(first["loc"])
+    says = first["msg"].removeprefix("Value error, ")
+    context = first.get("ctx", {})
+    if first["type"] == "unknown_key":
+        path = (*path, context["key"])
+    elif first["type"] == "missing":
+        path, says = path[:-1], f"{path[-1]!r} is missing"
+    elif first["type"] == "literal_error":
+        known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        says = catalog.unknown(str(first["input"]), known, "value")
+    here = path
+    while here and here not in origins:
+        here = here[:-1]
+    where, place = origins.get(here, (document, here))
+    if where.places:
+        return where.error(
+            place if here == path else (*place, *path[len(here) :]),
+            says,
+            at_key=first["type"] == "unknown_key",
+        )
+    return UsageError(f"{where.source}: {show_path(path)}{says}")

@@ -1,0 +1,191 @@
+"""The results folder: `results/<UTC>-<scenario>-<id>/`, raw files first, each whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from lab.clock import mono_ms, utc_stamp
+from lab.errors import LabError, UsageError
+from lab.record import Run, Sample, Series, TrialRecord
+
+TRIALS = "trials"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a temporary name, flush to disk, rename: a reader sees the old file or the new one.
+
+    Raises LabError when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LabError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def to_json(data: Any) -> str:
+    """Stable JSON for files: sorted keys, so that the same data gives the same bytes."""
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+class RunFolder:
+    """One run's folder while it is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, results: Path, scenario: str) -> RunFolder:
+        """Make a new folder. Raises LabError where it cannot."""
+        path = results / f"{utc_stamp()}-{scenario}-{secrets.token_hex(2)}"
+        try:
+            (path / TRIALS).mkdir(parents=True)
+        except OSError as error:
+            raise LabError(f"{path}: cannot be made: {error.strerror}") from error
+        return cls(path)
+
+    @property
+    def id(self) -> str:
+        """The run's id: its folder's name."""
+        return self.path.name
+
+    def trial(self, folder: str) -> Path:
+        """The folder of one trial, made if need be."""
+        path = self.path / TRIALS / folder
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise LabError(f"{path}: cannot be made: {error.strerror}") from error
+        return path
+
+    def write(self, name: str, data: Any) -> None:
+        """Write one file: text as it is, other data as JSON."""
+        write_atomically(self.path / name, data if isinstance(data, str) else to_json(data))
+
+    def event(self, what: str, **facts: Any) -> None:
+        """Append a line to events.jsonl."""
+        line = json.dumps({"mono_ms": mono_ms(), "event": what, **facts}, ensure_ascii=False)
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def point_latest(self) -> None:
+        """Let `results/latest` point here."""
+        link, temporary = self.path.parent / "latest", self.path.parent / f".latest.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(self.path.name)
+        temporary.replace(link)
+
+
+class SeriesFile:
+    """series.csv, written as samples come in: a run that is killed keeps all but the last line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: TextIO = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(Sample._fields)
+
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add rows and hand them to the kernel."""
+        self._writer.writerows(
+            (f"{s.mono_ms:.3f}", s.node, s.source, s.metric, f"{s.value:.10g}") for s in samples
+        )
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_series(path: Path) -> tuple[Series, int]:
+    """series.csv as Series, and how many torn or foreign rows were ignored."""
+    samples, ignored = [], 0
+    if not path.exists():
+        return Series(), 0
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        for row in list(csv.reader(file))[1:]:
+            try:
+                mono, node, source, metric, value = row
+                samples.append(Sample(float(mono), node, source, metric, float(value)))
+            except ValueError:
+                ignored += 1
+    return Series.of(samples), ignored
+
+
+def find(results: Path, name: str) -> Path:
+    """A run by path, id, unique prefix, `latest` or `latest~N`. Raises UsageError naming what there is."""
+    direct = Path(name)
+    if (direct / "manifest.json").exists():
+        return direct.resolve()
+    runs = list_runs(results)
+    if not runs:
+        raise UsageError(f"no runs in {results}: make one with `lab run SCENARIO`")
+    word, tilde, back = name.partition("~")
+    if word == "latest":
+        if tilde and not back.isdigit():
+            raise UsageError(f"{name!r}: write latest~1 for the run before the last")
+        index = int(back or 0)
+        if index >= len(runs):
+            raise UsageError(f"{name!r}: there are only {len(runs)} runs in {results}")
+        return runs[-1 - index]
+    hits = [run for run in runs if run.name.startswith(name)]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        raise UsageError(f"{name!r} could be {', '.join(h.name for h in hits[:4])}: give more of it")
+    raise UsageError(f"no run {name!r} in {results}; the newest is {runs[-1].name}")
+
+
+def list_runs(results: Path) -> list[Path]:
+    """All run folders, oldest first."""
+    if not results.is_dir():
+        return []
+    return sorted(path.parent for path in results.glob("*/manifest.json") if not path.parent.is_symlink())
+
+
+def read_run(path: Path) -> Run:
+    """All records of a run. A torn record is left out and named in `problems`, never fatal."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a run: manifest.json cannot be read ({error})") from error
+    problems: list[str] = []
+    trials: list[TrialRecord] = []
+    for file in sorted((path / TRIALS).glob("*/record.json")):
+        try:
+            series, ignored = read_series(file.parent / "series.csv")
+            trials.append(TrialRecord.from_json(json.loads(file.read_text(encoding="utf-8")), series))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            problems.append(f"{file.parent.name}: record cannot be read and is left out: {error}")
+            continue
+        if ignored:
+            problems.append(f"{file.parent.name}: {ignored} torn rows in series.csv ignored")
+    order = {trial["id"]: place for place, trial in enumerate(manifest["plan"]["trials"])}
+    trials.sort(key=lambda trial: order.get(trial.id, len(order)))
+    return Run(
+        id=manifest["run"],
+        scenario=manifest["scenario"],
+        question=manifest.get("question", ""),
+        manifest=manifest,
+        trials=tuple(trials),
+        interrupted=bool(manifest.get("interrupted")),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,94 @@
+"""Quantities with units, as people write them in a scenario, and back.
+
+Every parser takes the text and returns a number in one base unit (seconds, bytes, bits per second, arrivals per
+second, a share of 1). A bare number is refused: the message names the units that would be right.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+SIZE = {
+    "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
+}  # fmt: skip
+BANDWIDTH = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+# tc reads these as bytes per second, which almost nobody means (tc(8), "RATES").
+_TC_BYTES = {"bps": "bit", "kbps": "kbit", "mbps": "mbit", "gbps": "gbit"}
+
+
+def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise ValueError(f"{what} is wanted, such as {example}")
+    if isinstance(text, int | float):
+        raise ValueError(f"{text} has no unit: write {what} such as {text}{_likely(units)}")
+    match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%/]*)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not {what}: write it like {example}")
+    number, unit = match.groups()
+    if not unit:
+        raise ValueError(f"{text} has no unit: write {what} such as {text}{_likely(units)}")
+    if unit in units:
+        return float(number) * units[unit]
+    if unit in _TC_BYTES and "mbit" in units:
+        right = number + _TC_BYTES[unit]
+        raise ValueError(f"{text!r}: tc reads {unit} as bytes per second; write {right} for bits per second")
+    for known in units:
+        if known.lower() == unit.lower():
+            raise ValueError(f"{text!r}: write the unit as {known}: {number}{known}")
+    raise ValueError(f"{text!r}: unknown unit {unit!r}; {what} has one of {', '.join(units)}")
+
+
+def _likely(units: dict[str, float] | dict[str, int]) -> str:
+    for unit in ("ms", "MiB", "mbit", "%", "/s"):
+        if unit in units:
+            return unit
+    return next(iter(units))
+
+
+def seconds(text: object) -> float:
+    """`50ms` → 0.05 [s]. Raises ValueError."""
+    return _parse(text, DURATION, "a duration", "50ms or 10s")
+
+
+def size_bytes(text: object) -> int:
+    """`64KiB` → 65536 [bytes]. Raises ValueError."""
+    return round(_parse(text, SIZE, "a size", "64KiB or 1GiB"))
+
+
+def bandwidth_bit_per_s(text: object) -> float:
+    """`10mbit` → 10,000,000 [bit/s]. Raises ValueError; tc's `mbps` is explained and refused."""
+    return _parse(text, BANDWIDTH, "a bit rate", "10mbit")
+
+
+def arrivals_per_s(text: object) -> float:
+    """`2000/s` → 2000 [1/s]. Raises ValueError."""
+    return _parse(text, {"/s": 1.0, "/min": 1 / 60}, "an arrival rate", "2000/s")
+
+
+def share(text: object) -> float:
+    """`0.1%` → 0.001. Raises ValueError; more than 100 % is refused."""
+    value = _parse(text, {"%": 0.01}, "a percentage", "1%")
+    if value > 1:
+        raise ValueError(f"{text!r} is more than 100%")
+    return value
+
+
+def show_seconds(value_s: float) -> str:
+    """The shortest usual writing of a duration: `40ms`, `1.5s`, `200us`."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value_s >= factor:
+            return f"{value_s / factor:g}{unit}"
+    return "0s"
+
+
+def show_bytes(value: float) -> str:
+    """A size for people: `512 B`, `47.2 KiB`, `1.30 GiB`."""
+    if abs(value) < 1024:
+        return f"{value:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if abs(value) < 1024 or unit == "GiB":
+            return f"{value:.3g} {unit}" if abs(value) < 1000 else f"{value:.0f} {unit}"
+    raise AssertionError("unreachable")

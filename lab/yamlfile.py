@@ -1,0 +1,176 @@
+"""YAML with positions and without surprises: text in, plain data and the place of every value out.
+
+YAML 1.1 (what PyYAML reads) turns `1:30` into 90, `010` into 8 and `no` into False. Here such a scalar is an
+error that says what to write. Aliases are expanded under a bound, so a small file cannot become a large one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.errors import UsageError
+
+Place = tuple[int, int]
+Keys = tuple[str | int, ...]
+
+MAX_FILE_BYTES = 1 << 20
+MAX_NODES = 20_000
+MAX_DEPTH = 40
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
+_WORDS = {"true": True, "false": False, "null": None, "": None, "~": None}
+_IMPLICIT_TAGS = {
+    f"tag:yaml.org,2002:{name}"
+    for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+}
+_ALMOST_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|0[xXoObB][0-9a-fA-F_]+")
+
+
+@dataclass
+class Document:
+    """A file's data and, for each path in it, the line and column (from 1) of its value and of its key."""
+
+    source: str
+    data: Any
+    places: dict[Keys, Place] = field(default_factory=dict)
+    key_places: dict[Keys, Place] = field(default_factory=dict)
+
+    def error(self, path: Keys, says: str, *, at_key: bool = False) -> UsageError:
+        """An error at `path`, in the form file:line:col: path.to.key: what."""
+        place = (self.key_places if at_key else self.places).get(path)
+        while place is None and path:
+            path = path[:-1]
+            place = self.places.get(path)
+        line, column = place or (1, 1)
+        return UsageError(f"{self.source}:{line}:{column}: {show_path(path)}{says}")
+
+
+def show_path(path: Keys) -> str:
+    """`servers.thread.model: `, or nothing for the whole file."""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
+    return text + ": " if text else ""
+
+
+def read(path: Path, source: str | None = None) -> Document:
+    """Read a YAML file. Raises UsageError with position; a missing or unreadable file too."""
+    name = source or str(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise UsageError(f"{name}:1:1: larger than {MAX_FILE_BYTES >> 20} MiB: not a scenario")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{name}:{line}:1: not UTF-8 text (byte {error.start})") from error
+    return parse(text, name)
+
+
+def parse(text: str, source: str) -> Document:
+    """Text to data with positions. Raises UsageError."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise UsageError(f"{source}:{line}:{column}: not YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{source}:{line}:1: not YAML: {error.reason}") from error
+    except RecursionError as error:
+        raise UsageError(f"{source}:1:1: nested deeper than {MAX_DEPTH} levels") from error
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"{source}:1:1: not YAML: {error}") from error
+    document = Document(source, None)
+    if root is not None:
+        document.data = _Builder(document).build(root, ())
+    return document
+
+
+class _Builder:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.nodes = 0
+
+    def build(self, node: yaml.Node, path: Keys) -> Any:
+        self.nodes += 1
+        mark = node.start_mark
+        self.document.places[path] = (mark.line + 1, mark.column + 1)
+        if self.nodes > MAX_NODES:
+            raise self.document.error(path, f"more than {MAX_NODES} values once its aliases are expanded")
+        if len(path) > MAX_DEPTH:
+            raise self.document.error(path[:3], f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.document.places[path] = place
+                raise self.document.error(path, "a key must be a plain word")
+            key = str(key_node.value)
+            here = (*path, key)
+            first = self.document.key_places.get(here)
+            if key in result and first:
+                self.document.key_places[here] = place
+                raise self.document.error(here, f"given twice, first in line {first[0]}", at_key=True)
+            self.document.key_places[here] = place
+            if key == "<<":
+                raise self.document.error(here, "merge keys are not used here; repeat the keys", at_key=True)
+            result[key] = self.build(value_node, here)
+        return result
+
+    def _scalar(self, node: yaml.Node, path: Keys) -> Hashable:
+        assert isinstance(node, yaml.ScalarNode)
+        text = str(node.value)
+        if node.tag not in _IMPLICIT_TAGS:
+            raise self.document.error(path, f"the tag {node.tag} is not used here")
+        if node.style is not None:
+            return text
+        try:
+            return plain_scalar(text)
+        except ValueError as error:
+            raise self.document.error(path, str(error)) from None
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """What an unquoted scalar means: the core of YAML 1.2. Raises ValueError for what YAML 1.1 reads otherwise."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > 4000:
+        raise ValueError("a value longer than 4000 characters")
+    if _INTEGER.fullmatch(text):
+        if len(text) > 18:
+            raise ValueError(f"{text[:20]}… is too large a number")
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    kind = _resolved_kind(text)
+    if kind == "str" and not _ALMOST_NUMBER.fullmatch(text):
+        return text
+    if kind == "bool":
+        right = "true" if text.lower() in ("yes", "on", "y", "true") else "false"
+        raise ValueError(f"{text} is a boolean to some YAML readers: write {right}, or {text!r} in quotes")
+    raise ValueError(f"{text} is read differently by YAML readers: write a plain number, or quote it")
+
+
+def _resolved_kind(text: str) -> str:
+    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp, merge, value, null."""
+    resolve: Callable[..., str] = yaml.SafeLoader("").resolve
+    return resolve(yaml.ScalarNode, text, (True, False)).rsplit(":", 1)[-1]
