@@ -1,0 +1,158 @@
+"""The shape of summary.json: the versioned contract that every report and every comparison reads.
+
+Units are in the names; a figure that was not measured, or that the samples cannot support, is null.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Level = Literal["ok", "suspect", "invalid", "unknown"]
+VerdictWord = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"]
+
+
+class Part(BaseModel):
+    """Frozen; more keys may come, these keep their names."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Finding(Part):
+    """What a check says of one trial (or, with `trial` null, of the run), and what to do about it.
+
+    `expected` findings are known limits that were met: shown, never counted in the verdict.
+    """
+
+    check: str
+    level: Level
+    trial: str | None = None
+    says: str
+    do: str = ""
+    value: float | None = None
+    expected: bool = False
+
+
+class Quantiles(Part):
+    """Milliseconds. p50 … p999 are null where there are too few samples to support them."""
+
+    samples: int = 0
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    max: float | None = None
+
+
+class Estimate(Part):
+    """The median over the valid trials, and its exact order-statistic interval where there are enough (6)."""
+
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+
+
+class Errors(Part):
+    """Failed requests of the window, as a share of those sent, and by kind."""
+
+    rate: float = 0.0
+    by_kind: dict[str, int] = Field(default_factory=dict)
+
+
+class TrialFigures(Part):
+    """What one trial measured in its window."""
+
+    trial: str
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    offered_per_s: float | None = None
+    requests_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    service_ms: Quantiles = Quantiles()
+    errors: Errors = Errors()
+    connections_peak: int | None = None
+    sockets_peak: int | None = None
+    connect_ms: Quantiles = Quantiles()
+    cpu_us_per_request: float | None = None
+    cpu_cores: float | None = None
+    cpu_source: str | None = None
+    memory_peak_bytes: float | None = None
+    memory_bytes_per_connection: float | None = None
+    rss_bytes_per_connection: float | None = None
+    switches_per_request: float | None = None
+    syscalls_per_request: dict[str, float] = Field(default_factory=dict)
+    wakeups_per_request: float | None = None
+    ready_per_wakeup: float | None = None
+    eagain_per_request: float | None = None
+    signals_per_request: float | None = None
+    completions_per_request: float | None = None
+    threads_peak: float | None = None
+    descriptors_peak: float | None = None
+    listen_overflows: float | None = None
+    retransmits: float | None = None
+
+
+class ServerSummary(Part):
+    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled."""
+
+    server: str
+    point: dict[str, Any] = Field(default_factory=dict)
+    model: str | None = None
+    family: str | None = None
+    image: str | None = None
+    trials: int = 0
+    trials_valid: int = 0
+    connections_peak: int | None = None
+    sockets_peak: int | None = None
+    requests_per_s: Estimate = Estimate()
+    offered_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    service_ms: Quantiles = Quantiles()
+    errors: Errors = Errors()
+    cpu_us_per_request: float | None = None
+    cpu_cores: float | None = None
+    memory_bytes_per_connection: float | None = None
+    rss_bytes_per_connection: float | None = None
+    memory_peak_bytes: float | None = None
+    switches_per_request: float | None = None
+    syscalls_per_request: dict[str, float] = Field(default_factory=dict)
+    wakeups_per_request: float | None = None
+    ready_per_wakeup: float | None = None
+    eagain_per_request: float | None = None
+    signals_per_request: float | None = None
+    completions_per_request: float | None = None
+    threads_peak: float | None = None
+    refused_above: int | None = None
+    served_at_once: int | None = None
+    per_trial: tuple[TrialFigures, ...] = ()
+
+
+class LinkSummary(Part):
+    """One link of one trial: what was asked for, what the kernel or the delay line was told, what was seen."""
+
+    endpoints: tuple[str, str]
+    trial: str
+    backend: str
+    stamp: str = ""
+    requested: dict[str, Any] = Field(default_factory=dict)
+    configured: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
+
+
+class Summary(Part):
+    """summary.json."""
+
+    schema_version: Literal[1] = 1
+    run: str
+    scenario: str
+    question: str = ""
+    verdict: VerdictWord = "UNKNOWN"
+    exit_code: int = 1
+    stamps: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    thresholds: tuple[dict[str, Any], ...] = ()
+    links: tuple[LinkSummary, ...] = ()
+    servers: dict[str, ServerSummary] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,118 @@
+"""Collectors: one file per source, each turning a running deployment into samples.
+
+A collector reads what is there *now*; the `Recorder` decides when: at a steady interval, and exactly at the marks
+(the ends of the measured window), so that a counter's increase over the window needs no guess.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from lab.clock import mono_ms
+from lab.record import Sample
+from lab.runtime import Deployment, Event
+from lab.store import SeriesFile
+
+
+class Collector(Protocol):
+    """One source. `sample` never raises for a node that has just gone: it leaves it out."""
+
+    source: str
+
+    def sample(self) -> Iterable[Sample]:
+        """The source's figures of this moment."""
+
+
+INTERVAL_S = 0.5
+
+
+class Recorder:
+    """Samples all collectors in one thread while it is open, and appends to series.csv.
+
+    Server statistics and load progress arrive as events and are recorded under their own time.
+    """
+
+    def __init__(self, deployment: Deployment, collectors: Sequence[Collector], path: Path) -> None:
+        self._deployment = deployment
+        self._collectors = collectors
+        self._path = path
+        self._marks: list[float] = []
+        self._wake = threading.Condition()
+        self._stopping = False
+        self.problems: list[str] = []
+
+    def __enter__(self) -> Recorder:
+        self._file = SeriesFile(self._path)
+        self._deployment.subscribe(self._on_event)
+        self._thread = threading.Thread(target=self._loop, name="recorder", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self.problems.append("the recorder's thread did not end within 10 s")
+            return
+        with self._wake:
+            self._file.close()
+
+    def mark(self, at_mono_ms: float) -> None:
+        """Sample exactly at this moment too."""
+        with self._wake:
+            self._marks.append(at_mono_ms)
+            self._marks.sort()
+            self._wake.notify()
+
+    def _on_event(self, node: str, event: Event) -> None:
+        kind = event.get("event")
+        if kind not in ("stats", "stopped", "progress"):
+            return
+        source = "load" if kind == "progress" else "server"
+        rows = [
+            Sample(event["mono_ms"], node, source, name, float(value))
+            for name, value in event.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and name != "mono_ms"
+        ]
+        with self._wake:
+            if not self._stopping:
+                self._file.append(rows)
+
+    def _loop(self) -> None:
+        due = mono_ms()
+        while True:
+            with self._wake:
+                while not self._stopping and (wait_ms := self._next(due) - mono_ms()) > 0:
+                    self._wake.wait(wait_ms / 1000)
+                if self._stopping:
+                    return
+                now = mono_ms()
+                self._marks = [mark for mark in self._marks if mark > now]
+            if now >= due:
+                due = max(due + INTERVAL_S * 1000, now)
+            self._sample_all(now)
+
+    def _next(self, due: float) -> float:
+        return min(due, self._marks[0]) if self._marks else due
+
+    def _sample_all(self, started_ms: float) -> None:
+        samples: list[Sample] = []
+        for collector in self._collectors:
+            try:
+                samples += collector.sample()
+            except (OSError, ValueError) as error:
+                problem = f"collector {collector.source}: {error}"
+                if problem not in self.problems:
+                    self.problems.append(problem)
+        samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
+        with self._wake:
+            if not self._stopping:
+                self._file.append(samples)

@@ -1,0 +1,79 @@
+"""CPU time, throttling, memory, OOM kills and pids of each node, from its cgroup (v1 or v2; cgroups(7))."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from lab.clock import mono_ms
+from lab.record import Sample
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+class Cgroup:
+    """Reads the cgroups of named nodes; `paths` maps node → path below the hierarchy, such as /docker/ID."""
+
+    source = "cgroup"
+
+    def __init__(self, paths: Mapping[str, str], root: Path = ROOT) -> None:
+        self._read = _version2 if (root / "cgroup.controllers").exists() else _version1
+        self._root = root
+        self._paths = paths
+
+    def sample(self) -> Iterable[Sample]:
+        """cpu_us, cpu_user_us, cpu_system_us, memory_bytes, memory_peak_bytes, pids, throttled, oom_kills."""
+        for node, path in self._paths.items():
+            now = mono_ms()
+            for metric, value in self._read(self._root, path.lstrip("/")):
+                yield Sample(now, node, self.source, metric, value)
+
+
+def _version2(root: Path, path: str) -> Iterator[tuple[str, float]]:
+    group = root / path
+    cpu = _table(group / "cpu.stat")
+    yield from _known(
+        cpu, {"usage_usec": "cpu_us", "user_usec": "cpu_user_us", "system_usec": "cpu_system_us"}
+    )
+    yield from _known(cpu, {"nr_periods": "cpu_periods", "nr_throttled": "cpu_throttled"})
+    yield from _single(group / "memory.current", "memory_bytes")
+    yield from _single(group / "memory.peak", "memory_peak_bytes")
+    yield from _single(group / "pids.current", "pids")
+    yield from _known(_table(group / "memory.events"), {"oom_kill": "oom_kills"})
+    yield from _known(_table(group / "memory.stat"), {"slab": "kernel_bytes", "sock": "socket_bytes"})
+
+
+def _version1(root: Path, path: str) -> Iterator[tuple[str, float]]:
+    # On v1 each controller is a hierarchy of its own; cpu and cpuacct are often one mount under both names.
+    yield from _single(root / "cpuacct" / path / "cpuacct.usage", "cpu_us", 1e-3)
+    yield from _single(root / "cpuacct" / path / "cpuacct.usage_user", "cpu_user_us", 1e-3)
+    yield from _single(root / "cpuacct" / path / "cpuacct.usage_sys", "cpu_system_us", 1e-3)
+    throttle = _table(root / "cpu" / path / "cpu.stat")
+    yield from _known(throttle, {"nr_periods": "cpu_periods", "nr_throttled": "cpu_throttled"})
+    memory = root / "memory" / path
+    yield from _single(memory / "memory.usage_in_bytes", "memory_bytes")
+    yield from _single(memory / "memory.max_usage_in_bytes", "memory_peak_bytes")
+    yield from _single(memory / "memory.kmem.usage_in_bytes", "kernel_bytes")
+    yield from _known(_table(memory / "memory.oom_control"), {"oom_kill": "oom_kills"})
+    yield from _single(root / "pids" / path / "pids.current", "pids")
+
+
+def _single(path: Path, metric: str, factor: float = 1.0) -> Iterator[tuple[str, float]]:
+    try:
+        yield metric, int(path.read_text()) * factor
+    except (OSError, ValueError):
+        return
+
+
+def _table(path: Path) -> dict[str, float]:
+    try:
+        rows = (line.split() for line in path.read_text().splitlines())
+        return {row[0]: float(row[1]) for row in rows if len(row) == 2}
+    except (OSError, ValueError):
+        return {}
+
+
+def _known(table: Mapping[str, float], names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    for theirs, ours in names.items():
+        if theirs in table:
+            yield ours, table[theirs]

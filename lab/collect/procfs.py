@@ -1,0 +1,79 @@
+"""Threads, resident memory, descriptors and context switches of a node's processes, from /proc (proc(5))."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lab.clock import mono_ms
+from lab.record import Sample
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# Summing context switches means reading one file per thread: with thousands of threads the reading would be the
+# load. Above this the server's own getrusage(2) figures stand alone.
+MOST_TASKS = 64
+
+
+class Procfs:
+    """Sums over the processes of a node. `pids(node)` lists them anew at every sample (servers fork)."""
+
+    source = "procfs"
+
+    def __init__(self, nodes: Iterable[str], pids: Callable[[str], list[int]]) -> None:
+        self._nodes = tuple(nodes)
+        self._pids = pids
+
+    def sample(self) -> Iterable[Sample]:
+        """processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
+        for node in self._nodes:
+            pids = self._pids(node)
+            now = mono_ms()
+            totals = {"processes": float(len(pids))}
+            for pid in pids:
+                for metric, value in _process(pid).items():
+                    totals[metric] = totals.get(metric, 0.0) + value
+            if totals.get("threads", 0) > MOST_TASKS:
+                totals.pop("switches_voluntary", None)
+                totals.pop("switches_involuntary", None)
+            if pids:
+                yield from (Sample(now, node, self.source, metric, value) for metric, value in totals.items())
+
+
+def _process(pid: int) -> dict[str, float]:
+    root = Path("/proc") / str(pid)
+    try:
+        fields = _after_name((root / "stat").read_text())
+        totals = {
+            "threads": float(fields[17]),
+            "rss_bytes": float(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+            "cpu_us": (float(fields[11]) + float(fields[12])) * 1e6 / TICKS_PER_S,
+        }
+        totals["descriptors"] = float(_descriptors(root / "fd"))
+        if totals["threads"] <= MOST_TASKS:
+            for task in os.listdir(root / "task"):
+                _add_switches(totals, root / "task" / task / "status")
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return totals
+
+
+def _after_name(stat: str) -> list[str]:
+    # The second field is the program's name in brackets and may hold spaces and brackets itself.
+    return stat[stat.rindex(")") + 2 :].split()
+
+
+def _descriptors(folder: Path) -> int:
+    # Since Linux 6.2 the size of /proc/PID/fd is the number of open descriptors; before it is 0.
+    try:
+        return folder.stat().st_size or len(os.listdir(folder))
+    except PermissionError:
+        return 0
+
+
+def _add_switches(totals: dict[str, float], status: Path) -> None:
+    for line in status.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.endswith("_ctxt_switches"):
+            name = "switches_involuntary" if key.startswith("non") else "switches_voluntary"
+            totals[name] = totals.get(name, 0.0) + float(value)
