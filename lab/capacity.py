@@ -1,6 +1,6 @@
 """What a plan needs of the host, computed before anything starts, and the limits every server of a run gets.
 
-Limits are the union of the needs of all models of the run and equal for all its servers, so that no model is
+Limits are the union of the needs of all models of the run and equal for all its servers: no model is
 measured with other limits than its neighbour.
 """
 

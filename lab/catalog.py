@@ -1,6 +1,6 @@
 """The catalog of I/O models: the server image's manifest, read as data.
 
-The manifest is what the orchestrator knows of a model: its family, what it needs and where its known limit is.
+The manifest is what the orchestrator knows of a model: family, needs, known limits, proof of model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "a
 
 
 class Part(BaseModel):
-    """A part of the manifest: frozen; a key nobody reads is kept (`extra`), so that a model stays one file."""
+    """A part of the manifest: frozen; a key that nobody reads here is kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

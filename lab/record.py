@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 class Sample(NamedTuple):
-    """One figure at one moment. `source` is the collector, `node` the node it is about ("host" for this host)."""
+    """One figure at one moment. `source` is the collector, `node` what it is about ("host": this host)."""
 
     mono_ms: float
     node: str
@@ -44,7 +44,7 @@ class Series:
         return self.points.get((node, source, metric), [])
 
     def at(self, node: str, source: str, metric: str, mono_ms: float) -> float | None:
-        """A counter at a moment, interpolated; None outside what was sampled (1 s of grace at either end)."""
+        """A counter at a moment, interpolated; None outside what was sampled (1 s of grace)."""
         points = self.get(node, source, metric)
         if not points or mono_ms < points[0][0] - 1000 or mono_ms > points[-1][0] + 1000:
             return None
@@ -88,7 +88,7 @@ class LoadResult:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as it happened. `status` is ok when a measurement came about; whether it may be believed is judged later."""
+    """One trial as it happened. `status` is ok when a measurement came about; belief is judged later."""
 
     id: str
     server: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,15 @@ class Addressing:
     master_host: str = "master"
     master_port: int = 5557
     bind: str = "0.0.0.0"
+
+
+def free_local_addressing() -> Addressing:
+    """Free ports of the loopback, for nodes that are plain processes."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        ports = one.getsockname()[1], two.getsockname()[1]
+    return Addressing("127.0.0.1", ports[0], "127.0.0.1", ports[1], bind="127.0.0.1")
 
 
 def render(
@@ -94,7 +104,7 @@ def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: 
         name="server",
         role="server",
         image=server.image or "server",
-        argv=("python3", "-m", "iomodels") if server.model else (),
+        argv=("python", "-m", "iomodels") if server.model else (),
         env=environment,
         networks=(DATA,),
         cpu_set=placement.server,
@@ -111,7 +121,7 @@ def _swarm_node(
         name=name,
         role="master" if master else "worker",
         image="swarm",
-        argv=("python3", "-m", "swarm", "master" if master else "worker"),
+        argv=("python", "-m", "swarm", "master" if master else "worker"),
         env={"LAB_SWARM": json.dumps(swarm_settings(trial, where, index), separators=(",", ":"))},
         networks=(CONTROL,) if master else (CONTROL, DATA),
         cpu_set=placement.swarm,

@@ -66,20 +66,26 @@ def load(
     lab_yaml: Path,
     environment: Mapping[str, str] | None = None,
     overrides: Iterable[str] = (),
+    runtime: str | None = None,
     source: str | None = None,
 ) -> Resolved:
     """Read and validate a scenario. `overrides` are texts `path.to.key=value`. Raises UsageError."""
+    environment = environment or {}
     document = read(path, source)
     defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
     tree = _Tree(document)
     settings_data = dict(_mapping(defaults, defaults.data, ()))
     shared = settings_data.pop("defaults", {})
     settings = _validate(Settings, settings_data, {}, defaults)
+    for where, word in (("--runtime", runtime), ("$LAB_RUNTIME", environment.get("LAB_RUNTIME"))):
+        if word:
+            settings = _validate(Settings, {**settings_data, "runtime": word}, {}, Document(where, None))
+            break
     scenario_data = _mapping(document, document.data, ())
     _merge_defaults(tree, defaults, _mapping(defaults, shared, ("defaults",)), scenario_data)
     tree.merge(document, scenario_data)
-    for name, text in _from_environment(environment or {}):
-        tree.override(name, text, f"${name}" if name.startswith("LAB_") else name)
+    for name, text in _from_environment(environment):
+        tree.override(name, text, f"$LAB_SET_… {name}")
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:

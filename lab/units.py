@@ -1,7 +1,7 @@
 """Quantities with units, as people write them in a scenario, and back.
 
-Every parser takes the text and returns a number in one base unit (seconds, bytes, bits per second, arrivals per
-second, a share of 1). A bare number is refused: the message names the units that would be right.
+Every parser takes the text and returns a number in one base unit (seconds, bytes, bits per second, arrivals
+per second, a share of 1). A bare number is refused: the message names the units that would be right.
 """
 
 from __future__ import annotations

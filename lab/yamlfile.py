@@ -150,7 +150,7 @@ class _Builder:
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar means: the core of YAML 1.2. Raises ValueError for what YAML 1.1 reads otherwise."""
+    """What an unquoted scalar means in the core of YAML 1.2. Raises ValueError where YAML 1.1 differs."""
     if text in _WORDS:
         return _WORDS[text]
     if len(text) > 4000:
@@ -171,6 +171,6 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
 
 
 def _resolved_kind(text: str) -> str:
-    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp, merge, value, null."""
+    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp, null, …"""
     resolve: Callable[..., str] = yaml.SafeLoader("").resolve
     return resolve(yaml.ScalarNode, text, (True, False)).rsplit(":", 1)[-1]

@@ -1,7 +1,7 @@
 """Collectors: one file per source, each turning a running deployment into samples.
 
-A collector reads what is there *now*; the `Recorder` decides when: at a steady interval, and exactly at the marks
-(the ends of the measured window), so that a counter's increase over the window needs no guess.
+A collector reads what is there *now*; the `Recorder` decides when: at a steady interval, and exactly at the
+marks (the ends of the measured window), so that a counter's increase over the window needs no guess.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lab.clock import mono_ms
 from lab.record import Sample
 from lab.runtime import Deployment, Event
 from lab.store import SeriesFile
+from lab.topology import Topology
 
 
 class Collector(Protocol):
@@ -116,3 +117,20 @@ class Recorder:
         with self._wake:
             if not self._stopping:
                 self._file.append(samples)
+
+
+def for_trial(deployment: Deployment, topology: Topology) -> list[Collector]:
+    """The collectors that this deployment can feed. Nodes' processes are looked at from this host."""
+    from lab.collect.cgroup import Cgroup
+    from lab.collect.host import HostCollector
+    from lab.collect.procfs import Procfs
+    from lab.collect.sockets import Sockets
+
+    nodes = [node.name for node in topology.nodes]
+    groups = {name: path for name in nodes if (path := deployment.cgroup(name))}
+    return [
+        Cgroup(groups),
+        Procfs(nodes, deployment.pids),
+        Sockets([name for name in nodes if name != "master"], deployment.pids),
+        HostCollector(),
+    ]

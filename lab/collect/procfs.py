@@ -10,8 +10,8 @@ from lab.clock import mono_ms
 from lab.record import Sample
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# Summing context switches means reading one file per thread: with thousands of threads the reading would be the
-# load. Above this the server's own getrusage(2) figures stand alone.
+# Summing context switches means reading one file per thread: with thousands of threads the reading would be
+# the load. Above this the server's own getrusage(2) figures stand alone.
 MOST_TASKS = 64
 
 
@@ -51,8 +51,8 @@ def _process(pid: int) -> dict[str, float]:
         }
         totals["descriptors"] = float(_descriptors(root / "fd"))
         if totals["threads"] <= MOST_TASKS:
-            for task in os.listdir(root / "task"):
-                _add_switches(totals, root / "task" / task / "status")
+            for task in (root / "task").iterdir():
+                _add_switches(totals, task / "status")
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return totals
@@ -66,7 +66,7 @@ def _after_name(stat: str) -> list[str]:
 def _descriptors(folder: Path) -> int:
     # Since Linux 6.2 the size of /proc/PID/fd is the number of open descriptors; before it is 0.
     try:
-        return folder.stat().st_size or len(os.listdir(folder))
+        return folder.stat().st_size or sum(1 for _ in folder.iterdir())
     except PermissionError:
         return 0
 

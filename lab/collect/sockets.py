@@ -1,4 +1,4 @@
-"""Connections and TCP counters of a node's network namespace, seen through /proc/PID/net (proc(5), netstat(8))."""
+"""Connections and TCP counters of a node's network namespace, through /proc/PID/net (proc(5), netstat(8))."""
 
 from __future__ import annotations
 
@@ -18,8 +18,17 @@ COUNTERS = {
         "TCPReqQFullDrop": "request_queue_drops",
         "TCPReqQFullDoCookies": "syn_cookies",
     },
-    "Tcp": {"RetransSegs": "retransmits", "InSegs": "segments_in", "OutSegs": "segments_out", "CurrEstab": "established"},
-    "Udp": {"RcvbufErrors": "udp_receive_errors", "SndbufErrors": "udp_send_errors", "InDatagrams": "datagrams_in"},
+    "Tcp": {
+        "RetransSegs": "retransmits",
+        "InSegs": "segments_in",
+        "OutSegs": "segments_out",
+        "CurrEstab": "established",
+    },
+    "Udp": {
+        "RcvbufErrors": "udp_receive_errors",
+        "SndbufErrors": "udp_send_errors",
+        "InDatagrams": "datagrams_in",
+    },
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class LocustDriver:
             _everyone_alive(deployment, trial, seen)
             if mono_ms() > deadline_ms:
                 raise NoMeasurement(
-                    f"the load did not end within {_longest(trial):.0f} s; the swarm's last phase was {seen.phase}"
+                    f"the load did not end within {_longest(trial):.0f} s; its last phase was {seen.phase}"
                 )
         if seen.lost:
             raise WorkerLost(seen.lost)

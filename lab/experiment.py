@@ -1,0 +1,237 @@
+"""The experiment: every trial of a plan, from a topology to a record. The whole story is on this page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab import collect
+from lab.capacity import Capacity, Placement
+from lab.collect import Recorder
+from lab.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
+from lab.load import Driver
+from lab.plan import Plan, Trial
+from lab.record import LoadResult, TrialRecord
+from lab.render import Addressing, render
+from lab.runtime import Deployment, Event, Runtime
+from lab.store import RunFolder
+
+SERVER_READY_S = 30.0
+VERIFY_S = 30.0
+STOP_GRACE_S = 5.0
+LAST_LINES = 50
+
+
+class Watcher(Protocol):
+    """Whoever wants to see the run go by (the terminal)."""
+
+    def trial_started(self, index: int, total: int, trial_id: str) -> None:
+        """A trial begins; `index` counts from 1."""
+
+    def step(self, text: str) -> None:
+        """A step of the trial: starting, verifying, impairing …"""
+
+    def event(self, event: Event) -> None:
+        """The swarm's phase and progress events."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Its record is written."""
+
+
+class Links(Protocol):
+    """Applies the links of a trial to a deployment (lab/impair)."""
+
+    def applied(self, deployment: Deployment, trial: Trial) -> AbstractContextManager[AppliedLinks]:
+        """Impair every link; raises HostCannot where what was asked for cannot be applied."""
+
+
+class AppliedLinks(Protocol):
+    """Links that are in force."""
+
+    def probe(self, when: str) -> None:
+        """Measure the links; `when` is `before` or `after` the load."""
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """What trials are run with."""
+
+    runtime: Runtime
+    driver: Driver
+    links: Links
+    capacity: Capacity
+    placement: Placement
+    addressing: Callable[[], Addressing]
+    watcher: Watcher
+
+
+def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> bool:
+    """Run every trial and write its record. Returns whether it was interrupted.
+
+    A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
+    scenario, ends the run (HostCannot, UsageError).
+    """
+    for index, trial in enumerate(plan.trials, 1):
+        lab.watcher.trial_started(index, len(plan.trials), trial.id)
+        folder.event("trial_started", trial=trial.id)
+        draft = Draft(trial)
+        try:
+            run_trial(plan, trial, folder, lab, draft)
+        except (HostCannot, UsageError):
+            raise
+        except LabError as error:
+            draft.fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            draft.fail("interrupted", Exit.INTERRUPTED)
+        record = draft.record(lab)
+        folder.write(f"trials/{trial.folder}/record.json", record.to_json())
+        folder.event("trial_ended", trial=trial.id, status=record.status, reason=record.reason)
+        lab.watcher.trial_ended(record)
+        if record.exit_code == Exit.INTERRUPTED:
+            return True
+    return False
+
+
+def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draft: Draft) -> None:
+    """One trial: up, verify, impair, load and record, down. What is learnt goes into `draft` as it comes."""
+    path, say = folder.trial(trial.folder), lab.watcher.step
+    topology = render(folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing())
+    folder.write(f"trials/{trial.folder}/topology.json", topology.to_json())
+    with ExitStack() as stack:
+        say("starting the server and the swarm")
+        deployment = stack.enter_context(lab.runtime.up(topology, path))
+        stack.callback(draft.keep_what_ended, deployment)
+        draft.runtime, draft.stamps = deployment.runtime, deployment.stamps
+        draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
+
+        say("verifying right answers")
+        draft.verify.append(verify(deployment, "before"))
+
+        links = stack.enter_context(lab.links.applied(deployment, trial))
+        draft.links = links
+        links.probe("before")
+
+        recorder = stack.enter_context(
+            Recorder(deployment, collect.for_trial(deployment, topology), path / "series.csv")
+        )
+        draft.recorder = recorder
+        draft.load = lab.driver.run(deployment, trial, _marking(recorder, trial, lab.watcher))
+
+        links.probe("after")
+        say("stopping")
+        deployment.stop("server", STOP_GRACE_S)
+
+
+def verify(deployment: Deployment, when: str) -> Mapping[str, Any]:
+    """Right answers from the server, asked for inside a worker. Raises NoMeasurement when they are wrong."""
+    answer = deployment.exec("worker-0", ["python", "-m", "swarm", "verify"], VERIFY_S)
+    verified = _event(answer.out, "verified")
+    if verified is None:
+        raise NoMeasurement(
+            f"the verification itself failed (exit {answer.code}): {_last(answer.err or answer.out)}"
+        )
+    wrong = [check for check in verified["checks"] if not check["ok"]]
+    if wrong:
+        raise NoMeasurement(f"wrong answers from the server: {wrong[0]['name']}: {wrong[0]['says']}")
+    return {**verified, "when": when}
+
+
+class Draft:
+    """A record in the making: whatever is known when a trial ends, however it ends."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.runtime = ""
+        self.stamps: tuple[str, ...] = ()
+        self.ready: Mapping[str, Any] = {}
+        self.verify: list[Mapping[str, Any]] = []
+        self.links: AppliedLinks | None = None
+        self.recorder: Recorder | None = None
+        self.load: LoadResult | None = None
+        self.stats: tuple[Mapping[str, Any], ...] = ()
+        self.exits: dict[str, Mapping[str, Any]] = {}
+        self.last_lines: dict[str, list[str]] = {}
+        self.reason: str | None = None
+        self.exit_code = 0
+
+    def fail(self, reason: str, exit_code: int) -> None:
+        """The trial did not come to its end."""
+        self.reason, self.exit_code = reason, int(exit_code)
+
+    def keep_what_ended(self, deployment: Deployment) -> None:
+        """Just before the nodes are removed: the server's statistics, and how and with what words nodes ended."""
+        self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
+        nodes = ["server", "master", *(f"worker-{i}" for i in range(self.trial.scenario.swarm.workers))]
+        for node in nodes:
+            ended = deployment.exited(node)
+            if ended is None:
+                continue
+            self.exits[node] = asdict(ended)
+            if ended.code != 0 or ended.signal:
+                self.last_lines[node] = _tail(deployment.log_path(node))
+
+    def record(self, lab: Laboratory) -> TrialRecord:
+        """The record as far as it goes."""
+        trial = self.trial
+        return TrialRecord(
+            id=trial.id,
+            server=trial.server,
+            repeat=trial.repeat,
+            point=dict(trial.point),
+            status="ok" if self.reason is None else "failed",
+            reason=self.reason,
+            exit_code=self.exit_code,
+            scenario=trial.scenario.model_dump(mode="json"),
+            model=trial.scenario.servers[trial.server].model,
+            runtime=self.runtime,
+            stamps=self.stamps,
+            placement=asdict(lab.placement),
+            ready=dict(self.ready),
+            verify=tuple(self.verify),
+            load=self.load,
+            server_stats=self.stats,
+            links=tuple(self.links.records()) if self.links else (),
+            exits=self.exits,
+            warnings=tuple(self.recorder.problems) if self.recorder else (),
+            last_lines=self.last_lines,
+        )
+
+
+def _marking(recorder: Recorder, trial: Trial, watcher: Watcher) -> Callable[[Mapping[str, Any]], None]:
+    """Pass the swarm's events on, and have both ends of the measured window sampled exactly."""
+
+    def take(event: Mapping[str, Any]) -> None:
+        if event.get("event") == "phase" and event.get("phase") == "measure":
+            start = float(event["starts_mono_ms"])
+            recorder.mark(start)
+            recorder.mark(start + 1000 * trial.scenario.swarm.phases.measure)
+        watcher.event(event)
+
+    return take
+
+
+def _event(text: str, name: str) -> dict[str, Any] | None:
+    for line in text.splitlines():
+        if line.startswith("{"):
+            data: dict[str, Any] = json.loads(line)
+            if data.get("event") == name:
+                return data
+    return None
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"
+
+
+def _tail(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]

@@ -1,0 +1,25 @@
+"""Reports: pure functions of a Run and its Summary. `write_all` makes every file from the raw records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab import store
+from lab.analysis.judge import judge
+from lab.analysis.model import Summary
+from lab.analysis.summary import summarise
+
+
+def write_all(folder: Path) -> Summary:
+    """Read the records, judge them, write summary.json and every report beside them. Same input, same bytes."""
+    from lab.report.html import html
+    from lab.report.junit import junit
+    from lab.report.markdown import markdown
+
+    run = store.read_run(folder)
+    summary = judge(run, summarise(run))
+    store.write_atomically(folder / "summary.json", store.to_json(summary.model_dump(mode="json")))
+    store.write_atomically(folder / "report.md", markdown(run, summary))
+    store.write_atomically(folder / "report.html", html(run, summary))
+    store.write_atomically(folder / "junit.xml", junit(run, summary))
+    return summary

@@ -1,0 +1,96 @@
+"""What `lab plan` and `lab show` print: a run before it starts. Pure: a prepared run in, text out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lab.units import show_bytes, show_seconds
+from lab.yamlfile import Keys, show_path
+
+if TYPE_CHECKING:
+    from lab.session import Prepared
+    from lab.settings import Resolved
+
+
+def as_text(prepared: Prepared) -> str:
+    """The trials in order, what they need of this host, limits, placement and links."""
+    scenario, trials = prepared.plan.scenario, prepared.plan.trials
+    swarm = scenario.swarm
+    lines = [f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name, ""]
+    lines += [
+        f"{len(trials)} trials, about {show_seconds(sum(map(_trial_s, trials)))} in all, in this order:"
+    ]
+    lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
+    lines += [
+        "",
+        f"load: {swarm.users:,} users over {swarm.workers} workers, {_load(swarm)}, wire {swarm.wire}",
+    ]
+    lines += [
+        f"server on CPU {prepared.placement.server or 'any'}, all else on CPU {prepared.placement.swarm or 'any'}"
+    ]
+    if prepared.placement.overlap:
+        lines += ["  (one CPU only: the server and the swarm share it; the result will be suspect)"]
+    lines += ["", "needed, and here:"]
+    for need in prepared.capacity.needs:
+        mark = "ok " if need.enough else "NO "
+        lines.append(
+            f"  {mark} {need.what:44} {_amount(need.what, need.needed):>12}  of {_amount(need.what, need.available)}"
+        )
+        if not need.enough:
+            lines.append(f"       {need.remedy}")
+    limits = prepared.capacity.server_limits
+    lines += [
+        "",
+        f"every server gets: nofile {limits.nofile}, pids {limits.pids}, memory {_memory(limits.memory_bytes)}",
+    ]
+    lines += [f"  {name} = {value}" for name, value in prepared.capacity.server_sysctls.items()]
+    return "\n".join(lines)
+
+
+def as_json(prepared: Prepared) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        **prepared.plan.to_json(),
+        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.needs],
+        "server_limits": vars(prepared.capacity.server_limits),
+        "server_sysctls": prepared.capacity.server_sysctls,
+        "placement": vars(prepared.placement),
+    }
+
+
+def resolved_text(resolved: Resolved) -> str:
+    """Every value of the scenario with where it came from, one a line."""
+    rows = list(_leaves(resolved.scenario.model_dump(mode="json", by_alias=True), ()))
+    width = max(len(show_path(path)[:-2]) + len(str(value)) for path, value in rows) + 4
+    return "\n".join(
+        f"{f'{show_path(path)[:-2]}: {value}':{width}}  # {resolved.origin(path)}" for path, value in rows
+    )
+
+
+def _leaves(value: Any, path: Keys) -> Any:
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            yield from _leaves(child, (*path, key))
+    elif value is not None and value != {}:
+        yield path, value
+
+
+def _trial_s(trial: Any) -> float:
+    swarm = trial.scenario.swarm
+    return float(8 + swarm.users / swarm.spawn_rate + swarm.phases.warmup + swarm.phases.measure)
+
+
+def _load(swarm: Any) -> str:
+    if swarm.load.rate is not None:
+        return f"open: {swarm.load.rate:g} arrivals/s"
+    return f"closed: think time {show_seconds(swarm.load.think_time)}"
+
+
+def _amount(what: str, value: int | None) -> str:
+    if value is None:
+        return "unknown"
+    return show_bytes(value) if "(bytes)" in what else f"{value:,}"
+
+
+def _memory(value: int | None) -> str:
+    return show_bytes(value) if value else "unlimited"

@@ -1,0 +1,201 @@
+"""One run from a scenario file to its reports: host, runtime, images, folder, experiment, summary.
+
+The wiring between the rooms; it decides nothing that a room could decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import __version__, experiment, host, plan, render, store
+from lab.capacity import Capacity, Placement, place, plan_capacity
+from lab.catalog import ROOT
+from lab.errors import HostCannot, UsageError
+from lab.load.locust import LocustDriver
+from lab.plan import Plan
+from lab.runtime import Runtime
+from lab.settings import Resolved
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start: everything planned, nothing started."""
+
+    resolved: Resolved
+    plan: Plan
+    host: host.Host
+    capacity: Capacity
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    scenario: Path
+    runtime: str
+    results: Path
+    argv: Sequence[str]
+    only: tuple[str, ...] = ()
+    trusted: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
+    """Expand the plan and hold it against this host. Raises UsageError."""
+    expanded = plan.expand(resolved, only)
+    facts = host.read()
+    return Prepared(
+        resolved, expanded, facts, plan_capacity(expanded, facts), place(facts, resolved.scenario)
+    )
+
+
+def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
+    """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
+    prepared.capacity.require()
+    _only_trusted(prepared, request)
+    with open_runtime(request.runtime, prepared, say) as (runtime, facts):
+        folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
+        say(f"run {folder.id} on the {runtime.name} runtime")
+        manifest = _manifest(folder, prepared, request, facts)
+        _write_plan(folder, prepared, request, manifest)
+        laboratory = experiment.Laboratory(
+            runtime=runtime,
+            driver=LocustDriver(),
+            links=_links(prepared),
+            capacity=prepared.capacity,
+            placement=prepared.placement,
+            addressing=_addressing(runtime.name),
+            watcher=watcher,
+        )
+        interrupted = experiment.run(prepared.plan, folder, laboratory)
+    if interrupted:
+        folder.write("manifest.json", {**manifest, "interrupted": True})
+    folder.point_latest()
+    return folder.path
+
+
+@contextmanager
+def open_runtime(wanted: str, prepared: Prepared, say: Say) -> Iterator[tuple[Runtime, dict[str, Any]]]:
+    """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
+    if wanted == "local":
+        from lab.runtime.local import LocalRuntime
+
+        yield LocalRuntime(), {"runtime": "local"}
+        return
+    from lab import engine, images
+    from lab.runtime import cleanup
+    from lab.runtime.docker import DockerRuntime
+
+    if wanted == "auto":
+        say("runtime: docker (auto)")
+    client = engine.ensure(say)
+    try:
+        cleanup.reap(client, say)
+        wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
+        built = images.build(client, wanted_images, say)
+        facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
+        yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
+    finally:
+        client.close()
+
+
+def _links(prepared: Prepared) -> experiment.Links:
+    from lab.impair.links import TrialLinks
+
+    return TrialLinks()
+
+
+def _addressing(runtime: str) -> Callable[[], render.Addressing]:
+    if runtime != "local":
+        return render.Addressing
+    return render.free_local_addressing
+
+
+def _only_trusted(prepared: Prepared, request: Request) -> None:
+    for name, server in prepared.resolved.scenario.servers.items():
+        if server.image and "@sha256:" not in server.image and not request.trusted:
+            raise UsageError(
+                f"servers.{name}.image: {server.image} is a tag, which can change: give a digest "
+                "(name@sha256:…), or run with --trusted"
+            )
+        if server.image and request.runtime == "local":
+            raise HostCannot(f"servers.{name}.image: the local runtime runs the lab's own servers only")
+
+
+def _write_plan(
+    folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Mapping[str, Any]
+) -> None:
+    folder.write("scenario.yaml", request.scenario.read_text(encoding="utf-8"))
+    folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
+    folder.write("plan.json", prepared.plan.to_json())
+    folder.write("manifest.json", manifest)
+    folder.event("run_started", run=folder.id)
+
+
+def _manifest(
+    folder: store.RunFolder, prepared: Prepared, request: Request, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    text = request.scenario.read_bytes()
+    return {
+        "schema_version": 1,
+        "run": folder.id,
+        "scenario": prepared.resolved.scenario.name,
+        "scenario_sha256": hashlib.sha256(text).hexdigest(),
+        "question": prepared.resolved.scenario.question,
+        "argv": list(request.argv),
+        "seed": prepared.resolved.scenario.seed,
+        "plan": prepared.plan.to_json(),
+        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.needs],
+        "limits": {
+            "server": vars(prepared.capacity.server_limits),
+            "worker": vars(prepared.capacity.worker_limits),
+            "server_sysctls": prepared.capacity.server_sysctls,
+            "worker_sysctls": prepared.capacity.worker_sysctls,
+        },
+        "environment": {
+            "lab": __version__,
+            "revision": _revision(),
+            "python": platform.python_version(),
+            "host": prepared.host.to_json(),
+            "placement": vars(prepared.placement),
+            **facts,
+        },
+        "interrupted": False,
+    }
+
+
+def _revision() -> str | None:
+    """The lab's own git revision, with `+changes` where the work tree differs; None outside a checkout."""
+    git = ["git", "-C", str(ROOT)]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            env=environment,
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env=environment,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
