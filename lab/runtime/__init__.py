@@ -28,7 +28,7 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class NodeExit:
-    """How a node ended. `signal` is its name (SIGKILL) or None; `oom` is None where the runtime cannot tell."""
+    """How a node ended. `signal` is a name (SIGKILL) or None; `oom` is None where nobody can tell."""
 
     code: int
     signal: str | None = None

@@ -1,0 +1,166 @@
+"""Calls to the Docker engine, each with a deadline and an error that a person can act on.
+
+docker-py's timeout bounds one read, not one call, and a busy engine may well take ten seconds to start a
+container while a hung one never will. So a call that takes long is told from an engine that hangs by asking
+for a sign of life on another connection: without one the call fails within `PATIENCE_S` + `SIGN_S`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import docker.errors
+import requests
+import urllib3.exceptions
+
+from lab.errors import HostCannot, NoMeasurement
+
+T = TypeVar("T")
+
+PATIENCE_S = 3.0
+SIGN_S = 1.5
+CALL_S = 60.0
+
+BROKEN = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+)
+# What the engine, or the runtime below it, says when the host is the reason.
+HOST_SAYS = re.compile(
+    r"rlimit|sysctl|[Ss]eccomp|not available|[Mm]inimum memory|cgroup|exceeds|storage|no space|not permitted"
+)
+
+
+class EngineHangs(NoMeasurement):
+    """The engine gives no sign of life: there is no use in asking it again."""
+
+
+class Engine:
+    """An engine through docker-py's low-level client, with deadlines."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+
+    def call(self, what: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server").
+
+        Raises NotFound and Conflict as docker-py does, HostCannot where the engine says that the host cannot,
+        else NoMeasurement.
+        """
+        answer: list[T] = []
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                answer.append(function(*args, **kwargs))
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=work, name=f"engine: {what}", daemon=True)
+        thread.start()
+        self._wait(thread, what)
+        if failure:
+            raise translated(what, failure[0]) from failure[0]
+        return answer[0]
+
+    def _wait(self, thread: threading.Thread, what: str) -> None:
+        until = time.monotonic() + CALL_S
+        thread.join(PATIENCE_S)
+        while thread.is_alive():
+            if not self.gives_sign():
+                raise EngineHangs(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
+            if time.monotonic() > until:
+                raise NoMeasurement(f"the Docker engine did not {what} within {CALL_S:g} s")
+            thread.join(PATIENCE_S)
+
+    def gives_sign(self) -> bool:
+        """Whether the engine answers a ping at once, on a connection of its own."""
+        try:
+            with self.api.get(f"{self.api.base_url}/_ping", timeout=SIGN_S) as response:
+                return bool(response.status_code == 200)
+        except (requests.exceptions.RequestException, OSError):
+            return False
+
+
+def address(api: Any) -> str:
+    """Where the engine is, as docker-py's `base_url` and DOCKER_HOST name it."""
+    adapter = getattr(api, "_custom_adapter", None)
+    path = getattr(adapter, "socket_path", None)
+    return f"unix://{path}" if path else str(api.base_url)
+
+
+def translated(what: str, error: BaseException) -> BaseException:
+    """The error to raise for what an engine call raised; NotFound and Conflict stay what they are."""
+    if isinstance(error, docker.errors.APIError):
+        if error.status_code in (404, 409):
+            return error
+        says = one_line(str(error.explanation or error))
+        kind = HostCannot if HOST_SAYS.search(says) else NoMeasurement
+        return kind(f"the Docker engine refuses to {what}: {says}")
+    if isinstance(error, (*BROKEN, docker.errors.DockerException)):
+        return NoMeasurement(f"the Docker engine broke off while asked to {what}: {one_line(str(error))}")
+    return error
+
+
+def one_line(text: str) -> str:
+    """A message without line breaks, at most 300 characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "…"
+
+
+class Stream:
+    """The output of a container or an exec: frames of (stream number, bytes) from a hijacked connection.
+
+    It reads through the connection's buffer. docker-py's own reader takes the raw socket below it and loses
+    what arrived together with the response's head: short outputs then come back empty, now and then.
+    """
+
+    def __init__(self, hijacked: Any) -> None:
+        self._response = hijacked._response
+        self._buffer = self._response.raw._fp.fp
+        self._socket = hijacked._sock
+
+    def frames(self, until_s: float | None = None) -> Iterator[tuple[int, bytes]]:
+        """Frames until the end of the stream. TimeoutError at `until_s` of time.monotonic()."""
+        while head := self._read(8, until_s):
+            number, length = struct.unpack(">BxxxL", head)
+            yield number, self._read(length, until_s)
+
+    def _read(self, size: int, until_s: float | None) -> bytes:
+        data = b""
+        while len(data) < size:
+            self._set_timeout(until_s)
+            part = self._buffer.read1(size - len(data))
+            if not part:
+                if data:
+                    raise NoMeasurement("the Docker engine broke off in the middle of a node's output")
+                return b""
+            data += part
+        return data
+
+    def _set_timeout(self, until_s: float | None) -> None:
+        left = None if until_s is None else until_s - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+
+    def close(self) -> None:
+        """Drop the connection; a thread that reads from it sees its end."""
+        with contextlib.suppress(OSError):  # the engine may have closed it first
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._response.close()
+        self._buffer.close()
+        self._socket.close()

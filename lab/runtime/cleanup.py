@@ -1,0 +1,137 @@
+"""Clearing away what a run left: by its label and by its journal, never by pattern, never another run's.
+
+Four layers, each for when the ones before it were killed too: a deployment removes what it made; a watchdog
+process does it when the orchestrator dies; `reap` does it for dead runs before each command; `down` does it
+on request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import docker.errors
+
+from lab.errors import LabError
+from lab.runtime import Say, journal, procfs
+from lab.runtime.api import Engine, EngineHangs, one_line
+from lab.runtime.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
+
+REMOVE_S = 20.0
+
+
+def reap(client: Any | None, say: Say) -> list[str]:
+    """Remove everything of runs whose orchestrator is dead; their ids. `client` None: no engine here."""
+    dead = {entry.run for entry in journal.found() if entry.dead and (client or not _needs_engine(entry))}
+    if client is not None:
+        dead |= {labels[RUN] for labels in _labelled(Engine(client.api)) if is_dead(labels)}
+    for run in sorted(dead):
+        say(f"clearing away what run {run} left: {_remove(client, run, only_dead=True)}")
+    return sorted(dead)
+
+
+def down(client: Any | None, run: str | None, say: Say) -> list[str]:
+    """Remove one run, even a living one; with None every dead run, naming those that live."""
+    if run is not None:
+        say(f"removed of run {run}: {_remove(client, run, only_dead=False)}")
+        return [run]
+    gone = reap(client, say)
+    living = {} if client is None else _living(Engine(client.api))
+    for other, pid in sorted(living.items()):
+        say(f"run {other} is alive (process {pid}) and was left alone: stop it, or: lab down {other}")
+    return gone
+
+
+def remove_labelled(engine: Engine, run: str, trial: str | None = None, deadline_s: float = REMOVE_S) -> str:
+    """Remove the containers and networks that carry the labels of `run` (and `trial`); says what, in words.
+
+    Raises LabError when something resists for `deadline_s`.
+    """
+    until = time.monotonic() + deadline_s
+    seen: tuple[set[str], set[str]] = (set(), set())
+    while True:
+        containers, networks = _carrying(engine, run, trial)
+        if not containers and not networks:
+            return f"{len(seen[0])} containers, {len(seen[1])} networks"
+        seen[0].update(containers)
+        seen[1].update(networks)
+        says = [_remove_container(engine, id_) for id_ in containers] + [
+            _remove_network(engine, id_) for id_ in networks
+        ]
+        trouble = "; ".join(filter(None, says))
+        if trouble and time.monotonic() > until:
+            raise LabError(
+                f"run {run} could not be removed in {deadline_s:g} s: {trouble}; try again: lab down {run}"
+            )
+        if trouble:
+            time.sleep(0.2)
+
+
+def _remove(client: Any | None, run: str, only_dead: bool) -> str:
+    says = "" if client is None else remove_labelled(Engine(client.api), run)
+    killed = 0
+    for entry in journal.found():
+        if entry.run != run or (only_dead and not entry.dead) or (client is None and _needs_engine(entry)):
+            continue
+        for mark in entry.names.get("mark", []):
+            killed += len(procfs.marked(MARK, mark))
+            if left := procfs.kill_marked(MARK, mark):
+                raise LabError(f"run {run}: these processes do not end on SIGKILL: {left}")
+        entry.path.unlink(missing_ok=True)
+    return ", ".join(filter(None, [says, f"{killed} processes" if killed or not says else ""]))
+
+
+def forget(run: str) -> None:
+    """Delete the journals of a run of which nothing is left."""
+    for entry in journal.found():
+        if entry.run == run:
+            entry.path.unlink(missing_ok=True)
+
+
+def _needs_engine(entry: journal.Entry) -> bool:
+    return bool(entry.names.get("container") or entry.names.get("network"))
+
+
+def _carrying(engine: Engine, run: str, trial: str | None) -> tuple[list[str], list[str]]:
+    filters = {"label": [f"{RUN}={run}", *([f"{TRIAL}={trial}"] if trial else [])]}
+    containers = engine.call("list containers", engine.api.containers, all=True, filters=filters)
+    networks = engine.call("list networks", engine.api.networks, filters=filters)
+    return [one["Id"] for one in containers], [one["Id"] for one in networks]
+
+
+def _labelled(engine: Engine) -> list[dict[str, str]]:
+    filters = {"label": RUN}
+    containers = engine.call("list containers", engine.api.containers, all=True, filters=filters)
+    networks = engine.call("list networks", engine.api.networks, filters=filters)
+    return [one["Labels"] for one in [*containers, *networks]]
+
+
+def _living(engine: Engine) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for labels in _labelled(engine):
+        owner = Owner.parse(labels.get(OWNER, ""))
+        found[labels[RUN]] = str(owner.pid) if owner else "unknown"
+    return found
+
+
+def _remove_container(engine: Engine, id_: str) -> str:
+    what = f"remove container {id_[:12]}"
+    return _tried(lambda: engine.call(what, engine.api.remove_container, id_, force=True, v=True))
+
+
+def _remove_network(engine: Engine, id_: str) -> str:
+    return _tried(lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_))
+
+
+def _tried(removal: Callable[[], object]) -> str:
+    """Empty when it is gone, else why not yet: a removal under way, a network still in use, a busy mount."""
+    try:
+        removal()
+    except EngineHangs:
+        raise
+    except docker.errors.NotFound:
+        return ""
+    except (LabError, docker.errors.APIError) as error:
+        return one_line(str(error))
+    return ""

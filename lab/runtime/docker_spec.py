@@ -1,0 +1,141 @@
+"""What the engine is asked for, as pure values: a node becomes a container, each locked down alike."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lab.errors import UsageError
+from lab.topology import Node, Topology
+
+USER = "10001:10001"
+HELPER_USER = "0:0"
+HELPER_CAPABILITIES = ("NET_ADMIN",)
+# Where a node sets none: bounds that no sane node meets, so that a runaway one cannot take the host with it.
+DEFAULT_PIDS = 2048
+DEFAULT_MEMORY_BYTES = 2 * 1024**3
+IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
+LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}
+NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node's container goes: its name, its labels, the network or namespace it starts in."""
+
+    container: str
+    image: str
+    network_mode: str
+    labels: Mapping[str, str]
+    seccomp: str
+
+
+def container_name(topology: Topology, node: str) -> str:
+    """The container's name. Raises UsageError for names that could not be one."""
+    for part in (topology.run, topology.trial, node):
+        if not NAME.match(re.sub(r"[/]", "-", part).lower()):
+            raise UsageError(f"'{part}' is no name: letters, digits, '.', '_', '-', at most 63 of them")
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"lab-{topology.run}-{topology.trial}-{node}")
+
+
+def host_config(node: Node, place: Place) -> dict[str, Any]:
+    """Keyword arguments of docker-py's `create_host_config`: no privilege, nothing to write on.
+
+    Sources: docker(1) run, capabilities(7), TRUST's security rules.
+    """
+    limits = node.limits
+    memory = limits.memory_bytes or DEFAULT_MEMORY_BYTES
+    helper = node.role == "nettools"
+    capabilities = node.capabilities or (HELPER_CAPABILITIES if helper else ())
+    tmpfs = {"/tmp": "rw,nosuid,nodev,noexec,size=256m,mode=1777"}
+    config: dict[str, Any] = {
+        "network_mode": place.network_mode,
+        "cap_drop": ["ALL"],
+        "cap_add": list(capabilities),
+        "security_opt": ["no-new-privileges:true", f"seccomp={place.seccomp}"],
+        "read_only": True,
+        "tmpfs": {**tmpfs, "/run": "rw,nosuid,nodev,noexec,size=16m"} if helper else tmpfs,
+        "pids_limit": limits.pids or DEFAULT_PIDS,
+        "mem_limit": memory,
+        "memswap_limit": memory,  # the same: no swap, so that memory pressure shows instead of slowing
+        "init": True,  # PID 1 ignores SIGTERM unless it handles it: tini forwards signals and reaps
+        "restart_policy": {"Name": "no"},
+        "log_config": {"Type": "json-file", "Config": LOG_OPTIONS},
+    }
+    if node.cpu_set:
+        config["cpuset_cpus"] = node.cpu_set
+    if limits.cpus:
+        config["nano_cpus"] = int(limits.cpus * 1_000_000_000)
+    if limits.nofile:
+        config["ulimits"] = [{"Name": "nofile", "Soft": limits.nofile, "Hard": limits.nofile}]
+    if node.sysctls and not node.joins:
+        config["sysctls"] = dict(node.sysctls)  # per network namespace: who joins one has none of its own
+    return config
+
+
+def container_config(node: Node, place: Place, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of docker-py's `create_container`, but for its networking."""
+    spec: dict[str, Any] = {
+        "image": place.image,
+        "name": place.container,
+        "command": list(node.argv) or None,
+        "environment": dict(node.env),
+        "user": HELPER_USER if node.role == "nettools" else USER,
+        "labels": dict(place.labels),
+        "host_config": config,
+    }
+    if not node.joins:
+        spec["hostname"] = node.name
+    return spec
+
+
+@cache
+def seccomp_profile(io_uring: bool) -> str:
+    """The lab's seccomp profile as JSON text; the io_uring calls only where a model of the run needs them."""
+    profile = json.loads((Path(__file__).with_name("seccomp.json")).read_text(encoding="utf-8"))
+    if io_uring:
+        profile["syscalls"].append({"names": list(IO_URING_CALLS), "action": "SCMP_ACT_ALLOW"})
+    return json.dumps(profile)
+
+
+def free_subnets(pool: str, in_use: Iterable[str], start: int) -> Iterator[str]:
+    """The /24s of `pool` that overlap none in use, from the `start`-th on, each once.
+
+    Concurrent runs begin at different places, so that they seldom ask for the same one.
+    """
+    taken = [network for text in in_use if (network := _ipv4(text)) is not None]
+    blocks = list(ipaddress.IPv4Network(pool).subnets(new_prefix=24))
+    for index in range(len(blocks)):
+        block = blocks[(start + index) % len(blocks)]
+        if not any(block.overlaps(other) for other in taken):
+            yield str(block)
+
+
+def route_key(subnet: str) -> str:
+    """A subnet's address as /proc/net/route prints it: hexadecimal, in the host's byte order."""
+    return ipaddress.IPv4Network(subnet).network_address.packed[::-1].hex().upper()
+
+
+def host_routes(table: str) -> list[str]:
+    """The subnets that this host routes, from the text of /proc/net/route, without its default route."""
+    found = []
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 7 and fields[1] != "00000000":
+            address = ipaddress.IPv4Address(bytes.fromhex(fields[1])[::-1])
+            mask = ipaddress.IPv4Address(bytes.fromhex(fields[7])[::-1])
+            found.append(f"{address}/{mask}")
+    return found
+
+
+def _ipv4(text: str) -> ipaddress.IPv4Network | None:
+    try:
+        return ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        return None

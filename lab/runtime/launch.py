@@ -1,0 +1,38 @@
+"""Become a node of the local runtime: run as `python -I -S launch.py SETTINGS argv…`, standard library only.
+
+A program of its own because what it does must happen between fork and exec, and a fork of a process with
+threads must not run Python code (os.fork(2) in the Python manual).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Set limits and CPUs, tie this process to its parent's life, then exec."""
+    settings = json.loads(sys.argv[1])
+    # prctl(2): SIGKILL when the thread that started us ends. The parent may be gone before we got here.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != settings["parent"]:
+        os._exit(3)
+    try:
+        if settings["cpus"]:
+            os.sched_setaffinity(0, settings["cpus"])
+        if settings["nofile"]:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (settings["nofile"], settings["nofile"]))
+        os.execvp(sys.argv[2], sys.argv[2:])
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"cannot start {sys.argv[2]}: {error}\n")
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

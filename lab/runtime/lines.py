@@ -1,0 +1,212 @@
+"""What nodes print: every byte into a log file, every JSON line of standard output into an event.
+
+One `Lines` per node, in all runtimes; a runtime's own thread feeds it bytes and says when the node ended.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.clock import mono_ms
+from lab.errors import NoMeasurement
+from lab.runtime import Event, NodeExit
+
+MAX_LINE_BYTES = 256 * 1024
+TAIL_LINES = 50
+STDOUT, STDERR = 1, 2
+
+Callback = Callable[[str, Event], None]
+
+
+class Hub:
+    """Hands events to subscribers. A subscriber that raises is dropped, and its error kept for the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: list[Callback] = []
+        self.errors: list[Exception] = []
+
+    def subscribe(self, callback: Callback) -> None:
+        """Call `callback(node, event)` for each event from now on, from the thread that follows the node."""
+        with self._lock:
+            self._callbacks = [*self._callbacks, callback]
+
+    def deliver(self, node: str, event: Event) -> None:
+        """Hand one event to every subscriber."""
+        for callback in self._callbacks:
+            try:
+                callback(node, event)
+            except Exception as error:
+                with self._lock:
+                    self._callbacks = [other for other in self._callbacks if other is not callback]
+                    self.errors.append(error)
+
+
+class Lines:
+    """The output of one node. `feed` and `end` are called by one thread, everything else by any."""
+
+    def __init__(self, node: str, log: Path, hub: Hub) -> None:
+        self.node = node
+        self.log = log
+        self._hub = hub
+        self._file = log.open("ab", buffering=0)
+        self._partial = b""
+        self._skipping = False
+        self._events: list[Event] = []
+        self._changed = threading.Condition()
+        self._exit: NodeExit | None = None
+        self._lost: str | None = None
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Take bytes as they came from STDOUT or STDERR: all are logged, standard output is parsed."""
+        self._file.write(data)
+        if stream == STDOUT:
+            *whole, rest = (self._partial + data).split(b"\n")
+            for line in whole:
+                self._line(line)
+            self._partial = self._bounded(rest)
+
+    def end(self, exit_: NodeExit | None, lost: str | None = None) -> None:
+        """No more output: the node ended with `exit_`, or was lost from sight for the reason `lost`."""
+        if self._partial:
+            self._line(self._partial)
+            self._partial = b""
+        self._file.close()
+        with self._changed:
+            self._exit, self._lost = exit_, None if exit_ else (lost or "its output ended")
+            self._changed.notify_all()
+
+    def events(self) -> list[Event]:
+        """All events so far, in order."""
+        with self._changed:
+            return list(self._events)
+
+    def exited(self) -> NodeExit | None:
+        """How the node ended, once it has and all its output is here."""
+        return self._exit
+
+    @property
+    def ended(self) -> bool:
+        """True once there is nothing more to come, whatever the reason."""
+        return self._exit is not None or self._lost is not None
+
+    def wait_end(self, deadline_s: float) -> bool:
+        """Wait until nothing more comes; False when the time is up first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ended, deadline_s)
+
+    def wait_event(self, name: str, deadline_s: float) -> Event:
+        """The first event of that name, past or future. Raises NoMeasurement: node ended, or time is up."""
+        until = time.monotonic() + deadline_s
+        seen = 0
+        with self._changed:
+            while True:
+                for event in self._events[seen:]:
+                    if event.get("event") == name:
+                        return event
+                seen = len(self._events)
+                if self.ended:
+                    raise NoMeasurement(f"{self.node}: {self._how_ended()} before '{name}'{self._says()}")
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise NoMeasurement(f"{self.node}: no '{name}' within {deadline_s:g} s{self._says()}")
+                self._changed.wait(left)
+
+    def tail(self, lines: int = TAIL_LINES) -> list[str]:
+        """The last lines of the log, of either stream."""
+        with self.log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - MAX_LINE_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+
+    def _how_ended(self) -> str:
+        if self._exit is None:
+            return f"lost ({self._lost})"
+        by = (
+            f" ({self._exit.signal}{', out of memory' if self._exit.oom else ''})"
+            if self._exit.signal
+            else ""
+        )
+        return f"ended with exit code {self._exit.code}{by}"
+
+    def _says(self) -> str:
+        tail = self.tail()
+        return "; its last lines:\n  " + "\n  ".join(tail) if tail else "; it printed nothing"
+
+    def _bounded(self, rest: bytes) -> bytes:
+        if len(rest) <= MAX_LINE_BYTES:
+            return rest
+        if not self._skipping:
+            self._skipping = True
+            says = f"a line over {MAX_LINE_BYTES} bytes was not read as an event (it is in the log)"
+            self._add({"event": "log", "level": "error", "says": says, "mono_ms": mono_ms()})
+        return b""
+
+    def _line(self, line: bytes) -> None:
+        if self._skipping:
+            self._skipping = False
+        elif line.lstrip().startswith(b"{") and (event := _event(line)) is not None:
+            self._add(event)
+
+    def _add(self, event: Event) -> None:
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+        self._hub.deliver(self.node, event)
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """The JSON object of a line that has an `event`; None for other text, which only the log keeps."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("event"), str) else None
+
+
+class Printed:
+    """The part of a deployment that is the same in every runtime: what its nodes print and how they end."""
+
+    def __init__(self, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._hub = Hub()
+        self._lines: dict[str, Lines] = {}
+
+    def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
+        """See Deployment."""
+        return self._of(node).wait_event(event, deadline_s)
+
+    def events(self, node: str) -> list[Event]:
+        """See Deployment."""
+        return self._of(node).events()
+
+    def subscribe(self, callback: Callback) -> None:
+        """See Deployment."""
+        self._hub.subscribe(callback)
+
+    def exited(self, node: str) -> NodeExit | None:
+        """See Deployment."""
+        return self._of(node).exited()
+
+    def log_path(self, node: str) -> Path:
+        """See Deployment."""
+        return self._of(node).log
+
+    def _listen(self, node: str) -> Lines:
+        lines = self._lines[node] = Lines(node, self._logs / f"{node}.log", self._hub)
+        return lines
+
+    def _of(self, node: str) -> Lines:
+        if node not in self._lines:
+            raise NoMeasurement(f"no node '{node}' here; there are: {', '.join(self._lines) or 'none'}")
+        return self._lines[node]
+
+    def _raise_callback_errors(self) -> None:
+        if self._hub.errors:
+            raise self._hub.errors[0]

@@ -1,0 +1,285 @@
+"""The local runtime: every node is a plain process of this host. No Docker, no root, no isolation.
+
+For tests and a first look: all nodes share the host's network (127.0.0.1), kernel settings and limits, so its
+figures are stamped `not isolated`. It cannot impair links, and it runs the lab's own images only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.errors import HostCannot, NoMeasurement, UsageError
+from lab.runtime import Deployment, ExecResult, NodeExit, procfs
+from lab.runtime.journal import Journal
+from lab.runtime.lines import STDERR, STDOUT, Lines, Printed
+from lab.runtime.owner import MARK, Owner
+from lab.runtime.watchdog import Watchdog
+from lab.topology import Node, Topology
+
+IMAGES = Path(__file__).resolve().parents[2] / "images"
+COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
+KILL_WAIT_S = 5.0
+
+
+class LocalRuntime:
+    """Starts the nodes of a topology as processes. See Runtime."""
+
+    name = "local"
+
+    @contextmanager
+    def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
+        """See Runtime. Raises HostCannot where a limit cannot be had, UsageError for a foreign image."""
+        mark = f"{topology.run}/{topology.trial}/{secrets.token_hex(8)}"
+        with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
+            journal = Journal(topology.run, Owner.myself())
+            journal.will("mark", mark)
+            watchdog = Watchdog(topology.run, mark=mark)
+            deployment = LocalDeployment(logs, mark, scratch)
+            try:
+                for node in topology.nodes:
+                    deployment.start(node)
+                yield deployment
+            finally:
+                deployment.close()
+                journal.close(all_gone=True)
+                watchdog.dismiss()
+        deployment._raise_callback_errors()
+
+
+class LocalDeployment(Printed):
+    """Running processes. See Deployment."""
+
+    runtime = "local"
+    stamps: tuple[str, ...] = ("not isolated",)
+
+    def __init__(self, logs: Path, mark: str, scratch: str) -> None:
+        super().__init__(logs)
+        self._mark = mark
+        self._scratch = scratch
+        self._nodes: dict[str, _Process] = {}
+
+    def start(self, node: Node) -> None:
+        """Start one node's process. It is killed when the thread that called this ends (PR_SET_PDEATHSIG)."""
+        argv = _argv(node.image, node.argv)
+        hard = _hard_nofile()
+        if node.limits.nofile and node.limits.nofile > hard:
+            raise HostCannot(
+                f"{node.name}: {node.limits.nofile} open files asked, this host's limit is {hard}: "
+                "ask for less, or raise it (ulimit -Hn)"
+            )
+        settings = {"parent": os.getpid(), "cpus": cpu_list(node.cpu_set), "nofile": node.limits.nofile}
+        launch = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(__file__).with_name("launch.py")),
+            json.dumps(settings),
+        ]
+        environment = self._environment(node)
+        process = subprocess.Popen(
+            [*launch, *argv],
+            env=environment,
+            cwd=self._scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._nodes[node.name] = _Process(process, environment, self._listen(node.name))
+
+    def address(self, node: str, network: str) -> str:  # noqa: ARG002
+        """See Deployment: every node is on the loopback."""
+        self._of(node)
+        return "127.0.0.1"
+
+    def interface(self, node: str, network: str) -> str | None:  # noqa: ARG002
+        """See Deployment: no node has an interface of its own."""
+        self._of(node)
+        return None
+
+    def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
+        """See Deployment."""
+        self._of(node)
+        command = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
+        with subprocess.Popen(
+            command,
+            env=self._nodes[node].environment,
+            cwd=self._scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=deadline_s)
+            except subprocess.TimeoutExpired:
+                _kill_group(process.pid, signal.SIGKILL)
+                raise NoMeasurement(f"{node}: {argv[0]} did not end within {deadline_s:g} s") from None
+            except BaseException:
+                _kill_group(process.pid, signal.SIGKILL)
+                raise
+        code = process.returncode
+        return ExecResult(
+            code if code >= 0 else 128 - code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+        )
+
+    def helper(self, node: str) -> str:  # noqa: ARG002
+        """See Deployment: there is nothing to join here."""
+        raise HostCannot("the local runtime cannot impair links: use --runtime docker")
+
+    def signal(self, node: str, name: str) -> None:
+        """See Deployment."""
+        self._running(node).send_signal(signal.Signals[name])
+
+    def pause(self, node: str) -> None:
+        """See Deployment: SIGSTOP to the node's process group."""
+        _kill_group(self._running(node).pid, signal.SIGSTOP)
+
+    def unpause(self, node: str) -> None:
+        """See Deployment: SIGCONT to the node's process group."""
+        _kill_group(self._running(node).pid, signal.SIGCONT)
+
+    def pids(self, node: str) -> list[int]:
+        """See Deployment: the processes of the node's session."""
+        self._of(node)
+        first = self._nodes[node].process.pid
+        others = [pid for pid in procfs.marked(MARK, self._mark) if _session(pid) == first and pid != first]
+        return [first, *others] if procfs.start_ticks(first) is not None else others
+
+    def cgroup(self, node: str) -> str | None:
+        """See Deployment: the processes stay in the orchestrator's own group."""
+        self._of(node)
+        return None
+
+    def stop(self, node: str, grace_s: float) -> NodeExit:
+        """See Deployment."""
+        lines, process = self._of(node), self._nodes[node].process
+        if not lines.ended:
+            _kill_group(process.pid, signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
+            if not lines.wait_end(grace_s):
+                _kill_group(process.pid, signal.SIGKILL)
+        return self._ended(node)
+
+    def close(self) -> None:
+        """Kill what still runs, whatever session it moved to, and take in the last of the logs."""
+        left = procfs.kill_marked(MARK, self._mark, KILL_WAIT_S)
+        for node in self._nodes:
+            self._ended(node)
+        if left:
+            raise NoMeasurement(f"these processes do not end on SIGKILL: {left}")
+
+    def _ended(self, node: str) -> NodeExit:
+        if not self._lines[node].wait_end(KILL_WAIT_S):
+            raise NoMeasurement(f"{node}: still there {KILL_WAIT_S:g} s after SIGKILL")
+        exit_ = self._lines[node].exited()
+        assert exit_ is not None  # a local process is never lost from sight: we are its parent
+        return exit_
+
+    def _running(self, node: str) -> subprocess.Popen[bytes]:
+        if self._of(node).ended:
+            raise NoMeasurement(f"{node}: it has ended already")
+        return self._nodes[node].process
+
+    def _environment(self, node: Node) -> dict[str, str]:
+        path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
+        return {**os.environ, "PYTHONPATH": path, "TMPDIR": self._scratch, **node.env, MARK: self._mark}
+
+
+class _Process:
+    """A process and the thread that follows it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], lines: Lines) -> None:
+        self.process = process
+        self.environment = environment
+        threading.Thread(
+            target=_follow, args=(process, lines), name=f"follow {lines.node}", daemon=True
+        ).start()
+
+
+def _follow(process: subprocess.Popen[bytes], lines: Lines) -> None:
+    """Feed both streams until the process has ended and what it wrote is read.
+
+    The end is seen by a pidfd, not by end-of-file: a forked child may hold the pipes open for longer.
+    """
+    out, err = process.stdout, process.stderr
+    assert out is not None
+    assert err is not None
+    pidfd = os.pidfd_open(process.pid)
+    with selectors.DefaultSelector() as selector, out, err:
+        for stream, number in ((out, STDOUT), (err, STDERR)):
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ, number)
+        selector.register(pidfd, selectors.EVENT_READ)
+        ended = False
+        while not ended:
+            for key, _ in selector.select():
+                if key.fd == pidfd:
+                    ended = True
+                elif not _drain(key.fd, key.data, lines):
+                    selector.unregister(key.fileobj)
+        _drain(out.fileno(), STDOUT, lines)
+        _drain(err.fileno(), STDERR, lines)
+    os.close(pidfd)
+    code = process.wait()
+    lines.end(NodeExit(code) if code >= 0 else NodeExit(128 - code, signal.Signals(-code).name))
+
+
+def _drain(fd: int, stream: int, lines: Lines) -> bool:
+    """Read what there is; False at end-of-file."""
+    while True:
+        try:
+            data = os.read(fd, 65536)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        lines.feed(stream, data)
+
+
+def _argv(image: str, argv: Sequence[str]) -> list[str]:
+    if not argv and image not in COMMANDS:
+        raise UsageError(f"the local runtime cannot run image '{image}': it has {', '.join(COMMANDS)} only")
+    first, *rest = argv or COMMANDS[image]
+    return [sys.executable if first == "python" else first, *rest]
+
+
+def cpu_list(text: str) -> list[int]:
+    """`"0,2-3"` → `[0, 2, 3]`; empty means all. Raises ValueError."""
+    cpus: list[int] = []
+    for part in filter(None, text.split(",")):
+        low, _, high = part.partition("-")
+        cpus.extend(range(int(low), int(high or low) + 1))
+    return cpus
+
+
+def _kill_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _hard_nofile() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard

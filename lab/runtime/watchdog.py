@@ -1,0 +1,93 @@
+"""The watchdog: a process that outlives a killed orchestrator and clears away its deployment.
+
+It waits on a pipe of which the orchestrator alone holds the other end, so the kernel itself tells it when the
+orchestrator is gone, whatever killed it. It has a session of its own, so that Ctrl-C does not reach it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from lab.runtime import procfs
+from lab.runtime.owner import MARK
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTLE_S = 3.0
+
+
+class Watchdog:
+    """The orchestrator's end. Guards the containers of the engine at an address, processes with a mark."""
+
+    def __init__(self, run: str, *, engine: str | None = None, mark: str | None = None) -> None:
+        task = json.dumps({"run": run, "engine": engine, "mark": mark})
+        theirs, self._ours = os.pipe()  # close-on-exec: no node inherits our end, or it would never close
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-m", "lab.runtime.watchdog", task],
+                {**os.environ, "PYTHONPATH": str(ROOT)},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs, 0),
+                    (os.POSIX_SPAWN_DUP2, null, 1),
+                    (os.POSIX_SPAWN_DUP2, null, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(theirs)
+            os.close(null)
+
+    def dismiss(self) -> None:
+        """End the guard: everything has been cleared away."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._ours)
+
+
+def main() -> None:
+    """Wait for the orchestrator's end, then clear away; what goes wrong is written beside the journal."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    task = json.loads(sys.argv[1])
+    sys.stdin.buffer.read()
+    from lab.runtime import cleanup, journal  # late: a run that ends well pays nothing for them
+
+    try:
+        if task["mark"]:
+            procfs.kill_marked(MARK, task["mark"])
+        if task["engine"]:
+            _remove(task["engine"], task["run"])
+        cleanup.forget(task["run"])
+    except Exception:
+        (journal.folder() / f"{task['run']}.watchdog.log").write_text(
+            traceback.format_exc(), encoding="utf-8"
+        )
+        raise
+
+
+def _remove(where: str, run: str) -> None:
+    """Remove until nothing more turns up: a creation may have been under way when the orchestrator died."""
+    import docker
+
+    from lab.runtime import cleanup
+    from lab.runtime.api import Engine
+
+    client = docker.DockerClient(base_url=where, version="auto", timeout=10)
+    engine = Engine(client.api)
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < SETTLE_S:
+        if cleanup.remove_labelled(engine, run) != "0 containers, 0 networks":
+            quiet_since = time.monotonic()
+        time.sleep(0.3)
+    client.close()
+
+
+if __name__ == "__main__":
+    main()
