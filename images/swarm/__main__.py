@@ -1,0 +1,44 @@
+"""`python -m swarm master|worker|engine|verify`, settings in `LAB_SWARM`; see the node contract."""
+
+from __future__ import annotations
+
+import sys
+
+from . import settings
+from .errors import SwarmError
+
+ROLES = ("master", "worker", "engine", "verify")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one role; each is imported only where it is wanted, because importing locust patches the process."""
+    role = arguments[0] if arguments else ""
+    try:
+        if role not in ROLES:
+            raise settings.SettingsError(f"which role? one of {', '.join(ROLES)}, not {role!r}")
+        return _run(role, arguments[1:])
+    except SwarmError as error:
+        print(f"swarm {role}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(role: str, rest: list[str]) -> int:
+    given = settings.from_environment()
+    if role == "engine":
+        from . import child
+
+        return child.main(given, int(rest[0]))
+    if role == "verify":
+        from . import verify
+
+        return verify.main(given)
+    if role == "master":
+        from . import master
+
+        return master.main(given)
+    from . import worker
+
+    return worker.main(given)
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""The engine as a process of its own: commands come as JSON lines on standard input, records go to standard output.
+
+| command | |
+|---|---|
+| `{"do": "users", "target": n}` | hold so many connections |
+| `{"do": "start", "at_mono_s": t, "position": i, "of": n}` | the load clock starts at t; this engine is sharer i of n |
+
+| record | |
+|---|---|
+| `hello` | the engine runs: `pid` |
+| `status` | ten times a second: totals so far and what is open |
+| `second` | a second that is over, again if it changed since (an answer came late): the later record replaces the former |
+| `done` | the drain has ended: errors, resource use; the last one |
+
+The end of standard input ends the process: an engine does not outlive its worker.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import resource
+import signal
+from random import Random
+from time import monotonic, process_time
+from typing import Any
+
+from . import exchange
+from .arrivals import constant
+from .channel import Channel
+from .connection import Dialler
+from .engine import Engine
+from .errors import SwarmError
+from .ledger import Second
+from .load import ClosedLoad, LoadProcess, OpenLoad
+from .settings import Settings
+
+STATUS_EVERY_S = 0.1
+BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
+
+
+def raise_open_files() -> int:
+    """Raise the soft limit of open files to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def main(settings: Settings, index: int) -> int:
+    """Run engine `index` of this worker until its load is over and its parent lets go."""
+    raise_open_files()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    gc.disable()  # nothing here makes cycles, and a full collection over 100,000 connections stops the loop for 50 ms
+    return Child(settings, index, Channel(0, 1)).run()
+
+
+class Child:
+    """Commands in, records out, around one engine."""
+
+    def __init__(self, settings: Settings, index: int, channel: Channel) -> None:
+        self._settings, self._channel = settings, channel
+        self._index = settings.worker_index * settings.engines + index  # among all engines of the swarm
+        what = exchange.for_wire(settings.wire, settings.handler, settings.target.host)
+        self._engine = Engine(
+            what,
+            Dialler(settings.target.host, settings.target.port, what.transport, settings.source_addresses),
+            spawn_rate_per_s=settings.spawn_rate_per_s / (settings.workers * settings.engines) / BURST_SHARE,
+            connect_deadline_s=settings.connect_deadline_s,
+            request_timeout_s=settings.request_timeout_s,
+        )
+        self._engine.on_tick = self._tick
+        self._engine.watch(channel.read_fd, self._commands)
+        self._ends_s = math.inf
+        self._next_status_s = 0.0
+        self._second: Second = self._engine.ledger.at(monotonic())
+        self._cpu_s = 0.0
+        self._done = False
+
+    def run(self) -> int:
+        """Turn the loop until the parent lets go."""
+        self._channel.send({"event": "hello", "pid": os.getpid()})
+        while not self._channel.ended:
+            self._engine.turn()
+        return 0
+
+    def _commands(self) -> None:
+        for command in self._channel.receive():
+            match command:
+                case {"do": "users", "target": int(target)}:
+                    self._engine.pool.users = target
+                case {"do": "start", "at_mono_s": float(at_s), "position": int(position), "of": int(of)}:
+                    self._start(at_s, position, of)
+                case _:
+                    raise SwarmError(f"unknown command {command!r}")
+
+    def _start(self, at_s: float, position: int, of: int) -> None:
+        settings = self._settings
+        self._engine.ledger.start(at_s, settings.warmup_s, settings.measure_s)
+        self._ends_s = at_s + settings.load_s
+        self._engine.begin(self._load(at_s, position, of))
+        gc.freeze()
+
+    def _load(self, at_s: float, position: int, of: int) -> LoadProcess:
+        engine, load = self._engine, self._settings.load
+        if load.is_open:
+            arrivals = constant(load.rate_per_s, position, of)
+            return OpenLoad(engine.send, engine.ledger, arrivals, at_s, self._ends_s)
+        random = Random(self._settings.seed * 1_000_003 + self._index)
+        return ClosedLoad(engine.send, engine.ledger, lambda: load.think_time_s, at_s, self._ends_s, random)
+
+    def _tick(self, now_s: float) -> None:
+        self._channel.flush()
+        second = self._engine.ledger.at(now_s)
+        if second is not self._second:
+            self._turn_over(second, now_s)
+        if now_s >= self._next_status_s:
+            self._next_status_s = now_s + STATUS_EVERY_S
+            self._channel.send({"event": "status"} | self._status())
+        if not self._done and now_s >= self._ends_s:
+            self._drain(now_s)
+
+    def _turn_over(self, second: Second, now_s: float) -> None:
+        cpu_s = process_time()
+        self._second.cpu_s = cpu_s - self._cpu_s
+        self._second, self._cpu_s = second, cpu_s
+        self._report(self._engine.load.booked_until_s(now_s))
+
+    def _drain(self, now_s: float) -> None:
+        if now_s >= self._ends_s + self._settings.drain_s:
+            self._engine.give_up()
+        if self._engine.is_quiet():
+            self._done = True
+            self._report(math.inf)
+            self._channel.send({"event": "done"} | self._status() | self._totals())
+
+    def _report(self, until_s: float) -> None:
+        for second in self._engine.ledger.news(until_s):
+            self._channel.send({"event": "second"} | second.as_record())
+
+    def _status(self) -> dict[str, Any]:
+        pool, totals = self._engine.pool, self._engine.ledger.totals()
+        return totals | {
+            "users": pool.users,
+            "ready": pool.ready(),
+            "connected": pool.open,
+            "connected_peak": pool.open_peak,
+            "in_flight": len(self._engine.in_flight),
+        }
+
+    def _totals(self) -> dict[str, Any]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "pid": os.getpid(),
+            "cpu_user_us": round(usage.ru_utime * 1e6),
+            "cpu_system_us": round(usage.ru_stime * 1e6),
+            "faults": self._engine.faults.as_record(),
+        }

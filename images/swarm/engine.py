@@ -1,0 +1,293 @@
+"""The engine: all connections of one process in one level-triggered epoll loop.
+
+What keeps a request at a few microseconds: the loop waits once for many connections; a descriptor is registered once,
+for reading (a write is tried at once and nearly always taken whole); an answer whose bytes equal those of the last
+right one *is* the right one (only its Date changes, once a second) and needs no parser.
+
+Times are CLOCK_MONOTONIC. An answer's time is the wake-up that brought it, not the moment its turn came in that
+batch: the rest is the generator's own delay. A request's actual send is timed just before the write.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+from collections.abc import Callable
+from time import monotonic
+
+from wire.http1 import ProtocolError  # the same class on every wire
+
+from .connection import Connection, Dialler
+from .exchange import CLOSE, KEEP, Exchange, Reader, WrongAnswerError
+from .faults import Faults, error_kind
+from .histogram import record
+from .ledger import Ledger, Second
+from .load import Hold, LoadProcess
+from .pool import Pool, overdue
+from .timer import Timer
+
+EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
+READ_BYTES = 16384
+BATCH = 128  # descriptors per wake-up: bounds how late an arrival gets behind a full batch
+TICK_S = 0.01  # housekeeping, and the probe of the loop's lag
+MAX_WAIT_S = 1.0
+FAILED = "failed"
+
+
+class Engine:
+    """One epoll loop over a pool of connections, driven by one load."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        dialler: Dialler,
+        *,
+        spawn_rate_per_s: float,
+        connect_deadline_s: float,
+        request_timeout_s: float,
+    ) -> None:
+        self._exchange, self._request = exchange, exchange.request
+        self._request_timeout_s = request_timeout_s
+        self.ledger, self.faults = Ledger(), Faults()
+        self.load: LoadProcess = Hold()
+        self.in_flight: dict[Connection, None] = {}  # in the order of their sending
+        self._epoll, self._timer = select.epoll(), Timer()
+        self._epoll.register(self._timer.fd, EPOLLIN | select.EPOLLET)
+        self.pool = Pool(
+            self, dialler, self._epoll, rate_per_s=spawn_rate_per_s, deadline_s=connect_deadline_s, once=exchange.once
+        )
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._right = b"\0"  # the bytes of the last answer that was right, whole and alone
+        self._bytes_in = self._bytes_out = 0
+        self.now_s = monotonic()
+        self._next_tick_s = self.now_s + TICK_S
+        self.on_tick: Callable[[float], None] = lambda now_s: None
+
+    # -- the loop
+
+    def watch(self, fd: int, reader: Callable[[], None]) -> None:
+        """Call `reader` whenever the descriptor is readable."""
+        self._readers[fd] = reader
+        self._epoll.register(fd, EPOLLIN)
+
+    def turn(self) -> None:
+        """Wait once, and do all that is due then."""
+        events = self._epoll.poll(self._wait_s(), BATCH)
+        self.now_s = monotonic()
+        by_fd = self.pool.by_fd
+        for fd, mask in events:
+            connection = by_fd.get(fd)
+            if connection is None:
+                self._readers.get(fd, _nothing)()
+            elif mask & EPOLLOUT or connection.socket is not None:
+                self._writable(connection)
+            else:
+                self._readable(connection)
+        now_s = monotonic()
+        if self.load.next_due_s <= now_s:
+            self.load.due(now_s)
+        if self._next_tick_s <= now_s:
+            self._tick(now_s)
+
+    def _wait_s(self) -> float:
+        due_s = min(self.load.next_due_s, self._next_tick_s)
+        if due_s <= monotonic():
+            return 0.0
+        self._timer.arm(due_s)
+        return MAX_WAIT_S
+
+    def _tick(self, now_s: float) -> None:
+        second = self.ledger.at(now_s)
+        record(second.loop_lag, now_s - self._next_tick_s)
+        self._next_tick_s = now_s + TICK_S
+        self.now_s = now_s
+        for connection in overdue(self.in_flight, now_s - self._request_timeout_s):
+            kind = "timeout" if connection.socket is None else "connect_timeout"
+            self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
+        self.pool.step(now_s)
+        second.connected, second.in_flight = self.pool.open, len(self.in_flight)
+        second.bytes_in += self._bytes_in
+        second.bytes_out += self._bytes_out
+        self._bytes_in = self._bytes_out = 0
+        self.on_tick(now_s)
+
+    # -- requests
+
+    def send(self, connection: Connection, intended_s: float, second: Second) -> None:
+        """Send one request, meant for `intended_s` and booked in `second`."""
+        request = self._request or self._prepare(connection)
+        connection.intended_s, connection.second = intended_s, second
+        self.in_flight[connection] = None
+        second.sent += 1
+        connection.sent_s = sent_s = monotonic()
+        record(second.lateness, sent_s - intended_s)
+        if connection.fd < 0:
+            connection.rest = request
+            self.pool.dial(connection)
+            return
+        try:
+            written = os.write(connection.fd, request)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self.fail(connection, error_kind(error, connecting=False), str(error))
+            return
+        self._bytes_out += written
+        if written != len(request):
+            connection.rest = request[written:]
+            self._epoll.modify(connection.fd, EPOLLIN | EPOLLOUT)
+
+    def _prepare(self, connection: Connection) -> bytes:
+        if self._exchange.speaks_first:
+            return b""
+        request, connection.reader = self._exchange.numbered()
+        return request
+
+    def _readable(self, connection: Connection) -> None:
+        try:
+            data = os.read(connection.fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.fail(connection, error_kind(error, connecting=False), str(error))
+            return
+        self._bytes_in += len(data)
+        second = connection.second
+        if data == self._right and second is not None and connection.reader is None:
+            self._answered(connection, second, KEEP)
+        elif not data:
+            self._peer_ended(connection, second)
+        elif second is not None:
+            self._parse(connection, second, data)
+        elif not connection.ending and self._exchange.repeats:
+            self.fail(connection, "protocol", f"bytes that nobody asked for: {data[:40]!r}")
+
+    def _parse(self, connection: Connection, second: Second, data: bytes) -> None:
+        whole = connection.reader is None
+        reader: Reader = connection.reader or self._exchange.reader()
+        connection.reader = reader
+        outcome = self._ask(connection, lambda: reader.feed(data))
+        if outcome is None or outcome == FAILED:
+            return
+        if whole and outcome == KEEP and self._exchange.repeats:
+            self._right = data
+        self._answered(connection, second, outcome)
+
+    def _ask(self, connection: Connection, reader: Callable[[], str | None]) -> str | None:
+        """Return what a reader says, or FAILED once its complaint has failed the request."""
+        try:
+            return reader()
+        except ProtocolError as error:
+            self.fail(connection, "protocol", str(error))
+        except WrongAnswerError as error:
+            self.fail(connection, "wrong_answer", str(error))
+        return FAILED
+
+    def _peer_ended(self, connection: Connection, second: Second | None) -> None:
+        if connection.ending:
+            self.pool.close(connection)
+            return
+        if second is None:
+            self.fail(connection, "idle_closed", "the server closed an idle connection")
+            return
+        reader = connection.reader
+        outcome = self._ask(connection, reader.eof) if reader is not None else None
+        if outcome is None:
+            self.fail(connection, "closed", "the server closed before its answer was whole")
+        elif outcome != FAILED:
+            self._answered(connection, second, outcome)
+
+    def _answered(self, connection: Connection, second: Second, outcome: str) -> None:
+        now_s = self.now_s
+        del self.in_flight[connection]
+        connection.second = connection.reader = None
+        connection.answered, connection.failures = True, 0
+        second.answered += 1
+        record(second.response, now_s - connection.intended_s)
+        record(second.service, now_s - connection.sent_s)
+        if outcome == KEEP and not self.pool.once:
+            self.load.free(connection, now_s)
+        else:
+            self._say_goodbye(connection)
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        farewell = self._exchange.farewell
+        if farewell:
+            try:
+                self._bytes_out += os.write(connection.fd, farewell)
+            except OSError as error:
+                self._note(connection, error_kind(error, connecting=False), str(error))
+        self.pool.end(connection, self.now_s, linger=not farewell)
+
+    def _writable(self, connection: Connection) -> None:
+        if connection.socket is not None:
+            self.pool.finish(connection)
+        else:
+            self._write_rest(connection)
+
+    def _write_rest(self, connection: Connection) -> None:
+        try:
+            written = os.write(connection.fd, connection.rest)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.fail(connection, error_kind(error, connecting=False), str(error))
+            return
+        self._bytes_out += written
+        connection.rest = connection.rest[written:]
+        self._epoll.modify(connection.fd, EPOLLIN | EPOLLOUT if connection.rest else EPOLLIN)
+
+    # -- what the pool tells
+
+    def connected(self, connection: Connection) -> None:
+        """Use a connection that is open now."""
+        second = self.ledger.at(self.now_s)
+        second.connects += 1
+        record(second.connect, self.now_s - connection.sent_s)
+        if connection.second is None:
+            self.load.free(connection, self.now_s)
+        elif connection.rest:
+            self._write_rest(connection)
+
+    def usable(self, connection: Connection) -> None:
+        """Give a slot to the load; its connection is dialled when it is used."""
+        self.load.free(connection, self.now_s)
+
+    def fail(self, connection: Connection, kind: str, says: str) -> None:
+        """End a connection that went wrong, and with it the request in flight, if any."""
+        self._note(connection, kind, says)
+        if connection.second is not None:
+            connection.second.failed += 1
+            connection.second = None
+            del self.in_flight[connection]
+        self.pool.lose(connection, self.now_s)
+
+    def _note(self, connection: Connection, kind: str, says: str) -> None:
+        second = connection.second or self.ledger.at(self.now_s)
+        second.errors[kind] = second.errors.get(kind, 0) + 1
+        self.faults.add(kind, says, self.now_s)
+
+    # -- phases
+
+    def begin(self, load: LoadProcess) -> None:
+        """Let `load` take over; connections that gathered so far go to it."""
+        gathered = self.load.gathered if isinstance(self.load, Hold) else []
+        self.load = load
+        for connection in gathered:
+            if not connection.gone:
+                load.free(connection, monotonic())
+
+    def give_up(self) -> None:
+        """End the drain: what is in flight stays unanswered, what still waits stays unsent."""
+        self.load.give_up()
+        for connection in list(self.in_flight):
+            self.fail(connection, "unanswered", "still in flight when the drain ended")
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is in flight and nothing more will be sent."""
+        return not self.in_flight and not self.load.waiting() and math.isinf(self.load.next_due_s)
+
+
+def _nothing() -> None:
+    """Do nothing: the timer's readiness only ends the wait."""
