@@ -85,7 +85,7 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
              "set swarm.workers higher: each has an address, so all ports, of its own"),
         Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
-        Need("memory maps of a server process", pids * MAPS_PER_THREAD if pids > 256 else 0, host.max_map_count,
+        Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
              "raise vm.max_map_count"),
         Need("memory for one trial (bytes)",
              memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES, host.memory_available_bytes,

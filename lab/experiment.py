@@ -166,7 +166,7 @@ class Draft:
         self.reason, self.exit_code = reason, int(exit_code)
 
     def keep_what_ended(self, deployment: Deployment) -> None:
-        """Just before the nodes are removed: the server's statistics, and how and with what words nodes ended."""
+        """Just before the nodes are removed: its statistics, how nodes ended, last words."""
         self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
         nodes = ["server", "master", *(f"worker-{i}" for i in range(self.trial.scenario.swarm.workers))]
         for node in nodes:

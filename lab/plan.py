@@ -49,10 +49,10 @@ class Plan:
 
 
 def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
-    """server × sweep point × repeat. Each repeat is a block that holds every combination once, shuffled by seed.
+    """server × sweep point × repeat. A repeat is a block that holds every combination once, shuffled by seed.
 
     Interleaved random blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
-    Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown name in `only`.
+    Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown server.
     """
     scenario = resolved.scenario
     for name in only:

@@ -73,7 +73,7 @@ class Series:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the swarm measured: the `result` and `second` events of images/CONTRACT.md, and the phases' moments."""
+    """What the swarm measured: its `result`, `second` and `phase` events (images/CONTRACT.md)."""
 
     result: Mapping[str, Any]
     seconds: tuple[Mapping[str, Any], ...]

@@ -55,7 +55,7 @@ def render(
 
 
 def needs_io_uring(scenario: Scenario) -> bool:
-    """Whether any model of the run needs io_uring: then every server of the run gets the same seccomp profile."""
+    """Whether any model of the run needs io_uring: then all servers of the run get the profile with it."""
     models = [server.model for server in scenario.servers.values() if server.model]
     return any(catalog.models()[model].needs.io_uring for model in models)
 

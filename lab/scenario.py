@@ -216,6 +216,7 @@ class Scenario(Part):
             wanted = "udp" if self.swarm.wire == "datagram" else "tcp"
             if wanted not in transports:
                 raise ValueError(
-                    f"server {name}: {server.model} speaks {'/'.join(transports)}, wire {self.swarm.wire} is {wanted}"
+                    f"server {name}: {server.model} speaks {'/'.join(transports)}, "
+                    f"wire {self.swarm.wire} is {wanted}"
                 )
         return self

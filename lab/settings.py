@@ -126,7 +126,7 @@ class _Tree:
         self.origins: dict[Keys, Origin] = {}
 
     def merge(self, document: Document, data: Mapping[str, Any], at: Keys = (), within: Keys = ()) -> None:
-        """Lay `data` (found at `within` in `document`) over what is at `at`: maps merge, the rest replaces."""
+        """Lay `data` (at `within` in `document`) over what is at `at`: maps merge, the rest replaces."""
         for key, value in data.items():
             path, origin = (*at, key), (document, (*within, key))
             if isinstance(value, dict) and isinstance(self.get(path), dict):
@@ -203,12 +203,10 @@ def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise _first_error(error, data, origins, document) from None
+        raise _first_error(error, origins, document) from None
 
 
-def _first_error(
-    error: ValidationError, data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document
-) -> UsageError:
+def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], document: Document) -> UsageError:
     first = error.errors(include_url=False)[0]
     path: Keys = tuple(first["loc"])
     says = first["msg"].removeprefix("Value error, ")

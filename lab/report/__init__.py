@@ -11,7 +11,7 @@ from lab.analysis.summary import summarise
 
 
 def write_all(folder: Path) -> Summary:
-    """Read the records, judge them, write summary.json and every report beside them. Same input, same bytes."""
+    """Read the records, judge them, write summary.json and every report. Same input, same bytes."""
     from lab.report.html import html
     from lab.report.junit import junit
     from lab.report.markdown import markdown

@@ -8,6 +8,7 @@ from lab.units import show_bytes, show_seconds
 from lab.yamlfile import Keys, show_path
 
 if TYPE_CHECKING:
+    from lab.capacity import Need
     from lab.session import Prepared
     from lab.settings import Resolved
 
@@ -26,7 +27,7 @@ def as_text(prepared: Prepared) -> str:
         f"load: {swarm.users:,} users over {swarm.workers} workers, {_load(swarm)}, wire {swarm.wire}",
     ]
     lines += [
-        f"server on CPU {prepared.placement.server or 'any'}, all else on CPU {prepared.placement.swarm or 'any'}"
+        f"server on CPU {prepared.placement.server}, all else on CPU {prepared.placement.swarm}",
     ]
     if prepared.placement.overlap:
         lines += ["  (one CPU only: the server and the swarm share it; the result will be suspect)"]
@@ -34,14 +35,15 @@ def as_text(prepared: Prepared) -> str:
     for need in prepared.capacity.needs:
         mark = "ok " if need.enough else "NO "
         lines.append(
-            f"  {mark} {need.what:44} {_amount(need.what, need.needed):>12}  of {_amount(need.what, need.available)}"
+            f"  {mark} {need.what:44} {_amount(need, need.needed):>12}  of {_amount(need, need.available)}"
         )
         if not need.enough:
             lines.append(f"       {need.remedy}")
     limits = prepared.capacity.server_limits
     lines += [
         "",
-        f"every server gets: nofile {limits.nofile}, pids {limits.pids}, memory {_memory(limits.memory_bytes)}",
+        f"every server gets: nofile {limits.nofile}, pids {limits.pids}, "
+        f"memory {show_bytes(limits.memory_bytes) if limits.memory_bytes else 'unlimited'}",
     ]
     lines += [f"  {name} = {value}" for name, value in prepared.capacity.server_sysctls.items()]
     return "\n".join(lines)
@@ -86,11 +88,7 @@ def _load(swarm: Any) -> str:
     return f"closed: think time {show_seconds(swarm.load.think_time)}"
 
 
-def _amount(what: str, value: int | None) -> str:
+def _amount(need: Need, value: int | None) -> str:
     if value is None:
         return "unknown"
-    return show_bytes(value) if "(bytes)" in what else f"{value:,}"
-
-
-def _memory(value: int | None) -> str:
-    return show_bytes(value) if value else "unlimited"
+    return show_bytes(value) if "(bytes)" in need.what else f"{value:,}"

@@ -1,0 +1,58 @@
+"""Quantities: right readings, and refusals that say what would be right."""
+
+import pytest
+
+from lab import units
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (units.seconds, "50ms", 0.05),
+        (units.seconds, "200us", 0.0002),
+        (units.seconds, "1.5s", 1.5),
+        (units.seconds, "2min", 120),
+        (units.size_bytes, "64KiB", 65536),
+        (units.size_bytes, "1GiB", 2**30),
+        (units.size_bytes, "1MB", 10**6),
+        (units.bandwidth_bit_per_s, "10mbit", 10**7),
+        (units.arrivals_per_s, "2000/s", 2000),
+        (units.arrivals_per_s, "60/min", 1),
+        (units.share, "0.1%", 0.001),
+    ],
+)
+def test_reads(parse, text, value):
+    assert parse(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "says"),
+    [
+        (units.seconds, 50, "no unit"),
+        (units.seconds, "50", "50ms"),
+        (units.seconds, "50MS", "50ms"),
+        (units.seconds, "soon", "50ms or 10s"),
+        (units.seconds, True, "a duration is wanted"),
+        (units.seconds, None, "a duration is wanted"),
+        (units.bandwidth_bit_per_s, "10mbps", "10mbit"),
+        (units.bandwidth_bit_per_s, "10", "10mbit"),
+        (units.share, 1, "1%"),
+        (units.share, "101%", "more than 100%"),
+        (units.size_bytes, "64kib", "64KiB"),
+        (units.arrivals_per_s, 2000, "2000/s"),
+    ],
+)
+def test_refuses_and_says_what_is_right(parse, text, says):
+    with pytest.raises(ValueError, match=".") as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.04, "40ms"), (1.5, "1.5s"), (0.0002, "200us"), (0, "0s")])
+def test_shows_seconds(value, text):
+    assert units.show_seconds(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(512, "512 B"), (48_333, "47.2 KiB"), (1_395_864_371, "1.3 GiB")])
+def test_shows_bytes(value, text):
+    assert units.show_bytes(value) == text
