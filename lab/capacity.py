@@ -117,9 +117,14 @@ def _server(trial: Trial) -> Server:
     return trial.scenario.servers[trial.server]
 
 
+def _model(trial: Trial) -> catalog.Model | None:
+    name = _server(trial).model
+    return catalog.models()[name] if name else None
+
+
 def _needs(trial: Trial) -> catalog.Needs:
-    model = _server(trial).model
-    return catalog.models()[model].needs if model else catalog.Needs()
+    model = _model(trial)
+    return model.needs if model else catalog.Needs()
 
 
 def _open_at_most(trial: Trial) -> int:
@@ -132,7 +137,7 @@ def _open_at_most(trial: Trial) -> int:
 
 
 def _server_descriptors(trial: Trial) -> int:
-    wanted = math.ceil(_open_at_most(trial) * _needs(trial).nofile_per_connection) + SPARE_DESCRIPTORS
+    wanted = math.ceil(_open_at_most(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
     return max(wanted, _server(trial).nofile or 0)
 
 
@@ -144,7 +149,8 @@ def _server_pids(trial: Trial) -> int:
 
 def _server_memory(trial: Trial) -> int:
     held = _open_at_most(trial) * _server(trial).workers
-    per_connection = _needs(trial).memory_per_connection + KERNEL_MEMORY_PER_CONNECTION
+    model = _model(trial)
+    per_connection = (model.memory_bytes_per_connection if model else 0) + KERNEL_MEMORY_PER_CONNECTION
     return BASE_MEMORY_BYTES * _server(trial).workers + held * per_connection
 
 

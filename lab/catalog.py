@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,18 +22,29 @@ Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "a
 
 
 class Part(BaseModel):
-    """A part of the manifest: frozen; a key that nobody reads here is kept."""
+    """A part of the manifest: frozen; an unknown key is an error, for a misspelt need would be no need."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Needs(Part):
     """What a model needs of the host, per server or per connection."""
 
-    io_uring: bool = False
-    pids_per_connection: float = 0
-    nofile_per_connection: float = 1
-    memory_per_connection: int = 0
+    kernel: str | None = None
+    seccomp: tuple[str, ...] = ()
+    descriptors_per_connection: float = 1
+    threads_per_connection: float = 0
+    processes_per_connection: float = 0
+
+    @property
+    def io_uring(self) -> bool:
+        """Whether the seccomp profile of the run must let io_uring through."""
+        return any(call.startswith("io_uring") for call in self.seccomp)
+
+    @property
+    def pids_per_connection(self) -> float:
+        """Entries in the pids cgroup: threads count as processes there (cgroups(7))."""
+        return self.threads_per_connection + self.processes_per_connection
 
 
 class Limits(Part):
@@ -48,6 +59,7 @@ class Syscalls(Part):
 
     must: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    wait: str | None = None
 
 
 class Model(Part):
@@ -60,8 +72,11 @@ class Model(Part):
     transports: tuple[Literal["tcp", "udp"], ...]
     workers: bool = False
     needs: Needs = Needs()
+    memory_bytes_per_connection: int = 0
     limits: Limits = Limits()
-    syscalls: Syscalls = Field(default=Syscalls())
+    syscalls: Syscalls = Syscalls()
+    options: dict[str, Any] = Field(default_factory=dict)
+    man: tuple[str, ...] = ()
 
 
 @functools.cache

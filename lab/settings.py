@@ -130,6 +130,7 @@ class _Tree:
         for key, value in data.items():
             path, origin = (*at, key), (document, (*within, key))
             if isinstance(value, dict) and isinstance(self.get(path), dict):
+                self.origins[path] = origin
                 self.merge(document, value, path, origin[1])
             else:
                 self.put(path, copy.deepcopy(value), origin)
