@@ -1,0 +1,57 @@
+"""Send the agent one command and print its answer: what `exec` into a helper runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+
+from .agent import SOCKET, SOCKET_DEFAULT
+
+_CONNECT_DEADLINE_S = 5.0
+_ANSWER_DEADLINE_S = 60.0
+
+
+def main(command: str) -> int:
+    """Exit code 0 when the agent did it, 1 when it refused, 4 when it is not there."""
+    path = os.environ.get(SOCKET, SOCKET_DEFAULT)
+    wait_s = _ANSWER_DEADLINE_S + _until_s(command)
+    with socket.socket(socket.AF_UNIX) as agent:
+        if not _connect(agent, path):
+            print(json.dumps({"ok": False, "says": f"no agent on {path} within {_CONNECT_DEADLINE_S} s"}))
+            return 4
+        agent.settimeout(wait_s)
+        agent.sendall(command.encode() + b"\n")
+        try:
+            line = agent.makefile().readline()
+        except TimeoutError:
+            line = json.dumps({"ok": False, "says": f"the agent gave no answer within {wait_s:.0f} s"})
+    if not line:
+        line = json.dumps({"ok": False, "says": "the agent ended before it answered"})
+    print(line.strip())
+    return 0 if json.loads(line).get("ok") else 1
+
+
+def _until_s(command: str) -> float:
+    """How long the command itself asks to wait: for its moment, or for its probes."""
+    try:
+        asked = json.loads(command)
+        until = float(asked.get("at_mono_ms") or 0) / 1e3
+        probes = float(asked.get("count", 0)) * float(asked.get("interval_ms", 0)) / 1e3
+    except (ValueError, TypeError, AttributeError):
+        return 0.0  # malformed: the agent says so at once
+    return max(until - time.monotonic(), 0.0) + probes
+
+
+def _connect(agent: socket.socket, path: str) -> bool:
+    deadline = time.monotonic() + _CONNECT_DEADLINE_S
+    while True:
+        try:
+            agent.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True

@@ -1,0 +1,100 @@
+"""Measure the round trip to a host as its users would see it: ICMP echoes from an unprivileged socket.
+
+ICMP datagram sockets need no capability where `net.ipv4.ping_group_range` holds the caller's group, as in
+every container of Docker. Where it does not, a TCP connect to a closed port takes one round trip as well: its
+SYN is answered by a reset. (UDP to a closed port would be answered too, but the kernel limits those answers
+to one a second.) Source: icmp(7), tcp(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Mapping
+
+_ECHO = struct.Struct("!BBHHH")
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+_CLOSED_PORT = 9  # discard: nothing of ours listens there
+_PAYLOAD = b"io-model-lab"
+
+
+def probe(host: str, count: int, interval_ms: float, patience_ms: float = 1000) -> dict[str, object]:
+    """Send `count` echoes, one each `interval_ms`; wait for the last at most `patience_ms` more.
+
+    Returns `rtt_ms` (`min`, `p50`, `mean`, `p99`, `max`, `samples` in order), `lost`, `sent`, `by`. Raises
+    OSError when the host cannot be reached at all (no route, no such name).
+    """
+    address = socket.gethostbyname(host)
+    try:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    except PermissionError:
+        samples, by = _by_reset(address, count, interval_ms, patience_ms), "tcp reset"
+    else:
+        with opened:
+            samples, by = _by_echo(opened, address, count, interval_ms, patience_ms), "icmp"
+    return {"rtt_ms": summary(list(samples.values())), "sent": count, "lost": count - len(samples), "by": by}
+
+
+def summary(samples_ms: list[float]) -> dict[str, object]:
+    """Quantiles by nearest rank; None where there is no sample."""
+    if not samples_ms:
+        return dict.fromkeys(("min", "p50", "mean", "p99", "max")) | {"samples": []}
+    ranked = sorted(samples_ms)
+    last = len(ranked) - 1
+    return {
+        "min": ranked[0],
+        "p50": ranked[round(0.50 * last)],
+        "mean": sum(ranked) / len(ranked),
+        "p99": ranked[round(0.99 * last)],
+        "max": ranked[-1],
+        "samples": [round(sample, 4) for sample in samples_ms],
+    }
+
+
+def _by_echo(
+    opened: socket.socket, address: str, count: int, interval_ms: float, patience_ms: float
+) -> Mapping[int, float]:
+    opened.setblocking(False)
+    opened.connect((address, 0))
+    sent: dict[int, float] = {}
+    samples: dict[int, float] = {}
+    start = time.monotonic()
+    deadline = start + (count * interval_ms + patience_ms) / 1e3
+    with selectors.DefaultSelector() as selector:
+        selector.register(opened, selectors.EVENT_READ)
+        while len(samples) < count and time.monotonic() < deadline:
+            due = start + len(sent) * interval_ms / 1e3 if len(sent) < count else deadline
+            if len(sent) < count and time.monotonic() >= due:
+                sent[len(sent)] = time.monotonic()
+                opened.send(_ECHO.pack(_ECHO_REQUEST, 0, 0, 0, len(sent) - 1) + _PAYLOAD)
+                continue
+            if selector.select(max(due - time.monotonic(), 0)):
+                reply, now = opened.recv(256), time.monotonic()
+                kind, _code, _sum, _port, sequence = _ECHO.unpack_from(reply)
+                if kind == _ECHO_REPLY and sequence in sent and sequence not in samples:
+                    samples[sequence] = (now - sent[sequence]) * 1e3
+    return samples
+
+
+def _by_reset(address: str, count: int, interval_ms: float, patience_ms: float) -> Mapping[int, float]:
+    samples: dict[int, float] = {}
+    start = time.monotonic()
+    for sequence in range(count):
+        time.sleep(max(start + sequence * interval_ms / 1e3 - time.monotonic(), 0))
+        with socket.socket() as opened:
+            # Below the first retransmission of a SYN, 1 s, so that a lost one is not mistaken for a slow one.
+            opened.settimeout(min(patience_ms, 950) / 1e3)
+            asked = time.monotonic()
+            try:
+                code = opened.connect_ex((address, _CLOSED_PORT))
+            except TimeoutError:
+                continue
+            if code in (0, errno.ECONNREFUSED):
+                samples[sequence] = (time.monotonic() - asked) * 1e3
+            elif code not in (errno.EAGAIN, errno.ETIMEDOUT):
+                raise OSError(code, f"{address}: {os.strerror(code)}")
+    return samples
