@@ -1,0 +1,102 @@
+"""From settings to a running server: bind, announce, count, serve, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+
+from iomodels import handlers, manifest, sessions, settings, workers
+from iomodels.listen import Listener, bind, raise_descriptor_limit
+from iomodels.native import Missing
+from iomodels.session import NewSession
+from iomodels.stats import STATS, Reporter, as_json, emit, log
+
+EXIT_SETTINGS = 2
+EXIT_CANNOT = 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return the exit code of the contract."""
+    given = settings.parser().parse_args(argv)
+    models = manifest.load()
+    if given.list:
+        for model in models.values():
+            print(f"{model.name:12} {model.family:14} {model.summary}")
+        return 0
+    try:
+        wanted = settings.resolve(given, models)
+        handler = handlers.load(wanted.handler)
+        raise_descriptor_limit()
+        listeners = _bind_all(wanted)
+    except (settings.SettingsError, ValueError) as error:
+        return _fail(EXIT_SETTINGS, str(error))
+    except OSError as error:
+        return _fail(EXIT_SETTINGS, f"port: cannot listen on {wanted.host}:{wanted.port}: {error.strerror}")
+    new_session = sessions.make(wanted.wire, handler)
+    try:
+        return _serve(wanted, listeners, new_session)
+    except Missing as missing:
+        return _fail(EXIT_CANNOT, f"{wanted.model}: {missing}")
+
+
+def _bind_all(wanted: settings.Settings) -> list[Listener]:
+    """Bind a listener per worker, all before anybody is told that the server is ready."""
+    listeners: list[Listener] = []
+    port = wanted.port
+    for _ in range(wanted.workers):
+        listener = bind(
+            wanted.host,
+            port,
+            udp=wanted.wire == "datagram",
+            backlog=wanted.backlog,
+            nodelay=wanted.nodelay,
+            reuse_port=wanted.workers > 1,
+        )
+        listener.options = wanted.options
+        port = listener.getsockname()[1]
+        listeners.append(listener)
+    return listeners
+
+
+def _serve(wanted: settings.Settings, listeners: list[Listener], new_session: NewSession) -> int:
+    model = import_module(f"iomodels.models.{wanted.model}")
+    if hasattr(
+        model, "require"
+    ):  # what the kernel or the container may lack is known before anybody is told "ready"
+        model.require()
+    if wanted.workers > 1:
+        return workers.run(listeners, lambda: _announce(wanted, listeners[0]), model.serve, new_session)
+    listener = listeners[0]
+    signal.signal(signal.SIGTERM, lambda *_: listener.stop())
+    signal.signal(signal.SIGINT, lambda *_: listener.stop())
+    _announce(wanted, listener)
+    with Reporter(lambda: emit("stats", **as_json(STATS.totals()))):
+        model.serve(listener, new_session)
+    listener.close()
+    emit("stopped", **as_json(STATS.totals()))
+    return 0
+
+
+def _announce(wanted: settings.Settings, listener: Listener) -> None:
+    host, port = listener.getsockname()
+    if listener.backlog < wanted.backlog and wanted.wire != "datagram":
+        log("warning", f"backlog {wanted.backlog} cut to {listener.backlog} by net.core.somaxconn")
+    emit(
+        "ready",
+        model=wanted.model,
+        wire=wanted.wire,
+        handler=wanted.handler,
+        host=host,
+        port=port,
+        pid=os.getpid(),
+        backlog=listener.backlog,
+        workers=wanted.workers,
+        options=wanted.options,
+    )
+
+
+def _fail(code: int, says: str) -> int:
+    print(says, file=sys.stderr)
+    return code

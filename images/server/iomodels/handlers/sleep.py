@@ -1,0 +1,25 @@
+"""A request that waits for something else, a database say, and needs no CPU meanwhile."""
+
+from __future__ import annotations
+
+from iomodels.handlers import HELLO, Handler
+from iomodels.units import seconds
+
+
+class Sleep:
+    """Answers ``Hello, World!`` after a wait; the model decides who waits: the thread, or a timer."""
+
+    content_type = "text/plain"
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+
+    def answer(self, payload: bytes) -> bytes:
+        """Return the greeting; the wait is over by now."""
+        del payload
+        return HELLO
+
+
+def make(argument: str) -> Handler:
+    """Return the handler that waits for a duration such as ``10ms``."""
+    return Sleep(seconds(argument))

@@ -1,0 +1,23 @@
+"""Thin ctypes bindings to what the standard library leaves out, so that model files read as servers.
+
+A module per interface: the structures and numbers of the kernel's headers, and functions that raise OSError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Missing(Exception):
+    """This kernel, C library or container lacks what the model needs; the message says what."""
+
+
+def checked(result: int) -> int:
+    """Return the result of a C call, or raise the OSError that errno says if it is -1."""
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -1,0 +1,111 @@
+"""A server's settings: flags, then ``LAB_…`` environment variables, then defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field
+
+from iomodels import manifest
+from iomodels.sessions import DEFAULT_HANDLER
+from wire import NAMES as WIRES
+
+DEFAULT_PORT = 9102
+DEFAULT_BACKLOG = 128
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message says which, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to serve, how and where."""
+
+    model: str
+    wire: str = "http1"
+    handler: str = "hello"
+    host: str = "0.0.0.0"
+    port: int = DEFAULT_PORT
+    backlog: int = DEFAULT_BACKLOG
+    workers: int = 1
+    nodelay: bool = True
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    line = argparse.ArgumentParser(prog="python -m iomodels", description="Serve with one I/O model.")
+    line.add_argument("model", nargs="?", help="I/O model, see --list (LAB_MODEL)")
+    line.add_argument("--list", action="store_true", help="list the models and end")
+    line.add_argument("--wire", help=f"{', '.join(WIRES)} (LAB_WIRE; http1)")
+    line.add_argument("--handler", help="hello, json, echo, sleep:10ms, cpu:200us, file:64KiB (LAB_HANDLER)")
+    line.add_argument("--host", help="address to listen on (LAB_HOST; 0.0.0.0)")
+    line.add_argument("--port", help=f"port to listen on, 0 for any (LAB_PORT; {DEFAULT_PORT})")
+    line.add_argument("--backlog", help=f"listen(2) backlog (LAB_BACKLOG; {DEFAULT_BACKLOG})")
+    line.add_argument("--workers", help="processes over SO_REUSEPORT (LAB_WORKERS; 1)")
+    line.add_argument("--nodelay", help="TCP_NODELAY on connections: on or off (LAB_NODELAY; on)")
+    line.add_argument("--option", action="append", metavar="NAME=VALUE", help="the model's own (LAB_OPTIONS)")
+    return line
+
+
+def resolve(given: argparse.Namespace, models: dict[str, manifest.Model]) -> Settings:
+    """Return the settings that hold.
+
+    Raises:
+        SettingsError: one of them is wrong, or they do not go together.
+    """
+
+    def value(name: str, default: str) -> str:
+        flag: str | None = getattr(given, name)
+        return flag if flag is not None else os.environ.get(f"LAB_{name.upper()}", default)
+
+    name = value("model", "")
+    if name not in models:
+        raise SettingsError(f"model: unknown {name!r}; known: {', '.join(models)}")
+    model = models[name]
+    wire = value("wire", "datagram" if model.transports == ["udp"] else "http1")
+    if wire not in WIRES:
+        raise SettingsError(f"wire: unknown {wire!r}; known: {', '.join(WIRES)}")
+    transport = "udp" if wire == "datagram" else "tcp"
+    if transport not in model.transports:
+        raise SettingsError(f"wire: {wire} is {transport}; {name} serves {', '.join(model.transports)}")
+    workers = _number("workers", value("workers", "1"), 1, 64)
+    if workers > 1 and not model.workers:
+        raise SettingsError(f"workers: {name} is one process by nature; leave it out or 1")
+    nodelay = value("nodelay", "on")
+    if nodelay not in ("on", "off"):
+        raise SettingsError(f"nodelay: {nodelay!r}; on or off")
+    asked = given.option if given.option is not None else _split(os.environ.get("LAB_OPTIONS", ""))
+    return Settings(
+        model=name,
+        wire=wire,
+        handler=value("handler", DEFAULT_HANDLER[wire]),
+        host=value("host", "0.0.0.0"),
+        port=_number("port", value("port", str(DEFAULT_PORT)), 0, 65535),
+        backlog=_number("backlog", value("backlog", str(DEFAULT_BACKLOG)), 1, 65535),
+        workers=workers,
+        nodelay=nodelay == "on",
+        options=_options(asked, model),
+    )
+
+
+def _number(name: str, text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise SettingsError(f"{name}: {text!r}; a whole number from {least} to {most}")
+    return int(text)
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _options(asked: list[str], model: manifest.Model) -> dict[str, str]:
+    options = {name: str(default) for name, default in model.options.items()}
+    for text in asked:
+        name, _, setting = text.partition("=")
+        if name not in options:
+            known = ", ".join(options) or "none"
+            raise SettingsError(f"option: {model.name} has no {name!r}; known: {known}")
+        options[name] = setting
+    return options
