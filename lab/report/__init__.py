@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lab import store
-from lab.analysis.judge import judge
-from lab.analysis.model import Summary
-from lab.analysis.summary import summarise
+if TYPE_CHECKING:
+    from lab.analysis.model import Summary
 
 
 def write_all(folder: Path) -> Summary:
-    """Read the records, judge them, write summary.json and every report. Same input, same bytes."""
+    """Judge the records, write summary.json and every report beside them. Same input, same bytes."""
+    from lab import store
+    from lab.analysis.judge import judge
+    from lab.analysis.summary import summarise
     from lab.report.html import html
     from lab.report.junit import junit
     from lab.report.markdown import markdown

@@ -1,0 +1,182 @@
+"""report.md: for pull requests and step summaries. Tables and Unicode bars, below GitHub's size limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from lab.analysis.model import ServerSummary, Summary
+from lab.record import Run
+from lab.report import links, text, why
+
+LIMIT_BYTES = 60_000
+BAR_CELLS = 24
+_SPECIAL = re.compile(r"([\\`*\[\]|#~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def markdown(run: Run, summary: Summary) -> str:
+    """The whole report. Sections come in order of weight; what does not fit is cut by rows and counted."""
+    sections = [
+        _heading(summary),
+        _findings(summary),
+        _comparison(summary),
+        _bars(summary, "p99 response time [ms]", lambda s: s.response_ms.p99, text.number),
+        _bars(summary, "CPU time per request [µs]", lambda s: s.cpu_us_per_request, text.number),
+        _bars(summary, "Memory per connection", text.memory, text.size),
+        _why(summary),
+        _thresholds(summary),
+        _links(summary),
+        _failures(summary),
+        _environment(summary),
+        _problems(run),
+    ]
+    return fit([section for section in sections if section], LIMIT_BYTES)
+
+
+def fit(sections: Sequence[list[str]], limit_bytes: int) -> str:
+    """Join sections of lines; cut rows from the end where they do not fit, and say how many."""
+    note = "*{} more lines are in report.html.*"
+    left = limit_bytes - len(note.encode()) - 16
+    lines: list[str] = []
+    cut = 0
+    for section in sections:
+        for line in [*section, ""]:
+            cost = len(line.encode()) + 1
+            if cut or cost > left:
+                cut += bool(line)
+                continue
+            left -= cost
+            lines.append(line)
+    return "\n".join([*lines, *([note.format(cut), ""] if cut else [])])
+
+
+def escape(value: object) -> str:
+    """Text that Markdown and HTML take literally, on one line."""
+    line = text.clean(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", line)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> list[str]:
+    """A table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
+    ruler = [":--" if place < numbers_from else "--:" for place in range(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in [head, ruler, *rows]]
+
+
+def bar(share: float, cells: int = BAR_CELLS) -> str:
+    """A horizontal bar in eighths of a character; at least one eighth, so that no value is invisible."""
+    eighths = max(1, round(min(1.0, share) * cells * 8))
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (_EIGHTHS[rest] if rest else "")
+
+
+def _heading(summary: Summary) -> list[str]:
+    lines = [f"# {escape(summary.scenario)}: {summary.verdict}", ""]
+    if summary.question:
+        lines += [f"*{escape(summary.question)}*", ""]
+    lines.append(f"**{summary.verdict}**: {text.verdict_meaning(summary)}. Run `{text.clean(summary.run)}`.")
+    lines += ["", *(f"> Stamped: {escape(stamp)}" for stamp in summary.stamps)]
+    return lines[:-1] if not summary.stamps else lines
+
+
+def _findings(summary: Summary) -> list[str]:
+    found = text.findings(summary)
+    if not found:
+        return []
+    lines = ["## Findings", ""]
+    for finding in found:
+        where = f"{escape(finding.trial)}: " if finding.trial else ""
+        action = f" → {escape(finding.do)}" if finding.do else ""
+        check = f" (`{text.clean(finding.check)}`)"
+        lines.append(f"- **{text.word(finding)}** {where}{escape(finding.says)}{action}{check}")
+    return lines
+
+
+def _comparison(summary: Summary) -> list[str]:
+    head = ["server", *(column.heading for column in text.COLUMNS)]
+    rows = [
+        [escape(name), *(escape(cell) for cell in text.row(server))]
+        for name, server in summary.servers.items()
+    ]
+    note = (
+        "Response time counts from the moment a request was meant to be sent; medians over the valid trials."
+    )
+    return ["## Servers", "", *table(head, rows), "", note]
+
+
+def _bars(
+    summary: Summary,
+    title: str,
+    pick: Callable[[ServerSummary], float | None],
+    show: Callable[[float | None], str],
+) -> list[str]:
+    values = {name: value for name, server in summary.servers.items() if (value := pick(server)) is not None}
+    highest = max(values.values(), default=0.0)
+    if len(values) < 2 or highest <= 0:
+        return []
+    names, cells = list(values), [show(value) for value in values.values()]
+    wide, broad = max(map(len, names)), max(map(len, cells))
+    lines = [
+        f"{name:{wide}}  {cell:>{broad}}  {bar(value / highest)}"
+        for (name, value), cell in zip(values.items(), cells, strict=True)
+    ]
+    return [f"### {title}", "", "```text", *lines, "```"]
+
+
+def _why(summary: Summary) -> list[str]:
+    rows = [
+        [escape(name), *(escape(cell) for cell in why.row(server))]
+        for name, server in summary.servers.items()
+        if server.trials_valid
+    ]
+    if not rows:
+        return []
+    words = [f"- {escape(sentence)}" for sentence in why.sentences(summary)]
+    return ["## Why", "", *words, "", *table(["server", *why.HEADINGS], rows)]
+
+
+def _thresholds(summary: Summary) -> list[str]:
+    if not summary.thresholds:
+        return []
+    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
+    rows = [[escape(text.facts(t.get(key))) for key in keys] for t in summary.thresholds]
+    return ["## Thresholds", "", *table([escape(key) for key in keys], rows, len(keys))]
+
+
+def _links(summary: Summary) -> list[str]:
+    if not summary.links:
+        return []
+    rows = [[escape(cell) for cell in cells] for cells in links.rows(summary)]
+    return ["## Links", "", *table(links.HEADINGS, rows, len(links.HEADINGS))]
+
+
+def _failures(summary: Summary) -> list[str]:
+    lines = [
+        f"- **{escape(trial.trial)}**: {escape(trial.reason or 'failed')}"
+        for server in summary.servers.values()
+        for trial in server.per_trial
+        if trial.status == "failed"
+    ]
+    lines += [
+        f"- {escape(name)}: failed requests: {escape(text.by_kind(server.errors))}"
+        for name, server in summary.servers.items()
+        if server.errors.by_kind
+    ]
+    return ["## Failures", "", *lines] if lines else []
+
+
+def _environment(summary: Summary) -> list[str]:
+    rows = [[escape(key), escape(text.facts(value))] for key, value in summary.environment.items()]
+    if not rows:
+        return []
+    return [
+        "<details><summary>Environment</summary>",
+        "",
+        *table(["fact", "value"], rows, 2),
+        "",
+        "</details>",
+    ]
+
+
+def _problems(run: Run) -> list[str]:
+    return ["## Reading the records", "", *(f"- {escape(p)}" for p in run.problems)] if run.problems else []

@@ -1,0 +1,99 @@
+"""The table at the end of a run: verdict, findings, servers. Plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.analysis.model import Finding, Summary
+from lab.report import text
+
+PIPE_WIDTH = 100
+# The comparison has nine columns; below this width they would break into unreadable towers.
+NARROWEST_TABLE = 96
+VERDICT_STYLE = {
+    "PASS": "bold green",
+    "FAIL": "bold red",
+    "INVALID": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+}
+LEVEL_STYLE = {"invalid": "red", "unknown": "yellow", "suspect": "yellow", "expected": "cyan", "ok": "green"}
+
+
+def table(summary: Summary, console: Console) -> None:
+    """Print the summary for people. Not a terminal: no colour, no frames, 100 columns."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+    _heading(summary, console)
+    _findings(summary, console)
+    if console.width >= NARROWEST_TABLE:
+        console.print(_comparison(summary, console.is_terminal))
+    else:
+        _blocks(summary, console)
+    _failures(summary, console)
+
+
+def _heading(summary: Summary, console: Console) -> None:
+    verdict = Text(summary.verdict, style=VERDICT_STYLE.get(summary.verdict, "bold"))
+    console.print(verdict + Text(f"  {text.verdict_meaning(summary)}", style="default"))
+    console.print(
+        Text(f"{text.clean(summary.scenario)}  {text.clean(summary.question)}".rstrip()), style="dim"
+    )
+    for stamp in summary.stamps:
+        console.print(Text(f"stamped: {text.clean(stamp)}", style="yellow"))
+
+
+def _findings(summary: Summary, console: Console) -> None:
+    found = text.findings(summary)
+    if not found:
+        console.print()
+        return
+    console.print()
+    for finding in found:
+        console.print(Padding(_finding(finding), (0, 0, 0, 2)))
+        if finding.do:
+            console.print(Padding(Text("→ " + text.clean(finding.do), style="dim"), (0, 0, 0, 12)))
+    console.print()
+
+
+def _finding(finding: Finding) -> Text:
+    word = text.word(finding)
+    line = Text(f"{word:9} ", style=LEVEL_STYLE[word])
+    where = f"{text.clean(finding.trial)}: " if finding.trial else ""
+    line.append(f"{where}{text.clean(finding.says)} ", style="default")
+    line.append(f"[{text.clean(finding.check)}]", style="dim")
+    return line
+
+
+def _comparison(summary: Summary, framed: bool) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, padding=(0, 1), show_edge=False)
+    shown.add_column("server", overflow="fold")
+    for column in text.COLUMNS:
+        shown.add_column(f"{column.title}\n{column.unit}", justify="right", overflow="fold")
+    columns = [text.aligned(cells) for cells in zip(*map(text.row, summary.servers.values()), strict=True)]
+    for place, name in enumerate(summary.servers):
+        shown.add_row(Text(text.clean(name)), *(cells[place] for cells in columns))
+    return shown
+
+
+def _blocks(summary: Summary, console: Console) -> None:
+    """Narrow terminals: a few lines for each server."""
+    for name, server in summary.servers.items():
+        console.print(Text(text.clean(name), style="bold"))
+        cells = zip(text.COLUMNS, text.row(server), strict=True)
+        pairs = " · ".join(f"{column.heading} {cell}" for column, cell in cells if cell != text.NOTHING)
+        console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+
+
+def _failures(summary: Summary, console: Console) -> None:
+    for name, server in summary.servers.items():
+        reason = text.failure(server)
+        if reason:
+            console.print(Text(f"{text.clean(name)}: no figures: {reason}", style="red"))
+        elif server.errors.by_kind:
+            console.print(
+                Text(f"{text.clean(name)}: failed requests: {text.by_kind(server.errors)}", style="dim")
+            )

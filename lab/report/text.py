@@ -1,0 +1,213 @@
+"""Figures and words as every report writes them: one place, so that terminal, Markdown and HTML agree."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.analysis.histogram import FEWEST
+from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary
+
+NOTHING = "—"
+# Findings in reading order: what spoils the result, what we do not know, what is doubtful, then known limits.
+_ORDER = {"invalid": 0, "unknown": 1, "suspect": 2, "ok": 4}
+_EXPECTED_PLACE = 3
+_QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
+# Left-to-right and right-to-left overrides and isolates reorder a line on the screen (Unicode TR 9).
+_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: object) -> str:
+    """One line without control characters, escape sequences' ESC included: safe to print anywhere."""
+    line = " ".join(_BIDI.sub("", str(text)).splitlines())
+    return "".join(c for c in line.replace("\t", " ") if unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, thousands grouped: `2,000`, `41.0`, `0.312`; a dash where there is none."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    if size >= 99.95 or value == 0:
+        return f"{value:,.0f}"
+    if size >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.9995 else f"{value:.3f}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
+    if share is None:
+        return NOTHING
+    if share and share < 0.0001:
+        return "< 0.01 %"
+    return f"{number(share * 100)} %"
+
+
+def quantile(quantiles: Quantiles, name: str) -> str:
+    """Milliseconds, or `n/a (needs N)` where there are samples but too few for this quantile."""
+    value: float | None = getattr(quantiles, name)
+    if value is None and quantiles.samples:
+        return f"n/a (needs {FEWEST[name]:,})"
+    return number(value)
+
+
+def count(value: float | None) -> str:
+    """A whole number where it is one: `1`, `10,001`."""
+    return number(value) if value is None or value % 1 else f"{value:,.0f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units, three significant digits: `512 B`, `47.2 KiB`, `1.30 GiB`."""
+    if value is None or abs(value) < 1024:
+        return NOTHING if value is None else f"{value:,.0f} B"
+    power = min(3, int(math.log2(abs(value))) // 10)
+    return f"{number(value / 1024**power)} {('B', 'KiB', 'MiB', 'GiB')[power]}"
+
+
+def memory(server: ServerSummary) -> float | None:
+    """Bytes per connection: the cgroup's, kernel memory included; the process's own where there is none."""
+    group = server.memory_bytes_per_connection
+    return group if group is not None else server.rss_bytes_per_connection
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the comparison of servers."""
+
+    title: str
+    unit: str  # and what it is counted by
+    cell: Callable[[ServerSummary], str]
+    explains: str
+
+    @property
+    def heading(self) -> str:
+        """Title and unit on one line."""
+        return f"{self.title} {self.unit}" if self.unit.startswith("per") else f"{self.title} [{self.unit}]"
+
+
+def _rate(server: ServerSummary) -> str:
+    value, interval = server.requests_per_s.value, server.requests_per_s.ci95
+    return number(value) + (f" ({number(interval[0])}–{number(interval[1])})" if interval else "")
+
+
+def _errors(server: ServerSummary) -> str:
+    return percent(server.errors.rate) if server.trials_valid else NOTHING
+
+
+def _connections(server: ServerSummary) -> str:
+    peak = server.connections_peak
+    return NOTHING if peak is None else f"{peak:,}"
+
+
+COLUMNS = (
+    Column("connections", "at once", _connections, "Most connections held at once, by the server's count."),
+    Column("requests", "per s", _rate, "Answers per second of the measured window."),
+    Column(
+        "p50", "ms", lambda s: quantile(s.response_ms, "p50"),
+        "Median response time, counted from the moment each request was meant to be sent.",
+    ),
+    Column(
+        "p99", "ms", lambda s: quantile(s.response_ms, "p99"),
+        "Response time that 99 of 100 requests stay within, from the intended send.",
+    ),
+    Column("errors", "share", _errors, "Share of the requests meant for the window without a right answer."),
+    Column("CPU", "µs/request", lambda s: number(s.cpu_us_per_request), "The server's CPU time per answer."),
+    Column(
+        "memory", "per conn.", lambda s: size(memory(s)),
+        "Growth of the server's memory since before the first connection, divided by the connections held.",
+    ),
+    Column(
+        "switches", "per request", lambda s: number(s.switches_per_request),
+        "Context switches of the server, voluntary and not, per answer.",
+    ),
+)  # fmt: skip
+
+
+def row(server: ServerSummary) -> list[str]:
+    """The cells of one server, in the order of COLUMNS."""
+    return [column.cell(server) for column in COLUMNS]
+
+
+def failure(server: ServerSummary) -> str | None:
+    """Why no trial of this server gave a measurement; None where at least one did."""
+    if server.trials_valid:
+        return None
+    reasons = [clean(trial.reason) for trial in server.per_trial if trial.reason]
+    return reasons[0] if reasons else "no trial gave a measurement"
+
+
+def by_kind(errors: Errors) -> str:
+    """`timeout 12, reset 3`, most frequent first."""
+    ranked = sorted(errors.by_kind.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{kind} {count:,}" for kind, count in ranked)
+
+
+def findings(summary: Summary) -> list[Finding]:
+    """What there is to say, worst first, known limits last; checks that found nothing are left out."""
+    telling = [f for f in summary.findings if f.level != "ok" or f.expected]
+    return sorted(telling, key=lambda f: _EXPECTED_PLACE if f.expected else _ORDER[f.level])
+
+
+def word(finding: Finding) -> str:
+    """The finding's level as readers see it: a known limit that was met is `expected`."""
+    return "expected" if finding.expected else finding.level
+
+
+def verdict_meaning(summary: Summary) -> str:
+    """One sentence on what the verdict word means here."""
+    suspects = sum(f.level == "suspect" and not f.expected for f in summary.findings)
+    doubt = f", with {plural(suspects, 'doubt')} listed below" if suspects else ""
+    return {
+        "PASS": f"measured, believable, and every threshold held{doubt}",
+        "FAIL": "measured and believable, but a threshold did not hold or a server died",
+        "INVALID": "figures exist, but they must not be believed: see the findings",
+        "INCONCLUSIVE": "a check that is needed could not be made: see the findings",
+        "UNKNOWN": "nothing was judged",
+    }[summary.verdict]
+
+
+def aligned(cells: Sequence[str], figure: str = " ", point: str = " ") -> list[str]:
+    """Pad number cells on the right so that decimal points stand below each other when set flush right.
+
+    `figure` and `point` are blanks as wide as a digit and a point (U+2007 and U+2008 in proportional type).
+    """
+    plain = re.compile(r"-?[\d,]+(\.\d+)?")
+    parts = [plain.fullmatch(cell) for cell in cells]
+    longest = max((len(m[1] or "") for m in parts if m), default=0)
+    return [cell + _blank(len(m[1] or ""), longest, figure, point) if m else cell
+            for cell, m in zip(cells, parts, strict=True)]  # fmt: skip
+
+
+def _blank(have: int, longest: int, figure: str, point: str) -> str:
+    if have == longest:
+        return ""
+    return figure * (longest - have) if have else point + figure * (longest - 1)
+
+
+def quantile_name(name: str) -> str:
+    """`p999` → `p99.9`."""
+    return _QUANTILE_NAMES.get(name, name)
+
+
+def facts(value: object) -> str:
+    """Plain nested data in one line: `delay_ms 20, loss 0.1`."""
+    return ", ".join(f"{name} {shown}" if name else shown for name, shown in _leaves("", value)) or NOTHING
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), child)
+    elif isinstance(value, list | tuple):
+        yield name, " ".join(clean(v) for v in value)
+    elif value is not None:
+        yield name, f"{value:.6g}" if isinstance(value, float) else clean(value)
