@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import docker
 import pytest
 
+from lab import images
 from lab.runtime.docker import DockerRuntime
 
 
@@ -43,4 +44,4 @@ def engine() -> Iterator[docker.DockerClient]:
 def docker_runtime() -> Iterator[DockerRuntime]:
     """The docker runtime with the lab's images, built where they are missing."""
     with engine() as client:
-        yield DockerRuntime(client, {"server": "iolab-base:test"})
+        yield DockerRuntime(client, images.build(client, ["server"], print))

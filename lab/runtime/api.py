@@ -21,7 +21,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
-from lab.errors import HostCannot, NoMeasurement
+from lab.errors import HostCannot, LabError, NoMeasurement
 
 T = TypeVar("T")
 
@@ -54,8 +54,10 @@ class Engine:
     def __init__(self, api: Any) -> None:
         self.api = api
 
-    def call(self, what: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server").
+    def call(
+        self, what: str, function: Callable[..., T], *args: Any, deadline_s: float = CALL_S, **kwargs: Any
+    ) -> T:
+        """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server"), in `deadline_s`.
 
         Raises NotFound and Conflict as docker-py does, HostCannot where the engine says that the host cannot,
         else NoMeasurement.
@@ -71,19 +73,19 @@ class Engine:
 
         thread = threading.Thread(target=work, name=f"engine: {what}", daemon=True)
         thread.start()
-        self._wait(thread, what)
+        self._wait(thread, what, deadline_s)
         if failure:
             raise translated(what, failure[0]) from failure[0]
         return answer[0]
 
-    def _wait(self, thread: threading.Thread, what: str) -> None:
-        until = time.monotonic() + CALL_S
-        thread.join(PATIENCE_S)
+    def _wait(self, thread: threading.Thread, what: str, deadline_s: float) -> None:
+        until = time.monotonic() + deadline_s
+        thread.join(min(PATIENCE_S, deadline_s))
         while thread.is_alive():
             if not self.gives_sign():
                 raise EngineHangs(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
             if time.monotonic() > until:
-                raise NoMeasurement(f"the Docker engine did not {what} within {CALL_S:g} s")
+                raise NoMeasurement(f"the Docker engine did not {what} within {deadline_s:g} s")
             thread.join(PATIENCE_S)
 
     def gives_sign(self) -> bool:
@@ -104,15 +106,16 @@ def address(api: Any) -> str:
 
 def translated(what: str, error: BaseException) -> BaseException:
     """The error to raise for what an engine call raised; NotFound and Conflict stay what they are."""
+    same: BaseException = error
     if isinstance(error, docker.errors.APIError):
         if error.status_code in (404, 409):
-            return error
+            return same
         says = one_line(str(error.explanation or error))
-        kind = HostCannot if HOST_SAYS.search(says) else NoMeasurement
+        kind: type[LabError] = HostCannot if HOST_SAYS.search(says) else NoMeasurement
         return kind(f"the Docker engine refuses to {what}: {says}")
     if isinstance(error, (*BROKEN, docker.errors.DockerException)):
         return NoMeasurement(f"the Docker engine broke off while asked to {what}: {one_line(str(error))}")
-    return error
+    return same
 
 
 def one_line(text: str) -> str:

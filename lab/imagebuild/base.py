@@ -1,0 +1,124 @@
+"""The base image: Debian 12 with its Python and network tools, from a registry or bootstrapped here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import IO
+
+import docker.errors
+
+from lab import debian
+from lab.errors import HostCannot, LabError, NoMeasurement
+from lab.imagebuild.builder import BUILD_S, build_image
+from lab.imagebuild.context import packed
+from lab.progress import step
+from lab.runtime import Say
+from lab.runtime.api import Engine, EngineHangs
+from lab.runtime.owner import state_dir
+
+REGISTRY_IMAGE = "debian:bookworm-slim"
+REGISTRY_ANSWERS_S = 8.0
+RETRY_AFTER_S = 3600.0
+BOOTSTRAP_S = 600.0
+SUITE = "bookworm"
+# Not needed in a container; packages still install without them.
+EXCLUDED = ("doc", "man", "locale", "info", "lintian", "bash-completion")
+
+
+def packages(file: Path) -> list[str]:
+    """The package names of a list file: one a line, `#` begins a comment."""
+    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def bootstrap_argv(names: list[str], tar: Path) -> list[str]:
+    """mmdebstrap's command line. The mirror is its own default for the suite."""
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(names)}"]
+    argv += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
+    argv += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED]
+    argv += ["--customize-hook=ln -s python3 $1/usr/bin/python", "--customize-hook=rm -rf $1/var/cache/apt/*"]
+    return [*argv, SUITE, str(tar)]
+
+
+def make(engine: Engine, folder: Path, tag: str, build: Path, say: Say) -> None:
+    """Make the base image as `tag`, from the recipe in `folder`. Raises HostCannot when no way is open."""
+    reason = _from_registry(engine, folder, tag, say)
+    if reason is not None:
+        _bootstrapped(engine, folder, tag, build, reason, say)
+
+
+def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | None:
+    """None when made; else why not. A registry that did not answer is not asked again for an hour."""
+    failed = state_dir() / "registry-failed"
+    if failed.exists() and 0 <= time.time() - failed.stat().st_mtime < RETRY_AFTER_S:
+        return failed.read_text(encoding="utf-8")
+    image = os.environ.get("LAB_BASE_IMAGE", REGISTRY_IMAGE)
+    try:
+        engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_ANSWERS_S)
+    except EngineHangs:
+        raise
+    except (LabError, docker.errors.APIError):
+        reason = f"no registry answers for {image}"
+        failed.write_text(reason, encoding="utf-8")
+        return reason
+    with step(say, f"base image: from {image}"):
+        recipe = {"dockerfile": "Dockerfile.registry", "network_mode": "default"}
+        build_image(engine, packed(folder), tag, "base", {"FROM": image}, **recipe)
+    return None
+
+
+def _bootstrapped(engine: Engine, folder: Path, tag: str, build: Path, reason: str, say: Say) -> None:
+    if shutil.which("mmdebstrap") is None:
+        if not debian.may_install():
+            raise HostCannot(
+                f"cannot make the base image: {reason}, and mmdebstrap needs root on a Debian-like system: "
+                "run `make images` as root once, or `docker load` an image that was made elsewhere"
+            )
+        debian.install(["mmdebstrap"], build / "apt.log", say)
+    tar, log = build / "base.tar", build / "base.log"
+    try:
+        with step(say, f"base image: bootstrapping Debian {SUITE} ({reason})"), log.open("wb") as file:
+            argv = bootstrap_argv(packages(folder / "packages.txt"), tar)
+            code = _run(argv, file, log)
+            if code:
+                tail = log.read_text(errors="replace").splitlines()[-3:]
+                raise HostCannot(f"mmdebstrap failed ({code}): {' | '.join(tail)}; its log: {log}")
+            _import(engine, tar, tag)
+    finally:
+        tar.unlink(missing_ok=True)
+
+
+def _run(argv: list[str], file: IO[bytes], log: Path) -> int:
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    try:
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            timeout=BOOTSTRAP_S,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise HostCannot(f"mmdebstrap did not end within {BOOTSTRAP_S:g} s; its log: {log}") from None
+
+
+def _import(engine: Engine, tar: Path, tag: str) -> None:
+    repository, _, version = tag.rpartition(":")
+    changes = ["LABEL lab.image=base", 'CMD ["python3"]']
+    answer = engine.call(
+        "import the base image",
+        engine.api.import_image,
+        src=str(tar),
+        repository=repository,
+        tag=version,
+        changes=changes,
+        deadline_s=BUILD_S,
+    )
+    if '"error"' in answer:
+        raise NoMeasurement(f"the Docker engine could not import the base image: {answer[-300:]}")

@@ -1,0 +1,168 @@
+"""The lab's images, tagged by the content they are made of: what is there already is not built again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+
+from lab.errors import HostCannot, UsageError
+from lab.imagebuild import base
+from lab.imagebuild.builder import build_image
+from lab.imagebuild.context import compile_all, lay_out, packed, source_files
+from lab.imagebuild.wheels import laid_out
+from lab.progress import step
+from lab.runtime import Say
+from lab.runtime.api import Engine
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "io-model-lab"
+LOCK_S = 900.0
+# To be raised when the way of building changes what comes out, other than through the files that are hashed.
+RECIPE = "1"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image is made of: folders and files below images/, and the wheels of a requirements file."""
+
+    parts: tuple[str, ...]
+    requirements: str | None = None
+
+
+IMAGES: Mapping[str, Image] = {
+    "server": Image(("wire", "server/manifest.yaml", "server/iomodels"), "server.txt"),
+    "swarm": Image(("wire", "swarm"), "swarm.txt"),
+    "nettools": Image(("nettools",)),
+}
+
+
+def build(client: Any, which: Iterable[str], say: Say, root: Path = ROOT) -> dict[str, str]:
+    """Build those of `which` that are missing; the tag of each.
+
+    Raises HostCannot, NoMeasurement, UsageError.
+    """
+    engine = Engine(client.api)
+    machine = _machine(engine)
+    tags = {name: tag(name, machine, root) for name in which}
+    if all(_exists(engine, wanted) for wanted in tags.values()):
+        return tags
+    folder = root / "build"
+    folder.mkdir(exist_ok=True)
+    with _alone(folder / "lock", say):
+        for name, wanted in tags.items():
+            if not _exists(engine, wanted):
+                _build(engine, name, wanted, machine, root, say)
+    return tags
+
+
+def tag(name: str, machine: str, root: Path = ROOT) -> str:
+    """The tag of an image (or of "base") on a machine such as x86_64, from the content it is made of."""
+    images = root / "images"
+    if name == "base":
+        return f"{REPOSITORY}/base:{_digest(source_files(images, ['base']), images, RECIPE + machine)}"
+    if name not in IMAGES:
+        raise UsageError(f"no image '{name}'; there are: {', '.join(IMAGES)}")
+    image = IMAGES[name]
+    files = source_files(images, [f"{name}/Dockerfile", *image.parts])
+    if image.requirements:
+        files.append(root / "requirements" / image.requirements)
+    return f"{REPOSITORY}/{name}:{_digest(sorted(set(files)), root, tag('base', machine, root))}"
+
+
+def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
+    """Remove lab-built images that the present sources no longer make; those in use stay."""
+    engine = Engine(client.api)
+    machine = _machine(engine)
+    wanted = {tag(name, machine, root) for name in ("base", *IMAGES)}
+    for image in engine.call("list images", engine.api.images, filters={"label": "lab.image"}):
+        for old in set(image["RepoTags"] or []) - wanted:
+            try:
+                engine.call(f"remove image {old}", engine.api.remove_image, old)
+                say(f"removed image {old}")
+            except docker.errors.APIError as error:
+                say(f"kept image {old}: {error.explanation}")
+
+
+def _build(engine: Engine, name: str, wanted: str, machine: str, root: Path, say: Say) -> None:
+    base_tag = tag("base", machine, root)
+    if not _exists(engine, base_tag):
+        _only_own(machine)
+        base.make(engine, root / "images/base", base_tag, root / "build", say)
+    image = IMAGES[name]
+    wheels = None
+    if image.requirements:
+        wheels = laid_out(root / "requirements" / image.requirements, machine, root / "build", say)
+    with tempfile.TemporaryDirectory(dir=root / "build") as scratch, step(say, f"image {name}"):
+        context = Path(scratch)
+        lay_out(root / "images", image.parts, context)
+        compile_all(context, say)
+        shutil.copyfile(root / "images" / name / "Dockerfile", context / "Dockerfile")
+        if wheels:
+            shutil.copytree(wheels, context / "wheels", copy_function=_link)
+        build_image(engine, packed(context), wanted, name, {"BASE": base_tag})
+
+
+def _machine(engine: Engine) -> str:
+    """The engine's machine in the words of uname(2)."""
+    arch = str(engine.call("tell its version", engine.api.version)["Arch"])
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
+
+
+def _only_own(machine: str) -> None:
+    if machine != platform.machine():
+        raise HostCannot(
+            f"the engine runs on {machine}, this host is {platform.machine()}: build the images there"
+        )
+
+
+def _exists(engine: Engine, wanted: str) -> bool:
+    try:
+        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted)
+    except docker.errors.NotFound:
+        return False
+    return True
+
+
+def _digest(files: list[Path], root: Path, more: str) -> str:
+    digest = hashlib.sha256(more.encode())
+    for file in files:
+        digest.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _link(source: str, target: str) -> None:
+    """Instead of a copy: the wheels are some thousand files that nobody changes."""
+    Path(target).hardlink_to(source)
+
+
+@contextmanager
+def _alone(lock: Path, say: Say) -> Iterator[None]:
+    """One builder at a time; the next one finds what the first one built."""
+    until = time.monotonic() + LOCK_S
+    with lock.open("w") as file:
+        waited = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise HostCannot(
+                        f"another build holds {lock} for over {LOCK_S:g} s: is it stuck?"
+                    ) from None
+                if not waited:
+                    say("waiting for another build of the images")
+                waited = True
+                time.sleep(0.2)
+        yield
