@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 
 from . import settings
-from .errors import SwarmError
+from .errors import SettingsError, SwarmError
 
 ROLES = ("master", "worker", "engine", "verify")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one role; each is imported only where it is wanted, because importing locust patches the process."""
+    """Run one role; each is imported only where it is wanted, because importing locust patches the
+    process."""
     role = arguments[0] if arguments else ""
     try:
         if role not in ROLES:
-            raise settings.SettingsError(f"which role? one of {', '.join(ROLES)}, not {role!r}")
+            raise SettingsError(f"which role? one of {', '.join(ROLES)}, not {role!r}")
         return _run(role, arguments[1:])
     except SwarmError as error:
         print(f"swarm {role}: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """JSON lines between the engine and its parent, on two pipes, without ever waiting.
 
-A parent that is slow to read must not stop the load: what the pipe does not take is kept and tried again at every
-tick. The parent's end of stream is the order to stop: an engine does not outlive its worker.
+A parent that is slow to read must not stop the load: what the pipe does not take is kept and tried again at
+every tick. The parent's end of stream is the order to stop: an engine does not outlive its worker.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""The engine as a process of its own: commands come as JSON lines on standard input, records go to standard output.
+"""The engine as a process of its own: commands come as JSON lines on standard input, records go to standard
+output.
 
 | command | |
 |---|---|
 | `{"do": "users", "target": n}` | hold so many connections |
-| `{"do": "start", "at_mono_s": t, "position": i, "of": n}` | the load clock starts at t; this engine is sharer i of n |
+| `{"do": "start", "at_mono_s": t, "position": i, "of": n}` | the load clock starts at t, for sharer i of n |
 
 | record | |
 |---|---|
 | `hello` | the engine runs: `pid` |
 | `status` | ten times a second: totals so far and what is open |
-| `second` | a second that is over, again if it changed since (an answer came late): the later record replaces the former |
+| `second` | a second that is over; again if a late answer changed it: the later record replaces the former |
 | `done` | the drain has ended: errors, resource use; the last one |
 
 The end of standard input ends the process: an engine does not outlive its worker.
@@ -51,7 +52,7 @@ def main(settings: Settings, index: int) -> int:
     """Run engine `index` of this worker until its load is over and its parent lets go."""
     raise_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
-    gc.disable()  # nothing here makes cycles, and a full collection over 100,000 connections stops the loop for 50 ms
+    gc.disable()  # nothing here makes cycles; collecting 100,000 connections would stop the loop for 50 ms
     return Child(settings, index, Channel(0, 1)).run()
 
 

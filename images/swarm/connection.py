@@ -1,8 +1,8 @@
 """One connection of the swarm, and how it comes about.
 
-A connect that does not wait (connect(2), EINPROGRESS) ends when the socket becomes writable; SO_ERROR then tells how.
-From there on the engine needs the descriptor alone: `os.read` and `os.write` cost less than a socket's methods and a
-socket object more memory than the whole `Connection`.
+A connect that does not wait (connect(2), EINPROGRESS) ends when the socket becomes writable; SO_ERROR then
+tells how. From there on the engine needs the descriptor alone: `os.read` and `os.write` cost less than a
+socket's methods and a socket object more memory than the whole `Connection`.
 """
 
 from __future__ import annotations
@@ -52,14 +52,17 @@ class Connection:
 class Dialler:
     """Opens sockets to one target, spread over the source addresses it may use.
 
-    A source address has some 28,000 ports towards one target (ip(7), ip_local_port_range). IP_BIND_ADDRESS_NO_PORT
-    leaves the choice of the port to connect(2), which knows the target; bind(2) would use up a port for all targets.
+    A source address has some 28,000 ports towards one target (ip(7), ip_local_port_range).
+    IP_BIND_ADDRESS_NO_PORT leaves the choice of the port to connect(2), which knows the target; bind(2)
+    would use up a port for all targets.
     """
 
     def __init__(self, host: str, port: int, transport: str, sources: Sequence[str] = ()) -> None:
         kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
         found = socket.getaddrinfo(host, port, socket.AF_INET, kind)
-        self._family, self._kind, self._protocol, _, self._address = found[0]
+        family, _, self._protocol, _, address = found[0]
+        self._family, self._kind = family, kind
+        self._address = (str(address[0]), int(address[1]))
         self._sources: Iterator[str | None] = cycle(sources) if sources else repeat(None)
 
     def dial(self) -> socket.socket:

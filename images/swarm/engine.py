@@ -1,11 +1,12 @@
 """The engine: all connections of one process in one level-triggered epoll loop.
 
-What keeps a request at a few microseconds: the loop waits once for many connections; a descriptor is registered once,
-for reading (a write is tried at once and nearly always taken whole); an answer whose bytes equal those of the last
-right one *is* the right one (only its Date changes, once a second) and needs no parser.
+What keeps a request at a few microseconds: the loop waits once for many connections; a descriptor is
+registered once, for reading (a write is tried at once and nearly always taken whole); an answer whose bytes
+equal those of the last right one *is* the right one (only its Date changes, once a second) and needs no
+parser.
 
-Times are CLOCK_MONOTONIC. An answer's time is the wake-up that brought it, not the moment its turn came in that
-batch: the rest is the generator's own delay. A request's actual send is timed just before the write.
+Times are CLOCK_MONOTONIC. An answer's time is the wake-up that brought it, not the moment its turn came in
+that batch: the rest is the generator's own delay. A request's actual send is timed just before the write.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from time import monotonic
 
 from wire.http1 import ProtocolError  # the same class on every wire
 
+from .answers import WrongAnswerError
 from .connection import Connection, Dialler
-from .exchange import CLOSE, KEEP, Exchange, Reader, WrongAnswerError
+from .exchange import KEEP, Exchange, Reader
 from .faults import Faults, error_kind
 from .histogram import record
 from .ledger import Ledger, Second
@@ -55,14 +57,19 @@ class Engine:
         self._epoll, self._timer = select.epoll(), Timer()
         self._epoll.register(self._timer.fd, EPOLLIN | select.EPOLLET)
         self.pool = Pool(
-            self, dialler, self._epoll, rate_per_s=spawn_rate_per_s, deadline_s=connect_deadline_s, once=exchange.once
+            self,
+            dialler,
+            self._epoll,
+            rate_per_s=spawn_rate_per_s,
+            deadline_s=connect_deadline_s,
+            once=exchange.once,
         )
         self._readers: dict[int, Callable[[], None]] = {}
         self._right = b"\0"  # the bytes of the last answer that was right, whole and alone
         self._bytes_in = self._bytes_out = 0
         self.now_s = monotonic()
         self._next_tick_s = self.now_s + TICK_S
-        self.on_tick: Callable[[float], None] = lambda now_s: None
+        self.on_tick: Callable[[float], None] = lambda _: None
 
     # -- the loop
 

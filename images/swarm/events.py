@@ -13,7 +13,9 @@ def emit(event: str, **fields: Any) -> None:
 
     A line leaves in one write(2) as long as the reader keeps up; standard output stays a blocking descriptor.
     """
-    line = json.dumps({"event": event, "mono_ms": round(monotonic() * 1e3, 3), **fields}, separators=(",", ":"))
+    line = json.dumps(
+        {"event": event, "mono_ms": round(monotonic() * 1e3, 3), **fields}, separators=(",", ":")
+    )
     data = line.encode() + b"\n"
     while data:
         data = data[os.write(1, data) :]

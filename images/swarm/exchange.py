@@ -1,24 +1,23 @@
-"""One request and its answer on each wire, as a client sees them: the bytes to send and the judgement of the answer.
+"""One request and its answer on each wire, as a client sees them: the bytes to send and the judgement of
+the answer.
 
-An `Exchange` is shared by all connections of an engine. It makes a `Reader` for each answer that has to be parsed;
-answers that repeat the bytes of the last right one need none (see `engine`).
+An `Exchange` is shared by all connections of an engine. It makes a `Reader` for each answer that has to be
+parsed; answers that repeat the bytes of the last right one need none (see `engine`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
 from wire import datagram, echo, greet, http1
 
+from .answers import WrongAnswerError, check, right_answer
 from .errors import SettingsError
 
 PAYLOAD = b"What does each I/O model cost?"
 KEEP, CLOSE = "keep", "close"
-
-
-class WrongAnswerError(Exception):
-    """The answer keeps to the wire and is not the right one; the message says how it differs."""
 
 
 class Reader(Protocol):
@@ -27,7 +26,7 @@ class Reader(Protocol):
     def feed(self, data: bytes) -> str | None:
         """Take bytes; return None while more must come, then KEEP or CLOSE: may the connection be used again?
 
-        Raises `wire.ProtocolError` or `WrongAnswerError`.
+        Raises `ProtocolError` of the wires or `answers.WrongAnswerError`.
         """
 
     def eof(self) -> str | None:
@@ -53,24 +52,15 @@ class Exchange(Protocol):
 
 def for_wire(wire: str, handler: str, host: str) -> Exchange:
     """Return the exchange of a wire and a handler; raises `SettingsError` for a wire that has none."""
-    kinds = {"http1": Http1, "echo": Echo, "greet": Greet, "datagram": Datagram}
+    kinds: dict[str, Callable[[str, str], Exchange]] = {
+        "http1": Http1,
+        "echo": Echo,
+        "greet": Greet,
+        "datagram": Datagram,
+    }
     if wire not in kinds:
         raise SettingsError(f"no exchange for the wire {wire!r}; there are {', '.join(kinds)}")
-    return kinds[wire](handler, host)  # type: ignore[abstract]
-
-
-def right_answer(handler: str, sent: bytes) -> bytes | None:
-    """Return the payload that a handler answers, or None where it is not known in advance."""
-    return sent if handler == "echo" else None
-
-
-def check(payload: bytes, expected: bytes | None) -> None:
-    """Raise `WrongAnswerError` unless the payload is the expected one."""
-    if expected is None:
-        if not payload:
-            raise WrongAnswerError("the answer is empty")
-    elif payload != expected:
-        raise WrongAnswerError(f"expected {expected[:40]!r} ({len(expected)} bytes), got {payload[:40]!r} ({len(payload)})")
+    return kinds[wire](handler, host)
 
 
 class Base:

@@ -1,9 +1,9 @@
 """Latency counts in microseconds that are exactly an HdrHistogram's, kept sparse.
 
-A histogram here is a `Counts`: a dict from the lowest value of an HdrHistogram bucket to its count, for the range
-1 us … 600 s at 3 significant digits. In that layout (hdrhistogram.org) values below 2048 have a bucket each; above,
-every power of two is cut into 1024 buckets, so the relative error is below 0.1 %. Adding two `Counts` key by key is
-the exact merge of the two histograms.
+A histogram here is a `Counts`: a dict from the lowest value of an HdrHistogram bucket to its count, for the
+range 1 us … 600 s at 3 significant digits. In that layout (hdrhistogram.org) values below 2048 have a
+bucket each; above, every power of two is cut into 1024 buckets, so the relative error is below 0.1 %.
+Adding two `Counts` key by key is the exact merge of the two histograms.
 """
 
 from __future__ import annotations

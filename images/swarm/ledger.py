@@ -1,15 +1,17 @@
 """What happened, second by second, on the load clock.
 
-The load clock starts with the warm-up. A `Second` is what the contract calls one: [k, k+1) of that clock, cut where a
-phase ends inside it. Requests are booked in the second they were meant for (open load) or sent in (closed load),
-however late their answer; connections, bytes, CPU and lag in the second they happen in. `BEFORE` (k = -1, phase
-`spawn`) takes what happens before the clock starts, the last one (phase `drain`) all that comes after the window.
+The load clock starts with the warm-up. A `Second` is what the contract calls one: [k, k+1) of that clock,
+cut where a phase ends inside it. Requests are booked in the second they were meant for (open load) or sent
+in (closed load), however late their answer; connections, bytes, CPU and lag in the second they happen in.
+`BEFORE` (k = -1, phase `spawn`) takes what happens before the clock starts, the last one (phase `drain`)
+all that comes after the window.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from .histogram import Counts, pack
@@ -63,7 +65,14 @@ class Second:
 
     def state(self) -> tuple[int, ...]:
         """Return what changes whenever this second has news to tell."""
-        return (self.intended, self.answered, self.failed, self.unsent, self.connects, sum(self.errors.values()))
+        return (
+            self.intended,
+            self.answered,
+            self.failed,
+            self.unsent,
+            self.connects,
+            sum(self.errors.values()),
+        )
 
     def is_settled(self) -> bool:
         """Whether every request meant for this second has had its outcome."""
@@ -114,7 +123,8 @@ class Ledger:
     def news(self, until_s: float) -> Iterator[Second]:
         """Yield the seconds that ended by `until_s` and have changed since they were last yielded.
 
-        Those that are settled as well are forgotten, so that a long soak takes no more memory than a short one.
+        Those that are settled as well are forgotten, so that a long soak takes no more memory than a short
+        one.
         """
         for second in [s for s in self._seconds if s.ends_s <= until_s]:
             state = second.state()
@@ -135,6 +145,6 @@ def layout(warmup_s: float, measure_s: float) -> Iterator[tuple[int, str, float,
     """Yield (k, phase, begin, end) of every second, in seconds after the start; the drain has no end."""
     end_s = warmup_s + measure_s
     edges = sorted({*map(float, range(math.ceil(end_s))), warmup_s, end_s})
-    for begins_s, ends_s in zip(edges, edges[1:], strict=False):
+    for begins_s, ends_s in pairwise(edges):
         yield int(begins_s), "warmup" if begins_s < warmup_s else "measure", begins_s, ends_s
     yield math.ceil(end_s), "drain", end_s, math.inf

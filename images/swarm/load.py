@@ -1,7 +1,7 @@
 """Who sends when: open load (arrivals) and closed load (users that wait and think).
 
-A load is asked by the engine in three places: `next_due_s` bounds its sleep, `due` is called when that moment has
-come, `free` whenever a connection can take a request. It answers by calling `send`.
+A load is asked by the engine in three places: `next_due_s` bounds its sleep, `due` is called when that
+moment has come, `free` whenever a connection can take a request. It answers by calling `send`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LoadProcess(Protocol):
     def due(self, now_s: float) -> None:
         """Send what is due."""
 
-    def free(self, connection: Connection, now_s: float) -> None:
+    def free(self, connection: Connection, now_s: float, /) -> None:
         """Take a connection that can carry a request."""
 
     def waiting(self) -> int:
@@ -51,7 +51,7 @@ class Hold:
     def due(self, now_s: float) -> None:
         """Nothing is ever due."""
 
-    def free(self, connection: Connection, now_s: float) -> None:
+    def free(self, connection: Connection, _now_s: float) -> None:
         """Keep the connection for the load to come."""
         self.gathered.append(connection)
 
@@ -95,7 +95,7 @@ class OpenLoad:
                 self._send(connection, intended_s, second)
             self._advance()
 
-    def free(self, connection: Connection, now_s: float) -> None:
+    def free(self, connection: Connection, _now_s: float) -> None:
         """Give the connection the oldest arrival that waits, if any."""
         if self._queue:
             intended_s, second = self._queue.popleft()
@@ -132,12 +132,19 @@ class OpenLoad:
 class ClosedLoad:
     """Users that send, wait for the answer, think, and send again.
 
-    The first requests are spread over one think time, so that users do not march in step. A closed load slows down
-    with the server: its response times leave out the requests that a slow server kept from being sent.
+    The first requests are spread over one think time, so that users do not march in step. A closed load
+    slows down with the server: its response times leave out the requests that a slow server kept from being
+    sent.
     """
 
     def __init__(
-        self, send: Send, ledger: Ledger, think_s: Callable[[], float], start_s: float, end_s: float, random: Random
+        self,
+        send: Send,
+        ledger: Ledger,
+        think_s: Callable[[], float],
+        start_s: float,
+        end_s: float,
+        random: Random,
     ) -> None:
         self._send, self._ledger, self._think_s = send, ledger, think_s
         self._start_s, self._end_s = start_s, end_s

@@ -1,8 +1,10 @@
-"""The connections of an engine: as many as users are asked for, opened at a steady pace, replaced when they end.
+"""The connections of an engine: as many as users are asked for, opened at a steady pace, replaced when they
+end.
 
-A user is a slot. Its connection is being opened (`connecting`), open, or waits to be tried again: at once if it has
-served, else after a pause that doubles, so that a server that refuses is not stormed. Where each exchange has a
-connection of its own (`once`), a slot rests without one and the connect belongs to the request.
+A user is a slot. Its connection is being opened (`connecting`), open, or waits to be tried again: at once
+if it has served, else after a pause that doubles, so that a server that refuses is not stormed. Where each
+exchange has a connection of its own (`once`), a slot rests without one and the connect belongs to the
+request.
 """
 
 from __future__ import annotations
@@ -37,7 +39,14 @@ class Pool:
     """Opens, replaces and closes."""
 
     def __init__(
-        self, owner: Owner, dialler: Dialler, epoll: select.epoll, *, rate_per_s: float, deadline_s: float, once: bool
+        self,
+        owner: Owner,
+        dialler: Dialler,
+        epoll: select.epoll,
+        *,
+        rate_per_s: float,
+        deadline_s: float,
+        once: bool,
     ) -> None:
         self._owner, self._dialler, self._epoll = owner, dialler, epoll
         self._rate_per_s, self._deadline_s, self.once = rate_per_s, deadline_s, once
@@ -152,5 +161,3 @@ def overdue(waiting: dict[Connection, None], before_s: float) -> list[Connection
             break
         late.append(connection)
     return late
-
-

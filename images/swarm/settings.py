@@ -1,7 +1,7 @@
 """What a swarm node is asked to do: `LAB_SWARM`, one JSON object, checked once and then frozen.
 
-Times are in seconds (`_s`), rates per second (`_per_s`). A wrong setting raises `SettingsError`, which names it; the
-process then ends with exit code 2.
+Times are in seconds (`_s`), rates per second (`_per_s`). A wrong setting raises `SettingsError`, which
+names it; the process then ends with exit code 2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from .errors import SettingsError
 
-WIRES = ("http1", "echo", "greet", "datagram")
+DEFAULT_HANDLER = {"http1": "hello", "echo": "echo", "greet": "hello", "datagram": "echo"}
+WIRES = tuple(DEFAULT_HANDLER)
 OPEN, CLOSED = "constant-arrival-rate", "constant-users"
 
 
@@ -86,10 +87,11 @@ def from_environment() -> Settings:
 def parse(raw: Mapping[str, Any]) -> Settings:
     """Check one decoded `LAB_SWARM` object. Raises `SettingsError` naming the first wrong setting."""
     phases = _mapping(raw, "phases", {})
+    wire = _one_of(raw, "wire", WIRES)
     return Settings(
         target=_address(raw, "target"),
-        wire=_one_of(raw, "wire", WIRES),
-        handler=str(raw.get("handler", "hello")),
+        wire=wire,
+        handler=str(raw.get("handler", DEFAULT_HANDLER[wire])),
         users=_whole(raw, "users", least=1),
         spawn_rate_per_s=_number(raw, "spawn_rate_per_s", 100.0, above=0.0),
         workers=_whole(raw, "workers", 1, least=1),

@@ -1,9 +1,9 @@
 """A timer with microsecond resolution for an epoll loop.
 
-`epoll_wait(2)` waits in whole milliseconds and Python rounds up; worse, its timeout is subject to the thread's timer
-slack (50 us, prctl(2) PR_SET_TIMERSLACK). A `timerfd_create(2)` descriptor has neither. It is armed at an absolute
-CLOCK_MONOTONIC time and registered edge-triggered: setting it again clears the expirations, so it is never read.
-Python has timerfd from 3.13 on; until then two C calls.
+`epoll_wait(2)` waits in whole milliseconds and Python rounds up; worse, its timeout is subject to the
+thread's timer slack (50 us, prctl(2) PR_SET_TIMERSLACK). A `timerfd_create(2)` descriptor has neither. It
+is armed at an absolute CLOCK_MONOTONIC time and registered edge-triggered: setting it again clears the
+expirations, so it is never read. Python has timerfd from 3.13 on; until then two C calls.
 """
 
 from __future__ import annotations

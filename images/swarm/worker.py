@@ -1,0 +1,151 @@
+"""A swarm worker: a Locust worker whose users are connections of its engine processes.
+
+It passes Locust's user count down to the engines, their records up to the master, and books the outcomes in
+Locust's statistics. It ends when the master says so, when it is told to by a signal, or when it loses an
+engine or the master.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+
+from locust.env import Environment  # isort: skip  (patches the process: before all that opens sockets)
+from locust import events
+
+from .accounting import Books
+from .child import raise_open_files
+from .children import EngineProcess, split
+from .errors import SwarmError
+from .events import emit
+from .settings import Settings
+from .users import ConnectionRunner, ConnectionUser
+
+HELLO_S = 20.0  # for the engines to start
+MASTER_SILENCE_S = 10.0
+LOOK_S = 0.02
+CLOSE_S = 1.0
+
+
+def main(settings: Settings) -> int:
+    """Run until the master ends the load; return the exit code."""
+    raise_open_files()
+    worker = Worker(settings)
+    gevent.signal_handler(signal.SIGTERM, worker.stop)
+    try:
+        return worker.run()
+    finally:
+        worker.close()
+
+
+class Worker:
+    """One worker node."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.ended: AsyncResult = AsyncResult()  # None: as asked; an exception: why not
+        self._hello: set[int] = set()
+        self._heard_s = monotonic()
+        self._engines = [
+            EngineProcess(i, on_record=self._on_record, on_end=self._on_engine_end)
+            for i in range(settings.engines)
+        ]
+        self._environment = Environment(user_classes=[ConnectionUser], events=events)
+        self._environment.events.heartbeat_received.add_listener(self._on_heartbeat)  # type: ignore[no-untyped-call]
+        self._runner: ConnectionRunner | None = None
+        self._books: Books | None = None
+
+    def run(self) -> int:
+        """Connect to the master, then pass messages until the end."""
+        self._await_engines()
+        master = self._settings.master
+        self._runner = runner = ConnectionRunner(self._environment, master.host, master.port)
+        self._environment.runner = runner
+        self._books = Books(self._environment.stats, self._settings.wire, self._settings.handler)
+        runner.register_message("swarm_start", self._on_start)
+        runner.register_message("swarm_end", lambda **_: self.ended.set(None))
+        self._send("swarm_hello", pid=os.getpid(), engines=self._settings.engines)
+        emit("ready", role="worker", worker_index=self._settings.worker_index, pid=os.getpid())
+        while not self.ended.ready():
+            self._hold(len(runner.user_greenlets))
+            self._check_master()
+            self.ended.wait(LOOK_S)
+        self.ended.get()
+        return 0
+
+    def stop(self) -> None:
+        """End because a signal says so; the master is told, so that it need not wait for our silence."""
+        if self._runner is not None and not self.ended.ready():
+            self._send("swarm_failed", says="told to stop by SIGTERM")
+            gevent.sleep(LOOK_S)  # for the message to leave
+        self.ended.set(None)
+
+    def close(self) -> None:
+        """Let the engines go."""
+        for engine in self._engines:
+            engine.close(CLOSE_S)
+
+    def _await_engines(self) -> None:
+        deadline_s = monotonic() + HELLO_S
+        while len(self._hello) < len(self._engines):
+            if self.ended.wait(LOOK_S) is None and self.ended.ready():
+                self.ended.get()
+            if monotonic() > deadline_s:
+                raise SwarmError(
+                    f"{len(self._engines) - len(self._hello)} engines did not start in {HELLO_S:g} s"
+                )
+
+    def _hold(self, users: int) -> None:
+        for engine, share in zip(self._engines, split(users, len(self._engines)), strict=True):
+            engine.hold(share)
+
+    def _check_master(self) -> None:
+        if monotonic() - self._heard_s > MASTER_SILENCE_S:
+            raise SwarmError(f"no word from the master for {MASTER_SILENCE_S:g} s")
+
+    def _on_heartbeat(self, **_: Any) -> None:
+        self._heard_s = monotonic()
+
+    def _on_start(self, msg: Any, **_: Any) -> None:
+        for engine in self._engines:
+            share = msg.data["shares"].get(f"{self._settings.worker_index}:{engine.index}")
+            if share is not None:
+                position, of = share
+                engine.tell(
+                    {"do": "start", "at_mono_s": msg.data["at_mono_s"], "position": position, "of": of}
+                )
+
+    def _on_record(self, engine: int, record: dict[str, Any]) -> None:
+        if record["event"] == "hello":
+            self._hello.add(engine)
+            return
+        if self._runner is None or self._books is None:
+            return  # a status before the master knows of us
+        if record["event"] == "second":
+            self._books.book(engine, record)
+        if record["event"] == "done":
+            self._runner._send_stats()  # ahead of `done`: what Locust counted is with the master by then
+            record |= self._own_cpu() if engine == 0 else {}
+        self._send("swarm_record", engine=engine, record=record)
+
+    def _on_engine_end(self, engine: int, says: str) -> None:
+        if self._runner is not None:
+            self._send("swarm_failed", engine=engine, says=says)
+        self.ended.set_exception(SwarmError(says))
+
+    def _own_cpu(self) -> dict[str, int]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "worker_cpu_user_us": round(usage.ru_utime * 1e6),
+            "worker_cpu_system_us": round(usage.ru_stime * 1e6),
+        }
+
+    def _send(self, kind: str, **data: Any) -> None:
+        assert self._runner is not None
+        self._runner.send_message(kind, {"worker_index": self._settings.worker_index, **data})
