@@ -17,14 +17,14 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from iomodels.session import Address
 from iomodels.stats import STATS, Counters
 
 DRAIN_S = 1.5  # how long answers in flight may take after the stop: the contract allows 2 s in all
 REST_S = 0.1  # how long a listener is left alone when descriptors have run out
-_OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _OF_THE_CONNECTION = {
     errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT,
@@ -36,6 +36,7 @@ class Listener(socket.socket):
 
     Attributes:
         backlog: as the kernel granted it; 0 for UDP.
+        nodelay: whether connections inherit TCP_NODELAY; for models whose library sets it by itself.
         options: the model's own settings, as text, defaults filled in from the manifest.
         stopping: whether `stop` has been called.
     """
@@ -44,15 +45,23 @@ class Listener(socket.socket):
         super().__init__(family, type)
         self.options: dict[str, str] = {}
         self.backlog = 0
+        self.nodelay = True
         self.stopping = False
+        self._wake: Callable[[], object] = self.shut_down
 
     def stop(self) -> None:
         """End the server: no new connections, answers in flight get out. Safe in a signal handler."""
         self.stopping = True
-        self.wake()
+        self._wake()
 
-    def wake(self) -> None:
-        """Wake the model. A model that waits for something else than the listener replaces this."""
+    def wake_by(self, call: Callable[[], object]) -> None:
+        """Say how to wake a model that waits for something else than the listener; `call` is for `stop`."""
+        self._wake = call
+        if self.stopping:  # the stop came first
+            call()
+
+    def shut_down(self) -> None:
+        """Wake whoever waits for the listener: the way of `stop` unless the model says otherwise."""
         try:
             self.shutdown(socket.SHUT_RDWR)
         except OSError as error:
@@ -77,6 +86,7 @@ def bind(
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         if not udp:
+            listener.nodelay = nodelay
             listener.listen(backlog)
             listener.backlog = granted_backlog(backlog)
     except OSError:
@@ -152,7 +162,7 @@ class Door:
                     return
                 if not _survivable(error):
                     raise
-                if error.errno in _OUT_OF:
+                if error.errno in OUT_OF:
                     self.resting = True
                     return
                 continue
@@ -176,11 +186,20 @@ def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.soc
                 return
             if not _survivable(error):
                 raise
-            if error.errno in _OUT_OF:
+            if error.errno in OUT_OF:
                 time.sleep(REST_S)
             continue
         cell.accepted += 1
         yield conn, address
+
+
+def nagle(fd: int) -> None:
+    """Turn TCP_NODELAY off again, where a library has turned it on unasked."""
+    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+    try:
+        borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+    finally:
+        borrowed.detach()
 
 
 def close_all(fds: Iterable[int], cell: Counters) -> None:
@@ -192,7 +211,7 @@ def close_all(fds: Iterable[int], cell: Counters) -> None:
 
 def _survivable(error: OSError) -> bool:
     """Count an error of accept(2) after which accepting goes on; False for a bug."""
-    if error.errno in _OUT_OF:
+    if error.errno in OUT_OF:
         STATS.error("emfile", f"accept: {error.strerror}; resting {REST_S} s before the next try")
         return True
     if error.errno in _OF_THE_CONNECTION:

@@ -57,19 +57,16 @@ class Attention:
     def __init__(self, listener: Listener, conn: socket.socket) -> None:
         self._listener = listener
         self._fd = conn.fileno()
-        self._wake_acceptor = listener.wake
 
     def __enter__(self) -> None:
-        setattr(self._listener, "wake", self._wake)  # noqa: B010 - a method is replaced on purpose
-        if self._listener.stopping:  # the signal came between accept and here
-            self._wake()
+        self._listener.wake_by(self._wake)
 
     def __exit__(self, *_: object) -> None:
-        setattr(self._listener, "wake", self._wake_acceptor)  # noqa: B010
+        self._listener.wake_by(self._listener.shut_down)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _wake(self) -> None:
-        self._wake_acceptor()
+        self._listener.shut_down()
         hang_up([self._fd])
         # A write that nobody reads is not woken by that: end it when the drain is over.
         signal.signal(signal.SIGALRM, lambda *_: shut(self._fd, socket.SHUT_RDWR))
