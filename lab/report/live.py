@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.histogram import decode, quantiles
+from lab.analysis.model import Quantiles
 from lab.record import TrialRecord
 from lab.report.text import NOTHING, clean, number, quantile, size
 
@@ -274,8 +275,13 @@ def outcome(record: TrialRecord) -> str:
     result, (start, end) = record.load.result, record.load.window_ms
     response = quantiles(decode(result["response_hdr"]))
     rate = number(int(result["answered"]) / (end - start) * 1000) if end > start else NOTHING
-    quantile_text = f"p50 {quantile(response, 'p50')} ms, p99 {quantile(response, 'p99')} ms"
-    return f"{rate} requests/s, {quantile_text}, {int(result['failed']):,} failed"
+    times = ", ".join(f"{name} {_ms(response, name)}" for name in ("p50", "p99"))
+    return f"{rate} requests/s, {times}, {int(result['failed']):,} failed"
+
+
+def _ms(response: Quantiles, name: str) -> str:
+    shown = quantile(response, name)
+    return shown if getattr(response, name) is None else f"{shown} ms"
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,9 @@ VERDICT_STYLE = {
     "INVALID": "bold red",
     "INCONCLUSIVE": "bold yellow",
 }
-LEVEL_STYLE = {"invalid": "red", "unknown": "yellow", "suspect": "yellow", "expected": "cyan", "ok": "green"}
+LEVEL_STYLE = {
+    "invalid": "red", "fail": "red", "unknown": "yellow", "suspect": "yellow", "expected": "cyan", "ok": "green",
+}  # fmt: skip
 
 
 def table(summary: Summary, console: Console) -> None:

@@ -12,9 +12,9 @@ from lab.analysis.histogram import FEWEST
 from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary
 
 NOTHING = "—"
-# Findings in reading order: what spoils the result, what we do not know, what is doubtful, then known limits.
-_ORDER = {"invalid": 0, "unknown": 1, "suspect": 2, "ok": 4}
-_EXPECTED_PLACE = 3
+# Findings in reading order: what spoils the result, what is bad, unknown, doubtful, then known limits.
+_ORDER = {"invalid": 0, "fail": 1, "unknown": 2, "suspect": 3, "ok": 5}
+_EXPECTED_PLACE = 4
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 # Left-to-right and right-to-left overrides and isolates reorder a line on the screen (Unicode TR 9).
 _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -1,0 +1,240 @@
+"""Run → plain chart data: numbers, lists and labels, ready for JSON. What to draw, never how.
+
+Time is in seconds from the start of the measured window. Percentile curves are one per trial: trials are
+never pooled. Time lines show one trial per server, the one whose p99 is the median of the valid ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lab.analysis.histogram import FEWEST, decode
+from lab.analysis.model import ServerSummary, Summary
+from lab.record import LoadResult, Run, Series, TrialRecord
+from lab.units import seconds as parse_seconds
+
+SERVER = "server"
+MEMORY = (("cgroup", "memory_bytes"), ("procfs", "rss_bytes"))
+OPEN = (("server", "open"), ("sockets", "established"))
+MOST_CURVES = 20  # percentile curves per server
+CURVE_STEP = 0.05  # of log10(1 / (1 − q)): twenty points per nine
+_UPPER = ("p99", "p95", "p90", "p50")
+_PERCENT = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+
+Point = tuple[float, float]
+
+
+def charts(run: Run, summary: Summary, resolution: int = 240) -> dict[str, Any]:
+    """Everything that is drawn. `resolution` is the most points of a time line."""
+    shown = {label: trial for label in summary.servers if (trial := typical(run, label)) is not None}
+    upper = _upper_quantile(list(shown.values()))
+    return {
+        "servers": [_server(label, server) for label, server in summary.servers.items()],
+        "percentiles": [curve for label in summary.servers for curve in _curves(run, label)],
+        "upper": upper,
+        "timelines": [_timeline(label, trial, upper, resolution) for label, trial in shown.items()],
+    }
+
+
+def trials_of(run: Run, label: str) -> list[TrialRecord]:
+    """The trials of one label of the summary: `server` or `server,path=value`."""
+    return [trial for trial in run.trials if trial.id.rsplit("/", 1)[0] == label]
+
+
+def typical(run: Run, label: str) -> TrialRecord | None:
+    """The valid trial whose p99 is the (lower) median; None where no trial gave a measurement."""
+    valid = [trial for trial in trials_of(run, label) if trial.load is not None and trial.status == "ok"]
+    ranked = sorted(valid, key=lambda trial: (_p99_us(trial), trial.repeat))
+    return ranked[(len(ranked) - 1) // 2] if ranked else None
+
+
+def _p99_us(trial: TrialRecord) -> int:
+    assert trial.load is not None
+    return int(decode(trial.load.result["response_hdr"]).get_value_at_percentile(99.0))
+
+
+def _server(label: str, server: ServerSummary) -> dict[str, Any]:
+    group = server.memory_bytes_per_connection
+    return {
+        "label": label,
+        "server": server.server,
+        "point": server.point,
+        "p50_ms": server.response_ms.p50,
+        "p99_ms": server.response_ms.p99,
+        "cpu_us": server.cpu_us_per_request,
+        "memory_bytes": group if group is not None else server.rss_bytes_per_connection,
+    }
+
+
+def supported_nines(samples: int) -> float | None:
+    """How far log10(1 / (1 − q)) may go with so many samples: one hundred beyond the quantile (TRUST.md)."""
+    if samples >= FEWEST["p95"]:
+        return math.log10(samples / 100)
+    if samples >= FEWEST["p90"]:
+        return 1.0
+    return math.log10(2) if samples >= FEWEST["p50"] else None
+
+
+def percentile_curve(histogram: Any) -> list[Point]:
+    """(log10(1 / (1 − q)), milliseconds) as far as the samples support; empty for too few."""
+    nines = supported_nines(int(histogram.get_total_count()))
+    if nines is None:
+        return []
+    steps = math.floor(nines / CURVE_STEP + 1e-9)
+    places = [step * CURVE_STEP for step in range(steps + 1)]
+    if nines - places[-1] > 1e-9:
+        places.append(nines)
+    return [
+        (round(x, 4), histogram.get_value_at_percentile(100 * (1 - 10**-x)) / 1000) for x in places if x > 0
+    ]
+
+
+def _curves(run: Run, label: str) -> Iterator[dict[str, Any]]:
+    valid = [trial for trial in trials_of(run, label) if trial.load is not None and trial.status == "ok"]
+    for trial in valid[:MOST_CURVES]:
+        assert trial.load is not None
+        points = percentile_curve(decode(trial.load.result["response_hdr"]))
+        if points:
+            yield {"label": label, "trial": trial.id, "points": points}
+
+
+def _upper_quantile(trials: Sequence[TrialRecord]) -> str:
+    """The highest quantile that nearly every second of the middling trial can support."""
+    counts = sorted(_seldom_fewer(trial.load) for trial in trials if trial.load is not None)
+    middling = counts[len(counts) // 2] if counts else 0
+    return next((name for name in _UPPER if middling >= FEWEST[name]), "p50")
+
+
+def _seldom_fewer(load: LoadResult) -> int:
+    """How many answers nine of ten seconds of the window have at least."""
+    counts = sorted(int(second["answered"]) for second in load.seconds if second["phase"] == "measure")
+    return counts[len(counts) // 10] if counts else 0
+
+
+def _timeline(label: str, trial: TrialRecord, upper: str, resolution: int) -> dict[str, Any]:
+    assert trial.load is not None
+    origin_ms = trial.load.window_ms[0]
+    return {
+        "label": label,
+        "trial": trial.id,
+        "measured_s": [0.0, (trial.load.window_ms[1] - origin_ms) / 1000],
+        "seconds": list(per_second(trial.load, upper, resolution)),
+        "cpu": _cpu(trial.series, trial.load, resolution),
+        "memory": _gauge(trial, trial.load, MEMORY, resolution),
+        "open": _gauge(trial, trial.load, OPEN, resolution),
+        "events": list(events(trial)),
+    }
+
+
+def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[str, Any]]:
+    """Per second of the load clock: middle `t`, rates per second, quantiles of the response time.
+
+    Longer loads are cut into fewer, longer steps whose histograms are merged, which is exact.
+    """
+    warmup_s = _warmup_s(load)
+    end_s = warmup_s + (load.window_ms[1] - load.window_ms[0]) / 1000
+    within = [second for second in load.seconds if second["phase"] in ("warmup", "measure")]
+    width = max(1, math.ceil(len(within) / resolution))
+    for start in range(0, len(within), width):
+        step = within[start : start + width]
+        begin_s = _begin_s(step[0], warmup_s)
+        until_s = min(_end_s(step[-1], warmup_s), end_s)
+        length_s = until_s - begin_s
+        if length_s <= 0:
+            continue
+        sums = {name: sum(int(s[name]) for s in step) for name in ("intended", "answered", "failed")}
+        yield {
+            "t": round((begin_s + until_s) / 2 - warmup_s, 3),
+            **{name: round(total / length_s, 1) for name, total in sums.items()},
+            **_quantiles(step, upper),
+        }
+
+
+def _begin_s(second: Mapping[str, Any], warmup_s: float) -> float:
+    k = float(second["k"])
+    return max(k, warmup_s) if second["phase"] == "measure" else k
+
+
+def _end_s(second: Mapping[str, Any], warmup_s: float) -> float:
+    k = float(second["k"])
+    return min(k + 1, warmup_s) if second["phase"] == "warmup" else k + 1
+
+
+def _quantiles(step: Sequence[Mapping[str, Any]], upper: str) -> dict[str, float | None]:
+    merged = decode(step[0]["response_hdr"])
+    for second in step[1:]:
+        merged.add(decode(second["response_hdr"]))
+    samples = int(merged.get_total_count())
+
+    def at(name: str) -> float | None:
+        enough = samples >= FEWEST[name]
+        return merged.get_value_at_percentile(_PERCENT[name]) / 1000 if enough else None
+
+    return {"p50": at("p50"), "upper": at(upper), "max": merged.get_max_value() / 1000 if samples else None}
+
+
+def _warmup_s(load: LoadResult) -> float:
+    return (load.window_ms[0] - load.phases.get("warmup", load.window_ms[0])) / 1000
+
+
+def _moments(load: LoadResult, resolution: int) -> list[float]:
+    """Evenly spaced moments from the start of the ramp to the end of the window, at least 1 s apart."""
+    start, end = load.phases.get("spawn", load.window_ms[0]), load.window_ms[1]
+    step = max(1000.0, (end - start) / resolution)
+    # Counted back from the end, so that the edges of the window fall on a moment.
+    return [end - step * place for place in range(int((end - start) / step), -1, -1)]
+
+
+def _cpu(series: Series, load: LoadResult, resolution: int) -> list[dict[str, float | None]]:
+    """CPUs busy in user and in system time, per step; from the cgroup, else from getrusage(2)."""
+    known = [source for source in ("cgroup", "server") if series.get(SERVER, source, "cpu_user_us")]
+    if not known:
+        return []
+    moments = _moments(load, resolution)
+    return [
+        {
+            "t": _t((start + end) / 2, load),
+            "user": _busy(series, known[0], "cpu_user_us", (start, end)),
+            "system": _busy(series, known[0], "cpu_system_us", (start, end)),
+        }
+        for start, end in itertools.pairwise(moments)
+    ]
+
+
+def _busy(series: Series, source: str, metric: str, step_ms: tuple[float, float]) -> float | None:
+    grown = series.increase(SERVER, source, metric, step_ms)
+    return None if grown is None else round(grown / ((step_ms[1] - step_ms[0]) * 1000), 4)
+
+
+def _gauge(
+    trial: TrialRecord, load: LoadResult, names: Sequence[tuple[str, str]], resolution: int
+) -> list[Point]:
+    """A gauge over time, from the first of the (source, metric) names that was collected."""
+    series = trial.series
+    source, metric = next((name for name in names if series.get(SERVER, *name)), names[0])
+    values = ((_t(ms, load), series.at(SERVER, source, metric, ms)) for ms in _moments(load, resolution))
+    return [(t, value) for t, value in values if value is not None]
+
+
+def _t(mono_ms: float, load: LoadResult) -> float:
+    return round((mono_ms - load.window_ms[0]) / 1000, 3)
+
+
+def events(trial: TrialRecord) -> Iterator[dict[str, Any]]:
+    """What happened when: phases, the scenario's own events (from the load clock's start), first errors."""
+    load = trial.load
+    if load is None:
+        return
+    for phase, starts_ms in sorted(load.phases.items(), key=lambda item: item[1]):
+        yield {"t": _t(starts_ms, load), "kind": "phase", "says": phase}
+    for event in trial.scenario.get("events") or ():
+        at = event.get("at")
+        at_s = parse_seconds(at) if isinstance(at, str) else float(at)
+        says = ", ".join(f"{key} {value}" for key, value in event.items() if key != "at")
+        yield {"t": round(at_s - _warmup_s(load), 3), "kind": "event", "says": says}
+    for kind, detail in sorted(load.result.get("errors", {}).items()):
+        if isinstance(detail, Mapping) and detail.get("first_mono_ms") is not None:
+            yield {"t": _t(detail["first_mono_ms"], load), "kind": "error", "says": f"first {kind}"}
