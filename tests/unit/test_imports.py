@@ -71,7 +71,9 @@ def test_a_model_imports_the_seam_only():
             parts = name.split(".")
             if parts[0] in ("iomodels", "wire", "swarm"):
                 assert parts[0] == "iomodels", f"{path}: {name}"
-                assert len(parts) == 1 or parts[1] in ("listen", "session", "stats", "native"), f"{path}: {name}"
+                assert len(parts) == 1 or parts[1] in ("listen", "session", "stats", "native"), (
+                    f"{path}: {name}"
+                )
 
 
 def test_only_the_command_line_prints():

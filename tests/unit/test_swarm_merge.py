@@ -1,0 +1,130 @@
+"""Many engines' records made one."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from hdrh.histogram import HdrHistogram
+from swarm.channel import Channel
+from swarm.faults import Faults, error_kind
+from swarm.ledger import Ledger
+from swarm.merge import Collection, Record, merged_faults
+
+
+def second(k: int, phase: str, response_us: list[int], *, failed: int = 0) -> Record:
+    ledger = Ledger()
+    ledger.start(0.0, 1.0, 3.0)
+    record = ledger.at(k + 0.5)
+    record.intended = record.sent = len(response_us) + failed
+    record.answered, record.failed = len(response_us), failed
+    record.errors = {"timeout": failed} if failed else {}
+    for us in response_us:
+        record.response[us] = record.response.get(us, 0) + 1
+    record.cpu_s, record.connected = 0.25, 10
+    assert record.phase == phase
+    travelled: Record = json.loads(json.dumps({"event": "second"} | record.as_record()))
+    return travelled
+
+
+def collection() -> Collection:
+    result = Collection()
+    result.take("0:0", second(0, "warmup", [7]))
+    result.take("0:0", second(1, "measure", [100, 200]))
+    result.take("1:0", second(1, "measure", [300], failed=2))
+    result.take("0:0", second(2, "measure", [400]))
+    return result
+
+
+def test_seconds_are_sums_over_engines() -> None:
+    merged = collection().seconds()
+    assert [(s["k"], s["phase"], s["answered"], s["failed"]) for s in merged] == [
+        (0, "warmup", 1, 0),
+        (1, "measure", 3, 2),
+        (2, "measure", 1, 0),
+    ]
+    assert merged[1]["errors"] == {"timeout": 2}
+    assert (merged[1]["connected"], merged[1]["cpu_cores"]) == (20, [0.25, 0.25])
+    decoded = HdrHistogram.decode(merged[1]["response_hdr"])
+    assert decoded.get_total_count() == 3
+    assert decoded.get_max_value() == 300
+
+
+def test_a_later_record_replaces_the_former() -> None:
+    collected = collection()
+    collected.take("0:0", second(1, "measure", [100, 200, 250]))
+    assert collected.seconds()[1]["answered"] == 4
+
+
+def test_the_window_is_the_sum_of_its_seconds() -> None:
+    collected = collection()
+    window = collected.sum(["measure"])
+    assert window.counters["answered"] == sum(
+        s["answered"] for s in collected.seconds() if s["phase"] == "measure"
+    )
+    assert sum(window.histograms["response"].values()) == 4
+    assert collected.sum().counters["answered"] == 5
+
+
+def test_the_latest_second_is_one_that_all_engines_told() -> None:
+    latest = collection().latest(2)
+    assert latest is not None
+    assert latest.counters["answered"] == 3
+    assert collection().latest(3) is None
+
+
+def test_faults_merge_by_kind() -> None:
+    first, other = Faults(), Faults()
+    first.add("timeout", "no answer", 10.0)
+    first.add("timeout", "still none", 12.0)
+    other.add("timeout", "neither here", 9.0)
+    merged = merged_faults([{"faults": first.as_record()}, {"faults": other.as_record()}])
+    assert merged == {
+        "timeout": {"count": 3, "first_mono_ms": 9e3, "last_mono_ms": 12e3, "example": "no answer"}
+    }
+
+
+def test_the_kernels_errors_have_names() -> None:
+    names = {
+        number: error_kind(OSError(number, ""), connecting=True) for number in (111, 110, 99, 24, 104, 113)
+    }
+    assert names == {
+        111: "connect_refused",
+        110: "connect_timeout",
+        99: "ports_exhausted",
+        24: "emfile",
+        104: "connect_reset",
+        113: "unreachable",
+    }
+    assert error_kind(OSError(104, ""), connecting=False) == "reset"
+    assert error_kind(OSError(32, ""), connecting=False) == "reset"
+    assert error_kind(OSError(110, ""), connecting=False) == "timeout"
+
+
+def test_a_slow_parent_never_stops_the_channel() -> None:
+    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
+    channel = Channel(read_in, write_out)
+    for number in range(2000):
+        channel.send({"number": number, "ballast": "x" * 100})
+    assert not channel.flush()
+    received = b""
+    while not channel.flush() or len(received.splitlines()) < 2000:
+        received += os.read(read_out, 65536)
+    assert [json.loads(line)["number"] for line in received.splitlines()] == list(range(2000))
+    for fd in (read_in, write_in, read_out, write_out):
+        os.close(fd)
+
+
+def test_commands_may_come_in_pieces() -> None:
+    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
+    channel = Channel(read_in, write_out)
+    assert list(channel.receive()) == []
+    os.write(write_in, b'{"do": "users", "tar')
+    assert list(channel.receive()) == []
+    os.write(write_in, b'get": 3}\n{"do": "x"}\n')
+    assert list(channel.receive()) == [{"do": "users", "target": 3}, {"do": "x"}]
+    os.close(write_in)
+    assert list(channel.receive()) == []
+    assert channel.ended
+    for fd in (read_in, read_out, write_out):
+        os.close(fd)

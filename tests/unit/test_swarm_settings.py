@@ -1,0 +1,68 @@
+"""`LAB_SWARM`: what is accepted, and which setting an error names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from swarm import settings
+from swarm.errors import SettingsError
+
+CONTRACT_EXAMPLE = """
+{"target": {"host": "server", "port": 9102}, "wire": "http1", "handler": "hello",
+ "users": 10000, "spawn_rate_per_s": 2000, "workers": 2, "worker_index": 0, "seed": 7,
+ "load": {"executor": "constant-arrival-rate", "rate_per_s": 2000},
+ "phases": {"warmup_s": 3, "measure_s": 10}, "connect_deadline_s": 15, "request_timeout_s": 5,
+ "drain_s": 5, "master": {"host": "master", "port": 5557}, "source_addresses": []}
+"""
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(CONTRACT_EXAMPLE)
+    result.update(changes)
+    return result
+
+
+def test_the_contracts_example_is_accepted() -> None:
+    given = settings.parse(raw())
+    assert given.target == settings.Address("server", 9102)
+    assert given.load == settings.Load("constant-arrival-rate", rate_per_s=2000.0)
+    assert (given.load.is_open, given.load_s, given.engines) == (True, 13.0, 1)
+
+
+def test_a_closed_load() -> None:
+    given = settings.parse(raw(load={"executor": "constant-users", "think_time_s": 0.5}))
+    assert (given.load.is_open, given.load.think_time_s) == (False, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"wire": "htpp"}, "wire"),
+        ({"users": 0}, "users"),
+        ({"users": True}, "users"),
+        ({"users": 1.5}, "users"),
+        ({"spawn_rate_per_s": 0}, "spawn_rate_per_s"),
+        ({"load": {"executor": "constant-arrival-rate"}}, "rate_per_s"),
+        ({"load": {"executor": "fast"}}, "executor"),
+        ({"load": None}, "load"),
+        ({"phases": {"warmup_s": -1, "measure_s": 1}}, "warmup_s"),
+        ({"phases": {"warmup_s": 1}}, "measure_s"),
+        ({"target": {"host": "", "port": 1}}, "target.host"),
+        ({"target": {"host": "server", "port": "http"}}, "port"),
+        ({"drain_s": "5"}, "drain_s"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        settings.parse(raw(**changes))
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_what_is_no_object_is_refused(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+    monkeypatch.delenv("LAB_SWARM", raising=False)
+    if text is not None:
+        monkeypatch.setenv("LAB_SWARM", text)
+    with pytest.raises(SettingsError, match="LAB_SWARM"):
+        settings.from_environment()
