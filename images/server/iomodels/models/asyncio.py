@@ -60,12 +60,7 @@ async def converse(listener: Listener, new_session: NewSession) -> None:
 def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Count the one error that the loop survives by itself (it rests for a second); anything else is a bug."""
     error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-    ):
+    if isinstance(error, OSError) and error.errno in OUT_OF:
         STATS.error("emfile", f"accept: {error.strerror}; the loop rests before the next try")
         return
     loop.default_exception_handler(context)
