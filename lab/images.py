@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import platform
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from lab.imagebuild import base
 from lab.imagebuild.builder import build_image
 from lab.imagebuild.context import compile_all, lay_out, packed, source_files
 from lab.imagebuild.wheels import laid_out
+from lab.lock import alone
 from lab.progress import step
 from lab.runtime import Say
 from lab.runtime.api import Engine
@@ -59,7 +57,7 @@ def build(client: Any, which: Iterable[str], say: Say, root: Path = ROOT) -> dic
         return tags
     folder = root / "build"
     folder.mkdir(exist_ok=True)
-    with _alone(folder / "lock", say):
+    with alone(folder / "lock", "building the images", LOCK_S, say):
         for name, wanted in tags.items():
             if not _exists(engine, wanted):
                 _build(engine, name, wanted, machine, root, say)
@@ -144,25 +142,3 @@ def _digest(files: list[Path], root: Path, more: str) -> str:
 def _link(source: str, target: str) -> None:
     """Instead of a copy: the wheels are some thousand files that nobody changes."""
     Path(target).hardlink_to(source)
-
-
-@contextmanager
-def _alone(lock: Path, say: Say) -> Iterator[None]:
-    """One builder at a time; the next one finds what the first one built."""
-    until = time.monotonic() + LOCK_S
-    with lock.open("w") as file:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise HostCannot(
-                        f"another build holds {lock} for over {LOCK_S:g} s: is it stuck?"
-                    ) from None
-                if not waited:
-                    say("waiting for another build of the images")
-                waited = True
-                time.sleep(0.2)
-        yield
