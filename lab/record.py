@@ -110,6 +110,7 @@ class TrialRecord:
     exits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     series: Series = field(default_factory=Series)
 
     def to_json(self) -> dict[str, Any]:

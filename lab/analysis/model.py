@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Level = Literal["ok", "suspect", "invalid", "unknown"]
+# `fail` is the server's fault (it died), `invalid` the measurement's: the figures may not be believed.
+Level = Literal["ok", "suspect", "invalid", "unknown", "fail"]
 VerdictWord = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"]
 
 
@@ -130,7 +131,7 @@ class ServerSummary(Part):
 
 
 class LinkSummary(Part):
-    """One link of one trial: what was asked for, what the kernel or the delay line was told, what was seen."""
+    """One link of one trial: what was asked for, what the kernel or delay line was told, what was seen."""
 
     endpoints: tuple[str, str]
     trial: str
@@ -139,6 +140,7 @@ class LinkSummary(Part):
     requested: dict[str, Any] = Field(default_factory=dict)
     configured: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
+    counters: dict[str, Any] = Field(default_factory=dict)
 
 
 class Summary(Part):
@@ -152,6 +154,7 @@ class Summary(Part):
     exit_code: int = 1
     stamps: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    checks: dict[str, dict[str, int]] = Field(default_factory=dict)
     thresholds: tuple[dict[str, Any], ...] = ()
     links: tuple[LinkSummary, ...] = ()
     servers: dict[str, ServerSummary] = Field(default_factory=dict)

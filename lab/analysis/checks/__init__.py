@@ -1,0 +1,181 @@
+"""Validity checks: pure functions of one trial's record, or of the run. They judge; they change nothing.
+
+To add one: write the function beside its kin, give its limits a row in table.py, list it in TRIAL_CHECKS.
+A check that crashes, or lacks its data, yields `unknown` and says why: silence is never taken for health.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from lab.analysis.checks import generator, host, known, links, load, network, server, whole
+from lab.analysis.checks.evidence import Evidence, NoData, Said
+from lab.analysis.model import Finding, Level, Summary
+from lab.record import Run
+
+
+def _always(e: Evidence) -> bool:
+    return e.trial.load is not None
+
+
+def _isolated(e: Evidence) -> bool:
+    return _always(e) and e.isolated
+
+
+def _model(e: Evidence) -> bool:
+    return _always(e) and e.trial.model is not None
+
+
+def _linked(e: Evidence) -> bool:
+    return _always(e) and bool(e.trial.scenario.get("links") or e.trial.links)
+
+
+def _calibrated(e: Evidence) -> bool:
+    return _always(e) and bool(e.trial.calibration)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a trial. Without data a `required` one makes the run inconclusive.
+
+    `excused` says that its findings do not count for a server that met a limit the scenario expects, and that
+    it is not asked where the server died: half a load has no rate, no steady state and no last count.
+    `applies` says for which trials there is anything to check.
+    """
+
+    name: str
+    ask: Callable[[Evidence], Iterable[Said]]
+    required: bool = True
+    excused: bool = False
+    applies: Callable[[Evidence], bool] = _always
+
+
+@dataclass(frozen=True)
+class RunCheck:
+    """One check of the whole run."""
+
+    name: str
+    ask: Callable[[Run, Summary], Iterable[Said]]
+    required: bool = True
+
+
+TRIAL_CHECKS = (
+    # These two come first: what they find decides how the rest is taken.
+    Check("server_died", server.server_died),
+    Check("known_limit", known.known_limits),
+    Check("server_stopped", server.server_stopped),
+    Check("offered_load", load.offered_load, excused=True),
+    Check("connections_reached", load.connections_reached, excused=True),
+    Check("lateness", load.lateness, excused=True),
+    Check("omission", load.omission, excused=True),
+    Check("little_law", load.little_law, required=False, excused=True),
+    Check("outcomes", load.outcomes, excused=True),
+    Check("server_count", load.server_count, excused=True, applies=_model),
+    Check("locust_count", load.locust_count, excused=True),
+    Check("errors", load.errors, excused=True),
+    Check("steady", load.steady, excused=True),
+    Check("tail_support", load.tail_support, excused=True),
+    Check("generator_cpu", generator.generator_cpu),
+    Check("loop_lag", generator.loop_lag),
+    Check("generator_ceiling", generator.generator_ceiling, applies=_calibrated),
+    Check("client_exhausted", generator.client_exhausted),
+    Check("throttled", server.throttled, applies=_isolated),
+    Check("oom", server.oom, applies=_isolated),
+    Check("swap", server.swap),
+    Check("model_profile", server.model_profile, required=False, applies=_model),
+    Check("right_answers", server.right_answers),
+    Check("kernel_counters", network.kernel_counters, required=False, excused=True, applies=_isolated),
+    Check("link_delay", links.delay, applies=_linked),
+    Check("link_loss", links.loss, applies=_linked),
+    Check("link_rate", links.rate, required=False, applies=_linked),
+    Check("link_drops", links.drops, applies=_linked),
+    Check("delayline_lateness", links.lateness, applies=_linked),
+    Check("host_quiet", host.host_quiet),
+    Check("placement", host.placement),
+    Check("sampling", host.sampling),
+    Check("isolation", host.isolation, required=False),
+)
+RUN_CHECKS = (
+    RunCheck("complete", whole.complete),
+    RunCheck("provenance", whole.provenance),
+    RunCheck("fairness", whole.fairness),
+)
+# From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
+BADNESS: tuple[Level, ...] = ("ok", "suspect", "unknown", "fail", "invalid")
+REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all checks said, and how often each was asked and with what result (`tally`)."""
+
+    findings: tuple[Finding, ...]
+    tally: dict[str, dict[str, int]]
+
+
+def check(run: Run, summary: Summary) -> Outcome:
+    """Ask every check of every trial, and of the run. Never raises for what a record holds."""
+    figures = {f.trial: f for one in summary.servers.values() for f in one.per_trial}
+    asked = [answer for trial in run.trials for answer in _of_trial(Evidence(trial, figures[trial.id]))]
+    asked += [(one.name, _findings(one.name, partial(one.ask, run, summary), None)) for one in RUN_CHECKS]
+    tally: dict[str, Counter[str]] = {}
+    for name, found in asked:
+        tally.setdefault(name, Counter())[_worst(found)] += 1
+    findings = sorted(_collapsed([f for _, found in asked for f in found], len(run.trials)), key=_order)
+    return Outcome(tuple(findings), {name: dict(counts) for name, counts in tally.items()})
+
+
+def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
+    """(check, its findings) for every check that applies to the trial."""
+    died = excused = False
+    for one in TRIAL_CHECKS:
+        if not one.applies(e) or (died and one.excused):
+            continue
+        found = _findings(one.name, partial(one.ask, e), e.trial.id)
+        if excused and one.excused:
+            found = [f.model_copy(update={"expected": True}) for f in found]
+        died = died or any(f.level == "fail" for f in found)
+        excused = excused or any(f.expected for f in found)
+        yield one.name, found
+
+
+def _findings(name: str, ask: Callable[[], Iterable[Said]], trial: str | None) -> list[Finding]:
+    try:
+        said = list(ask())
+    except NoData as error:
+        said = [Said("unknown", f"not checked: {error}")]
+    except Exception as error:
+        # A checker that crashes must not take the record down with it (Jepsen): unknown, with its error.
+        said = [
+            Said("unknown", f"the check itself failed: {type(error).__name__}: {error}", "please report it")
+        ]
+    return [Finding(check=name, trial=trial, **one._asdict()) for one in said]
+
+
+def _worst(found: Iterable[Finding]) -> Level:
+    """The worst level that counts; what is expected is ok."""
+    levels = [f.level for f in found if not f.expected]
+    return max(levels, key=BADNESS.index, default="ok")
+
+
+def _collapsed(findings: Iterable[Finding], trials: int) -> Iterator[Finding]:
+    """One finding for what is said, word for word, of several trials; invalid trials keep their names."""
+    same: dict[tuple[object, ...], list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        alike = finding.level in ("unknown", "suspect")
+        same.setdefault((finding.check, finding.says, finding.expected) if alike else (number,), []).append(
+            finding
+        )
+    for group in same.values():
+        many = len(group)
+        where = "" if many == trials else f" (in {many} of {trials} trials)"
+        merged = {"trial": None, "value": None, "says": group[0].says + where}
+        yield group[0] if many == 1 else group[0].model_copy(update=merged)
+
+
+def _order(finding: Finding) -> tuple[bool, int, str, str]:
+    """Worst first; expected limits last."""
+    return (finding.expected, -BADNESS.index(finding.level), finding.check, finding.trial or "")

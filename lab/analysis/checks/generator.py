@@ -1,0 +1,82 @@
+"""Checks of the generator: a swarm at its own limit measures itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from lab.analysis.checks.evidence import Evidence, NoData, Said, graded, percent
+
+MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
+
+
+def generator_cpu(e: Evidence) -> Iterator[Said]:
+    """CPU of each worker, and of all together on their CPUs, in one-second samples: two in a row count."""
+    seconds = [s["cpu_cores"] for s in e.measured if s.get("cpu_cores")]
+    if not seconds:
+        raise NoData("the swarm's CPU time was not recorded")
+    workers = max(map(len, seconds))
+    for index in range(workers):
+        used = _twice([float(s[index]) for s in seconds if index < len(s)])
+        yield from graded(
+            "generator_cpu",
+            used,
+            f"worker-{index} used {percent(used)} of a CPU for two seconds",
+            MORE_WORKERS,
+        )
+    cpus = cpu_list(str(e.trial.placement.get("swarm", "")))
+    if cpus and len(cpus) < workers:
+        used = _twice([sum(map(float, s)) / len(cpus) for s in seconds])
+        says = f"{workers} workers on {len(cpus)} CPU used {percent(used)} of it for two seconds"
+        yield from graded("generator_cpu", used, says, MORE_WORKERS)
+
+
+def _twice(values: Sequence[float]) -> float:
+    """The highest level held for two samples in a row (one, where there is only one)."""
+    return max(map(min, pairwise(values)), default=max(values))
+
+
+def loop_lag(e: Evidence) -> Iterator[Said]:
+    """How late the engine's loop runs its timer: a loop that lags sends and reads late."""
+    workers = e.result.get("workers", ())
+    if not workers:
+        raise NoData("the workers' own figures are missing")
+    for worker in workers:
+        lag_ms = float(worker["loop_lag_p99_us"]) / 1000
+        says = f"worker-{worker['index']}: the loop lagged {lag_ms:.2f} ms at the p99"
+        yield from graded("loop_lag_p99_ms", lag_ms, says, MORE_WORKERS)
+
+
+def generator_ceiling(e: Evidence) -> Iterable[Said]:
+    """The rate achieved against the most that this swarm does with a server that costs nothing."""
+    ceiling = float(e.trial.calibration["ceiling_per_s"])
+    rate = e.figures.requests_per_s
+    if rate is None:
+        raise NoData("no rate was measured")
+    return graded(
+        "generator_ceiling",
+        rate / ceiling,
+        f"generator-limited: {rate:,.0f}/s is {percent(rate / ceiling)} of what this swarm can do at all "
+        f"({ceiling:,.0f}/s against a null server)",
+        MORE_WORKERS,
+    )
+
+
+def client_exhausted(e: Evidence) -> Iterator[Said]:
+    """Ports and descriptors that ran out on the client: the server was never asked."""
+    remedies = {
+        "ports_exhausted": "add swarm workers (each has an address of its own), or open fewer connections",
+        "emfile": "add swarm workers, or raise the hard nofile limit",
+    }
+    for kind, remedy in remedies.items():
+        number = e.errors(kind)
+        yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
+
+
+def cpu_list(text: str) -> frozenset[int]:
+    """`"0,2-3"` → {0, 2, 3}, as in /sys; empty means all."""
+    cpus: set[int] = set()
+    for part in filter(None, text.split(",")):
+        low, _, high = part.partition("-")
+        cpus.update(range(int(low), int(high or low) + 1))
+    return frozenset(cpus)

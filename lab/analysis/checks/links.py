@@ -1,0 +1,159 @@
+"""Checks of the links: as asked, before and after the load, and nothing dropped that nobody asked to drop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lab.analysis.checks.evidence import Evidence, NoData, Said, both, graded, percent
+from lab.analysis.checks.table import LIMITS
+
+LOSSES = ("loss", "loss_state", "loss_gemodel", "corrupt")
+DEPENDENT = ("loss_correlation", "corrupt_correlation", "loss_state", "loss_gemodel")
+
+
+def ways(link: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What was asked for of each direction: there and back."""
+    asked: Mapping[str, Any] = link.get("requested", {})
+    if "there" in asked or "back" in asked:
+        return asked.get("there", {}), asked.get("back", {})
+    return asked, asked
+
+
+def loses(way: Mapping[str, Any]) -> bool:
+    """Whether this direction drops packets by design: a loss model, corruption, or a rate."""
+    return any(way.get(name) for name in (*LOSSES, "rate_bit_per_s"))
+
+
+def delay(e: Evidence) -> Iterator[Said]:
+    """Median round trip of each probe against the delays asked for, both ways together."""
+    for link in _links(e):
+        asked_ms = sum(float(way.get("delay_ms", 0)) for way in ways(link))
+        for when, probe in _probes(link):
+            seen_ms = probe["rtt_ms"].get("p50")
+            if seen_ms is None:
+                continue  # everything was lost: the check of loss says so
+            off_ms = abs(seen_ms - asked_ms)
+            yield from both(
+                ("link_delay_ms", off_ms),
+                ("link_delay_share", off_ms / asked_ms if asked_ms else math.inf),
+                f"{_name(link)}: {asked_ms:g} ms round trip asked, {seen_ms:.2f} ms seen {when} the load",
+                "see whether this host is busy, and which backend made the delay",
+            )
+
+
+def loss(e: Evidence) -> Iterator[Said]:
+    """Lost probes against the loss asked for, by the exact binomial test; it needs independent losses."""
+    from scipy.stats import binomtest
+
+    for link in _links(e):
+        if any(way.get(name) for way in ways(link) for name in DEPENDENT):
+            continue
+        kept = math.prod(
+            (1 - float(way.get(name) or 0)) for way in ways(link) for name in ("loss", "corrupt")
+        )
+        lost = sum(int(probe.get("lost", 0)) for _, probe in _probes(link))
+        sent = lost + sum(int(probe["rtt_ms"].get("samples", 0)) for _, probe in _probes(link))
+        if not sent:
+            raise NoData(f"{_name(link)}: no probe was sent")
+        yield from graded(
+            "link_loss",
+            1 - float(binomtest(lost, sent, 1 - kept).pvalue),
+            f"{_name(link)}: {percent(1 - kept)} loss of round trips asked, {lost} of {sent} probes lost",
+            "probe more, or see what else drops packets on this host",
+        )
+
+
+def rate(e: Evidence) -> Iterator[Said]:
+    """The bit rate that a probe got through, where it was measured."""
+    for link in _links(e):
+        asked = [float(way["rate_bit_per_s"]) for way in ways(link) if way.get("rate_bit_per_s")]
+        if not asked:
+            continue
+        seen = link.get("measured", {}).get("rate_bit_per_s")
+        if seen is None:
+            raise NoData(f"{_name(link)}: the rate was configured and read back, not measured")
+        off = abs(float(seen) / min(asked) - 1)
+        says = f"{_name(link)}: {min(asked):g} bit/s asked, {float(seen):.4g} seen"
+        yield from graded("link_rate", off, says, "see whether this host is busy")
+
+
+def drops(e: Evidence) -> Iterator[Said]:
+    """Packets dropped for want of room in a delay queue: the link lost what nobody asked it to lose."""
+    for link in _links(e):
+        by_design = any(way.get("rate_bit_per_s") for way in ways(link))
+        for place, counted in _counters(link):
+            overrun = int(counted.get("dropped_user") or 0)
+            if not by_design:
+                overrun += _dropped_queue(counted, link.get("configured", {}).get(place, {}))
+            yield from graded(
+                "link_drops",
+                overrun,
+                f"{_name(link)}: {overrun:,} packets dropped in the queue of {place}",
+                "raise the link's `limit`: it holds packets per second × delay",
+            )
+
+
+def _dropped_queue(counted: Mapping[str, Any], configured: Mapping[str, Any]) -> int:
+    """Drops for want of room. Where netem counts those asked for in with them: what chance cannot explain."""
+    known = counted.get("dropped_queue")
+    if known is not None:
+        return int(known)
+    from scipy.stats import binom
+
+    if any(configured.get(name) for name in DEPENDENT):
+        raise NoData("the kernel counts drops on purpose and for want of room in one")
+    dropped, passed = int(counted["dropped"]), int(counted["packets"])
+    most = binom.ppf(LIMITS["link_loss"].invalid, dropped + passed, float(configured.get("loss", 0)))
+    return max(0, dropped - int(most))
+
+
+def lateness(e: Evidence) -> Iterator[Said]:
+    """How late the delay line gave its verdicts, under load."""
+    for link in _links(e):
+        for place, counted in _counters(link):
+            late_us = (counted.get("lateness_us") or {}).get("p99")
+            if late_us is not None:
+                says = f"{_name(link)}: the delay line of {place} was {late_us / 1000:.2f} ms late at the p99"
+                remedy = "lower the packet rate, give the delay line a CPU, or use a kernel with netem"
+                yield from graded("delayline_lateness_p99_ms", late_us / 1000, says, remedy)
+            elif link.get("backend") == "delayline" and counted.get("packets"):
+                raise NoData(f"{_name(link)}: the delay line of {place} did not tell its lateness")
+
+
+def _links(e: Evidence) -> Sequence[Mapping[str, Any]]:
+    if not e.trial.links:
+        raise NoData("the scenario has links, the record has none")
+    return e.trial.links
+
+
+def _name(link: Mapping[str, Any]) -> str:
+    return " – ".join(link["endpoints"])
+
+
+def _counters(link: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    counters: Mapping[str, Any] = link.get("counters", {})
+    if not counters:
+        raise NoData(f"{_name(link)}: its counters were not read after the load")
+    yield from counters.items()
+
+
+def _probes(link: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(before | after, probe): one or more of each. After timed changes the link is another than asked."""
+    measured: Mapping[str, Any] = link.get("measured", {})
+    found = [(when, probe) for when in ("before", "after") for probe in _within(measured.get(when))]
+    if {when for when, _ in found} != {"before", "after"}:
+        raise NoData(f"{_name(link)}: it was not probed before and after the load")
+    yield from ((when, probe) for when, probe in found if when == "before" or not link.get("changes"))
+
+
+def _within(value: object) -> Iterator[Mapping[str, Any]]:
+    """Every probe in a tree of maps and lists: a map with `rtt_ms` is one."""
+    if isinstance(value, Mapping):
+        if "rtt_ms" in value:
+            yield value
+        else:
+            yield from (probe for child in value.values() for probe in _within(child))
+    elif isinstance(value, list | tuple):
+        yield from (probe for child in value for probe in _within(child))

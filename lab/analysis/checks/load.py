@@ -1,0 +1,246 @@
+"""Checks of the load: was what was asked for put on, and is the time measured the time that passed?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
+from lab.analysis.checks.table import LIMITS
+from lab.analysis.histogram import FEWEST, decode, merged
+
+# Wires with one connection per exchange: there a user's connection is not held between requests.
+ONE_EXCHANGE = ("greet", "datagram")
+CONNECTION_ERRORS = (
+    "connect_refused",
+    "connect_timeout",
+    "connect_reset",
+    "idle_closed",
+    "emfile",
+    "ports_exhausted",
+)
+
+
+def offered_load(e: Evidence) -> Iterable[Said]:
+    """Arrivals that were sent, of those asked for. A closed load asks for none: it has no rate to miss."""
+    if not e.open_load:
+        return ()
+    asked = float(e.swarm["load"]["rate"]) * e.window_s
+    reached = float(e.result["sent"]) / asked
+    return graded(
+        "offered_load",
+        reached,
+        f"{percent(reached)} of the {asked:,.0f} arrivals asked for were sent",
+        "lower the rate, add users (an arrival waits for a free connection) or swarm workers",
+    )
+
+
+def connections_reached(e: Evidence) -> Iterable[Said]:
+    """Connections open at once on the client's side, of the users asked for."""
+    if e.swarm["wire"] in ONE_EXCHANGE:
+        return ()
+    asked, peak = int(e.swarm["users"]), int(e.result["connected_peak"])
+    return graded(
+        "connections_reached",
+        peak / asked,
+        f"{peak:,} of {asked:,} users ever had a connection at once",
+        "see the connection errors and the server's log; raise connect-deadline or lower spawn-rate",
+    )
+
+
+def lateness(e: Evidence) -> Iterable[Said]:
+    """Actual against intended send time. Late by much, and by much of the median: it takes both to matter."""
+    late_ms = _quantile_ms(e.result["lateness_hdr"], 99.0)
+    p50_ms = e.figures.response_ms.p50
+    if late_ms is None or p50_ms is None:
+        raise NoData("too few requests to say how late the sends were")
+    share = late_ms / p50_ms if p50_ms else math.inf
+    return both(
+        ("lateness_p99_ms", late_ms),
+        ("lateness_of_p50", share),
+        f"1 % of the sends were {late_ms:.2f} ms late or more, {percent(share)} of the p50",
+        "the generator or its connections are the limit: add users or workers, or lower the rate",
+    )
+
+
+def omission(e: Evidence) -> Iterable[Said]:
+    """Response time (from the intended send) against service time (from the actual send), at the p99."""
+    response, service = e.figures.response_ms.p99, e.figures.service_ms.p99
+    if not e.open_load or response is None or not service:
+        return ()
+    return graded(
+        "omission_ratio",
+        response / service,
+        f"p99 response time is {response:.3g} ms, p99 service time {service:.3g} ms: sends waited",
+        "quote the response time; the service time alone would leave the waiting out (coordinated omission)",
+    )
+
+
+def little_law(e: Evidence) -> Iterable[Said]:
+    """Mean number of requests under way = rate × mean response time (Little 1961): the books agree.
+
+    It needs the mean that the swarm integrated; a handful of looks at the queue would not do, for they are
+    taken when the loop is awake, and a loop that is awake has just sent something.
+    """
+    mean_ms, rate = e.figures.response_ms.mean, e.figures.requests_per_s
+    if mean_ms is None or not rate or e.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
+        return ()  # failed requests are under way too, and have no response time
+    seen = _mean_under_way(e)
+    lawful = rate * mean_ms / 1000
+    off = abs(seen - lawful) / lawful
+    return graded(
+        "little_law",
+        off,
+        f"{seen:.4g} requests were under way on average; rate × mean response time is {lawful:.4g}",
+        "the measurement contradicts itself: please report it with this run's folder",
+    )
+
+
+def _mean_under_way(e: Evidence) -> float:
+    total = e.result.get("under_way_s")
+    if total is None:
+        raise NoData("the swarm did not integrate the number of requests under way (`under_way_s`)")
+    return float(total) / e.window_s
+
+
+def outcomes(e: Evidence) -> Iterator[Said]:
+    """Every request has exactly one outcome: sent = answered + failed, meant = sent + unsent."""
+    for name, totals in (("window", e.result), ("whole load", e.whole)):
+        sent, ended = int(totals["sent"]), int(totals["answered"]) + int(totals["failed"])
+        says = f"{name}: {sent:,} requests sent, {ended:,} answered or failed"
+        yield from graded(
+            "outcomes_missing", abs(sent - ended), says, "the swarm lost count: please report it"
+        )
+        meant, tried = int(totals["intended"]), sent + int(totals["unsent"])
+        says = f"{name}: {meant:,} requests meant, {tried:,} sent or given up"
+        yield from graded(
+            "outcomes_missing", abs(meant - tried), says, "the swarm lost count: please report it"
+        )
+
+
+def server_count(e: Evidence) -> Iterable[Said]:
+    """The server answered at least what the swarm got, and at most what it was sent."""
+    if not e.trial.model and not e.trial.server_stats:
+        raise NoData("the server's image prints no statistics")
+    counted = _requests_of_load(e)
+    answered, sent = int(e.whole["answered"]), int(e.whole["sent"])
+    off = max(answered - counted, counted - sent, 0)
+    return graded(
+        "server_count",
+        off / max(sent, 1),
+        f"the server counted {counted:,} requests; the swarm sent {sent:,} and got {answered:,} answers",
+        "one of the two lost count, or someone else talked to the server",
+    )
+
+
+def _requests_of_load(e: Evidence) -> int:
+    """The server's count without what was asked before the load began (verification)."""
+    lines = sorted((s for s in e.trial.server_stats if "requests" in s), key=lambda s: float(s["mono_ms"]))
+    begins = min((float(e.load.phases[p]) for p in ("spawn", "warmup") if p in e.load.phases), default=None)
+    first_sent = e.load.phases.get("warmup")
+    if not lines or begins is None or first_sent is None:
+        raise NoData("the server's statistics, or the moments of the phases, are missing")
+    if float(lines[-1]["mono_ms"]) < e.window_ms[1]:
+        raise NoData("the server's statistics end before the load does")
+    asked = [v.get("requests") for v in e.trial.verify if v.get("when") == "before"]
+    if asked and None not in asked:
+        return int(lines[-1]["requests"]) - sum(int(n) for n in asked if n is not None)
+    # A line printed after the verification and before the first request of the load tells the count at GO.
+    quiet = [s for s in lines if begins <= float(s["mono_ms"]) <= float(first_sent)]
+    if not quiet:
+        raise NoData("the server printed no statistics between its verification and the first request")
+    return int(lines[-1]["requests"]) - int(quiet[-1]["requests"])
+
+
+def locust_count(e: Evidence) -> Iterable[Said]:
+    """Locust's own accounting against the engine's."""
+    theirs = e.result.get("locust")
+    if theirs is None:
+        raise NoData("Locust's own statistics are missing")
+    ended, failed = int(e.whole["answered"]) + int(e.whole["failed"]), int(e.whole["failed"])
+    off = max(abs(int(theirs["requests"]) - ended), abs(int(theirs["failures"]) - failed))
+    return graded(
+        "locust_count",
+        off / max(ended, 1),
+        f"Locust counted {theirs['requests']:,} requests and {theirs['failures']:,} failures; "
+        f"the engine {ended:,} and {failed:,}",
+        "the two disagree: please report it with this run's folder",
+    )
+
+
+def errors(e: Evidence) -> Iterator[Said]:
+    """Failed requests of the window, and connections that failed at any time."""
+    rate, kinds = e.figures.errors.rate, e.figures.errors.by_kind
+    yield from graded(
+        "error_rate",
+        rate,
+        f"{percent(rate)} of the requests failed: {_kinds(kinds)}",
+        "lower the load, or state the server's known limit under `expect:`",
+    )
+    counted: Mapping[str, Any] = e.result.get("errors", {})
+    refused = {k: n for k, d in counted.items() if k in CONNECTION_ERRORS and (n := error_count(d))}
+    lost = sum(refused.values())
+    share = lost / max(lost + int(e.whole["connects"]), 1)
+    yield from graded(
+        "error_rate",
+        share,
+        f"{percent(share)} of the connections failed: {_kinds(refused)}",
+        "see the server's log and its listen queue; or state its known limit under `expect:`",
+    )
+
+
+def _kinds(kinds: Mapping[str, int]) -> str:
+    return (
+        ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()) or "requests that were never sent"
+    )
+
+
+def steady(e: Evidence) -> Iterable[Said]:
+    """Medians of the first and the second half of the window: a drift means that warm-up was too short."""
+    seconds = e.measured
+    halves = [_median_ms(half) for half in (seconds[: len(seconds) // 2], seconds[len(seconds) // 2 :])]
+    first, second = halves
+    if first is None or second is None:
+        raise NoData(f"too few requests in a half of the window: {FEWEST['p50']} are needed for its median")
+    moved_ms = abs(second - first)
+    share = moved_ms / first if first else math.inf
+    says = f"the median moved from {first:.3g} ms in the window's first half to {second:.3g} ms"
+    return both(
+        ("drift_ms", moved_ms),
+        ("drift_share", share),
+        f"{says}, by {percent(share)}",
+        "lengthen the warm-up, or lower the load: a queue that grows has no steady state",
+    )
+
+
+def _median_ms(seconds: Sequence[Mapping[str, Any]]) -> float | None:
+    texts = [s["response_hdr"] for s in seconds if s.get("response_hdr")]
+    if not texts:
+        return None
+    histogram = merged(texts)
+    enough = histogram.get_total_count() >= FEWEST["p50"]
+    return histogram.get_value_at_percentile(50.0) / 1000 if enough else None
+
+
+def tail_support(e: Evidence) -> Iterator[Said]:
+    """Whether the window is long enough, and holds enough requests, to say anything of a tail."""
+    samples = e.figures.response_ms.samples
+    lacks = next((name for name, needed in FEWEST.items() if samples < needed), "")
+    yield from graded(
+        "samples",
+        samples,
+        f"the window holds {samples:,} answers: too few for its {lacks}",
+        "measure longer, or raise the rate",
+    )
+    yield from graded(
+        "window_s",
+        e.window_s,
+        f"the window is {e.window_s:g} s long",
+        "measure longer: scheduling and garbage collection come in bursts of seconds",
+    )
+
+
+def _quantile_ms(text: str, percentile: float) -> float | None:
+    histogram = decode(text)
+    return histogram.get_value_at_percentile(percentile) / 1000 if histogram.get_total_count() else None

@@ -1,0 +1,85 @@
+"""The one table of limits: beyond which a figure is suspect, beyond which invalid, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.analysis.model import Level
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One row: a value above `suspect` is suspect, above `invalid` invalid; `below` turns it round."""
+
+    name: str
+    suspect: float | None
+    invalid: float | None
+    unit: str
+    source: str
+    below: bool = False
+
+    def grade(self, value: float) -> Level:
+        """The level of a value. NaN is beyond every limit: a figure that is none must not pass."""
+        if self._beyond(value, self.invalid):
+            return "invalid"
+        return "suspect" if self._beyond(value, self.suspect) else "ok"
+
+    def _beyond(self, value: float, limit: float | None) -> bool:
+        if limit is None:
+            return False
+        return not (value >= limit if self.below else value <= limit)
+
+    def text(self) -> str:
+        """`suspect above 1 ms, invalid above 5 ms`."""
+        word = "below" if self.below else "above"
+        parts = [("suspect", self.suspect), ("invalid", self.invalid)]
+        return ", ".join(f"{level} {word} {_show(v, self.unit)}" for level, v in parts if v is not None)
+
+
+def _show(value: float, unit: str) -> str:
+    return f"{value * 100:g} %" if unit == "share" else f"{value:g} {unit}".strip()
+
+
+_ROWS = (
+    # load
+    Limit("offered_load", 0.99, 0.95, "share", "k6 dropped_iterations, wrk2", below=True),
+    Limit("connections_reached", 0.99, 0.95, "share", "as offered_load, for connections", below=True),
+    Limit("lateness_p99_ms", 1.0, 5.0, "ms", "Lancet; Treadmill"),
+    Limit("lateness_of_p50", 0.10, 0.25, "share", "Lancet; Treadmill"),
+    Limit("omission_ratio", 2.0, None, "times", "Tene; wrk2"),
+    Limit("little_law", 0.05, 0.10, "share", "Little 1961"),
+    Limit("outcomes_missing", None, 0.0, "requests", "conservation: Jepsen"),
+    Limit("server_count", 0.0, 0.001, "share", "conservation: SIGPLAN empirical checklist; Jepsen"),
+    Limit("locust_count", 0.001, 0.01, "share", "conservation: Locust's own statistics"),
+    Limit("error_rate", 0.001, 0.01, "share", "SIGPLAN empirical checklist"),
+    Limit("drift_share", 0.05, 0.10, "share", "Georges 2007"),
+    Limit("drift_ms", 0.5, 0.5, "ms", "Georges 2007"),
+    Limit("samples", 2_000, 200, "samples", "order statistics: fewest for p95, for p90", below=True),
+    Limit("window_s", 5.0, 2.0, "s", "two halves of at least a second; ours", below=True),
+    # generator
+    Limit("generator_cpu", 0.70, 0.90, "share", "Locust's 90 %; Treadmill"),
+    Limit("loop_lag_p99_ms", 5.0, 20.0, "ms", "Locust; Treadmill"),
+    Limit("generator_ceiling", 0.80, 0.95, "share", "closed-loop saturation against a null server; ours"),
+    Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
+    # server
+    Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),
+    Limit("oom_kills", None, 0.0, "kills", "cgroup memory.events"),
+    Limit("swapped_pages", None, 0.0, "pages", "proc_vmstat(5) pswpin, pswpout"),
+    Limit("wrong_answers", None, 0.0, "answers", "TechEmpower's verification"),
+    # links and kernel
+    Limit("link_delay_ms", 1.0, 2.0, "ms", "Mininet-HiFi"),
+    Limit("link_delay_share", 0.05, 0.10, "share", "Mininet-HiFi"),
+    Limit("link_rate", 0.05, 0.10, "share", "Mininet-HiFi"),
+    Limit("link_loss", 0.99, 0.9999, "share", "confidence of the exact binomial test"),
+    Limit("link_drops", None, 0.0, "packets", "tc-netem(8) limit; nfnetlink_queue counters"),
+    Limit("delayline_lateness_p99_ms", 1.0, 3.0, "ms", "verdict against due time; ours"),
+    Limit("kernel_counter", 0.0, None, "events", "proc_net(5), netstat(8)"),
+    # host
+    Limit("steal", 0.01, 0.05, "share", "pyperf"),
+    Limit("foreign_cpu", 0.10, None, "share", "CPU time of this host that no node of the lab used; ours"),
+    Limit("sampling_gap_s", 1.5, None, "s", "three times the sampling interval; ours"),
+    Limit("sampling_cost", 0.20, None, "share", "time spent sampling; ours"),
+    Limit("response_bytes", 0.01, 0.01, "share", "Heiser, systems benchmarking crimes"),
+)  # fmt: skip
+
+LIMITS = {limit.name: limit for limit in _ROWS}

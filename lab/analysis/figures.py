@@ -1,0 +1,143 @@
+"""One trial's figures: what its window held, per second and per request. Nothing is judged here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.analysis.histogram import decode, quantiles
+from lab.analysis.limits import SERVER, open_peak
+from lab.analysis.model import Errors, Quantiles, TrialFigures
+from lab.record import LoadResult, TrialRecord
+
+
+def figures(trial: TrialRecord) -> TrialFigures:
+    """One trial's figures. A failed trial has its reason and nothing else."""
+    load = trial.load
+    if load is None:
+        return TrialFigures(trial=trial.id, status=trial.status, reason=trial.reason)
+    result, window = load.result, load.window_ms
+    seconds = (window[1] - window[0]) / 1000
+    answered, sent = int(result["answered"]), int(result["sent"])
+    cpu_us, cpu_source = _cpu(trial)
+
+    def per_request(metric: str) -> float | None:
+        return ratio(trial.series.increase(SERVER, "server", metric, window), answered)
+
+    peak = connections_peak(trial)
+    return TrialFigures(
+        trial=trial.id,
+        status=trial.status,
+        reason=trial.reason,
+        offered_per_s=ratio(float(result.get("intended", sent)), seconds),
+        requests_per_s=ratio(answered, seconds),
+        response_ms=quantiles(decode(result["response_hdr"])),
+        service_ms=quantiles(decode(result["service_hdr"])),
+        errors=_errors(load),
+        connections_peak=peak,
+        sockets_peak=_whole(trial.series.highest(SERVER, "sockets", "established")),
+        connect_ms=quantiles(decode(result["connect_ms_hdr"]))
+        if result.get("connect_ms_hdr")
+        else Quantiles(),
+        cpu_us_per_request=ratio(cpu_us, answered),
+        cpu_cores=ratio(cpu_us, seconds * 1e6),
+        cpu_source=cpu_source,
+        memory_peak_bytes=_highest(trial, ("cgroup", "memory_bytes"), ("procfs", "rss_bytes")),
+        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", peak),
+        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", peak),
+        switches_per_request=_sum(per_request("switches_voluntary"), per_request("switches_involuntary")),
+        syscalls_per_request=_syscalls(trial, answered),
+        wakeups_per_request=per_request("wakeups"),
+        ready_per_wakeup=ratio(
+            trial.series.increase(SERVER, "server", "ready", window),
+            trial.series.increase(SERVER, "server", "wakeups", window),
+        ),
+        eagain_per_request=per_request("eagain"),
+        signals_per_request=per_request("signals"),
+        completions_per_request=per_request("completions"),
+        threads_peak=trial.series.highest(SERVER, "procfs", "threads"),
+        descriptors_peak=trial.series.highest(SERVER, "procfs", "descriptors"),
+        listen_overflows=_growth(trial, "sockets", "listen_overflows"),
+        retransmits=_growth(trial, "sockets", "retransmits"),
+    )
+
+
+def connections_peak(trial: TrialRecord) -> int | None:
+    """Connections the server held at once: its own count; the kernel's where the server prints none."""
+    own = open_peak(trial)
+    return own if own is not None else _whole(trial.series.highest(SERVER, "sockets", "established"))
+
+
+def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
+    """CPU µs of the server in the window: the cgroup's, else its own getrusage(2), else /proc's ticks."""
+    assert trial.load is not None
+    window = trial.load.window_ms
+    group = trial.series.increase(SERVER, "cgroup", "cpu_us", window)
+    if group is not None:
+        return group, "cgroup"
+    own = _sum(
+        *(trial.series.increase(SERVER, "server", f"cpu_{kind}_us", window) for kind in ("user", "system"))
+    )
+    if own is not None:
+        return own, "getrusage"
+    ticks = trial.series.increase(SERVER, "procfs", "cpu_us", window)
+    return ticks, "procfs" if ticks is not None else None
+
+
+def _memory(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:
+    """Growth from before the first connection to the most seen in the window, per connection held."""
+    assert trial.load is not None
+    points = trial.series.get(SERVER, source, metric)
+    held = trial.series.within(SERVER, source, metric, trial.load.window_ms)
+    if not points or not held or not connections:
+        return None
+    return max(0.0, max(held) - points[0][1]) / connections
+
+
+def _errors(load: LoadResult) -> Errors:
+    result = load.result
+    by_kind = {kind: int(_count(detail)) for kind, detail in result.get("errors", {}).items()}
+    failed = int(result["failed"]) + int(result.get("unsent", 0))
+    meant = max(int(result.get("intended", 0)), int(result["sent"]))
+    return Errors(rate=failed / meant if meant else 0.0, by_kind={k: n for k, n in by_kind.items() if n})
+
+
+def _count(detail: Any) -> float:
+    return float(detail["count"] if isinstance(detail, dict) else detail)
+
+
+def _syscalls(trial: TrialRecord, answered: int) -> dict[str, float]:
+    assert trial.load is not None
+    found = {}
+    for node, source, metric in trial.series.points:
+        if (node, source) == (SERVER, "syscalls") and answered:
+            grown = trial.series.increase(node, source, metric, trial.load.window_ms)
+            if grown:
+                found[metric] = grown / answered
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _growth(trial: TrialRecord, source: str, metric: str) -> float | None:
+    points = trial.series.get(SERVER, source, metric)
+    return points[-1][1] - points[0][1] if points else None
+
+
+def _highest(trial: TrialRecord, *names: tuple[str, str]) -> float | None:
+    for source, metric in names:
+        value = trial.series.highest(SERVER, source, metric)
+        if value is not None:
+            return value
+    return None
+
+
+def ratio(top: float | None, bottom: float | None) -> float | None:
+    """A quotient; None where either side is unknown, or the lower one is 0."""
+    return top / bottom if top is not None and bottom else None
+
+
+def _sum(*values: float | None) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,86 @@
+"""Judgement: checks, thresholds, verdict and exit code. A verdict starts UNKNOWN; PASS is earned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.analysis import checks
+from lab.analysis.model import Finding, Level, Summary, VerdictWord
+from lab.analysis.summary import over_valid
+from lab.errors import Exit
+from lab.record import Run
+
+# Several at once: the first that holds (DESIGN: exit codes).
+ORDER = (
+    Exit.INTERRUPTED,
+    Exit.INTERNAL,
+    Exit.USAGE,
+    Exit.HOST_CANNOT,
+    Exit.NO_MEASUREMENT,
+    Exit.UNTRUSTED,
+    Exit.THRESHOLD,
+)
+
+# A trial without a measurement: a lost worker voids it, a dead server fails it, anything else tells nothing.
+LEVELS: dict[Exit, Level] = {Exit.UNTRUSTED: "invalid", Exit.THRESHOLD: "fail"}
+
+
+def judge(run: Run, summary: Summary) -> Summary:
+    """The summary with what the checks found, medians over valid trials, verdict and exit code."""
+    outcome = checks.check(run, summary)
+    findings = (*_failed(run), *outcome.findings)
+    invalid = {f.trial for f in findings if f.level == "invalid" and not f.expected and f.trial}
+    if any(f.level == "invalid" and not f.expected and f.trial is None for f in findings):
+        invalid = {trial.id for trial in run.trials}
+    servers = {name: over_valid(server, invalid) for name, server in summary.servers.items()}
+    judged = summary.model_copy(update={"findings": findings, "checks": outcome.tally, "servers": servers})
+    code = _exit_code(run, judged)
+    return judged.model_copy(update={"verdict": _verdict(code, judged), "exit_code": int(code)})
+
+
+def _failed(run: Run) -> Iterator[Finding]:
+    """Trials that gave no measurement."""
+    for trial in run.trials:
+        if trial.status == "failed":
+            yield Finding(
+                check="measurement",
+                level=LEVELS.get(Exit(trial.exit_code), "unknown"),
+                trial=trial.id,
+                says=trial.reason or "no measurement came about",
+                do="see the logs in this trial's folder",
+            )
+
+
+def _exit_code(run: Run, summary: Summary) -> Exit:
+    codes = set(_exit_codes(run, summary))
+    return next((code for code in ORDER if code in codes), Exit.OK)
+
+
+def _exit_codes(run: Run, summary: Summary) -> Iterator[Exit]:
+    if run.interrupted:
+        yield Exit.INTERRUPTED
+    if not run.trials:
+        yield Exit.NO_MEASUREMENT
+    for trial in run.trials:
+        if trial.status == "failed":
+            yield Exit(trial.exit_code) if trial.exit_code else Exit.NO_MEASUREMENT
+    for finding in summary.findings:
+        if finding.expected:
+            continue
+        if finding.level == "invalid" or (finding.level == "unknown" and finding.check in checks.REQUIRED):
+            yield Exit.UNTRUSTED
+        if finding.level == "fail":
+            yield Exit.THRESHOLD
+    if any(not row["ok"] for row in summary.thresholds):
+        yield Exit.THRESHOLD
+
+
+def _verdict(code: Exit, summary: Summary) -> VerdictWord:
+    if code == Exit.OK:
+        return "PASS"
+    if code == Exit.THRESHOLD:
+        return "FAIL"
+    if code == Exit.UNTRUSTED:
+        counted = (f for f in summary.findings if not f.expected)
+        return "INVALID" if any(f.level == "invalid" for f in counted) else "INCONCLUSIVE"
+    return "UNKNOWN"
