@@ -21,7 +21,7 @@ import asyncio
 import os
 from typing import Any
 
-from iomodels.listen import DRAIN_S, Listener, hang_up, nagle
+from iomodels.listen import DRAIN_S, OUT_OF, Listener, hang_up, nagle
 from iomodels.session import Close, Effects, NewSession, SendFile, Session, Wait
 from iomodels.stats import STATS, Counters
 
@@ -58,7 +58,7 @@ async def converse(listener: Listener, new_session: NewSession) -> None:
 
 
 def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Count the one error that the loop survives by itself (it rests for a second); anything else is a bug."""
+    """Count the one error that the loop survives (it rests for a second); anything else is a bug."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in OUT_OF:
         STATS.error("emfile", f"accept: {error.strerror}; the loop rests before the next try")
