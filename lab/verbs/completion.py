@@ -1,0 +1,72 @@
+"""Names for shell completion. It runs at every press of TAB: nothing heavy is imported, no file is parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = re.compile(r"^  ([a-z0-9][a-z0-9._-]*):")
+
+
+def scenario_names() -> list[str]:
+    """Every scenario by the name that `lab run` takes: its path below scenarios/ without .yaml."""
+    folder = ROOT / "scenarios"
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def scenarios(incomplete: str) -> list[str]:
+    """Scenario names, and YAML files where a path is being typed."""
+    if "/" in incomplete or incomplete.startswith("."):
+        folder, _, start = incomplete.rpartition("/")
+        found = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
+        paths = [f"{path}/" if path.is_dir() else str(path) for path in found]
+        known = [path for path in paths if path.endswith(("/", ".yaml", ".yml"))]
+        return _starting(incomplete, [*scenario_names(), *sorted(known)])
+    return _starting(incomplete, scenario_names())
+
+
+def servers(ctx: Any, incomplete: str) -> list[str]:
+    """The servers of the scenario that stands on the command line."""
+    name = ctx.params.get("scenario") or ""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else ROOT / "scenarios" / f"{name}.yaml"
+    if not path.is_file():
+        return []
+    return _starting(incomplete, servers_in(path.read_text(encoding="utf-8", errors="replace")))
+
+
+def servers_in(text: str) -> list[str]:
+    """The keys below `servers:`, read by indentation: good enough for a proposal, and it takes no YAML."""
+    names: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if line[:1].strip() and not line.startswith("#"):
+            inside = line.startswith("servers:")
+        elif inside and (match := SERVER.match(line)):
+            names.append(match[1])
+    return names
+
+
+def runs(incomplete: str) -> list[str]:
+    """Run ids, newest first, after `latest`."""
+    folder = ROOT / (os.environ.get("LAB_RESULTS") or "results")
+    ids = sorted((path.parent.name for path in folder.glob("*/manifest.json")), reverse=True)
+    return _starting(incomplete, ["latest", *(id_ for id_ in ids if id_ != "latest")])
+
+
+def models(incomplete: str) -> list[str]:
+    """The catalog's models, from the manifest's own lines."""
+    manifest = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")
+    return _starting(incomplete, re.findall(r"^  ([a-z0-9_]+):$", manifest, re.MULTILINE))
+
+
+def runtimes(incomplete: str) -> list[str]:
+    """The runtimes."""
+    return _starting(incomplete, ["auto", "docker", "local"])
+
+
+def _starting(start: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith(start)]

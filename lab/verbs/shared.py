@@ -1,0 +1,140 @@
+"""What the verbs share: options, what they print with, and finding scenarios and runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab.errors import UsageError
+from lab.verbs import completion
+
+if TYPE_CHECKING:
+    from lab.settings import Resolved
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A name in scenarios/, or a path to a YAML file.",
+        autocompletion=completion.scenarios,
+    ),
+]
+ScenariosArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCENARIO…", help="Names in scenarios/, or paths.", autocompletion=completion.scenarios
+    ),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A path, an id, a unique prefix, latest, latest~1, or a bundle (.tar.gz).",
+        autocompletion=completion.runs,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value: swarm.users=100")
+]
+ServerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        metavar="NAME",
+        help="Only this server of the scenario (repeatable).",
+        autocompletion=completion.servers,
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime", metavar="NAME", help="auto, docker or local.", autocompletion=completion.runtimes
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+ResultsOption = Annotated[Path | None, typer.Option("--results", help="The results folder.")]
+TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    typer.echo(text, err=True)
+
+
+def out(text: str) -> None:
+    """A result, on standard output."""
+    typer.echo(text)
+
+
+def out_json(data: Any) -> None:
+    """A result as JSON, on standard output."""
+    out(json.dumps(data, indent=1, ensure_ascii=False))
+
+
+def load(name: str, overrides: list[str] | None = None, runtime: str | None = None) -> tuple[Path, Resolved]:
+    """The scenario of that name with everything that overrides it. Raises UsageError with a position."""
+    from lab import settings
+
+    path = find_scenario(name)
+    shown = os.path.relpath(path)
+    resolved = settings.load(
+        path,
+        lab_yaml=ROOT / "lab.yaml",
+        environment=os.environ,
+        overrides=overrides or (),
+        runtime=runtime,
+        source=shown if not shown.startswith("../..") else str(path),
+    )
+    return path, resolved
+
+
+def find_scenario(name: str) -> Path:
+    """A scenario's file, by name or by path. Raises UsageError naming the nearest."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise UsageError(f"{name}: no such file")
+        return path
+    found = ROOT / "scenarios" / f"{name}.yaml"
+    if found.is_file():
+        return found
+    from lab.part import unknown
+
+    raise UsageError(unknown(name, completion.scenario_names(), "scenario"))
+
+
+def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path:
+    """The results folder: the flag, $LAB_RESULTS, lab.yaml, `results`; a relative name is below the lab's."""
+    if given is not None:
+        return given
+    name = os.environ.get("LAB_RESULTS") or (resolved.settings.results if resolved else _default_results())
+    return ROOT / name
+
+
+def _default_results() -> str:
+    from lab import yamlfile
+
+    return str(yamlfile.read(ROOT / "lab.yaml", "lab.yaml").data.get("results", "results"))
+
+
+def find_run(name: str, results: Path | None) -> Path:
+    """A run's folder; a bundle is unpacked into the results folder first. Raises UsageError."""
+    from lab import store
+
+    folder = results_folder(results)
+    if name.endswith(".tar.gz"):
+        from lab import bundle
+
+        return bundle.unpack(Path(name), folder)
+    return store.find(folder, name)
+
+
+def relative(path: Path) -> str:
+    """A path as people type it: from where they are."""
+    return os.path.relpath(path)

@@ -1,0 +1,35 @@
+"""Ctrl-C, SIGTERM and SIGHUP while something is up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lab.errors import Exit
+from lab.verbs.shared import say
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does; the third signal ends at once: the watchdog cleans up."""
+    count = 0
+
+    def interrupt(number: int, _: Any) -> None:
+        nonlocal count
+        count += 1
+        if count >= 3:
+            os._exit(Exit.INTERRUPTED)
+        say(f"\nlab: {signal.Signals(number).name}: cleaning up (again to hurry)")
+        raise KeyboardInterrupt
+
+    handlers: dict[int, Callable[..., Any] | int | None] = {}
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handlers[each] = signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
