@@ -5,7 +5,6 @@ The manifest is what the orchestrator knows of a model: family, needs, known lim
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 from typing import Any, Literal
@@ -87,13 +86,3 @@ def models() -> dict[str, Model]:
         return {name: Model(name=name, **entry) for name, entry in data["models"].items()}
     except (ValidationError, KeyError, TypeError) as error:
         raise LabError(f"images/server/manifest.yaml: {error}") from error
-
-
-def unknown(word: str, known: list[str], what: str) -> str:
-    """`unknown model 'epol'; did you mean epoll_lt or epoll_et?`, or the list of all that are known."""
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6) or [
-        k for k in known if k.startswith(word[:4])
-    ]
-    if near:
-        return f"unknown {what} {word!r}; did you mean {' or '.join(near[:3])}?"
-    return f"unknown {what} {word!r}; known: {', '.join(known)}"

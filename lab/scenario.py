@@ -5,65 +5,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab import catalog, units
+from lab.links import LinkSpec
+from lab.part import Arrivals, Bytes, Name, Part, Seconds, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
 
-def kebab(name: str) -> str:
-    """`spawn_rate` → `spawn-rate`: the YAML spelling of a field."""
-    return name.replace("_", "-")
-
-
-class Part(BaseModel):
-    """A part of a scenario: frozen, strict, and unknown keys are errors that name the nearest known one."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=kebab, validate_by_name=True, strict=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            known = [kebab(name) for name in cls.model_fields]
-            for key in data:
-                if key not in known and key not in cls.model_fields:
-                    says = catalog.unknown(str(key), known, "key")
-                    raise PydanticCustomError("unknown_key", "{says}", {"says": says, "key": key})
-        return data
-
-
-def _quantity(parse: Any, pattern: str, example: str) -> Any:
-    schema = {"type": "string", "pattern": pattern, "examples": [example]}
-    return BeforeValidator(parse), WithJsonSchema(schema)
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
-        raise ValueError(f"{text!r} is no name: lower-case letters, digits, '.', '_' and '-', at most 63")
-    return text
-
-
 def _model(text: str) -> str:
     known = catalog.models()
     if text not in known:
-        raise ValueError(catalog.unknown(text, list(known), "model"))
+        raise ValueError(unknown(text, list(known), "model"))
     return text
 
 
@@ -75,7 +32,7 @@ def _handler(value: Any) -> str:
     elif isinstance(value, str) and ":" in value:
         kind, argument = value.split(":", 1)
     if not isinstance(kind, str) or kind not in HANDLERS:
-        raise ValueError(catalog.unknown(str(kind), list(HANDLERS), "handler"))
+        raise ValueError(unknown(str(kind), list(HANDLERS), "handler"))
     example = HANDLERS[kind]
     if example is None:
         if argument is not None:
@@ -87,10 +44,6 @@ def _handler(value: Any) -> str:
     return f"{kind}:{argument}"
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, *_quantity(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
-Bytes = Annotated[int, *_quantity(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
-Arrivals = Annotated[float, *_quantity(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
 Handler = Annotated[
     str,
     BeforeValidator(_handler),
@@ -197,7 +150,7 @@ class Scenario(Part):
     servers: dict[Name, Server] = Field(min_length=1)
     handler: Handler = "hello"
     swarm: Swarm
-    links: tuple[dict[str, Any], ...] = ()
+    links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     repeat: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=1, ge=0)
@@ -205,10 +158,23 @@ class Scenario(Part):
     question: str = ""
 
     @model_validator(mode="after")
+    def _links_join(self) -> Scenario:
+        workers = [f"worker-{index}" for index in range(self.swarm.workers)]
+        known = ["swarm", "servers", *self.servers, *workers]
+        for number, link in enumerate(self.links):
+            for end in link.endpoints:
+                if end not in known:
+                    raise ValueError(f"links[{number}].endpoints: " + unknown(end, known, "endpoint"))
+            ours = [end for end in link.endpoints if end == "swarm" or end in workers]
+            if len(ours) != 1:
+                raise ValueError(f"links[{number}].endpoints: a link joins the swarm's side and a server's")
+        return self
+
+    @model_validator(mode="after")
     def _refers(self) -> Scenario:
         for name in self.expect:
             if name not in self.servers:
-                raise ValueError(catalog.unknown(name, list(self.servers), "server") + " (in expect)")
+                raise ValueError(unknown(name, list(self.servers), "server") + " (in expect)")
         for name, server in self.servers.items():
             if server.model is None:
                 continue

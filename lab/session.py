@@ -72,7 +72,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
         laboratory = experiment.Laboratory(
             runtime=runtime,
             driver=LocustDriver(),
-            links=_links(prepared),
+            links=_links(),
             capacity=prepared.capacity,
             placement=prepared.placement,
             addressing=_addressing(runtime.name),
@@ -110,8 +110,8 @@ def open_runtime(wanted: str, prepared: Prepared, say: Say) -> Iterator[tuple[Ru
         client.close()
 
 
-def _links(prepared: Prepared) -> experiment.Links:
-    from lab.impair.links import TrialLinks
+def _links() -> experiment.Links:
+    from lab.impair.trial import TrialLinks
 
     return TrialLinks()
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ValidationError
 
-from lab import catalog
 from lab.errors import UsageError
-from lab.scenario import Part, Scenario
+from lab.part import Part, unknown
+from lab.scenario import Scenario
 from lab.yamlfile import Document, Keys, parse, plain_scalar, read, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
@@ -218,7 +218,7 @@ def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], documen
         path, says = path[:-1], f"{path[-1]!r} is missing"
     elif first["type"] == "literal_error":
         known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        says = catalog.unknown(str(first["input"]), known, "value")
+        says = unknown(str(first["input"]), known, "value")
     here = path
     while here and here not in origins:
         here = here[:-1]

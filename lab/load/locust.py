@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.clock import mono_ms
-from lab.errors import NoMeasurement
+from lab.errors import Exit, NoMeasurement
 from lab.load import OnEvent
 from lab.plan import Trial
 from lab.record import LoadResult
@@ -45,6 +45,8 @@ class LocustDriver:
 
 class WorkerLost(NoMeasurement):
     """A swarm node died in the window: the trial is INVALID (exit 5), its raw data is kept."""
+
+    exit_code = Exit.UNTRUSTED
 
 
 class _Watch:

@@ -64,7 +64,7 @@ def test_flags_win_over_the_environment(loading):
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("model: thread}", "model: epol}", "s.yaml:4:19: servers.thread.model: unknown model 'epol'; did you mean epoll"),
+        ("model: thread}", "model: epol}", "s.yaml:4:19: servers.thread.model: unknown model 'epol'; did you mean poll or epoll_lt"),
         ("users: 10", "user: 10", "s.yaml:7:3: swarm.user: unknown key 'user'; did you mean users"),
         ("users: 10", "users: ten", "s.yaml:7:10: swarm.users: "),
         ("users: 10", "users: 0", "s.yaml:7:10: swarm.users: "),
