@@ -23,7 +23,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "validate": scenarios.validate,
         "models": scenarios.models,
     },
-    "This host": {"images": host.images, "down": host.down, "version": host.version},
+    "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }
 
 

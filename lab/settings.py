@@ -74,8 +74,7 @@ def load(
     document = read(path, source)
     defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
     tree = _Tree(document)
-    settings_data = dict(_mapping(defaults, defaults.data, ()))
-    shared = settings_data.pop("defaults", {})
+    settings_data, shared = _parts(defaults)
     settings = _validate(Settings, settings_data, {}, defaults)
     for where, word in (("--runtime", runtime), ("$LAB_RUNTIME", environment.get("LAB_RUNTIME"))):
         if word:
@@ -96,6 +95,18 @@ def load(
         tree.data["question"] = question
     scenario = _validate(Scenario, tree.data, tree.origins, document)
     return Resolved(scenario, settings, tree.data, tree.origins)
+
+
+def load_settings(lab_yaml: Path) -> Settings:
+    """lab.yaml without its defaults for scenarios. Raises UsageError."""
+    defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
+    return _validate(Settings, _parts(defaults)[0], {}, defaults)
+
+
+def of_data(data: dict[str, Any], settings: Settings, source: str) -> Resolved:
+    """A scenario from the data that an earlier `load` resolved (`Resolved.data`), to be run as it was."""
+    scenario = _validate(Scenario, data, {}, Document(source, None))
+    return Resolved(scenario, settings, data)
 
 
 def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
@@ -183,6 +194,13 @@ def _merge_defaults(
             if isinstance(server, dict):
                 mine = _mapping(defaults, value, ("defaults", "server"))
                 tree.merge(defaults, mine, ("servers", name), ("defaults", "server"))
+
+
+def _parts(defaults: Document) -> tuple[dict[str, Any], Any]:
+    """lab.yaml's own settings, and its defaults for scenarios."""
+    data = dict(_mapping(defaults, defaults.data, ()))
+    shared = data.pop("defaults", {})
+    return data, shared
 
 
 def _mapping(document: Document, data: Any, path: Keys) -> dict[str, Any]:

@@ -1,13 +1,60 @@
-"""This host: `images`, `down`, `version`."""
+"""This host: `doctor`, `images`, `down`, `version`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab.errors import Exit, UsageError
 from lab.verbs import completion, shared
+from lab.verbs.shared import JsonOption, ResultsOption
+
+if TYPE_CHECKING:
+    from lab.doctor import Row
+
+COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
+
+
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what is safe: start the engine, build images, clear away.")
+    ] = False,
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Is this host fit, and what would mend it? Exit 3 where something is bad.
+
+    \b
+    Examples:
+      lab doctor
+      lab doctor --fix
+      lab doctor --json | jq '.[] | select(.level != "ok")'
+    """
+    from lab import doctor as diagnosis
+    from lab import settings
+    from lab.doctor import facts
+
+    if fix:
+        facts.fix(shared.say)
+    pool = settings.load_settings(shared.ROOT / "lab.yaml").network_pool
+    rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
+    if as_json:
+        shared.out_json([row.to_json() for row in rows])
+    else:
+        shared.out("\n".join(_diagnosis(rows)))
+    return Exit.HOST_CANNOT if diagnosis.worst(rows) == "bad" else Exit.OK
+
+
+def _diagnosis(rows: list[Row]) -> Iterator[str]:
+    width = max(len(row.name) for row in rows)
+    indent = " " * (width + 7)
+    for row in rows:
+        yield f"{shared.styled(f'{row.level:4}', COLOURS[row.level])}  {row.name:{width}} {row.found}"
+        yield f"{indent}{shared.styled(row.means, 'bright_black')}"
+        if row.do:
+            yield f"{indent}do: {row.do}"
 
 
 def images() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,6 +78,12 @@ def out_json(data: Any) -> None:
     out(json.dumps(data, indent=1, ensure_ascii=False))
 
 
+def styled(text: str, colour: str) -> str:
+    """In colour where standard output is a terminal that wants it (https://no-color.org)."""
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return typer.style(text, fg=colour) if wanted else text
+
+
 def load(name: str, overrides: list[str] | None = None, runtime: str | None = None) -> tuple[Path, Resolved]:
     """The scenario of that name with everything that overrides it. Raises UsageError with a position."""
     from lab import settings
@@ -118,9 +125,9 @@ def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path
 
 
 def _default_results() -> str:
-    from lab import yamlfile
+    from lab import settings
 
-    return str(yamlfile.read(ROOT / "lab.yaml", "lab.yaml").data.get("results", "results"))
+    return settings.load_settings(ROOT / "lab.yaml").results
 
 
 def find_run(name: str, results: Path | None) -> Path:
