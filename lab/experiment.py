@@ -112,35 +112,55 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
 
         say("verifying right answers")
-        draft.verify.append(verify(deployment, "before"))
+        draft.verify.append(right_answers(verify(deployment, "before")))
 
         links = stack.enter_context(lab.links.applied(deployment, trial))
         draft.links = links
         links.probe("before")
 
-        recorder = stack.enter_context(
-            Recorder(deployment, collect.for_trial(deployment, topology), path / "series.csv")
-        )
+        collectors, notes = collect.for_trial(deployment, topology)
+        recorder = stack.enter_context(Recorder(deployment, collectors, path / "series.csv", notes))
         draft.recorder = recorder
         draft.load = lab.driver.run(deployment, trial, _marking(recorder, trial, lab.watcher))
 
+        survived(deployment)
         links.probe("after")
+        draft.verify.append(verify(deployment, "after"))
         say("stopping")
         deployment.stop("server", STOP_GRACE_S)
 
 
 def verify(deployment: Deployment, when: str) -> Mapping[str, Any]:
-    """Right answers from the server, asked for inside a worker. Raises NoMeasurement when they are wrong."""
+    """Ask the server for right answers, from inside a worker. Raises NoMeasurement when nobody could ask."""
     answer = deployment.exec("worker-0", ["python", "-m", "swarm", "verify"], VERIFY_S)
     verified = _event(answer.out, "verified")
     if verified is None:
         raise NoMeasurement(
             f"the verification itself failed (exit {answer.code}): {_last(answer.err or answer.out)}"
         )
-    wrong = [check for check in verified["checks"] if not check["ok"]]
-    if wrong:
-        raise NoMeasurement(f"wrong answers from the server: {wrong[0]['name']}: {wrong[0]['says']}")
     return {**verified, "when": when}
+
+
+def right_answers(verified: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing is timed before the answers are right. Raises NoMeasurement naming the first that is wrong."""
+    for check in verified["checks"]:
+        if not check["ok"]:
+            raise NoMeasurement(f"wrong answers from the server: {check['name']}: {check['says']}")
+    return verified
+
+
+class ServerDied(LabError):
+    """The server did not live through the load."""
+
+    exit_code = Exit.THRESHOLD
+
+
+def survived(deployment: Deployment) -> None:
+    """Raises ServerDied with its exit code and signal."""
+    ended = deployment.exited("server")
+    if ended is not None:
+        how = ended.signal or f"exit code {ended.code}"
+        raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
 class Draft:
@@ -210,7 +230,7 @@ def _marking(recorder: Recorder, trial: Trial, watcher: Watcher) -> Callable[[Ma
     def take(event: Mapping[str, Any]) -> None:
         if event.get("event") == "phase" and event.get("phase") == "measure":
             start = float(event["starts_mono_ms"])
-            recorder.mark(start)
+            recorder.mark(start, quiet=True)
             recorder.mark(start + 1000 * trial.scenario.swarm.phases.measure)
         watcher.event(event)
 

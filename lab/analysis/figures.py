@@ -45,7 +45,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", peak),
         rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", peak),
         switches_per_request=_sum(per_request("switches_voluntary"), per_request("switches_involuntary")),
-        syscalls_per_request=_syscalls(trial, answered),
+        syscalls_per_request=_syscalls(load, trial),
         wakeups_per_request=per_request("wakeups"),
         ready_per_wakeup=ratio(
             trial.series.increase(SERVER, "server", "ready", window),
@@ -105,12 +105,14 @@ def _count(detail: Any) -> float:
     return float(detail["count"] if isinstance(detail, dict) else detail)
 
 
-def _syscalls(trial: TrialRecord, answered: int) -> dict[str, float]:
-    assert trial.load is not None
+def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
+    """Calls per request of the warm-up: counting costs the server, so it ends before the window opens."""
+    answered = sum(int(second["answered"]) for second in load.seconds if second.get("phase") == "warmup")
+    warmup = (load.phases.get("warmup", 0.0), load.phases.get("measure", 0.0))
     found = {}
     for node, source, metric in trial.series.points:
         if (node, source) == (SERVER, "syscalls") and answered:
-            grown = trial.series.increase(node, source, metric, trial.load.window_ms)
+            grown = trial.series.increase(node, source, metric, warmup)
             if grown:
                 found[metric] = grown / answered
     return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lab.clock import mono_ms
 from lab.record import Sample
@@ -28,6 +28,14 @@ class Collector(Protocol):
         """The source's figures of this moment."""
 
 
+@runtime_checkable
+class Disturbing(Protocol):
+    """A collector that costs the server something: it is told to stop before the measured window opens."""
+
+    def quiet(self) -> None:
+        """Cost nothing from now on."""
+
+
 INTERVAL_S = 0.5
 
 
@@ -37,14 +45,20 @@ class Recorder:
     Server statistics and load progress arrive as events and are recorded under their own time.
     """
 
-    def __init__(self, deployment: Deployment, collectors: Sequence[Collector], path: Path) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        collectors: Sequence[Collector],
+        path: Path,
+        notes: Sequence[str] = (),
+    ) -> None:
         self._deployment = deployment
         self._collectors = collectors
         self._path = path
-        self._marks: list[float] = []
+        self._marks: list[tuple[float, bool]] = []
         self._wake = threading.Condition()
         self._stopping = False
-        self.problems: list[str] = []
+        self.problems: list[str] = list(notes)
 
     def __enter__(self) -> Recorder:
         self._file = SeriesFile(self._path)
@@ -60,16 +74,17 @@ class Recorder:
             self._stopping = True
             self._wake.notify()
         self._thread.join(timeout=10)
+        self._quiet()
         if self._thread.is_alive():
             self.problems.append("the recorder's thread did not end within 10 s")
             return
         with self._wake:
             self._file.close()
 
-    def mark(self, at_mono_ms: float) -> None:
-        """Sample exactly at this moment too."""
+    def mark(self, at_mono_ms: float, quiet: bool = False) -> None:
+        """Sample exactly at this moment too; with `quiet`, what disturbs the server ends then."""
         with self._wake:
-            self._marks.append(at_mono_ms)
+            self._marks.append((at_mono_ms, quiet))
             self._marks.sort()
             self._wake.notify()
 
@@ -96,41 +111,68 @@ class Recorder:
                 if self._stopping:
                     return
                 now = mono_ms()
-                self._marks = [mark for mark in self._marks if mark > now]
+                quiet = any(hush for at, hush in self._marks if at <= now)
+                self._marks = [mark for mark in self._marks if mark[0] > now]
             if now >= due:
                 due = max(due + INTERVAL_S * 1000, now)
             self._sample_all(now)
+            if quiet:
+                self._quiet()
 
     def _next(self, due: float) -> float:
-        return min(due, self._marks[0]) if self._marks else due
+        return min(due, self._marks[0][0]) if self._marks else due
+
+    def _quiet(self) -> None:
+        for collector in self._collectors:
+            if isinstance(collector, Disturbing):
+                collector.quiet()
+
+    def _sample(self, collector: Collector) -> list[Sample]:
+        try:
+            return list(collector.sample())
+        except (OSError, ValueError) as error:
+            self._problem(f"collector {collector.source}: {error}")
+            return []
+
+    def _problem(self, says: str) -> None:
+        if says not in self.problems:
+            self.problems.append(says)
 
     def _sample_all(self, started_ms: float) -> None:
         samples: list[Sample] = []
         for collector in self._collectors:
-            try:
-                samples += collector.sample()
-            except (OSError, ValueError) as error:
-                problem = f"collector {collector.source}: {error}"
-                if problem not in self.problems:
-                    self.problems.append(problem)
+            samples += self._sample(collector)
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
         with self._wake:
             if not self._stopping:
                 self._file.append(samples)
 
 
-def for_trial(deployment: Deployment, topology: Topology) -> list[Collector]:
-    """The collectors that this deployment can feed. Nodes' processes are looked at from this host."""
+def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
+    """The collectors that this deployment can feed, and what cannot be collected here and why.
+
+    Nodes' processes are looked at from this host.
+    """
     from lab.collect.cgroup import Cgroup
     from lab.collect.host import HostCollector
     from lab.collect.procfs import Procfs
     from lab.collect.sockets import Sockets
+    from lab.collect.syscalls import Syscalls
 
     nodes = [node.name for node in topology.nodes]
+    notes: list[str] = []
     groups = {name: path for name in nodes if (path := deployment.cgroup(name))}
-    return [
+    collectors: list[Collector] = [
         Cgroup(groups),
         Procfs(nodes, deployment.pids),
         Sockets([name for name in nodes if name != "master"], deployment.pids),
         HostCollector(),
     ]
+    if not deployment.pids("server"):
+        notes.append("the nodes' processes are not visible from here: no figures from /proc and cgroups")
+        return collectors, notes
+    try:
+        collectors.append(Syscalls("server", deployment.pids("server")[0]))
+    except OSError as error:
+        notes.append(f"system calls were not counted: {error}")
+    return collectors, notes

@@ -96,7 +96,7 @@ def model_profile(e: Evidence) -> Iterator[Said]:
         raise NoData(f"{e.trial.model} is not in the catalog of models any more")
     made = {_plain(metric): e.growth(SERVER, "syscalls", metric) for metric in e.metrics(SERVER, "syscalls")}
     if not made:
-        raise NoData("system calls were not counted (it takes perf(1) and root)")
+        raise NoData("system calls were not counted (it takes root, BPF and containers)")
     missing = [name for name in model.syscalls.must if not _made(made, name)]
     if missing:
         yield Said(
