@@ -95,7 +95,7 @@ def _findings(summary: Summary) -> list[str]:
 def _comparison(summary: Summary) -> list[str]:
     head = ["server", *(column.heading for column in text.COLUMNS)]
     rows = [
-        [escape(name), *(escape(cell) for cell in text.row(server))]
+        [escape(text.label(name, server)), *(escape(cell) for cell in text.row(server))]
         for name, server in summary.servers.items()
     ]
     note = (
@@ -125,9 +125,9 @@ def _bars(
 
 def _why(summary: Summary) -> list[str]:
     rows = [
-        [escape(name), *(escape(cell) for cell in why.row(server))]
+        [escape(text.label(name, server)), *(escape(cell) for cell in why.row(server))]
         for name, server in summary.servers.items()
-        if server.trials_valid
+        if text.measured(server)
     ]
     if not rows:
         return []

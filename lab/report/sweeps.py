@@ -7,7 +7,7 @@ from typing import Any
 
 from lab import units
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import memory
+from lab.report.text import measured, memory
 
 _UNITS: dict[str, float] = {
     "": 1.0, "%": 0.01, "/s": 1.0, "/min": 1 / 60, **units.DURATION, **units.SIZE, **units.BANDWIDTH,
@@ -19,7 +19,7 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
     paths = list(dict.fromkeys(path for server in summary.servers.values() for path in server.point))
     if not paths:
         return None
-    rows = [_row(server, paths) for server in summary.servers.values() if server.trials_valid]
+    rows = [_row(server, paths) for server in summary.servers.values() if measured(server)]
     numeric = all(row["x"] is not None for row in rows)
     return {"path": paths[0], "numeric": numeric, "rows": rows}
 

@@ -21,8 +21,12 @@ VERDICT_STYLE = {
     "INCONCLUSIVE": "bold yellow",
 }
 LEVEL_STYLE = {
-    "invalid": "red", "fail": "red", "unknown": "yellow", "suspect": "yellow", "expected": "cyan", "ok": "green",
-}  # fmt: skip
+    "invalid": "red",
+    "fail": "red",
+    "unknown": "yellow",
+    "suspect": "yellow",
+    "expected": "cyan",
+}
 
 
 def table(summary: Summary, console: Console) -> None:
@@ -76,15 +80,15 @@ def _comparison(summary: Summary, framed: bool) -> Table:
     for column in text.COLUMNS:
         shown.add_column(f"{column.title}\n{column.unit}", justify="right", overflow="fold")
     columns = [text.aligned(cells) for cells in zip(*map(text.row, summary.servers.values()), strict=True)]
-    for place, name in enumerate(summary.servers):
-        shown.add_row(Text(text.clean(name)), *(cells[place] for cells in columns))
+    for place, (name, server) in enumerate(summary.servers.items()):
+        shown.add_row(Text(text.label(name, server)), *(cells[place] for cells in columns))
     return shown
 
 
 def _blocks(summary: Summary, console: Console) -> None:
     """Narrow terminals: a few lines for each server."""
     for name, server in summary.servers.items():
-        console.print(Text(text.clean(name), style="bold"))
+        console.print(Text(text.label(name, server), style="bold"))
         cells = zip(text.COLUMNS, text.row(server), strict=True)
         pairs = " · ".join(f"{column.heading} {cell}" for column, cell in cells if cell != text.NOTHING)
         console.print(Padding(Text(pairs), (0, 0, 0, 2)))

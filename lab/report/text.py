@@ -16,13 +16,13 @@ NOTHING = "—"
 _ORDER = {"invalid": 0, "fail": 1, "unknown": 2, "suspect": 3, "ok": 5}
 _EXPECTED_PLACE = 4
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
-# Left-to-right and right-to-left overrides and isolates reorder a line on the screen (Unicode TR 9).
-_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Overrides and isolates reorder a line on the screen (Unicode TR 9); XML 1.0 forbids the last two.
+_UNWANTED = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
 def clean(text: object) -> str:
     """One line without control characters, escape sequences' ESC included: safe to print anywhere."""
-    line = " ".join(_BIDI.sub("", str(text)).splitlines())
+    line = " ".join(_UNWANTED.sub("", str(text)).splitlines())
     return "".join(c for c in line.replace("\t", " ") if unicodedata.category(c) not in ("Cc", "Cs"))
 
 
@@ -100,7 +100,7 @@ def _rate(server: ServerSummary) -> str:
 
 
 def _errors(server: ServerSummary) -> str:
-    return percent(server.errors.rate) if server.trials_valid else NOTHING
+    return percent(server.errors.rate) if measured(server) else NOTHING
 
 
 def _connections(server: ServerSummary) -> str:
@@ -137,9 +137,20 @@ def row(server: ServerSummary) -> list[str]:
     return [column.cell(server) for column in COLUMNS]
 
 
+def measured(server: ServerSummary) -> bool:
+    """Whether any trial gave figures, believable or not."""
+    return any(trial.status == "ok" for trial in server.per_trial) or server.trials_valid > 0
+
+
+def label(name: str, server: ServerSummary) -> str:
+    """The server's name; one whose every trial is invalid says so wherever its figures stand."""
+    doubted = measured(server) and not server.trials_valid
+    return clean(name) + (" (invalid)" if doubted else "")
+
+
 def failure(server: ServerSummary) -> str | None:
     """Why no trial of this server gave a measurement; None where at least one did."""
-    if server.trials_valid:
+    if measured(server):
         return None
     reasons = [clean(trial.reason) for trial in server.per_trial if trial.reason]
     return reasons[0] if reasons else "no trial gave a measurement"
@@ -171,7 +182,7 @@ def verdict_meaning(summary: Summary) -> str:
         "FAIL": "measured and believable, but a threshold did not hold or a server died",
         "INVALID": "figures exist, but they must not be believed: see the findings",
         "INCONCLUSIVE": "a check that is needed could not be made: see the findings",
-        "UNKNOWN": "nothing was judged",
+        "UNKNOWN": "no measurement came about, or the run was interrupted: see the findings",
     }[summary.verdict]
 
 

@@ -1,0 +1,338 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const names = [...new Set(data.servers.map((s) => s.server))];
+  const colours = 8;
+  const hue = (name) => `var(--c${names.indexOf(name) % colours})`;
+  const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
+  const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
+  const finite = (v) => v !== null && v !== undefined;
+  const MIB = 1024 * 1024;
+
+  // Figures as the tables write them: three significant digits, thousands grouped.
+  function show(v) {
+    if (!finite(v)) return "—";
+    const size = Math.abs(v);
+    const digits = size >= 99.95 || v === 0 ? 0 : size >= 9.995 ? 1 : size >= 0.9995 ? 2 : 3;
+    return v.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  }
+  function bytes(v) {
+    if (!finite(v)) return "—";
+    const power = v < 1024 ? 0 : Math.min(3, Math.floor(Math.log2(v) / 10));
+    return `${power ? show(v / 1024 ** power) : Math.round(v)} ${["B", "KiB", "MiB", "GiB"][power]}`;
+  }
+  const seconds = (t) => `${t} s`;
+
+  function element(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  }
+
+  // ---- percentiles ---------------------------------------------------------------------------------------------
+  const nines = [[Math.log10(2), "50 %"], [1, "90 %"], [2, "99 %"], [3, "99.9 %"], [4, "99.99 %"], [5, "99.999 %"]];
+
+  const isWide = (values) => values.length && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
+
+  function percentiles(box, width) {
+    const points = data.percentiles.flatMap((c) => c.points.map(([x, y]) => ({ ...c, x, y })));
+    if (!points.length) return box.append(nothing("Too few samples for a curve."));
+    const right = Math.max(...points.map((p) => p.x));
+    const ticks = nines.filter(([x]) => x <= right + 0.05);
+    const svg = Plot.plot({
+      width, height: Math.max(300, Math.min(460, width * 0.5)), marginRight: width < 500 ? 78 : 110, marginLeft: 52, marginBottom: 36,
+      ariaLabel: "Response time by percentile", ariaDescription: "The table below holds the same figures.",
+      x: { label: null, ticks: ticks.map((t) => t[0]), tickFormat: (x) => ticks.find((t) => t[0] === x)[1], domain: [Math.min(...points.map((p) => p.x)), right] },
+      y: { label: "ms", type: isWide(points.map((p) => p.y)) ? "log" : "linear", grid: true, nice: true, tickFormat: show, ticks: 6 },
+      color: { type: "identity" },
+      marks: [
+        Plot.line(points, { x: "x", y: "y", z: "trial", stroke: (p) => hue(serverOf.get(p.label)), strokeWidth: 1.75 }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (p) => `${p.trial}\n${percentage(p.x)}: ${show(p.y)} ms`, fill: "var(--bg)", stroke: "var(--line)" })),
+      ],
+    });
+    const ends = d3.rollups(data.percentiles, endOf, (c) => c.label).map(([label, end]) => ({ label, ...end }));
+    endLabels(svg, ends, (label) => hue(serverOf.get(label)));
+    dashed(svg, data.percentiles.map((c) => dash(serverOf.get(c.label))));
+    box.append(svg);
+  }
+  // The label stands at the end of the middling trial of its server.
+  function endOf(curves) {
+    const last = curves.map((c) => c.points[c.points.length - 1]).sort((a, b) => a[1] - b[1]);
+    const [x, y] = last[(last.length - 1) >> 1];
+    return { x, y };
+  }
+  const percentage = (x) => {
+    const share = 100 * (1 - 10 ** -x);
+    return `${Number(share.toFixed(Math.max(0, Math.ceil(x) - 1) + 1))} %`;
+  };
+  function dashed(svg, patterns) {
+    const lines = svg.querySelectorAll('g[aria-label="line"] path');
+    lines.forEach((line, place) => patterns[place] && line.setAttribute("stroke-dasharray", patterns[place]));
+  }
+
+  // Names at the ends of lines, pushed apart so that none covers another, each tied to its end by a thin line.
+  function endLabels(svg, ends, colour, gap = 13) {
+    const x = svg.scale ? svg.scale("x") : null;
+    const y = svg.scale("y");
+    const placed = ends.map((e) => ({ ...e, px: x.apply(e.x), py: y.apply(e.y), at: y.apply(e.y) })).sort((a, b) => a.py - b.py);
+    for (let i = 1; i < placed.length; i++) placed[i].at = Math.max(placed[i].at, placed[i - 1].at + gap);
+    const bottom = Number(svg.getAttribute("height")) - 30;
+    for (let i = placed.length - 1; i >= 0; i--) {
+      const limit = i === placed.length - 1 ? bottom : placed[i + 1].at - gap;
+      placed[i].at = Math.min(placed[i].at, limit);
+    }
+    const edge = Math.max(...placed.map((p) => p.px)) + 10;
+    const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("aria-hidden", "true");
+    for (const p of placed) {
+      group.append("path").attr("d", `M${p.px + 2},${p.py}L${edge},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
+      group.append("text").attr("x", edge + 3).attr("y", p.at).attr("dy", "0.32em").attr("fill", colour(p.label)).attr("font-weight", 600).text(p.label);
+    }
+  }
+
+  // ---- bars ----------------------------------------------------------------------------------------------------
+  function bars(box) {
+    const panels = element("div", { class: "panels three" });
+    box.append(panels);
+    panel(panels, "Response time, p50 to p99 [ms]", span);
+    panel(panels, "CPU time per request [µs]", (w) => bar(w, "cpu_us", show));
+    panel(panels, "Memory per connection", (w) => bar(w, "memory_bytes", bytes));
+  }
+  function frame(width, more) {
+    const longest = Math.max(...data.servers.map((s) => s.label.length));
+    return {
+      width, height: 24 * data.servers.length + 12, marginLeft: Math.min(width * 0.4, 7 * longest + 10), marginRight: 76, marginTop: 4, marginBottom: 8,
+      y: { label: null, domain: data.servers.map((s) => s.label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
+    };
+  }
+  function bar(width, key, format) {
+    const rows = data.servers.filter((s) => finite(s[key]));
+    return Plot.plot(frame(width, {
+      x: { axis: null, zero: true },
+      marks: [
+        Plot.barX(rows, { x: key, y: "label", fill: (s) => hue(s.server) }),
+        Plot.text(rows, { x: key, y: "label", text: (s) => format(s[key]), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
+        absent(key),
+      ],
+    }));
+  }
+  const absent = (key) => Plot.text(data.servers.filter((s) => !finite(s[key])),
+    { frameAnchor: "left", y: "label", text: () => "not measured", dx: 6, fill: "var(--soft)", fontSize: 11.5, textAnchor: "start" });
+  function span(width) {
+    const rows = data.servers.filter((s) => finite(s.p50_ms));
+    const high = (s) => (finite(s.p99_ms) ? s.p99_ms : s.p50_ms);
+    const text = (s) => `${show(s.p50_ms)} – ${finite(s.p99_ms) ? show(s.p99_ms) : "n/a"}`;
+    return Plot.plot(frame(width, {
+      marginRight: 92,
+      x: { axis: null, zero: false, type: isWide(rows.flatMap((s) => [s.p50_ms, high(s)])) ? "log" : "linear", inset: 6 },
+      marks: [
+        Plot.ruleY(rows, { x1: "p50_ms", x2: high, y: "label", stroke: (s) => hue(s.server), strokeWidth: 5, strokeOpacity: 0.45 }),
+        Plot.dot(rows, { x: "p50_ms", y: "label", fill: (s) => hue(s.server), r: 4.5 }),
+        Plot.text(rows, { x: high, y: "label", text, textAnchor: "start", dx: 9, fill: "currentColor", fontSize: 11.5 }),
+        absent("p50_ms"),
+      ],
+    }));
+  }
+
+  // ---- time lines ----------------------------------------------------------------------------------------------
+  const shownPoint = { key: null };
+  const keyOf = (line) => JSON.stringify(data.servers.find((s) => s.label === line.label).point);
+  const points = [...new Set(data.timelines.map(keyOf))];
+  shownPoint.key = points[points.length - 1];
+  const timelines = () => data.timelines.filter((line) => keyOf(line) === shownPoint.key);
+
+  function panel(panels, title, draw) {
+    const cell = element("div", {}, element("h4", {}, title));
+    panels.append(cell);
+    const svg = draw(cell.clientWidth);
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", title);
+    cell.append(svg);
+  }
+
+  function overTime(box, { from, values, y, marks }) {
+    const lines = timelines();
+    if (!lines.length) return box.append(nothing("No trial gave a measurement."));
+    if (points.length > 1) box.append(chooser());
+    const most = Math.max(0, ...lines.flatMap(values).filter(finite));
+    const least = Math.min(...lines.flatMap(values).filter(finite));
+    const panels = element("div", { class: "panels" });
+    box.append(panels);
+    for (const line of lines) {
+      panel(panels, line.label, (width) => Plot.plot({
+        width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
+        x: { label: null, domain: [from(line), line.measured_s[1]], ticks: 5, tickFormat: seconds, tickSize: 3 },
+        y: { label: null, grid: true, ticks: 4, tickSize: 0, nice: true, ...y(least, most) },
+        color: { type: "identity" },
+        marks: [
+          Plot.rectX([line], { x1: from(line), x2: 0, fill: "var(--ink)", fillOpacity: 0.06 }),
+          ...marks(line, hue(serverOf.get(line.label))),
+          ...happenings(line, from(line)),
+        ],
+      }));
+    }
+  }
+  function happenings(line, from) {
+    const told = line.events.filter((e) => e.kind !== "phase" && e.t >= from && e.t <= line.measured_s[1]);
+    return [
+      Plot.ruleX(told, { x: "t", stroke: "var(--bad)", strokeDasharray: "2,2" }),
+      Plot.text(told, { x: "t", frameAnchor: "top", text: "says", textAnchor: (e) => (e.t > line.measured_s[1] / 2 ? "end" : "start"), dx: 3, dy: -7, fill: "var(--bad)", fontSize: 9.5 }),
+    ];
+  }
+  function chooser() {
+    const select = element("select", { "aria-label": "Sweep point" });
+    for (const key of points) {
+      const option = element("option", { value: key }, Object.entries(JSON.parse(key)).map(([k, v]) => `${k} ${v}`).join(", "));
+      if (key === shownPoint.key) option.setAttribute("selected", "");
+      select.append(option);
+    }
+    select.addEventListener("change", () => { shownPoint.key = select.value; drawAll(); });
+    return element("p", { class: "choice" }, "At ", select);
+  }
+  const ofLoad = (line) => Math.min(0, line.seconds.length ? Math.floor(line.seconds[0].t) : 0);
+  const ofTrial = (line) => (line.memory.length ? line.memory[0][0] : ofLoad(line));
+
+  const response = (box) => overTime(box, {
+    from: ofLoad,
+    values: (line) => line.seconds.flatMap((s) => [s.p50, s.upper]),
+    y: (least, most) => (least > 0 && most > 10 * least ? { type: "log", domain: [least, most], tickFormat: show, ticks: 3 } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
+    marks: (line, colour) => [
+      Plot.areaY(line.seconds, { x: "t", y1: "p50", y2: "upper", fill: colour, fillOpacity: 0.25 }),
+      Plot.lineY(line.seconds, { x: "t", y: "p50", stroke: colour, strokeWidth: 1.75 }),
+    ],
+  });
+  const throughput = (box) => overTime(box, {
+    from: ofLoad,
+    values: (line) => line.seconds.flatMap((s) => [s.intended, s.answered + s.failed]),
+    y: (least, most) => ({ domain: [0, most], tickFormat: "~s" }),
+    marks: (line, colour) => [
+      Plot.areaY(line.seconds, { x: "t", y: "failed", fill: "var(--bad)", fillOpacity: 0.35 }),
+      Plot.lineY(line.seconds, { x: "t", y: "intended", stroke: "var(--soft)", strokeDasharray: "1,3" }),
+      Plot.lineY(line.seconds, { x: "t", y: "answered", stroke: colour, strokeWidth: 1.75 }),
+    ],
+  });
+  const cpu = (box) => overTime(box, {
+    from: ofTrial,
+    values: (line) => line.cpu.map((s) => (s.user ?? 0) + (s.system ?? 0)),
+    y: (least, most) => ({ domain: [0, most || 1] }),
+    marks: (line, colour) => [
+      Plot.areaY(line.cpu, { x: "t", y: "system", fill: colour, fillOpacity: 0.75 }),
+      Plot.areaY(line.cpu, { x: "t", y1: "system", y2: (s) => s.system + s.user, fill: colour, fillOpacity: 0.3 }),
+    ],
+  });
+  const memory = (box) => overTime(box, {
+    from: ofTrial,
+    values: (line) => line.memory.map((m) => m[1] / MIB),
+    y: (least, most) => ({ domain: [0, most || 1] }),
+    marks: (line, colour) => [
+      Plot.areaY(line.memory, { x: "0", y: (m) => m[1] / MIB, fill: colour, fillOpacity: 0.25 }),
+      Plot.lineY(line.memory, { x: "0", y: (m) => m[1] / MIB, stroke: colour, strokeWidth: 1.75 }),
+    ],
+  });
+
+  // ---- sweep ---------------------------------------------------------------------------------------------------
+  const SWEPT = [
+    ["cpu_us", "CPU time per request [µs]", show], ["p50_ms", "Response time, p50 [ms]", show], ["p99_ms", "Response time, p99 [ms]", show],
+    ["memory_bytes", "Memory per connection", bytes], ["requests_per_s", "Answers per second", show],
+  ];
+  function sweep(box) {
+    const panels = element("div", { class: "panels three" });
+    box.append(panels);
+    for (const [key, title, format] of SWEPT) {
+      if (data.sweep.rows.some((r) => finite(r[key]))) panel(panels, title, (width) => sweepPlot(width, key, format));
+    }
+  }
+  function sweepPlot(width, key, format) {
+    const rows = data.sweep.rows.filter((r) => finite(r[key]));
+    const x = data.sweep.numeric ? "x" : "value";
+    const xs = rows.map((r) => r.x);
+    const owner = (row) => row.label.split(",")[0];
+    const svg = Plot.plot({
+      width, height: 230, marginLeft: 50, marginRight: 76, marginTop: 10, marginBottom: 28,
+      x: data.sweep.numeric
+        ? { label: null, type: isWide(xs) ? "log" : "linear", ticks: [...new Set(xs)], tickFormat: (v) => rows.find((r) => r.x === v).value }
+        : { label: null, type: "point", domain: [...new Set(rows.map((r) => r.value))] },
+      y: { label: null, grid: true, nice: true, tickFormat: format, ticks: 5, ...(isWide(rows.map((r) => r[key])) ? { type: "log" } : { zero: true }) },
+      color: { type: "identity" },
+      marks: [
+        Plot.lineY(rows, { x, y: key, z: "label", stroke: (r) => hue(owner(r)), strokeWidth: 1.75 }),
+        Plot.dot(rows, { x, y: key, fill: (r) => hue(owner(r)), r: 3 }),
+      ],
+    });
+    const ends = d3.rollups(rows, (group) => group[group.length - 1], (r) => r.label).map(([label, r]) => ({ label, x: r[x], y: r[key] }));
+    endLabels(svg, ends, (label) => hue(label.split(",")[0]), 12);
+    return svg;
+  }
+
+  // ---- tables of charts ----------------------------------------------------------------------------------------
+  const perSecond = (columns) => () => [
+    ["server", "second", ...columns.map((c) => c[0])],
+    timelines().flatMap((line) => line.seconds.map((s) => [line.label, s.t, ...columns.map((c) => show(s[c[1]]))])),
+  ];
+  const tables = {
+    bars: () => [
+      ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "memory per connection"],
+      data.servers.map((s) => [s.label, show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), bytes(s.memory_bytes)]),
+    ],
+    percentiles: () => [
+      ["trial", ...nines.map((n) => n[1])],
+      data.percentiles.map((c) => [c.trial, ...nines.map(([x]) => show(at(c.points, x)))]),
+    ],
+    response: perSecond([["p50 [ms]", "p50"], [`${data.upper} [ms]`, "upper"], ["largest [ms]", "max"]]),
+    throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"]]),
+    cpu: () => [
+      ["server", "second", "user [CPUs]", "system [CPUs]"],
+      timelines().flatMap((line) => line.cpu.map((s) => [line.label, s.t, show(s.user), show(s.system)])),
+    ],
+    memory: () => [
+      ["server", "second", "memory"],
+      timelines().flatMap((line) => line.memory.map(([t, v]) => [line.label, t, bytes(v)])),
+    ],
+    sweep: () => [
+      ["server", data.sweep.path, ...SWEPT.map((s) => s[1])],
+      data.sweep.rows.map((r) => [r.label, r.value, ...SWEPT.map(([key, , format]) => format(r[key]))]),
+    ],
+  };
+  function at(curve, x) {
+    const next = curve.findIndex((p) => p[0] >= x - 1e-3);
+    return next < 0 ? null : curve[next][1];
+  }
+  function tableOf([head, rows], title) {
+    const table = element("table", {}, element("caption", { class: "unseen" }, title));
+    const line = (cells, tag) => element("tr", {}, ...cells.map((cell, place) => element(place ? tag : "th",
+      { ...(place ? { class: "n" } : { scope: tag === "th" ? "col" : "row" }) }, String(cell))));
+    table.append(element("thead", {}, line(head, "th")), element("tbody", {}, ...rows.map((row) => line(row, "td"))));
+    return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title }, table);
+  }
+  const nothing = (says) => element("p", { class: "note" }, says);
+
+  // ---- drawing -------------------------------------------------------------------------------------------------
+  const charts = { bars, percentiles, response, throughput, cpu, memory, sweep };
+  const figures = [...document.querySelectorAll("figure[data-chart]")];
+  function drawAll() {
+    for (const figure of figures) {
+      const box = figure.querySelector(".plot");
+      box.replaceChildren();
+      charts[figure.dataset.chart](box, box.clientWidth);
+      fill(figure);
+    }
+  }
+  // Tables are made when they are opened: a long run has thousands of rows.
+  function fill(figure) {
+    const details = figure.querySelector("details");
+    const title = figure.querySelector("h3").textContent;
+    details.lastElementChild.replaceChildren(...(details.open ? [tableOf(tables[figure.dataset.chart](), title)] : []));
+  }
+  for (const figure of figures) figure.querySelector("details").addEventListener("toggle", () => fill(figure));
+
+  let width = document.body.clientWidth;
+  let timer = 0;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (document.body.clientWidth !== width) { width = document.body.clientWidth; drawAll(); }
+    }, 150);
+  });
+  drawAll();
+  document.documentElement.dataset.drawn = "yes";
+})();

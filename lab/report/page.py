@@ -1,0 +1,199 @@
+"""What stands on the page, as plain values: every word and table of report.html, before any markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.analysis.model import Summary, TrialFigures
+from lab.record import Run, TrialRecord
+from lab.report import links, text, why
+from lab.report.setup import limits, topology
+
+FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. `numeric` columns are set flush right; the first column names its row."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+    explains: Sequence[str] = ()
+    show_caption: bool = False
+
+
+def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the template asks for; `data` is what the charts draw."""
+    several = any(server.trials_valid > 1 for server in summary.servers.values())
+    shown = {
+        "summary": summary,
+        "meaning": text.verdict_meaning(summary),
+        "facts": list(_facts(run, summary)),
+        "findings": [_finding(finding) for finding in text.findings(summary)],
+        "comparison": _comparison(summary),
+        "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
+        "sweep": data["sweep"],
+        "upper": text.quantile_name(data["upper"]),
+        "typical": ", the one with the median p99" if several else "",
+        "why": _why(summary),
+        "sentences": why.sentences(summary),
+        "thresholds": _thresholds(summary),
+        "topology": topology(run),
+        "links": _links(summary),
+        "trials": _trials(summary),
+        "failures": list(_failures(run)),
+        "environment": _environment(run, summary),
+        "limits": limits(run, summary),
+    }
+    return shown | {"sections": list(_sections(shown))}
+
+
+def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    names = {
+        "findings": "Findings", "servers": "Servers", "sweep": "Growth", "latency": "Response time",
+        "load": "Over time", "why": "Why", "thresholds": "Thresholds", "setup": "Topology and links",
+        "trials": "Trials", "environment": "Environment", "limits": "Limits",
+    }  # fmt: skip
+    for id_, name in names.items():
+        if id_ not in ("findings", "sweep", "why", "thresholds") or shown[id_]:
+            yield id_, name
+
+
+def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
+    yield "Run", text.clean(run.id)
+    yield "Servers", f"{len({server.server for server in summary.servers.values()})}"
+    yield "Trials", f"{len(run.trials)}"
+    first = next(iter(run.trials), None)
+    if first is not None:
+        yield "Load", load_words(first)
+        yield "Runtime", ", ".join(text.clean(word) for word in (first.runtime, *summary.stamps) if word)
+
+
+def load_words(trial: TrialRecord) -> str:
+    """`10,000 connections, 2,000 requests/s offered (open)`."""
+    swarm = trial.scenario.get("swarm", {})
+    load = swarm.get("load", {})
+    users = f"{swarm.get('users', 0):,} connections"
+    if load.get("rate") is not None:
+        return f"{users}, {text.number(load['rate'])} requests/s offered (open)"
+    if load.get("think_time") is not None:
+        return f"{users}, {text.number(load['think_time'])} s between answer and next request (closed)"
+    return users
+
+
+def _finding(finding: Any) -> dict[str, str]:
+    return {
+        "word": text.word(finding),
+        "where": text.clean(finding.trial or ""),
+        "says": text.clean(finding.says),
+        "do": text.clean(finding.do),
+        "check": text.clean(finding.check),
+    }
+
+
+def _aligned(rows: Sequence[Sequence[str]], numeric: frozenset[int]) -> list[tuple[str, ...]]:
+    columns = [
+        text.aligned(cells, FIGURE_SPACE, POINT_SPACE) if place in numeric else list(cells)
+        for place, cells in enumerate(zip(*rows, strict=True))
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def _comparison(summary: Summary) -> Table:
+    rows = []
+    for name, server in summary.servers.items():
+        reason = text.failure(server)
+        family = server.family or (server.image and "image") or text.NOTHING
+        rows.append([text.label(name, server), f"failed: {reason}" if reason else family, *text.row(server)])
+    head = ["server", "family", *(f"{column.title}\n{column.unit}" for column in text.COLUMNS)]
+    explains = [
+        "The name in the scenario, as in the summary.",
+        "How the server waits for its connections (Stevens).",
+        *(column.explains for column in text.COLUMNS),
+    ]
+    numeric = frozenset(range(2, len(head)))
+    return Table("Servers compared", head, _aligned(rows, numeric), numeric, explains)
+
+
+def _why(summary: Summary) -> Table | None:
+    rows = [
+        [text.label(name, server), *why.row(server)]
+        for name, server in summary.servers.items()
+        if text.measured(server)
+    ]
+    if not rows:
+        return None
+    head = ["server", *(heading.replace(" [", "\n[").replace("/", "/\u200b") for heading in why.HEADINGS)]
+    numeric = frozenset(range(1, len(head))) - {1 + why.HEADINGS.index("the most frequent")}
+    return Table("Costs and what each model did", head, _aligned(rows, numeric), numeric)
+
+
+def _thresholds(summary: Summary) -> Table | None:
+    if not summary.thresholds:
+        return None
+    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
+    rows = [[_cell(threshold.get(key)) for key in keys] for threshold in summary.thresholds]
+    return Table("Thresholds of the scenario", [key.replace("_", " ") for key in keys], rows)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return text.facts(value) if isinstance(value, dict | list | None) else text.clean(value)
+
+
+def _links(summary: Summary) -> Table | None:
+    rows = links.rows(summary)
+    return Table("Links: requested, configured, measured", links.HEADINGS, rows) if rows else None
+
+
+def _trials(summary: Summary) -> Table:
+    head = ["trial", "status", "requests per s", "p50 [ms]", "p99 [ms]", "errors", "CPU [µs/request]",
+            "connections", "retransmits", "accept-queue overflows"]  # fmt: skip
+    rows = [_trial(trial) for server in summary.servers.values() for trial in server.per_trial]
+    numeric = frozenset(range(2, len(head)))
+    return Table("Trials", head, _aligned(rows, numeric), numeric)
+
+
+def _trial(trial: TrialFigures) -> list[str]:
+    return [
+        text.clean(trial.trial),
+        text.clean(trial.status if trial.status == "ok" else f"failed: {trial.reason}"),
+        text.number(trial.requests_per_s),
+        text.quantile(trial.response_ms, "p50"),
+        text.quantile(trial.response_ms, "p99"),
+        text.percent(trial.errors.rate) if trial.status == "ok" else text.NOTHING,
+        text.number(trial.cpu_us_per_request),
+        text.count(trial.connections_peak),
+        text.count(trial.retransmits),
+        text.count(trial.listen_overflows),
+    ]
+
+
+def _failures(run: Run) -> Iterator[dict[str, Any]]:
+    for trial in run.trials:
+        if trial.status == "failed" or trial.last_lines:
+            yield {
+                "title": text.clean(trial.id),
+                "says": text.clean(trial.reason or "a node did not end as asked"),
+                "logs": [
+                    (text.clean(node), "\n".join(text.clean(line) for line in lines))
+                    for node, lines in trial.last_lines.items()
+                ],
+            }
+    for problem in run.problems:
+        yield {"title": "Reading the records", "says": text.clean(problem), "logs": []}
+
+
+def _environment(run: Run, summary: Summary) -> Table:
+    rows = [[text.clean(key), text.facts(value)] for key, value in summary.environment.items()]
+    rows += [
+        [name, text.facts(run.manifest[name])]
+        for name in ("limits", "seed", "argv", "scenario_sha256")
+        if name in run.manifest
+    ]
+    return Table("Environment of the run", ("fact", "value"), rows)

@@ -1,0 +1,97 @@
+"""The topology in words and boxes, and the limits of the result: both follow from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.analysis.model import Summary
+from lab.record import Run, TrialRecord
+from lab.report.text import clean, facts, plural
+
+
+def topology(run: Run) -> dict[str, str]:
+    """The boxes' texts, and the whole in one sentence (`says`)."""
+    trial = next(iter(run.trials), None)
+    scenario: Mapping[str, Any] = trial.scenario if trial else {}
+    swarm, placement = scenario.get("swarm", {}), trial.placement if trial else {}
+    workers, users = int(swarm.get("workers", 0)), int(swarm.get("users", 0))
+    load = f"1 master, {plural(workers, 'worker')}, {plural(users, 'connection')}"
+    servers = list(dict.fromkeys(clean(t.server) for t in run.trials))
+    impaired = "; ".join(_impairment(link) for link in scenario.get("links") or ())
+    wire = clean(f"{swarm.get('wire', '')}, handler {scenario.get('handler', '')}")
+    return {
+        "swarm": load,
+        "swarm_cpus": _cpus(placement.get("swarm")),
+        "above": impaired or "no impairment",
+        "below": f"data network, {wire}",
+        "server": f"one at a time: {', '.join(servers)}",
+        "server_cpus": _cpus(placement.get("server")),
+        "says": (
+            f"A swarm of {load} drives one server at a time over the data network "
+            f"({impaired + ', each way' if impaired else 'not impaired'}); "
+            "a control network of its own joins the master and its workers."
+        ),
+    }
+
+
+def _impairment(link: Mapping[str, Any]) -> str:
+    return facts({key: value for key, value in link.items() if key != "endpoints" and value is not None})
+
+
+def _cpus(cpus: object) -> str:
+    return f"CPU {clean(cpus)}" if cpus else "any CPU"
+
+
+def limits(run: Run, summary: Summary) -> list[str]:
+    """What the figures do not say."""
+    return list(_limits(run.trials, summary))
+
+
+def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
+    for runtime in sorted({trial.runtime for trial in trials} & _RUNTIMES.keys()):
+        yield _RUNTIMES[runtime]
+    for stamp in summary.stamps:
+        yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
+    if any(trial.placement.get("overlap") for trial in trials):
+        yield "The server and the swarm share CPUs, so each takes time from the other."
+    if any(_load(trial).get("executor") == "constant-users" for trial in trials):
+        yield _CLOSED
+    if all(server.trials <= 1 for server in summary.servers.values()):
+        yield _ONE_TRIAL
+    elif any(server.trials_valid < 6 for server in summary.servers.values()):
+        yield "Fewer than six valid trials of a server give no 95 % interval, so none is shown."
+    yield _OUTSIDE
+
+
+_RUNTIMES = {
+    "docker": (
+        "Server, swarm and network share one machine and its kernel. Compare the servers of this run with "
+        "each other; absolute rates hold for this machine only."
+    ),
+    "local": (
+        "Plain processes on the host, not isolated: no limits, no network of their own, and whatever else "
+        "the host does is in the figures."
+    ),
+}
+_STAMPS = {
+    "delay: user space": (
+        ": this kernel has no netem, so a program held the packets back; it adds up to half a millisecond."
+    ),
+}
+_CLOSED = (
+    "The load is closed: a slow server is sent fewer requests, and the waits of those that were never "
+    "sent are missing from its response times (coordinated omission)."
+)
+_ONE_TRIAL = (
+    "One trial per server: enough to show, not enough to compare. Repeat at least six times for that."
+)
+_OUTSIDE = (
+    "CPU time, system calls and switches are those of the server's own processes; what the kernel does for "
+    "them elsewhere (interrupts, the delay line) is not in them."
+)
+
+
+def _load(trial: TrialRecord) -> Mapping[str, Any]:
+    load: Mapping[str, Any] = trial.scenario.get("swarm", {}).get("load", {})
+    return load
