@@ -103,7 +103,7 @@ class Server:
             wish = stream.perform(effects)
         except OSError as error:
             wish = stream.lost(error)
-        if wish != stream.wish:
+        if wish != stream.wish or wish == REST:  # one rest may follow another
             self.follow(stream, wish)
 
     def follow(self, stream: Stream, wish: int) -> None:

@@ -1,0 +1,221 @@
+"""Starts the server of one model as a process and talks to it: for the contract tests and benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from iomodels import manifest
+from wire import echo, http1
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 15.0
+MODELS = manifest.load()
+TCP_MODELS = [name for name, model in MODELS.items() if "tcp" in model.transports]
+UDP_MODELS = [name for name, model in MODELS.items() if "udp" in model.transports]
+
+Event = dict[str, Any]
+
+
+def serves_one(model: str) -> bool:
+    """Tell whether the model's known limit is to serve one connection at a time."""
+    text = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")
+    models = manifest.read(text)["models"]
+    assert isinstance(models, dict)
+    entry = models[model]
+    assert isinstance(entry, dict)
+    limits = entry.get("limits", {})
+    return isinstance(limits, dict) and limits.get("served_at_once") == 1
+
+
+class Server:
+    """A running server process.
+
+    Attributes:
+        ready: the ``ready`` event.
+        events: all events so far, in order.
+    """
+
+    def __init__(self, model: str, *flags: str) -> None:
+        path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
+        command = [sys.executable, "-m", "iomodels", model, "--host", "127.0.0.1", "--port", "0", *flags]
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.events: list[Event] = []
+        self.errors = b""
+        self._arrived: queue.Queue[Event] = queue.Queue()
+        self._readers = [threading.Thread(target=read) for read in (self._read_events, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
+        self.ready = self.wait_for(lambda event: event["event"] == "ready", "ready")
+        self.port: int = self.ready["port"]
+
+    def _read_events(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            self._arrived.put(event)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self.errors = self.process.stderr.read()
+
+    def wait_for(self, matches: Callable[[Event], bool], what: str) -> Event:
+        """Return the next event that matches; fail, with what the server said, when none comes."""
+        end = time.monotonic() + DEADLINE_S
+        while (left := end - time.monotonic()) > 0:
+            try:
+                event = self._arrived.get(timeout=min(left, 0.2))
+            except queue.Empty:
+                if self.process.poll() is not None and self._arrived.empty():
+                    break
+                continue
+            if matches(event):
+                return event
+        self.kill()
+        raise AssertionError(f"no {what} from the server: {self.errors.decode()[-2000:]}")
+
+    def stats_when(self, matches: Callable[[Event], bool], what: str) -> Event:
+        """Return the first statistics line from now on that matches."""
+        return self.wait_for(lambda event: event["event"] == "stats" and matches(event), what)
+
+    def terminate(self) -> tuple[Event, float]:
+        """Stop it by SIGTERM; return its last word and how long it took. Fails on an exit code but 0."""
+        begin = time.monotonic()
+        self.process.terminate()
+        try:
+            code = self.process.wait(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise AssertionError(f"still there {DEADLINE_S} s after SIGTERM: {self.errors!r}") from error
+        seconds = time.monotonic() - begin
+        self._join()
+        assert code == 0, f"exit code {code}: {self.errors.decode()[-2000:]}"
+        assert self.errors == b"", self.errors.decode()[-2000:]
+        assert self.events[-1]["event"] == "stopped"
+        return self.events[-1], seconds
+
+    def kill(self) -> None:
+        """End it and everything it started, whatever its state."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # all gone already
+            pass
+        self.process.wait(timeout=DEADLINE_S)
+        self._join()
+
+    def _join(self) -> None:
+        for reader in self._readers:
+            reader.join(DEADLINE_S)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def family(self) -> list[int]:
+        """Return the pids of all processes of its session that are alive."""
+        pids = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):  # ended while we looked
+                continue
+            if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                pids.append(int(path.parent.name))
+        return pids
+
+
+@contextmanager
+def serving(model: str, *flags: str) -> Iterator[Server]:
+    """Run a server for the length of a block, and leave nothing behind."""
+    server = Server(model, *flags)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+class Client:
+    """A connection with a deadline on everything."""
+
+    def __init__(self, port: int, *, receive_buffer_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(DEADLINE_S)
+        if receive_buffer_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.connect(("127.0.0.1", port))
+        self.received_bytes = 0
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self.socket.sendall(data)
+
+    def end(self) -> None:
+        """Send no more."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with a reset (SO_LINGER 0, socket(7))."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
+    def receive(self) -> bytes:
+        """Return what is there; empty at the end."""
+        data = self.socket.recv(65536)
+        self.received_bytes += len(data)
+        return data
+
+    def rest(self) -> bytes:
+        """Return everything to the end of the stream."""
+        pieces = []
+        while data := self.receive():
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def responses(self, count: int, *methods: str) -> list[http1.Response]:
+        """Return that many HTTP responses; `methods` of the requests if they are not all GET."""
+        parser = http1.ResponseParser()
+        for method in methods:
+            parser.sent(method)
+        found: list[http1.Response] = []
+        while len(found) < count:
+            data = self.receive()
+            if not data:
+                found += parser.eof()
+                break
+            found += parser.feed(data)
+        assert len(found) == count, f"{len(found)} responses of {count} before the end"
+        return found
+
+    def frames(self, count: int) -> list[bytes]:
+        """Return that many echo payloads."""
+        parser = echo.FrameParser()
+        found: list[bytes] = []
+        while len(found) < count:
+            data = self.receive()
+            assert data, f"{len(found)} frames of {count} before the end"
+            found += parser.feed(data)
+        return found
