@@ -111,6 +111,10 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.runtime, draft.stamps = deployment.runtime, deployment.stamps
         draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
 
+        collectors, notes = collect.for_trial(deployment, topology)
+        recorder = stack.enter_context(Recorder(deployment, collectors, path / "series.csv", notes))
+        draft.recorder = recorder
+
         say("verifying right answers")
         draft.verify.append(right_answers(verify(deployment, "before")))
 
@@ -118,9 +122,6 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.links = links
         links.probe("before")
 
-        collectors, notes = collect.for_trial(deployment, topology)
-        recorder = stack.enter_context(Recorder(deployment, collectors, path / "series.csv", notes))
-        draft.recorder = recorder
         draft.load = lab.driver.run(deployment, trial, _marking(recorder, trial, lab.watcher))
 
         survived(deployment)

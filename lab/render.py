@@ -14,6 +14,10 @@ from lab.scenario import Scenario, Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 
+# Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
+LINGER_S = 120
+
+
 @dataclass(frozen=True)
 class Addressing:
     """Where nodes find each other: by name among containers, by port where they share one address."""
@@ -77,6 +81,7 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "connect_deadline_s": swarm.connect_deadline,
         "request_timeout_s": swarm.request_timeout,
         "drain_s": swarm.drain,
+        "linger_s": LINGER_S,
         "master": {"host": where.master_host, "port": where.master_port},
         "source_addresses": [],
     }

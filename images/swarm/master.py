@@ -51,6 +51,7 @@ def main(settings: Settings) -> int:
     gevent.signal_handler(signal.SIGUSR1, master.go.set)
     try:
         master.run()
+        master.stopped.wait(settings.linger_s)  # the workers stay with us: links and answers are probed again
     except Stopped:
         say("info", "stopped by SIGTERM")
     finally:

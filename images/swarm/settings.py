@@ -59,6 +59,7 @@ class Settings:
     connect_deadline_s: float
     request_timeout_s: float
     drain_s: float
+    linger_s: float
     master: Address
     source_addresses: tuple[str, ...] = ()
     engines: int = 1
@@ -103,6 +104,7 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         connect_deadline_s=_number(raw, "connect_deadline_s", 15.0, above=0.0),
         request_timeout_s=_number(raw, "request_timeout_s", 5.0, above=0.0),
         drain_s=_number(raw, "drain_s", 5.0, least=0.0),
+        linger_s=_number(raw, "linger_s", 0.0, least=0.0),
         master=_address(raw, "master", {"host": "127.0.0.1", "port": 5557}),
         source_addresses=tuple(str(a) for a in raw.get("source_addresses", ())),
         engines=_whole(raw, "engines", 1, least=1),
