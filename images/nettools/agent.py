@@ -19,11 +19,10 @@ from pathlib import Path
 from . import tc
 from .capabilities import capabilities
 from .command import Refused
+from .ctl import SOCKET, SOCKET_DEFAULT
 from .lanes import Lanes
 from .probe import probe
 
-SOCKET = "LAB_NETTOOLS_SOCKET"
-SOCKET_DEFAULT = "/tmp/nettools.sock"
 Command = Mapping[str, object]
 Answer = dict[str, object]
 

@@ -7,9 +7,9 @@ import os
 import socket
 import time
 
-from .agent import SOCKET, SOCKET_DEFAULT
-
-_CONNECT_DEADLINE_S = 5.0
+SOCKET = "LAB_NETTOOLS_SOCKET"
+SOCKET_DEFAULT = "/tmp/nettools.sock"
+_CONNECT_DEADLINE_S = 1.0  # the agent says `ready` before anybody is to ask it anything
 _ANSWER_DEADLINE_S = 60.0
 
 

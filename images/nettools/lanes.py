@@ -72,6 +72,10 @@ class Lanes:
                 raise Refused(
                     f"{interface}: the kernel has no queue {lane.queue} any more: its packets are dropped"
                 )
+            if lane.queue not in seen and any(rule[0] == "iptables" for rule in lane.rules):
+                raise Refused(
+                    f"{interface}: the rule of queue {lane.queue} has vanished: packets pass untouched"
+                )
             own = await self._ask({"do": "read", "queue": lane.queue})
             counters = own | kernel[lane.queue] | {"bytes": seen.get(lane.queue, {}).get("bytes")}
             found.append({"peers": list(peers), "counters": counters})

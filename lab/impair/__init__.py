@@ -47,7 +47,7 @@ class Backend(Protocol):
         """Leave the interface as it was found."""
 
     def read(self, helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
-        """`configured` and `counters` of each branch now. Raises LabError when a rule is not there any more."""
+        """`configured` and `counters` of each branch now. Raises LabError when a rule has vanished."""
 
 
 BACKENDS: Mapping[str, Backend] = {module.name: module for module in (netem, delayline, none)}

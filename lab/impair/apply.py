@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from lab.errors import HostCannot, UsageError
+from lab.errors import HostCannot, LabError, UsageError
 from lab.impair import Backend, choose
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper, Helpers
@@ -58,13 +58,20 @@ def applied(helpers: Helpers, links: Sequence[Link], backend: str = "auto") -> I
     interfaces: dict[tuple[str, str], _Interface] = {}
     states = [_placed(helpers, link, interfaces) for link in links]
     chosen = _choose(backend, list(interfaces.values()))
-    with ExitStack() as stack:
+    touched: list[_Interface] = []
+    try:
         for interface in interfaces.values():
-            stack.callback(chosen.clear, interface.helper, interface.name)
+            touched.append(interface)
             found = chosen.build(interface.helper, interface.name, interface.branches)
             for index, configured in enumerate(found):
                 interface.owners[index].configured[interface.label(index)] = configured
-        yield ImpairedLinks(chosen, states, list(interfaces.values()))
+        yield ImpairedLinks(chosen, states, touched)
+    except BaseException as error:
+        for failure in _cleared(chosen, touched):
+            error.add_note(f"and then: {failure}")
+        raise
+    for failure in _cleared(chosen, touched):
+        raise failure
 
 
 class ImpairedLinks:
@@ -151,6 +158,17 @@ class ImpairedLinks:
         branches[index] = replace(branches[index], impairment=to)
         interface.owners[index].configured[interface.label(index)] = answer["configured"]
         return float(answer["applied_mono_ms"])
+
+
+def _cleared(backend: Backend, interfaces: Sequence[_Interface]) -> list[LabError]:
+    """Take everything away, in reverse; what went wrong with that, all of it tried."""
+    failures = []
+    for interface in reversed(interfaces):
+        try:
+            backend.clear(interface.helper, interface.name)
+        except LabError as failure:
+            failures.append(failure)
+    return failures
 
 
 def _placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], _Interface]) -> _State:

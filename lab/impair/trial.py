@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab.impair.apply import applied
-from lab.impair.values import Link, Probe, Side, Way
+from lab.impair.values import Link, Probe, Side
 from lab.links import LinkSpec
 from lab.plan import Trial
 from lab.runtime import Deployment
@@ -61,8 +61,6 @@ def resolve(spec: LinkSpec, deployment: Deployment, trial: Trial, number: int) -
     if server_end not in ("servers", trial.server):
         return None
     chosen = workers if swarm_end == "swarm" else [swarm_end]
-    from_swarm: Way = "there" if swarm_first else "back"
-    from_server: Way = "back" if swarm_first else "there"
     peers = () if swarm_end == "swarm" else tuple(deployment.address(w, DATA) for w in chosen)
     sides = [Side(worker, DATA, "there" if swarm_first else "back") for worker in chosen]
     sides.append(Side(SERVER, DATA, "back" if swarm_first else "there", peers))

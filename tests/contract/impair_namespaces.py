@@ -1,0 +1,155 @@
+"""Network namespaces on one bridge, each with a helper of its own: the smallest deployment that can be
+impaired.
+
+The helper runs as in its container: as root with NET_ADMIN (and NET_RAW where duplicates are wanted) and no
+other capability.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lab.runtime import ExecResult
+
+ROOT = Path(__file__).parents[2]
+TRAFFIC = Path(__file__).with_name("impair_traffic.py")
+NODES = ("a", "b", "c")
+READY_S = 15.0
+
+
+def run(*argv: str, check: bool = True) -> str:
+    """Standard output of a command that takes at most 20 s."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stderr.strip()}"
+    return done.stdout
+
+
+class Namespaces:
+    """A deployment of nodes a, b, c at 198.18.250.1 … 3 on `data`. See lab.impair.helper.Helpers."""
+
+    def __init__(self, prefix: str, folder: Path, capabilities: str) -> None:
+        self.prefix, self.folder, self._capabilities = prefix, folder, capabilities
+        self.agents: dict[str, subprocess.Popen[str]] = {}
+
+    def namespace(self, node: str) -> str:
+        return f"{self.prefix}-{node}"
+
+    def address(self, node: str) -> str:
+        return f"198.18.250.{NODES.index(node) + 1}"
+
+    def interface(self, node: str, network: str) -> str | None:
+        return "eth0" if network == "data" else None
+
+    def helper(self, node: str) -> str:
+        if node not in self.agents:
+            self._start_agent(node)
+        return node
+
+    def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
+        done = subprocess.run(
+            [*self._inside(node), *argv],
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+            env=self._environment(node),
+            check=False,
+        )
+        return ExecResult(done.returncode, done.stdout, done.stderr)
+
+    def start(self, node: str, *argv: str) -> subprocess.Popen[str]:
+        """A process inside the node, its output piped."""
+        return subprocess.Popen([*self._inside(node), *argv], stdout=subprocess.PIPE, text=True)
+
+    def traffic(self, node: str, *argv: str) -> subprocess.Popen[str]:
+        """One end of a flow (impair_traffic.py); a receiver is ready when this returns."""
+        process = self.start(node, "python", str(TRAFFIC), *argv)
+        if argv[0] != "send":
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        return process
+
+    def state(self, node: str) -> str:
+        """Queueing disciplines and rules of a node, for comparison before and after."""
+        inside = ["ip", "netns", "exec", self.namespace(node)]
+        link = run(*inside, "ip", "-d", "link", "show", "dev", "eth0").splitlines()
+        parts = [run(*inside, "tc", "qdisc", "show"), *link[-1:]]
+        return "\n".join([*parts, run(*inside, "iptables", "-t", "mangle", "-S")])
+
+    def _inside(self, node: str) -> list[str]:
+        return ["ip", "netns", "exec", self.namespace(node), "env", f"PATH={self._path()}"]
+
+    def _path(self) -> str:
+        return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def _environment(self, node: str) -> dict[str, str]:
+        socket = str(self.folder / f"{node}.sock")
+        return dict(os.environ) | {"PYTHONPATH": str(ROOT / "images"), "LAB_NETTOOLS_SOCKET": socket}
+
+    def _start_agent(self, node: str) -> None:
+        keep = f"-all,{self._capabilities}"
+        argv = ["setpriv", "--bounding-set", keep, "--inh-caps=-all", "--no-new-privs"]
+        self.agents[node] = agent = subprocess.Popen(
+            [*self._inside(node), *argv, "python", "-m", "nettools", "agent"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment(node),
+        )
+        assert agent.stdout is not None
+        ready = json.loads(agent.stdout.readline())
+        assert ready["event"] == "ready"
+
+
+@contextmanager
+def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Iterator[Namespaces]:
+    """Nodes a, b and c, joined; everything is removed at the end, agents by SIGTERM within 3 s."""
+    prefix = f"lab{secrets.token_hex(3)}"
+    switch = f"{prefix}-sw"
+    with ExitStack() as stack:
+        for name in (switch, *(f"{prefix}-{node}" for node in NODES)):
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "del", name, check=False)
+        run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "br0", "up")
+        for index, node in enumerate(NODES, start=1):
+            _join(prefix, switch, node, f"198.18.250.{index}/24")
+        made = Namespaces(prefix, folder, capabilities)
+        stack.callback(_stop, made.agents)
+        yield made
+
+
+def _join(prefix: str, switch: str, node: str, address: str) -> None:
+    name = f"{prefix}-{node}"
+    port = f"port-{node}"
+    peer = ["type", "veth", "peer", "name", port, "netns", switch]
+    run("ip", "-n", name, "link", "add", "eth0", *peer)
+    # Without IPv6 nothing but our own packets crosses the link, so counters are exact.
+    run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+    run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
+    run("ip", "-n", name, "address", "add", address, "dev", "eth0")
+    run("ip", "-n", switch, "link", "set", "dev", port, "master", "br0", "up")
+    for link in ("lo", "eth0"):
+        run("ip", "-n", name, "link", "set", "dev", link, "up")
+
+
+def _stop(agents: dict[str, subprocess.Popen[str]]) -> None:
+    for agent in agents.values():
+        agent.terminate()
+    end = time.monotonic() + 3
+    codes = []
+    for agent in agents.values():
+        try:
+            codes.append(agent.wait(max(end - time.monotonic(), 0.1)))
+        except subprocess.TimeoutExpired:
+            agent.kill()
+            codes.append(agent.wait(5))
+        assert agent.stdout is not None
+        agent.stdout.close()
+    assert all(code in (0, 1, -9) for code in codes), f"agents ended with {codes}"

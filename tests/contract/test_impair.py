@@ -1,0 +1,391 @@
+"""One suite for every backend of lab/impair, over real packets between network namespaces.
+
+On a kernel without netem its part is skipped here; tests/uml runs this same file on a kernel that has it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import HostCannot, LabError, UsageError
+from lab.impair import BACKENDS
+from lab.impair.apply import ImpairedLinks, applied
+from lab.impair.values import Impairment, Link, Probe, Side
+from tests.contract.impair_namespaces import Namespaces, namespaces, run
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+UNTOUCHED = Impairment()
+IDLE_S = "0.4"
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespaces]:
+    with namespaces(tmp_path_factory.mktemp("helpers")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["netem", "delayline"])
+def backend(request: pytest.FixtureRequest, net: Namespaces) -> str:
+    can = json.loads(net.exec(net.helper("a"), CAPABILITIES, 10).out)
+    reason = BACKENDS[request.param].why_not([UNTOUCHED], can, 1)
+    if reason:
+        pytest.skip(f"{request.param}: {reason}")
+    name: str = request.param
+    return name
+
+
+CAPABILITIES = ["python", "-m", "nettools", "ctl", '{"do": "capabilities"}']
+
+
+def link(
+    net: Namespaces, there: Impairment, back: Impairment = UNTOUCHED, to: str = "b", peers: bool = False
+) -> Link:
+    """A link from a to another node, impaired at both ends."""
+    hosts = (net.address(to),) if peers else ()
+    sides = (Side("a", "data", "there", hosts), Side(to, "data", "back"))
+    return Link(("a", to), there, back, sides, (Probe("a", net.address(to)),))
+
+
+def measured(links: ImpairedLinks, index: int = 0) -> dict[str, Any]:
+    links.probe("before")
+    return dict(links.applied()[index].measured["before"])
+
+
+def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict[str, Any]:
+    """Datagrams from a to b: what b saw."""
+    receiver = net.traffic("b", "receive", IDLE_S)
+    sender = net.traffic("a", "send", net.address("b"), str(count), str(interval_us), str(size))
+    out, _ = receiver.communicate(timeout=30)
+    sender.communicate(timeout=5)
+    seen: dict[str, Any] = json.loads(out)
+    return seen
+
+
+def counters(links: ImpairedLinks) -> dict[str, Any]:
+    """Of node a's interface."""
+    links.read()
+    return dict(next(c for label, c in links.applied()[0].counters.items() if label.startswith("a ")))
+
+
+def share_bounds(share: float, count: int) -> tuple[float, float]:
+    """Where a binomial share lies but for one run in a million: five standard deviations."""
+    spread = max(5 * math.sqrt(share * (1 - share) / count), 2 / count)
+    return share - spread, share + spread
+
+
+def test_delay_is_as_asked_each_way(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=30), Impairment(delay_ms=10))], backend) as links:
+        found = measured(links)
+        record = links.applied()[0]
+    assert found["rtt_ms"] == pytest.approx(40, abs=2.5)
+    assert found["loss"] == 0
+    assert record.configured["a eth0"]["delay_ms"] == pytest.approx(30)
+    assert record.configured["b eth0"]["delay_ms"] == pytest.approx(10)
+    assert record.requested == {"there": {"delay_ms": 30}, "back": {"delay_ms": 10}}
+    assert record.counters["a eth0"]["dropped"] == 0
+    assert (record.backend, record.stamp) == (backend, BACKENDS[backend].stamp)
+
+
+def test_everything_is_taken_away(net: Namespaces, backend: str) -> None:
+    before = net.state("a"), net.state("b")
+    with applied(net, [link(net, Impairment(delay_ms=30, loss=0.1))], backend):
+        assert net.state("a") != before[0]
+    assert (net.state("a"), net.state("b")) == before
+    with applied(net, [link(net, UNTOUCHED)], "none") as links:
+        assert measured(links)["rtt_ms"] < 10
+
+
+def test_taken_away_also_after_an_error(net: Namespaces, backend: str) -> None:
+    before = net.state("a")
+    with pytest.raises(ZeroDivisionError), applied(net, [link(net, Impairment(delay_ms=5))], backend):
+        raise ZeroDivisionError
+    assert net.state("a") == before
+
+
+@pytest.mark.parametrize(
+    "impairment",
+    [
+        Impairment(delay_ms=2, loss=0.2, seed=5),
+        Impairment(delay_ms=2, loss_gemodel=(0.1, 0.4, 0.9, 0.0), seed=6),
+        Impairment(delay_ms=2, loss_state=(0.1, 0.5, 0.2, 0.4, 0.05), seed=7),
+        Impairment(delay_ms=2, corrupt=0.2, seed=8),
+    ],
+    ids=["random", "gemodel", "state", "corrupt"],
+)
+def test_loss_is_as_asked(net: Namespaces, backend: str, impairment: Impairment) -> None:
+    count = 1000
+    with applied(net, [link(net, impairment)], backend) as links:
+        seen = flow(net, count, 500)
+        counted = counters(links)
+    lost = 1 - len(seen["numbers"]) / count
+    asked = impairment.loss_share + impairment.corrupt
+    low, high = share_bounds(asked, count)
+    # Bursts correlate neighbours, which widens the spread of the mean: a factor of two covers these models.
+    bursts = 1.0 if impairment.loss or impairment.corrupt else 2.0
+    assert asked - (asked - low) * bursts <= lost <= asked + (high - asked) * bursts
+    if backend == "delayline":
+        assert counted["dropped_asked"] == (0 if impairment.corrupt else count - len(seen["numbers"]))
+        assert counted["dropped_queue"] == counted["dropped_user"] == 0
+
+
+def test_correlated_loss_keeps_its_share_in_the_delay_line(net: Namespaces) -> None:
+    count = 2000
+    impairment = Impairment(loss=0.2, loss_correlation=0.5, seed=11)
+    with applied(net, [link(net, impairment)], "delayline") as links:
+        seen = flow(net, count, 300)
+        assert counters(links)["dropped_asked"] == count - len(seen["numbers"])
+    lost = 1 - len(seen["numbers"]) / count
+    low, high = share_bounds(0.2, count // 3)  # ρ = 0.5 leaves (1 − ρ)/(1 + ρ) as many independent samples
+    assert low <= lost <= high
+
+
+def test_partition_and_healing(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=1))], backend) as links:
+        links.change(0, Impairment(delay_ms=1, loss=1.0), UNTOUCHED)
+        assert measured(links)["loss"] == 1.0
+        links.change(0, Impairment(delay_ms=1), UNTOUCHED)
+        assert measured(links)["loss"] == 0.0
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto", "paretonormal"])
+def test_jitter_spreads_the_delay_and_keeps_the_order(
+    net: Namespaces, backend: str, distribution: Any
+) -> None:
+    jitter = Impairment(delay_ms=20, jitter_ms=4, distribution=distribution, seed=3)
+    with applied(net, [link(net, jitter)], backend):
+        # 10 ms apart: farther than most deviations, so that keeping the order hardly changes the delays
+        seen = flow(net, 80, 10_000)
+        close = flow(net, 500, 200)
+    assert seen["numbers"] == sorted(seen["numbers"])
+    assert close["numbers"] == list(range(500))
+    delays = seen["delays_ms"]
+    mean = sum(delays) / len(delays)
+    deviation = math.sqrt(sum((delay - mean) ** 2 for delay in delays) / len(delays))
+    assert mean == pytest.approx(20, abs=3)
+    # uniform ± 4 ms deviates by 4/√3 = 2.3 ms; the long tail of pareto makes 80 samples uncertain
+    assert 1.2 < deviation < 7
+
+
+def test_reorder_sends_some_ahead(net: Namespaces, backend: str) -> None:
+    count = 600
+    with applied(net, [link(net, Impairment(delay_ms=10, reorder=0.25, seed=4))], backend):
+        seen = flow(net, count, 1000)
+    early = sum(delay < 5 for delay in seen["delays_ms"]) / count
+    low, high = share_bounds(0.25, count)
+    assert low <= early <= high
+    assert sorted(seen["numbers"]) == list(range(count))
+    assert seen["numbers"] != sorted(seen["numbers"])
+
+
+def test_reorder_gap_takes_every_nth(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=20, reorder=1.0, reorder_gap=5))], backend):
+        seen = flow(net, 100, 1000)
+    early = sorted(n for n, delay in zip(seen["numbers"], seen["delays_ms"], strict=True) if delay < 10)
+    assert len(early) == 20
+    assert {b - a for a, b in itertools.pairwise(early)} == {5}
+
+
+def test_duplicate_doubles_some(net: Namespaces, backend: str) -> None:
+    count = 600
+    with applied(net, [link(net, Impairment(delay_ms=5, duplicate=0.3, seed=9))], backend):
+        seen = flow(net, count, 500)
+    low, high = share_bounds(0.3, count)
+    assert low <= len(seen["numbers"]) / count - 1 <= high
+    assert set(seen["numbers"]) == set(range(count))
+
+
+def test_rate_is_kept(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=5, rate_bit_per_s=8e6, limit_packets=1000))], backend):
+        seen = flow(net, 400, 100, size=1000)
+    seconds = seen["times"][-1] - seen["times"][0]
+    frame_bits = (1000 + 28 + 14) * 8
+    assert len(seen["numbers"]) == 400
+    assert (len(seen["times"]) - 1) * frame_bits / seconds == pytest.approx(8e6, rel=0.05)
+
+
+def test_a_full_queue_drops_and_is_counted_but_lets_nothing_pass_early(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=100, limit_packets=50))], backend) as links:
+        seen = flow(net, 400, 100)
+        counted = counters(links)
+    assert counted["dropped_queue"] + counted["dropped_user"] == 400 - len(seen["numbers"]) > 0
+    assert min(seen["delays_ms"]) > 99.5
+    assert counted["held"] == 0
+
+
+def test_different_peers_get_different_links(net: Namespaces, backend: str) -> None:
+    links = [
+        link(net, Impairment(delay_ms=30), to="b", peers=True),
+        link(net, Impairment(delay_ms=10), to="c", peers=True),
+    ]
+    with applied(net, links, backend) as impaired:
+        impaired.probe("before")
+        to_b, to_c = (record.measured["before"]["rtt_ms"] for record in impaired.applied())
+        assert (to_b, to_c) == (pytest.approx(30, abs=2.5), pytest.approx(10, abs=2.5))
+        impaired.change(0, Impairment(delay_ms=50), UNTOUCHED)
+        impaired.probe("after")
+        after = [record.measured["after"]["rtt_ms"] for record in impaired.applied()]
+        assert after == [pytest.approx(50, abs=2.5), pytest.approx(10, abs=2.5)]
+
+
+def test_one_peer_beside_everyone_else(net: Namespaces, backend: str) -> None:
+    links = [
+        link(net, Impairment(delay_ms=5), to="c"),
+        link(net, Impairment(delay_ms=25), to="b", peers=True),
+    ]
+    with applied(net, links, backend) as impaired:
+        impaired.probe("before")
+        to_c, to_b = (record.measured["before"]["rtt_ms"] for record in impaired.applied())
+    assert (to_c, to_b) == (pytest.approx(5, abs=2.5), pytest.approx(25, abs=2.5))
+
+
+def test_a_change_comes_in_time_and_loses_nothing(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=20))], backend) as links:
+        receiver = net.traffic("b", "receive", IDLE_S)
+        sender = net.traffic("a", "send", net.address("b"), "1000", "1000", "100")
+        wanted_ms = time.monotonic_ns() / 1e6 + 500
+        change = links.change(0, Impairment(delay_ms=60), UNTOUCHED, at_mono_ms=wanted_ms)
+        seen = json.loads(receiver.communicate(timeout=30)[0])
+        sender.communicate(timeout=5)
+        links.read()
+        assert links.applied()[0].configured["a eth0"]["delay_ms"] == pytest.approx(60)
+    assert seen["numbers"] == list(range(1000))
+    sent_ms = [at * 1e3 - delay for at, delay in zip(seen["times"], seen["delays_ms"], strict=True)]
+    last_fast = max(s for s, delay in zip(sent_ms, seen["delays_ms"], strict=True) if delay < 40)
+    assert -20 < last_fast - wanted_ms < 50
+    assert 0 <= change["applied_mono_ms"] - wanted_ms < 50
+
+
+def test_shortening_a_delay_keeps_the_order(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=100))], backend) as links:
+        receiver = net.traffic("b", "receive", IDLE_S)
+        sender = net.traffic("a", "send", net.address("b"), "500", "1000", "100")
+        links.change(0, Impairment(delay_ms=5), UNTOUCHED, at_mono_ms=time.monotonic_ns() / 1e6 + 250)
+        seen = json.loads(receiver.communicate(timeout=30)[0])
+        sender.communicate(timeout=5)
+    assert seen["numbers"] == list(range(500))
+    assert min(seen["delays_ms"]) < 50 < max(seen["delays_ms"])
+
+
+@pytest.mark.parametrize(
+    "impairment",
+    [
+        Impairment(delay_ms=5),
+        Impairment(delay_ms=5, jitter_ms=2, loss=0.01, corrupt=0.005, duplicate=0.02, seed=2),
+        Impairment(delay_ms=5, rate_bit_per_s=50e6),
+    ],
+    ids=["constant", "random", "rate"],
+)
+def test_bulk_tcp_arrives_whole(net: Namespaces, backend: str, impairment: Impairment) -> None:
+    with applied(net, [link(net, impairment)], backend):
+        receiver = net.traffic("b", "bulk-receive")
+        sender = net.start("a", "python", TRAFFIC, "bulk-send", net.address("b"), "2000000")
+        seen = json.loads(receiver.communicate(timeout=60)[0])
+        sender.communicate(timeout=10)
+        assert sender.returncode == 0
+    assert seen["intact"]
+    assert seen["bytes"] == 2_000_000
+    if impairment.rate_bit_per_s:
+        assert seen["bytes"] * 8 / seen["seconds"] < impairment.rate_bit_per_s * 1.05
+
+
+TRAFFIC = str(Path(__file__).with_name("impair_traffic.py"))
+
+
+def test_a_rule_that_vanished_is_noticed(net: Namespaces, backend: str) -> None:
+    with applied(net, [link(net, Impairment(delay_ms=5))], backend) as links:
+        inside = ["ip", "netns", "exec", net.namespace("a")]
+        if backend == "netem":
+            run(*inside, "tc", "qdisc", "del", "dev", "eth0", "root")
+        else:
+            run(*inside, "iptables", "-t", "mangle", "-F", "POSTROUTING")
+        with pytest.raises(LabError, match="vanished"):
+            links.read()
+        _put_back(inside, backend)
+
+
+def _put_back(inside: list[str], backend: str) -> None:
+    """So that taking away finds what it expects: its own failure is not what is tested here."""
+    if backend == "netem":
+        run(*inside, "tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "netem", "delay", "5ms")
+        return
+    lanes = run(*inside, "cat", "/proc/net/netfilter/nfnetlink_queue").split()
+    rule = ["-o", "eth0", "-m", "mark", "!", "--mark", "0x1ab", "-j", "NFQUEUE", "--queue-num", lanes[0]]
+    run(*inside, "iptables", "-t", "mangle", "-A", "POSTROUTING", *rule)
+
+
+def test_what_cannot_be_is_refused(net: Namespaces, backend: str) -> None:
+    nowhere = Link(("a", "b"), UNTOUCHED, UNTOUCHED, (Side("a", "control", "there"),))
+    with (
+        pytest.raises(HostCannot, match="no interface of its own on control"),
+        applied(net, [nowhere], backend),
+    ):
+        pass
+    twice = [link(net, Impairment(delay_ms=1)), link(net, Impairment(delay_ms=2), to="c")]
+    with pytest.raises(UsageError, match="two links impair what leaves a"), applied(net, twice, backend):
+        pass
+
+
+def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -> None:
+    with namespaces(tmp_path) as net:
+        with _cleared_by_nobody(net) as links:
+            assert measured(links)["loss"] == 0
+            agent = net.agents["a"]
+            os.kill(_child(agent), signal.SIGKILL)
+            assert agent.wait(5) == 1
+            lost = net.exec("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
+            assert json.loads(lost.out)["lost"] == 5
+            with pytest.raises(LabError, match="no agent"):
+                links.read()
+        assert agent.stdout is not None
+        last = json.loads(agent.stdout.read().splitlines()[-1])
+        assert (last["level"], "delay line died" in last["says"]) == ("error", True)
+
+
+def test_the_death_of_the_agent_ends_the_delay_line(tmp_path: Path) -> None:
+    with namespaces(tmp_path) as net, _cleared_by_nobody(net):
+        agent = net.agents.pop("a")
+        child = _child(agent)
+        agent.kill()
+        agent.wait(5)
+        assert agent.stdout is not None
+        agent.stdout.close()
+        end = time.monotonic() + 5
+        while Path(f"/proc/{child}").exists():
+            assert time.monotonic() < end, "the delay line outlives its agent"
+            time.sleep(0.01)
+        net.agents["a"] = agent
+
+
+def _child(agent: subprocess.Popen[str]) -> int:
+    return int(Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()[0])
+
+
+@contextmanager
+def _cleared_by_nobody(net: Namespaces) -> Iterator[ImpairedLinks]:
+    """A delay line whose agent is gone at the end: taking it away must say so."""
+    with ExitStack() as stack:
+        links = stack.enter_context(applied(net, [link(net, Impairment(delay_ms=5))], "delayline"))
+        yield links
+        with pytest.raises(LabError, match="no agent"):
+            stack.close()
+
+
+def test_without_net_raw_duplicates_are_refused_and_the_rest_works(tmp_path: Path) -> None:
+    with namespaces(tmp_path, capabilities="+net_admin") as net:
+        doubled = link(net, Impairment(delay_ms=5, duplicate=0.1))
+        with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
+            pass
+        with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
+            assert measured(links)["rtt_ms"] == pytest.approx(20, abs=2.5)
