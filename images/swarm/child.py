@@ -134,6 +134,7 @@ class Child:
             self._done = True
             self._report(math.inf)
             self._channel.send({"event": "done"} | self._status() | self._totals())
+            self._engine.pool.shut()
 
     def _report(self, until_s: float) -> None:
         for second in self._engine.ledger.news(until_s):

@@ -58,6 +58,7 @@ class Pool:
         self._ending: dict[Connection, None] = {}
         self._retries: list[tuple[float, int]] = []  # when, failures so far
         self.open = self.open_peak = 0
+        self._over = False
 
     def ready(self) -> int:
         """Return how many users could send a request now."""
@@ -65,6 +66,8 @@ class Pool:
 
     def step(self, now_s: float) -> None:
         """Open what is due, end what has waited too long."""
+        if self._over:
+            return
         self._credit += self._rate_per_s * (now_s - self._stepped_s)
         self._credit = max(0.0, min(self._credit, self.users - self._slots))
         self._stepped_s = now_s
@@ -145,6 +148,13 @@ class Pool:
             os.close(connection.fd)
             self.open -= 1
         connection.fd = -1
+
+    def shut(self) -> None:
+        """The load is over: close every connection, open none any more."""
+        self._over = True
+        self._retries.clear()
+        for connection in list(self.by_fd.values()):
+            self.close(connection)
 
     def _expire(self, now_s: float) -> None:
         for connection in overdue(self._connecting, now_s - self._deadline_s):

@@ -135,7 +135,7 @@ def server_count(e: Evidence) -> Iterable[Said]:
 
 
 def _requests_of_load(e: Evidence) -> int:
-    """The server's count without what was asked before the load began (verification)."""
+    """The server's count without what was asked in its verification, before and after the load."""
     lines = sorted((s for s in e.trial.server_stats if "requests" in s), key=lambda s: float(s["mono_ms"]))
     begins = min((float(e.load.phases[p]) for p in ("spawn", "warmup") if p in e.load.phases), default=None)
     first_sent = e.load.phases.get("warmup")
@@ -143,7 +143,8 @@ def _requests_of_load(e: Evidence) -> int:
         raise NoData("the server's statistics, or the moments of the phases, are missing")
     if float(lines[-1]["mono_ms"]) < e.window_ms[1]:
         raise NoData("the server's statistics end before the load does")
-    asked = [v.get("requests") for v in e.trial.verify if v.get("when") == "before"]
+    told_ms = float(lines[-1]["mono_ms"])
+    asked = [v.get("requests") for v in e.trial.verify if float(v.get("mono_ms", 0)) <= told_ms]
     if asked and None not in asked:
         return int(lines[-1]["requests"]) - sum(int(n) for n in asked if n is not None)
     # A line printed after the verification and before the first request of the load tells the count at GO.
