@@ -6,11 +6,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import docker
 import pytest
 
-from lab import images
+from lab import engine, images
+from lab.errors import HostCannot
 from lab.runtime.docker import DockerRuntime
 
 
@@ -28,12 +29,12 @@ def until(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
 
 
 @contextmanager
-def engine() -> Iterator[docker.DockerClient]:
-    """The engine that answers here; skips where none does."""
+def docker_client() -> Iterator[Any]:
+    """A client of the engine; skips where there is none and none may be started."""
     try:
-        client = docker.from_env(version="auto", timeout=60)
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
+        client = engine.ensure(print)
+    except HostCannot as error:
+        pytest.skip(str(error))
     try:
         yield client
     finally:
@@ -41,7 +42,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @contextmanager
-def docker_runtime() -> Iterator[DockerRuntime]:
-    """The docker runtime with the lab's images, built where they are missing."""
-    with engine() as client:
-        yield DockerRuntime(client, images.build(client, ["server"], print))
+def docker_runtime(*which: str) -> Iterator[DockerRuntime]:
+    """The docker runtime with the lab's images (server, or `which`), built where they are missing."""
+    with docker_client() as client:
+        yield DockerRuntime(client, images.build(client, which or ["server"], print))

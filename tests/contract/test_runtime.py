@@ -22,10 +22,13 @@ from tests.runtimes import docker_runtime, run_id, until
 SAY = """
 import json, os, signal, sys, time
 def say(event, **more):
-    print(json.dumps({"event": event, "mono_ms": time.clock_gettime(time.CLOCK_MONOTONIC) * 1e3, **more}), flush=True)
+    mono_ms = time.clock_gettime(time.CLOCK_MONOTONIC) * 1e3
+    print(json.dumps({"event": event, "mono_ms": mono_ms, **more}), flush=True)
 """
 # Says ready, answers SIGUSR1, ends on SIGTERM.
-NODE = SAY + """
+NODE = (
+    SAY
+    + """
 signal.signal(signal.SIGUSR1, lambda *_: say("usr1"))
 def end(*_):
     say("stopped"); sys.exit(0)
@@ -35,17 +38,23 @@ print("plain text", flush=True); print("on standard error", file=sys.stderr, flu
 while True:
     time.sleep(0.02); say("tick")
 """
-STUBBORN = SAY + """
+)
+STUBBORN = (
+    SAY
+    + """
 signal.signal(signal.SIGTERM, lambda *_: say("deaf"))
 say("ready")
 while True: time.sleep(1)
 """
+)
 
 Up = Callable[..., AbstractContextManager[Deployment]]
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
-def runtime(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def runtime(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runtime]:
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
     if request.param == "local":
         yield LocalRuntime()
@@ -79,14 +88,18 @@ def test_settings_reach_the_node(up: Up) -> None:
 
 
 def test_other_nodes_are_reached_by_address(up: Up) -> None:
-    server = SAY + """
+    server = (
+        SAY
+        + """
 import socket
 listener = socket.create_server(("0.0.0.0", 0)); say("ready", port=listener.getsockname()[1])
 peer, _ = listener.accept(); peer.sendall(b"hello"); peer.close(); time.sleep(60)
 """
+    )
     with up(node("server", server), node("client", NODE)) as deployment:
         port = deployment.wait_event("server", "ready", 10)["port"]
-        ask = f"import socket; print(socket.create_connection(({deployment.address('server', DATA)!r}, {port}), 5).recv(9))"
+        peer = (deployment.address("server", DATA), port)
+        ask = f"import socket; print(socket.create_connection({peer!r}, 5).recv(9))"
         assert deployment.exec("client", ["python", "-c", ask], 10).out == "b'hello'\n"
 
 
@@ -141,10 +154,13 @@ def test_a_callback_that_raises_is_reported_at_the_end(up: Up) -> None:
     def callback(name: str, event: Any) -> None:
         raise ZeroDivisionError("mine")
 
-    with pytest.raises(ZeroDivisionError, match="mine"), up(node("one", NODE)) as deployment:
-        deployment.wait_event("one", "ready", 10)
-        deployment.subscribe(callback)
-        until(lambda: len([e for e in deployment.events("one") if e["event"] == "tick"]) > 5)
+    def use() -> None:
+        with up(node("one", NODE)) as deployment:
+            deployment.subscribe(callback)
+            deployment.wait_event("one", "tick", 10)
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        use()
 
 
 def test_pause_freezes_and_unpause_thaws(up: Up) -> None:
@@ -207,7 +223,7 @@ def test_waiting_has_a_deadline_that_says_what_was_printed(up: Up) -> None:
 
 
 def test_an_unknown_node_is_named_with_those_there_are(up: Up) -> None:
-    with up(node("one", NODE)) as deployment, pytest.raises(NoMeasurement, match="no node 'two'.*one"):
+    with up(node("one", NODE)) as deployment, pytest.raises(NoMeasurement, match=r"no node 'two'.*one"):
         deployment.exited("two")
 
 
@@ -249,7 +265,10 @@ def test_pids_are_this_hosts_and_the_first_process_leads(up: Up, runtime: Runtim
 
 def test_cpus_and_open_files_are_as_asked(up: Up) -> None:
     cpu = min(os.sched_getaffinity(0))
-    code = SAY + "import resource; say('ready', cpus=list(os.sched_getaffinity(0)), nofile=resource.getrlimit(7))"
+    code = (
+        SAY
+        + "import resource; say('ready', cpus=list(os.sched_getaffinity(0)), nofile=resource.getrlimit(7))"
+    )
     with up(node("one", code, cpu_set=str(cpu), limits=Limits(nofile=777))) as deployment:
         ready = deployment.wait_event("one", "ready", 10)
     assert (ready["cpus"], ready["nofile"]) == ([cpu], [777, 777])
@@ -261,11 +280,14 @@ def test_more_open_files_than_the_host_allows_is_the_hosts_fault(up: Up) -> None
 
 
 def test_nothing_is_left_when_all_is_well(up: Up, tmp_path: Path) -> None:
-    orphan = SAY + """
+    orphan = (
+        SAY
+        + """
 if os.fork() == 0:
     os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); say("child"); time.sleep(60)
 say("ready"); time.sleep(60)
 """
+    )
     with up(node("one", orphan)) as deployment:
         deployment.wait_event("one", "child", 10)
         pids = deployment.pids("one")
@@ -274,10 +296,17 @@ say("ready"); time.sleep(60)
 
 
 def test_nothing_is_left_when_the_body_raises(up: Up, tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), up(node("one", NODE)) as deployment:
-        deployment.wait_event("one", "ready", 10)
-        pids = deployment.pids("one")
-        raise ZeroDivisionError
+    pids: list[int] = []
+
+    def use() -> None:
+        with up(node("one", NODE)) as deployment:
+            deployment.wait_event("one", "ready", 10)
+            pids.extend(deployment.pids("one"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert pids
     until(lambda: all(procfs.start_ticks(pid) is None for pid in pids), 5)
     assert list((tmp_path / "state/journal").iterdir()) == []
 
