@@ -22,6 +22,8 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "show": scenarios.show,
         "validate": scenarios.validate,
         "models": scenarios.models,
+        "graph": scenarios.graph,
+        "compose": scenarios.compose,
     },
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }

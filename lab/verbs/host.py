@@ -57,15 +57,25 @@ def _diagnosis(rows: list[Row]) -> Iterator[str]:
             yield f"{indent}do: {row.do}"
 
 
-def images() -> int:
-    """Build the images that are missing; start the engine if need be."""
+def images(
+    as_environment: Annotated[
+        bool, typer.Option("--env", help="As lines of an .env file, for the files in compose/.")
+    ] = False,
+) -> int:
+    """Build the images that are missing; start the engine if need be.
+
+    \b
+    Examples:
+      lab images
+      lab images --env > compose/.env
+    """
     from lab import engine
     from lab import images as building
 
     client = engine.ensure(shared.say)
     try:
         for name, tag in building.build(client, ["server", "swarm", "nettools"], shared.say).items():
-            shared.out(f"{name:9} {tag}")
+            shared.out(f"LAB_IMAGE_{name.upper()}={tag}" if as_environment else f"{name:9} {tag}")
     finally:
         client.close()
     return Exit.OK

@@ -1,9 +1,14 @@
-"""Asking about scenarios: `validate`, `show`, `list`, `models`."""
+"""Asking about scenarios: `list`, `show`, `validate`, `models`, `graph`, `compose`, `schema`."""
 
 from __future__ import annotations
 
-from lab.errors import Exit
-from lab.verbs import shared
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.errors import Exit, UsageError
+from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption
 
 
@@ -61,3 +66,65 @@ def models(as_json: JsonOption = False) -> int:
     else:
         shared.out("\n".join(f"{m.name:12} {m.family:14} {m.summary}" for m in known.values()))
     return Exit.OK
+
+
+def graph(scenario: ScenarioArgument, overrides: SetOption = None) -> int:
+    """The first trial's topology as a mermaid diagram.
+
+    \b
+    Example:
+      lab graph c10k > c10k.mmd
+    """
+    from lab import graph as drawing
+    from lab import plan
+
+    _, resolved = shared.load(scenario, overrides)
+    shared.out(drawing.mermaid(resolved, plan.expand(resolved)).rstrip())
+    return Exit.OK
+
+
+def compose(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(metavar="[SCENARIO]", help="A name or a path.", autocompletion=completion.scenarios),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write this file, and the seccomp profile beside it."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Write compose/ anew, for every scenario.")] = False,
+    overrides: SetOption = None,
+) -> int:
+    """A Compose file of the first trial, without links.
+
+    \b
+    Examples:
+      lab compose c10k -o /tmp/c10k/c10k.yaml
+      lab compose --all
+    """
+    from lab import compose as composing
+
+    if every:
+        for name, file_name in composing.file_names(completion.scenario_names()).items():
+            _compose_file(name, shared.ROOT / "compose" / file_name, None)
+        return Exit.OK
+    if scenario is None:
+        raise UsageError("compose: name a scenario, or give --all")
+    if output is not None:
+        _compose_file(scenario, output, overrides)
+        return Exit.OK
+    _, resolved = shared.load(scenario, overrides)
+    shared.out(composing.compose(resolved, f"{resolved.scenario.name}.yaml").rstrip())
+    return Exit.OK
+
+
+def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> None:
+    from lab import compose as composing
+    from lab.store import write_atomically
+
+    _, resolved = shared.load(scenario, overrides)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, composing.compose(resolved, output.name))
+    for name, text in composing.profile_files(resolved).items():
+        write_atomically(output.parent / name, text)
+    shared.say(f"written: {shared.relative(output)}")

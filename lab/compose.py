@@ -1,0 +1,169 @@
+"""A Compose file from a scenario: the first trial's topology, to be brought up by hand, without links. Pure.
+
+It is made from the same values as a run, by the same renderer and with the same locked-down containers, but
+for a reference host, so that a scenario gives the same file everywhere. Source: the Compose specification.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from lab import plan, render
+from lab.capacity import place, plan_capacity
+from lab.graph import link_words
+from lab.host import Host
+from lab.plan import Plan, Trial
+from lab.runtime import docker_spec
+from lab.settings import Resolved
+from lab.topology import Node, Topology
+
+# Two CPUs, and limits that bound nothing: what a container is given is then what the scenario needs.
+REFERENCE = Host(
+    kernel="reference",
+    machine="reference",
+    cpu_model="reference",
+    cpus=(0, 1),
+    memory_bytes=1 << 40,
+    memory_available_bytes=1 << 40,
+    nofile_hard=1 << 20,
+    pid_max=None,
+    threads_max=None,
+    max_map_count=None,
+    somaxconn=None,
+    conntrack_max=None,
+    cgroup="v2",
+    congestion_control=None,
+    swap_used_bytes=0,
+)
+SECCOMP, SECCOMP_IO_URING = "seccomp.json", "seccomp.io_uring.json"
+IMAGES_MISSING = "run: lab images --env > .env"
+RENAMED = {"cpuset_cpus": "cpuset"}
+ENGINE_ONLY = ("network_mode", "restart_policy", "log_config")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Maps in block style, lists in one line."""
+
+
+def _in_one_line(dumper: _Dumper, data: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _in_one_line)
+
+
+def compose(resolved: Resolved, file_name: str) -> str:
+    """The text of the Compose file `file_name`. Raises UsageError where the scenario's sweep is wrong."""
+    expanded = plan.expand(resolved)
+    first = expanded.trials[0]
+    services: dict[str, Any] = {}
+    for trial in _at_the_same_point(expanded, first):
+        topology = _topology(expanded, trial)
+        server = _service(topology.node("server"), topology)
+        if trial is not first:
+            server["profiles"] = [service_name(trial)]
+        services[service_name(trial)] = server
+    topology = _topology(expanded, first)
+    for node in topology.nodes:
+        if node.role != "server":
+            services[node.name] = _service(node, topology)
+            if node.role == "worker":
+                services[node.name]["depends_on"] = ["master"]
+    networks = {network.name: {"internal": True} for network in topology.networks}
+    data = {"services": services, "networks": networks}
+    return _head(resolved, first, file_name) + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=110)
+
+
+def profile_files(resolved: Resolved) -> dict[str, str]:
+    """The seccomp profile that lies beside the Compose file, by file name."""
+    io_uring = render.needs_io_uring(resolved.scenario)
+    profile = json.loads(docker_spec.seccomp_profile(io_uring))
+    return {SECCOMP_IO_URING if io_uring else SECCOMP: json.dumps(profile, indent=1) + "\n"}
+
+
+def service_name(trial: Trial) -> str:
+    """The name of a server's service, which no node of the swarm can have."""
+    return f"server-{trial.server}"
+
+
+def _at_the_same_point(expanded: Plan, first: Trial) -> list[Trial]:
+    """The first trial, and those of the other servers that differ from it by the server only."""
+    block = [t for t in expanded.trials if t.repeat == first.repeat and t.point == first.point]
+    order = list(expanded.scenario.servers)
+    return [first, *sorted((t for t in block if t is not first), key=lambda t: order.index(t.server))]
+
+
+def _topology(expanded: Plan, trial: Trial) -> Topology:
+    capacity, placement = plan_capacity(expanded, REFERENCE), place(REFERENCE, trial.scenario)
+    return render.render("compose", expanded, trial, capacity, placement, render.Addressing())
+
+
+def _service(node: Node, topology: Topology) -> dict[str, Any]:
+    seccomp = SECCOMP_IO_URING if topology.io_uring else SECCOMP
+    spec = docker_spec.container_config(
+        node, docker_spec.Place("", _image(node), "", {}, seccomp), config := _host_config(node, seccomp)
+    )
+    service: dict[str, Any] = {"image": spec["image"]}
+    if spec["command"]:
+        service["command"] = spec["command"]
+    return {
+        **service,
+        "hostname": node.name,
+        "user": spec["user"],
+        "environment": {name: text.replace("$", "$$") for name, text in spec["environment"].items()},
+        "networks": {name: {"aliases": [node.name]} for name in node.networks},
+        **config,
+    }
+
+
+def _host_config(node: Node, seccomp: str) -> dict[str, Any]:
+    """docker-py's `create_host_config` arguments in the words of the Compose specification."""
+    given = docker_spec.host_config(node, docker_spec.Place("", "", "", {}, seccomp))
+    config = {
+        RENAMED.get(key, key): value for key, value in given.items() if key not in ENGINE_ONLY and value
+    }
+    config["security_opt"] = ["no-new-privileges:true", f"seccomp:{seccomp}"]
+    config["tmpfs"] = [f"{path}:{options}" for path, options in given["tmpfs"].items()]
+    if nano := config.pop("nano_cpus", None):
+        config["cpus"] = nano / 1_000_000_000
+    if ulimits := config.get("ulimits"):
+        config["ulimits"] = {one["Name"]: {"soft": one["Soft"], "hard": one["Hard"]} for one in ulimits}
+    return {**config, "restart": "no"}
+
+
+def _image(node: Node) -> str:
+    """The lab's tags change with their sources, so they come from .env; your own image stands as it is."""
+    if node.image in ("server", "swarm"):
+        return f"${{LAB_IMAGE_{node.image.upper()}:?{IMAGES_MISSING}}}"
+    return node.image
+
+
+def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
+    scenario = resolved.scenario
+    project = file_name.removesuffix(".yaml")
+    command = f"docker compose -p {project} -f {file_name}"
+    links = "; ".join(link_words(resolved.data)) or "the scenario has none"
+    swarm = " ".join(["master", *(f"worker-{i}" for i in range(first.scenario.swarm.workers))])
+    lines = [
+        f"Links are absent here ({links}): this brings the topology up by hand, on a plain network.",
+        f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name,
+        f"Generated from the scenario by `lab compose`; its first trial is {first.id}.",
+        "",
+        "In this folder:",
+        "  lab images --env > .env                     builds the images and names them",
+        f"  {command} up",
+        f"  {command} kill -s SIGUSR1 master            GO: the load begins",
+    ]
+    others = [name for name in scenario.servers if name != first.server]
+    if others:
+        lines += [f"  {command} up server-{others[0]} {swarm}     another server instead"]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def file_names(names: list[str]) -> Mapping[str, str]:
+    """Scenario name → file name below compose/: one folder, so that .env and the profile serve them all."""
+    return {name: f"{name.replace('/', '-')}.yaml" for name in names}

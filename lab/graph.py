@@ -1,0 +1,79 @@
+"""A scenario's first trial as a mermaid diagram: nodes, networks, links, load. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.plan import Plan
+from lab.settings import Resolved
+from lab.units import show_seconds
+
+
+def mermaid(resolved: Resolved, expanded: Plan) -> str:
+    """Text of a mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
+    first = expanded.trials[0]
+    swarm = first.scenario.swarm
+    workers = [f"worker{index}" for index in range(swarm.workers)]
+    load = (
+        f"{swarm.load.rate:g} requests/s"
+        if swarm.load.rate is not None
+        else f"think time {show_seconds(swarm.load.think_time or 0.0)}"
+    )
+    lines = [
+        "flowchart LR",
+        f'  subgraph swarm["swarm: {swarm.users:,} users, {load}, wire {swarm.wire}"]',
+        '    master["master"]',
+        *(f'    {worker}["worker-{index}"]' for index, worker in enumerate(workers)),
+        "  end",
+        f'  subgraph servers["servers, one at a time, handler {_text(first.scenario.handler)}"]',
+        *(f'    {_id(name)}["{_text(label)}"]' for name, label in _servers(resolved)),
+        "  end",
+        *(f"  master -. control .- {worker}" for worker in workers),
+        f"  swarm {_edge(link_words(resolved.data))} servers",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def link_words(data: Mapping[str, Any]) -> list[str]:
+    """Each link of a scenario's raw data as it was written: `swarm - servers: delay 20ms, loss 1%`."""
+    return [_link(link) for link in data.get("links", ())]
+
+
+def _link(link: Mapping[str, Any]) -> str:
+    ends = " - ".join(map(str, link["endpoints"]))
+    return f"{ends}: {', '.join(_words({k: v for k, v in link.items() if k != 'endpoints'}))}"
+
+
+def _words(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{key} ({', '.join(_words(value))})"
+        elif isinstance(value, list):
+            yield f"{key} {' '.join(map(str, value))}"
+        else:
+            yield f"{key} {value}"
+
+
+def _servers(resolved: Resolved) -> Iterator[tuple[str, str]]:
+    for name, server in resolved.scenario.servers.items():
+        what = server.model or server.image or ""
+        many = f" ×{server.workers}" if server.workers > 1 else ""
+        yield name, f"{name}{many}" if what == name else f"{name}: {what}{many}"
+
+
+def _edge(links: list[str]) -> str:
+    if not links:
+        return '-- "data: clean link" ---'
+    return f'== "{_text("<br>".join(links))}" ==='
+
+
+def _id(name: str) -> str:
+    """An identifier that no keyword of mermaid (`end`, `graph` …) can be."""
+    return "server_" + re.sub(r"[^a-z0-9]", lambda match: f"_{ord(match[0])}_", name)
+
+
+def _text(text: str) -> str:
+    """Inside quotes: mermaid takes HTML entities for what would end them."""
+    return text.replace('"', "#quot;")
