@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "models": scenarios.models,
         "graph": scenarios.graph,
         "compose": scenarios.compose,
+        "schema": scenarios.schema,
     },
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }

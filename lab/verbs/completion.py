@@ -68,5 +68,10 @@ def runtimes(incomplete: str) -> list[str]:
     return _starting(incomplete, ["auto", "docker", "local"])
 
 
+def schemas(incomplete: str) -> list[str]:
+    """The JSON Schemas."""
+    return _starting(incomplete, ["scenario", "settings", "summary"])
+
+
 def _starting(start: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(start)]

@@ -128,3 +128,31 @@ def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> N
     for name, text in composing.profile_files(resolved).items():
         write_atomically(output.parent / name, text)
     shared.say(f"written: {shared.relative(output)}")
+
+
+def schema(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="scenario, settings or summary.", autocompletion=completion.schemas
+        ),
+    ] = "scenario",
+    write: Annotated[bool, typer.Option("--write", help="Write all of lab/schema/*.json anew.")] = False,
+) -> int:
+    """JSON Schema of a scenario, of lab.yaml, or of summary.json.
+
+    \b
+    Examples:
+      lab schema summary > summary.schema.json
+      lab schema --write
+    """
+    from lab import schema as schemas
+    from lab.store import write_atomically
+
+    if not write:
+        shared.out(schemas.text(name).rstrip())
+        return Exit.OK
+    for each in schemas.SCHEMAS:
+        write_atomically(schemas.FOLDER / f"{each}.json", schemas.text(each))
+        shared.say(f"written: {shared.relative(schemas.FOLDER / each)}.json")
+    return Exit.OK

@@ -1,0 +1,84 @@
+"""JSON Schemas of what people write (scenario, lab.yaml) and what programs read (summary.json).
+
+Generated from the pydantic models, so that they cannot disagree with what `lab validate` says. The files beside
+this one are for editors (the modeline in each scenario) and for other programs; `lab schema --write` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lab import catalog
+from lab.analysis.model import Summary
+from lab.errors import UsageError
+from lab.scenario import Scenario
+from lab.settings import Settings
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+FOLDER = Path(__file__).parent
+
+
+def text(name: str) -> str:
+    """The schema of that name as the text of its file. Raises UsageError for an unknown name."""
+    if name not in SCHEMAS:
+        raise UsageError(f"no schema {name!r}: there are {', '.join(SCHEMAS)}")
+    return json.dumps({"$schema": DRAFT, **SCHEMAS[name]()}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _scenario() -> dict[str, Any]:
+    schema: dict[str, Any] = _written(Scenario.model_json_schema())
+    schema["$defs"]["Server"]["properties"]["model"]["enum"] = list(catalog.models())
+    return schema
+
+
+def _settings() -> dict[str, Any]:
+    schema: dict[str, Any] = _written(Settings.model_json_schema())
+    shared = _scenario()
+    parts = {name: shared["$defs"][name] for name in ("Server", "Swarm")}
+    for part in parts.values():
+        part.pop("required", None)  # a default may be any part of a server, or of the swarm
+    properties = {name: part for name, part in shared["properties"].items() if name != "servers"}
+    properties |= {"server": {"$ref": "#/$defs/Server"}}
+    schema["$defs"] = shared["$defs"]
+    schema["properties"]["defaults"] = {
+        "type": "object",
+        "description": "Defaults for every scenario: `server` for each of its servers, the rest as there.",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return schema
+
+
+def _summary() -> dict[str, Any]:
+    return Summary.model_json_schema(mode="serialization")
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "scenario": _scenario,
+    "settings": _settings,
+    "summary": _summary,
+}
+
+
+def _written(schema: Any) -> Any:
+    """As people write it: a value left out is absent, not null; defaults in base units would mislead."""
+    if isinstance(schema, list):
+        return [_written(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    options = [part for part in schema.get("anyOf", ()) if part != {"type": "null"}]
+    if options:
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        schema = {**rest, **options[0]} if len(options) == 1 else {**rest, "anyOf": options}
+    tidy = {key: _written(value) for key, value in schema.items() if not _misleads(schema, key)}
+    if "title" in tidy and isinstance(tidy["title"], str):
+        del tidy["title"]
+    return tidy
+
+
+def _misleads(schema: dict[str, Any], key: str) -> bool:
+    default = schema.get("default")
+    return key == "default" and (default is None or ("pattern" in schema and not isinstance(default, str)))
