@@ -84,12 +84,8 @@ def percentile_curve(histogram: Any) -> list[Point]:
     if nines is None:
         return []
     steps = math.floor(nines / CURVE_STEP + 1e-9)
-    places = [step * CURVE_STEP for step in range(steps + 1)]
-    if nines - places[-1] > 1e-9:
-        places.append(nines)
-    return [
-        (round(x, 4), histogram.get_value_at_percentile(100 * (1 - 10**-x)) / 1000) for x in places if x > 0
-    ]
+    places = [round(step * CURVE_STEP, 4) for step in range(1, steps + 1)]
+    return [(x, histogram.get_value_at_percentile(100 * (1 - 10**-x)) / 1000) for x in places]
 
 
 def _curves(run: Run, label: str) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ def _measured(links: list[LinkSummary]) -> str:
     figures: dict[str, list[float]] = {}
     words: dict[str, dict[str, None]] = {}
     for link in links:
-        for name, value in _leaves("", link.measured):
+        for name, value in sorted(_leaves("", link.measured), key=lambda leaf: leaf[0].count(" ")):
             if isinstance(value, int | float) and not isinstance(value, bool):
                 figures.setdefault(name, []).append(value)
             else:

@@ -22,7 +22,6 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
-    explains: Sequence[str] = ()
     show_caption: bool = False
 
 
@@ -35,6 +34,10 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "facts": list(_facts(run, summary)),
         "findings": [_finding(finding) for finding in text.findings(summary)],
         "comparison": _comparison(summary),
+        "meanings": [
+            ("family", "How the server waits for its connections (Stevens)."),
+            *((column.heading, column.explains) for column in text.COLUMNS),
+        ],
         "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
         "sweep": data["sweep"],
         "upper": text.quantile_name(data["upper"]),
@@ -67,22 +70,30 @@ def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Run", text.clean(run.id)
     yield "Servers", f"{len({server.server for server in summary.servers.values()})}"
     yield "Trials", f"{len(run.trials)}"
-    first = next(iter(run.trials), None)
-    if first is not None:
-        yield "Load", load_words(first)
-        yield "Runtime", ", ".join(text.clean(word) for word in (first.runtime, *summary.stamps) if word)
+    if run.trials:
+        yield "Load", load_words(run.trials)
+        runtimes = dict.fromkeys(trial.runtime for trial in run.trials if trial.runtime)
+        yield "Runtime", ", ".join(text.clean(word) for word in (*runtimes, *summary.stamps))
 
 
-def load_words(trial: TrialRecord) -> str:
-    """`10,000 connections, 2,000 requests/s offered (open)`."""
-    swarm = trial.scenario.get("swarm", {})
-    load = swarm.get("load", {})
-    users = f"{swarm.get('users', 0):,} connections"
-    if load.get("rate") is not None:
-        return f"{users}, {text.number(load['rate'])} requests/s offered (open)"
-    if load.get("think_time") is not None:
-        return f"{users}, {text.number(load['think_time'])} s between answer and next request (closed)"
-    return users
+def load_words(trials: Sequence[TrialRecord]) -> str:
+    """`10,000 connections, 2,000 requests/s offered (open)`; ranges where trials differ."""
+    swarms = [trial.scenario.get("swarm", {}) for trial in trials]
+    loads = [swarm.get("load", {}) for swarm in swarms]
+    words = f"{_span([swarm.get('users') for swarm in swarms])} connections"
+    if any(load.get("rate") is not None for load in loads):
+        return f"{words}, {_span([load.get('rate') for load in loads])} requests/s offered (open)"
+    if any(load.get("think_time") is not None for load in loads):
+        return f"{words}, {_span([load.get('think_time') for load in loads])} s of think time (closed)"
+    return words
+
+
+def _span(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return text.NOTHING
+    low, high = min(known), max(known)
+    return text.count(low) if low == high else f"{text.count(low)} … {text.count(high)}"
 
 
 def _finding(finding: Any) -> dict[str, str]:
@@ -110,13 +121,8 @@ def _comparison(summary: Summary) -> Table:
         family = server.family or (server.image and "image") or text.NOTHING
         rows.append([text.label(name, server), f"failed: {reason}" if reason else family, *text.row(server)])
     head = ["server", "family", *(f"{column.title}\n{column.unit}" for column in text.COLUMNS)]
-    explains = [
-        "The name in the scenario, as in the summary.",
-        "How the server waits for its connections (Stevens).",
-        *(column.explains for column in text.COLUMNS),
-    ]
     numeric = frozenset(range(2, len(head)))
-    return Table("Servers compared", head, _aligned(rows, numeric), numeric, explains)
+    return Table("Servers compared", head, _aligned(rows, numeric), numeric)
 
 
 def _why(summary: Summary) -> Table | None:
@@ -127,7 +133,7 @@ def _why(summary: Summary) -> Table | None:
     ]
     if not rows:
         return None
-    head = ["server", *(heading.replace(" [", "\n[").replace("/", "/\u200b") for heading in why.HEADINGS)]
+    head = ["server", *(heading.replace(" [", "\n[").replace("/", "\n/") for heading in why.HEADINGS)]
     numeric = frozenset(range(1, len(head))) - {1 + why.HEADINGS.index("the most frequent")}
     return Table("Costs and what each model did", head, _aligned(rows, numeric), numeric)
 

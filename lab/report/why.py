@@ -72,9 +72,9 @@ COSTS = (
 )  # fmt: skip
 
 HEADINGS = (
-    "p50 [ms]", "p99 [ms]", "CPU/request [µs]", "system calls/request", "the most frequent",
+    "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "system calls/request", "the most frequent",
     "switches/request", "wake-ups/request", "ready/wake-up", "EAGAIN/request", "threads",
-    "memory/conn.", "accept-queue overflows",
+    "memory/conn.", "queue overflows",
 )  # fmt: skip
 
 

@@ -22,6 +22,8 @@
     return `${power ? show(v / 1024 ** power) : Math.round(v)} ${["B", "KiB", "MiB", "GiB"][power]}`;
   }
   const seconds = (t) => `${t} s`;
+  const written = (text) => (/^\d+$/.test(text) ? Number(text).toLocaleString("en-US") : text);
+  const plain = (v) => v.toLocaleString("en-US", { maximumSignificantDigits: 3 });
 
   function element(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -35,25 +37,34 @@
 
   const isWide = (values) => values.length && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
 
+  // Ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or the powers alone where they are many.
+  function steps(values) {
+    const [low, high] = [Math.floor(Math.log10(Math.min(...values))), Math.ceil(Math.log10(Math.max(...values)))];
+    return d3.range(low, high + 1).flatMap((power) => (high - low > 3 ? [1] : [1, 2, 5]).map((digit) => digit * 10 ** power));
+  }
+
   function percentiles(box, width) {
-    const points = data.percentiles.flatMap((c) => c.points.map(([x, y]) => ({ ...c, x, y })));
-    if (!points.length) return box.append(nothing("Too few samples for a curve."));
-    const right = Math.max(...points.map((p) => p.x));
+    const curves = atPoint(data.percentiles);
+    const places = curves.flatMap((c) => c.points.map(([x, y]) => ({ ...c, x, y })));
+    choose(box);
+    if (!places.length) return box.append(nothing("Too few samples for a curve."));
+    const right = Math.max(...places.map((p) => p.x));
+    const ms = places.map((p) => p.y);
     const ticks = nines.filter(([x]) => x <= right + 0.05);
     const svg = Plot.plot({
       width, height: Math.max(300, Math.min(460, width * 0.5)), marginRight: width < 500 ? 78 : 110, marginLeft: 52, marginBottom: 36,
       ariaLabel: "Response time by percentile", ariaDescription: "The table below holds the same figures.",
-      x: { label: null, ticks: ticks.map((t) => t[0]), tickFormat: (x) => ticks.find((t) => t[0] === x)[1], domain: [Math.min(...points.map((p) => p.x)), right] },
-      y: { label: "ms", type: isWide(points.map((p) => p.y)) ? "log" : "linear", grid: true, nice: true, tickFormat: show, ticks: 6 },
+      x: { label: null, ticks: ticks.map((t) => t[0]), tickFormat: (x) => ticks.find((t) => t[0] === x)[1], domain: [Math.min(...places.map((p) => p.x)), right] },
+      y: { label: "ms", grid: true, nice: true, tickFormat: plain, ticks: 6, ...(isWide(ms) ? { type: "log", ticks: steps(ms) } : {}) },
       color: { type: "identity" },
       marks: [
-        Plot.line(points, { x: "x", y: "y", z: "trial", stroke: (p) => hue(serverOf.get(p.label)), strokeWidth: 1.75 }),
-        Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (p) => `${p.trial}\n${percentage(p.x)}: ${show(p.y)} ms`, fill: "var(--bg)", stroke: "var(--line)" })),
+        Plot.line(places, { x: "x", y: "y", z: "trial", stroke: (p) => hue(serverOf.get(p.label)), strokeWidth: 1.75 }),
+        Plot.tip(places, Plot.pointer({ x: "x", y: "y", title: (p) => `${p.trial}\n${percentage(p.x)}: ${show(p.y)} ms`, fill: "var(--bg)", stroke: "var(--line)" })),
       ],
     });
-    const ends = d3.rollups(data.percentiles, endOf, (c) => c.label).map(([label, end]) => ({ label, ...end }));
-    endLabels(svg, ends, (label) => hue(serverOf.get(label)));
-    dashed(svg, data.percentiles.map((c) => dash(serverOf.get(c.label))));
+    const ends = d3.rollups(curves, endOf, (c) => serverOf.get(c.label)).map(([label, end]) => ({ label, ...end }));
+    endLabels(svg, ends, hue);
+    dashed(svg, curves.map((c) => dash(serverOf.get(c.label))));
     box.append(svg);
   }
   // The label stands at the end of the middling trial of its server.
@@ -71,38 +82,44 @@
     lines.forEach((line, place) => patterns[place] && line.setAttribute("stroke-dasharray", patterns[place]));
   }
 
-  // Names at the ends of lines, pushed apart so that none covers another, each tied to its end by a thin line.
+  // Names at the ends of lines; those that end together are pushed apart and tied to their ends by thin lines.
   function endLabels(svg, ends, colour, gap = 13) {
-    const x = svg.scale ? svg.scale("x") : null;
+    const x = svg.scale("x");
     const y = svg.scale("y");
-    const placed = ends.map((e) => ({ ...e, px: x.apply(e.x), py: y.apply(e.y), at: y.apply(e.y) })).sort((a, b) => a.py - b.py);
-    for (let i = 1; i < placed.length; i++) placed[i].at = Math.max(placed[i].at, placed[i - 1].at + gap);
+    const placed = ends.map((e) => ({ ...e, px: x.apply(e.x), py: y.apply(e.y), at: y.apply(e.y) }));
+    const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("text-anchor", "start").attr("aria-hidden", "true");
     const bottom = Number(svg.getAttribute("height")) - 30;
-    for (let i = placed.length - 1; i >= 0; i--) {
-      const limit = i === placed.length - 1 ? bottom : placed[i + 1].at - gap;
-      placed[i].at = Math.min(placed[i].at, limit);
+    for (const together of d3.groups(placed, (p) => Math.round(p.px / 60)).map((g) => g[1])) {
+      pushApart(together, gap, bottom);
+      const edge = Math.max(...together.map((p) => p.px)) + 10;
+      for (const p of together) {
+        group.append("path").attr("d", `M${p.px + 2},${p.py}L${edge},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
+        group.append("text").attr("x", edge + 3).attr("y", p.at).attr("dy", "0.32em").attr("fill", colour(p.label)).attr("font-weight", 600)
+          .attr("stroke", "var(--bg)").attr("stroke-width", 3).attr("paint-order", "stroke").text(p.label);
+      }
     }
-    const edge = Math.max(...placed.map((p) => p.px)) + 10;
-    const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("aria-hidden", "true");
-    for (const p of placed) {
-      group.append("path").attr("d", `M${p.px + 2},${p.py}L${edge},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
-      group.append("text").attr("x", edge + 3).attr("y", p.at).attr("dy", "0.32em").attr("fill", colour(p.label)).attr("font-weight", 600).text(p.label);
+  }
+  function pushApart(places, gap, bottom) {
+    places.sort((a, b) => a.py - b.py);
+    for (let i = 1; i < places.length; i++) places[i].at = Math.max(places[i].at, places[i - 1].at + gap);
+    for (let i = places.length - 1; i >= 0; i--) {
+      places[i].at = Math.min(places[i].at, i === places.length - 1 ? bottom : places[i + 1].at - gap);
     }
   }
 
   // ---- bars ----------------------------------------------------------------------------------------------------
   function bars(box) {
-    const panels = element("div", { class: "panels three" });
-    box.append(panels);
-    panel(panels, "Response time, p50 to p99 [ms]", span);
-    panel(panels, "CPU time per request [µs]", (w) => bar(w, "cpu_us", show));
-    panel(panels, "Memory per connection", (w) => bar(w, "memory_bytes", bytes));
+    panels(box, "three", [
+      ["Response time, p50 to p99 [ms]", span],
+      ["CPU time per request [µs]", (w) => bar(w, "cpu_us", show)],
+      ["Memory per connection", (w) => bar(w, "memory_bytes", bytes)],
+    ]);
   }
   function frame(width, more) {
     const longest = Math.max(...data.servers.map((s) => s.label.length));
     return {
       width, height: 24 * data.servers.length + 12, marginLeft: Math.min(width * 0.4, 7 * longest + 10), marginRight: 76, marginTop: 4, marginBottom: 8,
-      y: { label: null, domain: data.servers.map((s) => s.label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
+      y: { label: null, type: "band", domain: data.servers.map((s) => s.label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
     };
   }
   function bar(width, key, format) {
@@ -137,49 +154,55 @@
   // ---- time lines ----------------------------------------------------------------------------------------------
   const shownPoint = { key: null };
   const keyOf = (line) => JSON.stringify(data.servers.find((s) => s.label === line.label).point);
-  const points = [...new Set(data.timelines.map(keyOf))];
+  const points = [...new Set(data.servers.map((s) => JSON.stringify(s.point)))];
   shownPoint.key = points[points.length - 1];
-  const timelines = () => data.timelines.filter((line) => keyOf(line) === shownPoint.key);
+  const atPoint = (lines) => lines.filter((line) => keyOf(line) === shownPoint.key);
+  const timelines = () => atPoint(data.timelines);
 
-  function panel(panels, title, draw) {
-    const cell = element("div", {}, element("h4", {}, title));
-    panels.append(cell);
-    const svg = draw(cell.clientWidth);
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", title);
-    cell.append(svg);
+  // Small multiples: all cells first, so that each is drawn at the width it will keep.
+  function panels(box, kind, drawings) {
+    const cells = drawings.map(([title]) => element("div", {}, element("h4", {}, title)));
+    box.append(element("div", { class: `panels ${kind}` }, ...cells));
+    drawings.forEach(([title, draw], place) => {
+      const svg = draw(cells[place].clientWidth);
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", title);
+      cells[place].append(svg);
+    });
   }
 
-  function overTime(box, { from, values, y, marks }) {
+  function overTime(box, { from, values, y, marks, kinds = ["event", "error"] }) {
     const lines = timelines();
+    choose(box);
     if (!lines.length) return box.append(nothing("No trial gave a measurement."));
-    if (points.length > 1) box.append(chooser());
     const most = Math.max(0, ...lines.flatMap(values).filter(finite));
     const least = Math.min(...lines.flatMap(values).filter(finite));
-    const panels = element("div", { class: "panels" });
-    box.append(panels);
-    for (const line of lines) {
-      panel(panels, line.label, (width) => Plot.plot({
-        width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
-        x: { label: null, domain: [from(line), line.measured_s[1]], ticks: 5, tickFormat: seconds, tickSize: 3 },
-        y: { label: null, grid: true, ticks: 4, tickSize: 0, nice: true, ...y(least, most) },
-        color: { type: "identity" },
-        marks: [
-          Plot.rectX([line], { x1: from(line), x2: 0, fill: "var(--ink)", fillOpacity: 0.06 }),
-          ...marks(line, hue(serverOf.get(line.label))),
-          ...happenings(line, from(line)),
-        ],
-      }));
-    }
+    const draw = (line) => (width) => Plot.plot({
+      width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
+      x: { label: null, domain: [from(line), line.measured_s[1]], ticks: 5, tickFormat: seconds, tickSize: 3 },
+      y: { label: null, grid: true, ticks: 4, tickSize: 0, nice: true, ...y(least, most) },
+      color: { type: "identity" },
+      marks: [
+        Plot.rectX([line], { x1: from(line), x2: 0, fill: "var(--ink)", fillOpacity: 0.06 }),
+        ...marks(line, hue(serverOf.get(line.label))),
+        ...happenings(line, from(line), kinds),
+      ],
+    });
+    panels(box, "", lines.map((line) => [serverOf.get(line.label), draw(line)]));
   }
-  function happenings(line, from) {
-    const told = line.events.filter((e) => e.kind !== "phase" && e.t >= from && e.t <= line.measured_s[1]);
+  function happenings(line, from, kinds) {
+    const told = line.events.filter((e) => kinds.includes(e.kind) && e.t >= from && e.t <= line.measured_s[1]);
+    const late = (e) => e.t > line.measured_s[1] / 2;
+    const label = (which, textAnchor, dx) => Plot.text(told.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", fontSize: 10 });
     return [
       Plot.ruleX(told, { x: "t", stroke: "var(--bad)", strokeDasharray: "2,2" }),
-      Plot.text(told, { x: "t", frameAnchor: "top", text: "says", textAnchor: (e) => (e.t > line.measured_s[1] / 2 ? "end" : "start"), dx: 3, dy: -7, fill: "var(--bad)", fontSize: 9.5 }),
+      label((e) => !late(e), "start", 4),
+      label(late, "end", -4),
     ];
   }
-  function chooser() {
+  // A sweep has many points; time lines and curves are those of one of them.
+  function choose(box) {
+    if (points.length < 2) return;
     const select = element("select", { "aria-label": "Sweep point" });
     for (const key of points) {
       const option = element("option", { value: key }, Object.entries(JSON.parse(key)).map(([k, v]) => `${k} ${v}`).join(", "));
@@ -187,7 +210,7 @@
       select.append(option);
     }
     select.addEventListener("change", () => { shownPoint.key = select.value; drawAll(); });
-    return element("p", { class: "choice" }, "At ", select);
+    box.append(element("p", { class: "choice" }, "At ", select));
   }
   const ofLoad = (line) => Math.min(0, line.seconds.length ? Math.floor(line.seconds[0].t) : 0);
   const ofTrial = (line) => (line.memory.length ? line.memory[0][0] : ofLoad(line));
@@ -195,7 +218,7 @@
   const response = (box) => overTime(box, {
     from: ofLoad,
     values: (line) => line.seconds.flatMap((s) => [s.p50, s.upper]),
-    y: (least, most) => (least > 0 && most > 10 * least ? { type: "log", domain: [least, most], tickFormat: show, ticks: 3 } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
+    y: (least, most) => (least > 0 && most > 10 * least ? { type: "log", domain: [least, most], tickFormat: plain, ticks: steps([least, most]) } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
     marks: (line, colour) => [
       Plot.areaY(line.seconds, { x: "t", y1: "p50", y2: "upper", fill: colour, fillOpacity: 0.25 }),
       Plot.lineY(line.seconds, { x: "t", y: "p50", stroke: colour, strokeWidth: 1.75 }),
@@ -204,15 +227,17 @@
   const throughput = (box) => overTime(box, {
     from: ofLoad,
     values: (line) => line.seconds.flatMap((s) => [s.intended, s.answered + s.failed]),
-    y: (least, most) => ({ domain: [0, most], tickFormat: "~s" }),
+    y: (least, most) => ({ domain: [0, most], tickFormat: plain }),
     marks: (line, colour) => [
-      Plot.areaY(line.seconds, { x: "t", y: "failed", fill: "var(--bad)", fillOpacity: 0.35 }),
+      Plot.areaY(line.seconds, { x: "t", y: "answered", fill: colour, fillOpacity: 0.2 }),
+      Plot.areaY(line.seconds, { x: "t", y1: "answered", y2: (s) => s.answered + s.failed, fill: "var(--bad)", fillOpacity: 0.25 }),
       Plot.lineY(line.seconds, { x: "t", y: "intended", stroke: "var(--soft)", strokeDasharray: "1,3" }),
       Plot.lineY(line.seconds, { x: "t", y: "answered", stroke: colour, strokeWidth: 1.75 }),
     ],
   });
   const cpu = (box) => overTime(box, {
     from: ofTrial,
+    kinds: ["event"],
     values: (line) => line.cpu.map((s) => (s.user ?? 0) + (s.system ?? 0)),
     y: (least, most) => ({ domain: [0, most || 1] }),
     marks: (line, colour) => [
@@ -222,6 +247,7 @@
   });
   const memory = (box) => overTime(box, {
     from: ofTrial,
+    kinds: ["event"],
     values: (line) => line.memory.map((m) => m[1] / MIB),
     y: (least, most) => ({ domain: [0, most || 1] }),
     marks: (line, colour) => [
@@ -232,34 +258,32 @@
 
   // ---- sweep ---------------------------------------------------------------------------------------------------
   const SWEPT = [
-    ["cpu_us", "CPU time per request [µs]", show], ["p50_ms", "Response time, p50 [ms]", show], ["p99_ms", "Response time, p99 [ms]", show],
-    ["memory_bytes", "Memory per connection", bytes], ["requests_per_s", "Answers per second", show],
+    ["cpu_us", "CPU time per request [µs]", 1], ["p50_ms", "Response time, p50 [ms]", 1], ["p99_ms", "Response time, p99 [ms]", 1],
+    ["memory_bytes", "Memory per connection [KiB]", 1024], ["requests_per_s", "Answers per second", 1],
   ];
   function sweep(box) {
-    const panels = element("div", { class: "panels three" });
-    box.append(panels);
-    for (const [key, title, format] of SWEPT) {
-      if (data.sweep.rows.some((r) => finite(r[key]))) panel(panels, title, (width) => sweepPlot(width, key, format));
-    }
+    const known = SWEPT.filter(([key]) => data.sweep.rows.some((r) => finite(r[key])));
+    panels(box, "three", known.map(([key, title, unit]) => [title, (width) => sweepPlot(width, key, unit)]));
   }
-  function sweepPlot(width, key, format) {
-    const rows = data.sweep.rows.filter((r) => finite(r[key]));
+  function sweepPlot(width, key, unit) {
+    const rows = data.sweep.rows.filter((r) => finite(r[key])).map((r) => ({ ...r, y: r[key] / unit }));
+    const ys = rows.map((r) => r.y);
     const x = data.sweep.numeric ? "x" : "value";
     const xs = rows.map((r) => r.x);
     const owner = (row) => row.label.split(",")[0];
     const svg = Plot.plot({
       width, height: 230, marginLeft: 50, marginRight: 76, marginTop: 10, marginBottom: 28,
       x: data.sweep.numeric
-        ? { label: null, type: isWide(xs) ? "log" : "linear", ticks: [...new Set(xs)], tickFormat: (v) => rows.find((r) => r.x === v).value }
+        ? { label: null, type: isWide(xs) ? "log" : "linear", ticks: [...new Set(xs)], tickFormat: (v) => written(rows.find((r) => r.x === v).value) }
         : { label: null, type: "point", domain: [...new Set(rows.map((r) => r.value))] },
-      y: { label: null, grid: true, nice: true, tickFormat: format, ticks: 5, ...(isWide(rows.map((r) => r[key])) ? { type: "log" } : { zero: true }) },
+      y: { label: null, grid: true, nice: true, tickFormat: plain, ticks: 5, ...(isWide(ys) ? { type: "log", ticks: steps(ys) } : { zero: true }) },
       color: { type: "identity" },
       marks: [
-        Plot.lineY(rows, { x, y: key, z: "label", stroke: (r) => hue(owner(r)), strokeWidth: 1.75 }),
-        Plot.dot(rows, { x, y: key, fill: (r) => hue(owner(r)), r: 3 }),
+        Plot.lineY(rows, { x, y: "y", z: "label", stroke: (r) => hue(owner(r)), strokeWidth: 1.75 }),
+        Plot.dot(rows, { x, y: "y", fill: (r) => hue(owner(r)), r: 3 }),
       ],
     });
-    const ends = d3.rollups(rows, (group) => group[group.length - 1], (r) => r.label).map(([label, r]) => ({ label, x: r[x], y: r[key] }));
+    const ends = d3.rollups(rows, (group) => group[group.length - 1], (r) => r.label).map(([label, r]) => ({ label, x: r[x], y: r.y }));
     endLabels(svg, ends, (label) => hue(label.split(",")[0]), 12);
     return svg;
   }
@@ -276,7 +300,7 @@
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],
-      data.percentiles.map((c) => [c.trial, ...nines.map(([x]) => show(at(c.points, x)))]),
+      atPoint(data.percentiles).map((c) => [c.trial, ...nines.map(([x]) => show(at(c.points, x)))]),
     ],
     response: perSecond([["p50 [ms]", "p50"], [`${data.upper} [ms]`, "upper"], ["largest [ms]", "max"]]),
     throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"]]),
@@ -290,7 +314,7 @@
     ],
     sweep: () => [
       ["server", data.sweep.path, ...SWEPT.map((s) => s[1])],
-      data.sweep.rows.map((r) => [r.label, r.value, ...SWEPT.map(([key, , format]) => format(r[key]))]),
+      data.sweep.rows.map((r) => [r.label, r.value, ...SWEPT.map(([key, , unit]) => show(finite(r[key]) ? r[key] / unit : null))]),
     ],
   };
   function at(curve, x) {
