@@ -1,8 +1,10 @@
 """The iptables rules that hand packets to the delay line.
 
-`mangle/POSTROUTING` sees every IP packet that leaves through an interface, forwarded ones too, after routing.
-There is no `--queue-bypass`: with nobody on the queue, packets are dropped. Copies that the delay line sends
-carry its mark and pass. ARP is no IP and passes undelayed (kernel netem delays it too).
+`raw/OUTPUT` sees every IP packet that the node sends, after routing and before connection tracking. Later
+hooks are a trap: the first packets of a flow would be held while their connection is unconfirmed, and all
+but one of them be dropped when they are released (Docker's resolver turns tracking on in its containers).
+There is no `--queue-bypass`: with nobody on the queue, packets are dropped. Copies that the delay line
+sends carry its mark and pass. ARP is no IP and passes undelayed (kernel netem delays it too).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from . import command
 from .delayline import COPY_MARK
 
 _ADDRESSES_V6 = Path("/proc/net/if_inet6")
-_CHAIN = ("-t", "mangle")
+_TABLE = ("-t", "raw")
+_CHAIN = "OUTPUT"
 _COUNTED = re.compile(r"--queue-num (\d+).* -c (\d+) (\d+)|-c (\d+) (\d+) .*--queue-num (\d+)")
 
 
@@ -25,9 +28,9 @@ def queue_rules(interface: str, peers: Sequence[str], queue: int, ipv6: bool) ->
     families = {4: "iptables", 6: "ip6tables"}
     if not peers:
         tools = ["iptables", "ip6tables"] if ipv6 else ["iptables"]
-        return [[tool, *_CHAIN, "-A", *_rule(interface, queue)] for tool in tools]
+        return [[tool, *_TABLE, "-A", *_rule(interface, queue)] for tool in tools]
     return [
-        [families[ipaddress.ip_network(peer).version], *_CHAIN, "-I", *_rule(interface, queue, peer)]
+        [families[ipaddress.ip_network(peer).version], *_TABLE, "-I", *_rule(interface, queue, peer)]
         for peer in peers
     ]
 
@@ -53,7 +56,7 @@ async def run_all(rules: Sequence[Sequence[str]]) -> None:
 async def seen() -> dict[int, dict[str, int]]:
     """Queue number → `packets` and `bytes` that the IPv4 rules matched, before any segmentation."""
     table: dict[int, dict[str, int]] = {}
-    for line in (await command.run(["iptables", *_CHAIN, "-v", "-S", "POSTROUTING"])).splitlines():
+    for line in (await command.run(["iptables", *_TABLE, "-v", "-S", _CHAIN])).splitlines():
         if match := _COUNTED.search(line):
             groups = match.groups()
             number, packets, size = (int(g) for g in (groups[:3] if groups[0] else (groups[5], *groups[3:5])))
@@ -67,12 +70,12 @@ async def can_queue() -> str | None:
     """None if iptables knows NFQUEUE, else why not. Tries it in a chain that no packet enters."""
     chain = "LAB-PROBE"
     try:
-        await command.run(["iptables", *_CHAIN, "-N", chain])
+        await command.run(["iptables", *_TABLE, "-N", chain])
         try:
-            await command.run(["iptables", *_CHAIN, "-A", chain, "-j", "NFQUEUE", "--queue-num", "0"])
-            await command.run(["iptables", *_CHAIN, "-F", chain])
+            await command.run(["iptables", *_TABLE, "-A", chain, "-j", "NFQUEUE", "--queue-num", "0"])
+            await command.run(["iptables", *_TABLE, "-F", chain])
         finally:
-            await command.run(["iptables", *_CHAIN, "-X", chain])
+            await command.run(["iptables", *_TABLE, "-X", chain])
     except command.Refused as refused:
         return str(refused)
     return None
@@ -81,4 +84,4 @@ async def can_queue() -> str | None:
 def _rule(interface: str, queue: int, peer: str | None = None) -> list[str]:
     to = ["-d", peer] if peer else []
     unmarked = ["-m", "mark", "!", "--mark", hex(COPY_MARK)]
-    return ["POSTROUTING", "-o", interface, *to, *unmarked, "-j", "NFQUEUE", "--queue-num", str(queue)]
+    return [_CHAIN, "-o", interface, *to, *unmarked, "-j", "NFQUEUE", "--queue-num", str(queue)]

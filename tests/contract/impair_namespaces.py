@@ -81,7 +81,7 @@ class Namespaces:
         inside = ["ip", "netns", "exec", self.namespace(node)]
         link = run(*inside, "ip", "-d", "link", "show", "dev", "eth0").splitlines()
         parts = [run(*inside, "tc", "qdisc", "show"), *link[-1:]]
-        return "\n".join([*parts, run(*inside, "iptables", "-t", "mangle", "-S")])
+        return "\n".join([*parts, run(*inside, "iptables", "-t", "raw", "-S")])
 
     def _inside(self, node: str) -> list[str]:
         return ["ip", "netns", "exec", self.namespace(node), "env", f"PATH={self._path()}"]

@@ -309,7 +309,7 @@ def test_a_rule_that_vanished_is_noticed(net: Namespaces, backend: str) -> None:
         if backend == "netem":
             run(*inside, "tc", "qdisc", "del", "dev", "eth0", "root")
         else:
-            run(*inside, "iptables", "-t", "mangle", "-F", "POSTROUTING")
+            run(*inside, "iptables", "-t", "raw", "-F", "OUTPUT")
         with pytest.raises(LabError, match="vanished"):
             links.read()
         _put_back(inside, backend)
@@ -322,7 +322,19 @@ def _put_back(inside: list[str], backend: str) -> None:
         return
     lanes = run(*inside, "cat", "/proc/net/netfilter/nfnetlink_queue").split()
     rule = ["-o", "eth0", "-m", "mark", "!", "--mark", "0x1ab", "-j", "NFQUEUE", "--queue-num", lanes[0]]
-    run(*inside, "iptables", "-t", "mangle", "-A", "POSTROUTING", *rule)
+    run(*inside, "iptables", "-t", "raw", "-A", "OUTPUT", *rule)
+
+
+def test_connection_tracking_loses_nothing(net: Namespaces, backend: str) -> None:
+    """Packets of a new flow that are held while its connection is unconfirmed must not clash when released."""
+    rule = ["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"]
+    inside = ["ip", "netns", "exec", net.namespace("a")]
+    run(*inside, "iptables", "-A", *rule)
+    try:
+        with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], backend) as links:
+            assert measured(links)["lost"] == 0
+    finally:
+        run(*inside, "iptables", "-D", *rule)
 
 
 def test_what_cannot_be_is_refused(net: Namespaces, backend: str) -> None:
