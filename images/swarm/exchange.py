@@ -111,7 +111,10 @@ class Http1Reader:
 
     def eof(self) -> str | None:
         """Take the end of the stream, which ends a response without a length (RFC 9112 §6.3)."""
-        responses = self._parser.eof()
+        try:
+            responses = self._parser.eof()
+        except http1.ProtocolError:
+            return None  # cut short
         if not responses:
             return None
         self._judge(responses[0])

@@ -66,6 +66,7 @@ class Master:
         self._settings = settings
         self.go, self.stopped = Event(), Event()
         self._engines: dict[str, dict[str, Any]] = {}  # "worker:engine" → its latest status
+        self._takers: list[str] = []  # the engines that have users, hence a share of the load
         self._heard_s: dict[str, float] = {}
         self._pids: dict[int, int] = {}
         self._lost: tuple[int, str] | None = None
@@ -133,9 +134,8 @@ class Master:
 
     def _start(self) -> float:
         start_s = monotonic() + HEADWAY_S
-        takers = sorted((e for e, s in self._engines.items() if s["users"] > 0), key=_numbers)
-        shares = {engine: (position, len(takers)) for position, engine in enumerate(takers)}
-        self._engines = {engine: self._engines[engine] for engine in takers}
+        self._takers = sorted((e for e, s in self._engines.items() if s["users"] > 0), key=_numbers)
+        shares = {engine: (position, len(self._takers)) for position, engine in enumerate(self._takers)}
         self._runner.send_message("swarm_start", {"at_mono_s": start_s, "shares": shares})
         self._enter("warmup", start_s)
         return start_s
@@ -152,10 +152,10 @@ class Master:
         self._wait(self._all_done, settings.drain_s + MERGE_S, self._not_done)
 
     def _all_done(self) -> bool:
-        return set(self._engines) == set(self._collection.done)
+        return set(self._takers) == set(self._collection.done)
 
     def _not_done(self) -> str:
-        late = sorted(set(self._engines) - set(self._collection.done))
+        late = sorted(set(self._takers) - set(self._collection.done))
         return f"the drain did not end in engines {', '.join(late)}"
 
     # -- what is told
@@ -193,7 +193,7 @@ class Master:
         }
 
     def _of_worker(self, index: int) -> dict[str, Any]:
-        engines = [engine for engine in self._engines if _numbers(engine)[0] == index]
+        engines = [engine for engine in self._takers if _numbers(engine)[0] == index]
         done = [self._collection.done[engine] for engine in engines]
         lag = [quantile_us(self._collection.of_engine(e).histograms["loop_lag"], 0.99) or 0 for e in engines]
         return {
@@ -211,7 +211,7 @@ class Master:
         while True:
             gevent.sleep(PROGRESS_S)
             now, now_s = self._sum("answered"), monotonic()
-            latest = self._collection.latest(len(self._engines))
+            latest = self._collection.latest(len(self._takers))
             response = latest.histograms["response"] if latest else {}
             emit(
                 "progress",

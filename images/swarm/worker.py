@@ -28,7 +28,7 @@ from .settings import Settings
 from .users import ConnectionRunner, ConnectionUser
 
 HELLO_S = 20.0  # for the engines to start
-MASTER_SILENCE_S = 10.0
+MASTER_SILENCE_S = 6.0  # it answers our heartbeat once a second
 LOOK_S = 0.02
 CLOSE_S = 1.0
 

@@ -1,0 +1,317 @@
+"""The engine alone, against real sockets: conservation, outcomes by kind, times."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from swarm.answers import HELLO
+from swarm.histogram import quantile_us
+from wire import http1
+
+from tests.contract.swarm_nodes import drive, engine, model_server, run_engine, scripted_server, settings
+
+Serve = Callable[[socket.socket], None]
+ANSWER = http1.response(200, HELLO)
+
+
+def answering(answer: bytes = ANSWER, wait_s: Callable[[], float] = lambda: 0.0) -> Serve:
+    """A server side that answers every request after a wait."""
+
+    def serve(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            time.sleep(wait_s())
+            connection.sendall(answer)
+        connection.close()
+
+    return serve
+
+
+def silent(connection: socket.socket) -> None:
+    """A server side that never says anything."""
+    connection.recv(4096)
+
+
+def dying(after: bytes = b"", *, reset: bool = False) -> Serve:
+    """A server side that ends each connection at its first request."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(after)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("wire", "handler"), [("http1", "hello"), ("http1", "echo"), ("http1", "file:64KiB"), ("echo", "echo")]
+)
+def test_every_request_has_its_outcome_and_seconds_sum_to_the_window(wire: str, handler: str) -> None:
+    with model_server("epoll_lt", wire, handler) as (server, port):
+        run = run_engine(settings(port, wire=wire, handler=handler))
+        server.end()
+        served = server.named("stopped")[-1]
+    run.assert_conserved()
+    assert run.errors() == {}
+    assert run.sum("answered") == 200  # to the request
+    assert run.sum("answered", "measure") == 150
+    assert served["requests"] == 200
+    assert served["accepted"] == run.sum("connects") == 20
+    assert (served["bytes_in"], served["bytes_out"]) == (run.sum("bytes_out"), run.sum("bytes_in"))
+
+
+def test_greet_makes_a_connection_per_request() -> None:
+    with model_server("epoll_lt", "greet", "hello") as (server, port):
+        run = run_engine(settings(port, wire="greet"))
+        server.wait(5.0, lambda e: e.get("requests") == 200, "200 greetings heard")
+    run.assert_conserved()
+    assert run.errors() == {}
+    assert run.sum("connects") == run.sum("answered") == 200
+
+
+def test_datagrams_are_conserved_where_one_in_ten_is_lost() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(5.0)
+
+        def serve() -> None:
+            for number in range(200):
+                data, address = peer.recvfrom(65536)
+                if number % 10:
+                    peer.sendto(data, address)
+                    peer.sendto(data, address)  # UDP may repeat
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        run = run_engine(
+            settings(peer.getsockname()[1], wire="datagram", handler="echo", request_timeout_s=0.3)
+        )
+        thread.join(10.0)
+    run.assert_conserved()
+    assert run.errors() == {"timeout": 20}
+
+
+def test_a_closed_load_has_a_request_per_user_and_turn() -> None:
+    load = {"executor": "constant-users", "think_time_s": 0.1}
+    with model_server("epoll_lt", "http1", "hello") as (_, port):
+        run = run_engine(settings(port, load=load))
+    run.assert_conserved()
+    assert run.sum("answered", "measure") == pytest.approx(20 / 0.1 * 0.75, rel=0.1)
+
+
+def test_a_closed_load_without_think_time_keeps_every_user_busy() -> None:
+    with model_server("epoll_lt", "http1", "hello") as (_, port):
+        run = run_engine(settings(port, users=5, load={"executor": "constant-users", "think_time_s": 0}))
+    run.assert_conserved()
+    assert run.errors() == {}
+    assert run.sum("answered", "measure") > 200
+
+
+@pytest.mark.parametrize(
+    ("serve", "kind"),
+    [
+        (dying(), "closed"),
+        (dying(ANSWER[:40]), "closed"),
+        (dying(reset=True), "reset"),
+        (dying(b"SMTP ready\r\n\r\n"), "protocol"),
+        (answering(ANSWER * 2), "protocol"),
+        (answering(http1.response(200, b"Hello, World?")), "wrong_answer"),
+        (answering(http1.response(503, b"busy")), "wrong_answer"),
+    ],
+    ids=["closed", "cut", "reset", "not http", "twice", "wrong body", "wrong status"],
+)
+def test_what_goes_wrong_has_its_name(serve: Serve, kind: str) -> None:
+    with scripted_server(serve) as port:
+        run = run_engine(settings(port, phases={"warmup_s": 0, "measure_s": 0.3}, drain_s=0.3))
+    run.assert_conserved()
+    assert set(run.errors()) == {kind}
+    assert run.sum("failed") == run.errors()[kind]
+    fault = run.done["faults"][kind]
+    assert fault["count"] == run.errors()[kind]
+    assert run.start_s <= fault["first_mono_ms"] / 1e3 <= fault["last_mono_ms"] / 1e3 <= run.start_s + 5
+    assert fault["example"]
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    given = settings(port, users=5, phases={"warmup_s": 0, "measure_s": 0.5}, drain_s=0.2)
+    run = run_engine(given, connected=0)
+    run.assert_conserved()
+    assert set(run.errors()) == {"connect_refused"}
+    assert (run.sum("sent"), run.sum("unsent")) == (0, 100)
+
+
+def test_silence_ends_in_timeouts_and_what_is_left_is_unanswered() -> None:
+    with scripted_server(silent) as port:
+        given = settings(port, phases={"warmup_s": 0, "measure_s": 1}, request_timeout_s=0.8, drain_s=0.5)
+        run = run_engine(given)
+    run.assert_conserved()
+    assert run.sum("answered") == 0
+    assert set(run.errors()) <= {"timeout", "unanswered", "closed"}
+    assert run.errors()["timeout"] >= 20
+    assert run.sum("intended") == 200
+
+
+def test_an_idle_connection_that_the_server_closes_is_replaced() -> None:
+    first = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if not first.is_set():
+            first.set()
+            connection.close()
+        else:
+            answering()(connection)
+
+    with scripted_server(serve) as port:
+        run = run_engine(settings(port, load={"executor": "constant-arrival-rate", "rate_per_s": 50}))
+    run.assert_conserved()
+    assert run.errors() == {"idle_closed": 1}
+    assert (run.sum("connects"), run.done["connected"]) == (21, 20)
+
+
+def test_a_server_that_ends_each_connection_after_its_answer_is_followed() -> None:
+    with scripted_server(dying(http1.response(200, HELLO, keep_alive=False))) as port:
+        run = run_engine(settings(port))
+    run.assert_conserved()
+    assert run.errors() == {}
+    assert run.sum("answered") == 200
+    assert run.sum("connects") >= 200
+
+
+def test_connects_that_hang_are_counted_and_the_load_still_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        phases = {"warmup_s": 0, "measure_s": 0.8}
+        given = settings(port, users=10, connect_deadline_s=0.3, phases=phases, drain_s=0.3)
+        run = run_engine(given, connected=1)
+    run.assert_conserved()
+    assert run.errors()["connect_timeout"] >= 5
+
+
+def test_a_request_that_does_not_fit_the_socket_buffer_arrives_whole() -> None:
+    received: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        time.sleep(0.1)
+        request = http1.RequestParser(1 << 24)
+        while not (found := request.feed(connection.recv(1 << 16))):
+            pass
+        received.append(len(found[0].body))
+        connection.sendall(ANSWER)
+
+    given = settings(0, users=1, load={"executor": "constant-arrival-rate", "rate_per_s": 1})
+    with scripted_server(serve) as port:
+        run = one_big_request(given | {"target": {"host": "127.0.0.1", "port": port}})
+    assert received == [8 << 20]
+    assert run == {"answered": 1, "failed": 0}
+
+
+def one_big_request(given: dict[str, Any]) -> dict[str, int]:
+    """Send 8 MiB by an engine in this process."""
+    from swarm.connection import Dialler
+    from swarm.engine import Engine
+    from swarm.exchange import Http1
+
+    exchange = Http1("hello", "server")
+    exchange.request = http1.request("POST", "/", "server", body=bytes(8 << 20))
+    dialler = Dialler("127.0.0.1", given["target"]["port"], "tcp")
+    lab = Engine(exchange, dialler, spawn_rate_per_s=100, connect_deadline_s=3, request_timeout_s=5)
+    lab.pool.users = 1
+    deadline_s = time.monotonic() + 5.0
+    while not lab.pool.open:
+        lab.turn()
+        assert time.monotonic() < deadline_s
+    second = lab.ledger.at(time.monotonic())
+    (connection,) = lab.pool.by_fd.values()
+    lab.send(connection, time.monotonic(), second)
+    while second.answered + second.failed == 0:
+        lab.turn()
+        assert time.monotonic() < deadline_s
+    lab.pool.close(connection)
+    return {"answered": second.answered, "failed": second.failed}
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.1])
+def test_known_delays_are_recovered_within_a_hundredth(delay_s: float) -> None:
+    """Every other connection is delayed; what both share, the way there and back, cancels out."""
+    held: list[float] = []
+    number = count()
+
+    def serve(connection: socket.socket) -> None:
+        delayed = next(number) % 2
+        while connection.recv(4096):
+            if delayed:
+                began_s = time.monotonic()
+                time.sleep(delay_s)
+                held.append(time.monotonic() - began_s)  # the reference: what the server truly did
+            connection.sendall(ANSWER)
+
+    load = {"executor": "constant-arrival-rate", "rate_per_s": 100}
+    with scripted_server(serve) as port:
+        run = run_engine(settings(port, load=load, phases={"warmup_s": 0, "measure_s": 2}))
+    run.assert_conserved()
+    service = run.counts("service")
+    quick, slow = quantile_us(service, 0.25), quantile_us(service, 0.75)
+    assert quick is not None
+    assert slow is not None
+    assert slow - quick == pytest.approx(sorted(held)[len(held) // 2] * 1e6, rel=0.01, abs=50)
+
+
+def test_a_stall_shows_in_response_times_and_not_in_lateness_alone() -> None:
+    """One connection, a server that stands still once: those meant for the pause waited for it."""
+    stall_s = 0.5
+    once = [stall_s]
+
+    def serve(connection: socket.socket) -> None:
+        for _ in range(60):
+            connection.recv(4096)
+            connection.sendall(ANSWER)
+        while connection.recv(4096):
+            time.sleep(once.pop() if once else 0)
+            connection.sendall(ANSWER)
+
+    given = settings(
+        0,
+        users=1,
+        phases={"warmup_s": 0, "measure_s": 2},
+        load={"executor": "constant-arrival-rate", "rate_per_s": 100},
+    )
+    with scripted_server(serve) as port:
+        run = run_engine(given | {"target": {"host": "127.0.0.1", "port": port}})
+    run.assert_conserved()
+    response, service = run.counts("response"), run.counts("service")
+    slow = {key: n for key, n in response.items() if key > 50_000}
+    assert sum(slow.values()) == pytest.approx(45, abs=3)  # 100 a second, 0.45 s of them
+    assert sum(n for key, n in service.items() if key > 50_000) == 1
+    assert max(response) == pytest.approx(stall_s * 1e6, rel=0.05)
+
+
+def test_the_engine_ends_when_its_parent_lets_go() -> None:
+    with model_server("epoll_lt", "http1", "hello") as (_, port), engine(settings(port)) as node:
+        node.event("hello")
+        node.tell(do="users", target=20)
+        node.wait(5.0, lambda e: e.get("connected") == 20, "20 connections")
+        assert node.process.stdin is not None
+        node.process.stdin.close()
+        assert node.process.wait(2.0) == 0
+
+
+def test_a_second_that_a_late_answer_changed_is_told_again() -> None:
+    with scripted_server(answering(wait_s=lambda: 0.5)) as port:
+        given = settings(port, users=250)
+        with engine(given) as node:
+            node.event("hello")
+            run = drive(node, given)
+    run.assert_conserved()
+    told = [s["answered"] for s in node.named("second") if (s["k"], s["phase"]) == (0, "warmup")]
+    assert told[0] == 0
+    assert told[-1] == 50

@@ -1,0 +1,240 @@
+"""Master and workers as processes: the contract's events, Locust's own count, lost workers, the clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.contract.swarm_nodes import Event, Node, decode, free_port, model_server, settings, swarm
+
+RESULT_KEYS = {
+    "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",
+    "lateness_hdr", "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
+    "workers", "locust",
+}  # fmt: skip
+SECOND_KEYS = {
+    "k", "phase", "intended", "sent", "answered", "failed", "unsent", "errors", "connected", "connects",
+    "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores",
+    "in_flight",
+}  # fmt: skip
+COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
+
+
+def assert_consistent(result: Event, seconds: list[Event]) -> None:
+    """Hold the result to its seconds, and all counts to each other."""
+    window = [second for second in seconds if second["phase"] == "measure"]
+    for key in COUNTERS:
+        assert result[key] == sum(second[key] for second in window), key
+    for figures in (result, result["whole"], *seconds):
+        assert figures["intended"] == figures["sent"] + figures["unsent"]
+        assert figures["sent"] == figures["answered"] + figures["failed"]
+        for name in ("response_hdr", "service_hdr"):
+            assert decode(figures[name]).get_total_count() == figures["answered"]
+    whole = result["whole"]
+    assert whole["sent"] == sum(second["sent"] for second in seconds)
+    for key in ("sent", "answered", "failed"):
+        assert whole[key] == sum(worker[key] for worker in result["workers"])
+    assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
+
+
+def test_a_load_from_hello_to_result() -> None:
+    with model_server("epoll_lt", "http1", "hello") as (server, port):
+        given = settings(port, workers=2, engines=2, users=50, phases={"warmup_s": 1, "measure_s": 2})
+        with swarm(given) as nodes:
+            nodes.go()
+            result = nodes.result(30.0)
+        server.end()
+        served = server.named("stopped")[-1]
+    events = nodes.master.events
+    phases = {event["phase"]: event["starts_mono_ms"] for event in nodes.master.named("phase")}
+    assert list(phases) == ["spawn", "warmup", "measure", "drain", "done"]
+    assert result["window_mono_ms"] == [phases["measure"], phases["drain"]]
+    assert phases["drain"] - phases["measure"] == pytest.approx(2000)
+    seconds = nodes.master.named("second")
+    assert [(s["k"], s["phase"]) for s in seconds] == [(0, "warmup"), (1, "measure"), (2, "measure")]
+    assert all(set(second) >= SECOND_KEYS for second in seconds)
+    assert set(result) >= RESULT_KEYS
+    assert events[-1]["event"] == "result"
+    assert all(event["mono_ms"] > 0 for event in events)
+    assert_consistent(result, seconds)
+    assert (result["answered"], result["whole"]["answered"], result["errors"]) == (400, 600, {})
+    assert result["connected_peak"] == served["accepted"] == 50
+    assert served["requests"] == 600
+    assert [worker["index"] for worker in result["workers"]] == [0, 1]
+    assert nodes.master.named("progress")
+    assert not any(node.errors for node in (nodes.master, *nodes.workers))
+
+
+def test_one_user_on_two_workers_still_gets_the_whole_rate() -> None:
+    with (
+        model_server("epoll_lt", "http1", "hello") as (_, port),
+        swarm(settings(port, workers=2, users=1, phases={"warmup_s": 0, "measure_s": 1})) as nodes,
+    ):
+        nodes.go()
+        result = nodes.result(30.0)
+    assert (result["answered"], result["connected_peak"]) == (200, 1)
+
+
+def test_ten_thousand_connections_in_five_seconds() -> None:
+    given = settings(
+        0,
+        users=10_000,
+        workers=2,
+        spawn_rate_per_s=2500,
+        load={"executor": "constant-arrival-rate", "rate_per_s": 1000},
+        phases={"warmup_s": 0, "measure_s": 1},
+        connect_deadline_s=15,
+    )
+    with (
+        model_server("epoll_lt", "http1", "hello", "--backlog", "4096") as (_, port),
+        swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
+    ):
+        nodes.go()
+        spawn = nodes.master.event("phase", phase="spawn")
+        warmup = nodes.master.event("phase", 30.0, phase="warmup")
+        result = nodes.result(30.0)
+    assert result["connected_peak"] == 10_000
+    assert result["whole"]["connects"] == 10_000
+    assert (result["answered"], result["errors"]) == (1000, {})
+    assert warmup["mono_ms"] - spawn["mono_ms"] < 5_000
+
+
+def test_users_that_cannot_connect_do_not_hold_the_load_up_for_ever() -> None:
+    closed_port = free_port()
+    given = settings(closed_port, connect_deadline_s=0.5, phases={"warmup_s": 0, "measure_s": 1}, drain_s=0.5)
+    with swarm(given) as nodes:
+        nodes.go()
+        result = nodes.result(30.0)
+    assert (result["sent"], result["unsent"], result["connected_peak"]) == (0, 200, 0)
+    assert set(result["errors"]) == {"connect_refused"}
+    assert result["errors"]["connect_refused"]["count"] == result["whole"]["errors"]["connect_refused"]
+
+
+def engine_pid(worker: Node) -> int:
+    """Return the engine process of a worker."""
+    children = f"/proc/{worker.process.pid}/task/{worker.process.pid}/children"
+    with open(children) as file:  # noqa: PTH123  (procfs)
+        return int(file.read().split()[0])
+
+
+@pytest.mark.parametrize(
+    ("number", "whose"),
+    [
+        (signal.SIGKILL, "worker"),
+        (signal.SIGSTOP, "worker"),
+        (signal.SIGTERM, "worker"),
+        (signal.SIGKILL, "engine"),
+    ],
+    ids=["worker killed", "worker hangs", "worker stopped", "engine killed"],
+)
+def test_a_lost_worker_voids_the_load_and_is_named(number: int, whose: str) -> None:
+    with (
+        model_server("epoll_lt", "http1", "hello") as (_, port),
+        swarm(settings(port, workers=2, phases={"warmup_s": 1, "measure_s": 20})) as nodes,
+    ):
+        nodes.go()
+        nodes.master.event("phase", phase="measure")
+        victim = nodes.workers[1]
+        pid = victim.process.pid if whose == "worker" else engine_pid(victim)
+        at_ms = time.monotonic() * 1e3
+        os.kill(pid, number)
+        lost = nodes.master.event("worker_lost", 10.0)
+        assert lost["worker_index"] == 1
+        assert lost["says"]
+        assert lost["mono_ms"] - at_ms < 5_500
+        assert nodes.master.exit_code(5.0) == 1
+        assert "worker 1 is lost" in nodes.master.errors
+        assert nodes.workers[0].exit_code(5.0) == 0
+        assert {"second", "phase", "worker_lost"} <= {event["event"] for event in nodes.master.events}
+        assert not nodes.master.named("result")
+
+
+def test_a_worker_ends_when_its_master_is_gone() -> None:
+    with model_server("epoll_lt", "http1", "hello") as (_, port), swarm(settings(port)) as nodes:
+        nodes.workers[0].event("ready", 30.0)
+        nodes.master.event("ready", 30.0)
+        nodes.master.end(signal.SIGKILL)
+        assert nodes.workers[0].exit_code(20.0) == 1
+        assert "no word from the master" in nodes.workers[0].errors
+
+
+@pytest.mark.parametrize("phase", ["ready", "measure"])
+def test_sigterm_ends_a_master_within_two_seconds(phase: str) -> None:
+    with (
+        model_server("epoll_lt", "http1", "hello") as (_, port),
+        swarm(settings(port, phases={"warmup_s": 0, "measure_s": 20})) as nodes,
+    ):
+        nodes.master.event("ready", 30.0)
+        if phase == "measure":
+            nodes.go()
+            nodes.master.event("phase", phase="measure")
+        began_s = time.monotonic()
+        assert nodes.master.end() == 0
+        assert time.monotonic() - began_s < 2.0
+        assert nodes.workers[0].exit_code(3.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "says"),
+    [
+        ("master", {"target": None}, "target must be an object"),
+        ("worker", {"wire": "smtp"}, "wire must be one of"),
+        ("captain", {}, "which role?"),
+    ],
+)
+def test_wrong_settings_end_with_exit_code_2(role: str, given: dict[str, Any], says: str) -> None:
+    node = Node(["-m", "swarm", role], settings(1) | given)
+    assert node.exit_code(10.0) == 2
+    assert says in node.errors
+
+
+@pytest.mark.parametrize(("wire", "handler"), [("http1", "hello"), ("echo", "echo"), ("greet", "hello")])
+def test_verify_finds_a_right_server_right(wire: str, handler: str) -> None:
+    with model_server("blocking", wire, handler) as (_, port):
+        node = Node(["-m", "swarm", "verify"], settings(port, wire=wire, handler=handler))
+        verified = node.event("verified", 20.0)
+        assert node.exit_code(5.0) == 0
+    assert verified["ok"] is True
+    assert all(check["ok"] and check["says"] for check in verified["checks"])
+
+
+def test_verify_finds_a_wrong_server_wrong() -> None:
+    with model_server("blocking", "http1", "json") as (_, port):
+        node = Node(["-m", "swarm", "verify"], settings(port))
+        verified = node.event("verified", 20.0)
+        assert node.exit_code(5.0) == 1
+    assert verified["ok"] is False
+    assert "expected b'Hello, World!'" in verified["checks"][0]["says"]
+
+
+PAUSE_S, WINDOW_S, RATE_PER_S = 2.0, 20, 600
+
+
+def test_coordinated_omission_is_not_omitted() -> None:
+    """A server that stands still for D of T: p(q) = D - (1 - q) T in an open load; a closed one hides it."""
+    phases = {"warmup_s": 1, "measure_s": WINDOW_S}
+    opened = {"users": 1500, "load": {"executor": "constant-arrival-rate", "rate_per_s": RATE_PER_S}}
+    closed = {"users": 10, "load": {"executor": "constant-users", "think_time_s": 0.1}}
+    with model_server("epoll_lt", "http1", "hello", "--backlog", "4096") as (server, port):
+        common = settings(port, phases=phases, drain_s=5, request_timeout_s=10)
+        with swarm(common | opened) as one, swarm(common | closed | {"master": settings(0)["master"]}) as two:
+            one.go()
+            two.go()
+            one.master.event("phase", phase="measure")
+            middle = threading.Event()
+            middle.wait(WINDOW_S / 2)  # the pause lies in the middle of the window
+            server.process.send_signal(signal.SIGSTOP)
+            middle.wait(PAUSE_S)
+            server.process.send_signal(signal.SIGCONT)
+            open_result, closed_result = one.result(30.0), two.result(30.0)
+    assert open_result["answered"] == RATE_PER_S * WINDOW_S
+    assert (open_result["errors"], closed_result["errors"]) == ({}, {})
+    response = decode(open_result["response_hdr"])
+    assert response.get_value_at_percentile(95) / 1e6 == pytest.approx(1.0, abs=0.1)
+    assert response.get_value_at_percentile(99) / 1e6 == pytest.approx(1.8, abs=0.1)
+    assert decode(closed_result["response_hdr"]).get_value_at_percentile(95) < 50_000
