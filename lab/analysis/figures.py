@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.analysis.histogram import decode, quantiles
+from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, Quantiles, TrialFigures
 from lab.record import LoadResult, TrialRecord
@@ -30,14 +30,12 @@ def figures(trial: TrialRecord) -> TrialFigures:
         reason=trial.reason,
         offered_per_s=ratio(float(result.get("intended", sent)), seconds),
         requests_per_s=ratio(answered, seconds),
-        response_ms=quantiles(decode(result["response_hdr"])),
-        service_ms=quantiles(decode(result["service_hdr"])),
+        response_ms=quantiles(result["response_hdr"]),
+        service_ms=quantiles(result["service_hdr"]),
         errors=_errors(load),
         connections_peak=peak,
         sockets_peak=_whole(trial.series.highest(SERVER, "sockets", "established")),
-        connect_ms=quantiles(decode(result["connect_ms_hdr"]))
-        if result.get("connect_ms_hdr")
-        else Quantiles(),
+        connect_ms=quantiles(result["connect_ms_hdr"]) if result.get("connect_ms_hdr") else Quantiles(),
         cpu_us_per_request=ratio(cpu_us, answered),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import bisect
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
@@ -10,9 +15,19 @@ from hdrh.histogram import HdrHistogram
 from lab.analysis.model import Quantiles
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
+# Values below are counted one by one; above, each doubling of the value has half as many slots
+# (HdrHistogram's layout for three digits: the smallest power of 2 that is at least 2 × 10³).
+_SINGLE = 2048
 # Fewest samples for a quantile: below, its order-statistic interval reaches past what was seen (TRUST.md).
 FEWEST = {"p50": 20, "p90": 200, "p95": 2_000, "p99": 10_000, "p999": 100_000}
 _PERCENT = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
+
+
+def fewest(percentile: float) -> int:
+    """Fewest samples for any percentile: 100 above it in a tail, 20 elsewhere; FEWEST where it has it."""
+    named = {value: FEWEST[name] for name, value in _PERCENT.items()}
+    above = 100 if percentile >= 95 else 20
+    return named.get(percentile, math.ceil(above / (1 - percentile / 100)))
 
 
 def decode(text: str) -> Any:
@@ -20,26 +35,92 @@ def decode(text: str) -> Any:
     return HdrHistogram.decode(text)
 
 
+@dataclass(frozen=True)
+class Times:
+    """How often each time was seen: slots in ascending order (lowest, highest value in µs) and their counts.
+
+    A quantile is the highest value of its slot, as HdrHistogram has it; hdrh walks all 23,000 slots for each.
+    """
+
+    slots: tuple[tuple[int, int], ...]
+    upto: tuple[int, ...]
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Times:
+        """From counts by slot number."""
+        order = sorted(counts)
+        return cls(tuple(map(_slot, order)), tuple(itertools.accumulate(counts[i] for i in order)))
+
+    @property
+    def samples(self) -> int:
+        """How many times were recorded."""
+        return self.upto[-1] if self.upto else 0
+
+    def quantile_us(self, percentile: float) -> float:
+        """The time that this share of all does not exceed. Raises ValueError without samples."""
+        if not self.samples:
+            raise ValueError("no samples, no quantile")
+        rank = max(1, int(percentile / 100 * self.samples + 0.5))
+        return float(self.slots[bisect.bisect_left(self.upto, rank)][1])
+
+    @property
+    def mean_us(self) -> float:
+        """The mean, each time taken as the middle of its slot. Raises ValueError without samples."""
+        if not self.samples:
+            raise ValueError("no samples, no mean")
+        counts = (b - a for a, b in itertools.pairwise((0, *self.upto)))
+        total = sum(
+            (low + (high - low + 1) // 2) * n for (low, high), n in zip(self.slots, counts, strict=True)
+        )
+        return total / self.samples
+
+    @property
+    def min_us(self) -> float:
+        """The lowest value of the first slot."""
+        return float(self.slots[0][0])
+
+    @property
+    def max_us(self) -> float:
+        """The highest value of the last slot."""
+        return float(self.slots[-1][1])
+
+
+def _slot(index: int) -> tuple[int, int]:
+    if index < _SINGLE:
+        return index, index
+    half = _SINGLE // 2
+    doubling = index // half - 1
+    low = (index % half + half) << doubling
+    return low, low + (1 << doubling) - 1
+
+
+def times(histogram: Any) -> Times:
+    """The times of a histogram, or of its base64 form."""
+    return Times.of(_counts(histogram))
+
+
+def merged(texts: Iterable[str]) -> Times:
+    """The times of many histograms together: the only right way to a quantile over seconds or workers."""
+    total: Counter[int] = Counter()
+    for text in texts:
+        total.update(_counts(text))
+    return Times.of(total)
+
+
+def _counts(histogram: Any) -> dict[int, int]:
+    decoded = decode(histogram) if isinstance(histogram, str) else histogram
+    if decoded.sub_bucket_count != _SINGLE or decoded.unit_magnitude:
+        raise ValueError("a histogram of whole microseconds with three significant digits is wanted")
+    return {index: count for index, count in enumerate(decoded.counts) if count}
+
+
 def quantiles(histogram: Any) -> Quantiles:
     """Milliseconds; null where there are fewer samples than the quantile needs."""
-    samples = int(histogram.get_total_count())
-    if not samples:
+    seen = histogram if isinstance(histogram, Times) else times(histogram)
+    if not seen.samples:
         return Quantiles()
     values = {
-        name: histogram.get_value_at_percentile(_PERCENT[name]) / 1000 if samples >= needed else None
+        name: seen.quantile_us(_PERCENT[name]) / 1000 if seen.samples >= needed else None
         for name, needed in FEWEST.items()
     }
-    return Quantiles(
-        samples=samples,
-        mean=histogram.get_mean_value() / 1000,
-        max=histogram.get_max_value() / 1000,
-        **values,
-    )
-
-
-def merged(texts: Iterable[str]) -> Any:
-    """One histogram of many: the only right way to a quantile over several seconds or workers."""
-    whole = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
-    for text in texts:
-        whole.decode_and_add(text)
-    return whole
+    return Quantiles(samples=seen.samples, mean=seen.mean_us / 1000, max=seen.max_us / 1000, **values)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lab.analysis import checks
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
+from lab.analysis.thresholds import judge_thresholds
 from lab.errors import Exit
 from lab.record import Run
 
@@ -33,7 +34,10 @@ def judge(run: Run, summary: Summary) -> Summary:
     if any(f.level == "invalid" and not f.expected and f.trial is None for f in findings):
         invalid = {trial.id for trial in run.trials}
     servers = {name: over_valid(server, invalid) for name, server in summary.servers.items()}
-    judged = summary.model_copy(update={"findings": findings, "checks": outcome.tally, "servers": servers})
+    figures = {f.trial: f for server in summary.servers.values() for f in server.per_trial}
+    rows = judge_thresholds(run, figures, invalid)
+    update = {"findings": findings, "checks": outcome.tally, "servers": servers, "thresholds": rows}
+    judged = summary.model_copy(update=update)
     code = _exit_code(run, judged)
     return judged.model_copy(update={"verdict": _verdict(code, judged), "exit_code": int(code)})
 

@@ -146,5 +146,5 @@ def error_count(detail: Any) -> int:
 
 
 def percent(share: float) -> str:
-    """`0.0123` → `1.23 %`."""
-    return f"{share * 100:.3g} %"
+    """`0.0123` → `1.23 %`; what is more than ten times is said so: `28.5 times`."""
+    return f"{share * 100:.3g} %" if share < 10 else f"{share:,.3g} times"

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
 from lab.analysis.checks.table import LIMITS
-from lab.analysis.histogram import FEWEST, decode, merged
+from lab.analysis.histogram import FEWEST, merged, times
 
 # Wires with one connection per exchange: there a user's connection is not held between requests.
 ONE_EXCHANGE = ("greet", "datagram")
@@ -135,23 +135,17 @@ def server_count(e: Evidence) -> Iterable[Said]:
 
 
 def _requests_of_load(e: Evidence) -> int:
-    """The server's count without what was asked in its verification, before and after the load."""
+    """The server's last count without the requests of the verifications before it."""
     lines = sorted((s for s in e.trial.server_stats if "requests" in s), key=lambda s: float(s["mono_ms"]))
-    begins = min((float(e.load.phases[p]) for p in ("spawn", "warmup") if p in e.load.phases), default=None)
-    first_sent = e.load.phases.get("warmup")
-    if not lines or begins is None or first_sent is None:
-        raise NoData("the server's statistics, or the moments of the phases, are missing")
-    if float(lines[-1]["mono_ms"]) < e.window_ms[1]:
-        raise NoData("the server's statistics end before the load does")
+    if not lines:
+        raise NoData("the server's statistics are missing")
     told_ms = float(lines[-1]["mono_ms"])
-    asked = [v.get("requests") for v in e.trial.verify if float(v.get("mono_ms", 0)) <= told_ms]
-    if asked and None not in asked:
-        return int(lines[-1]["requests"]) - sum(int(n) for n in asked if n is not None)
-    # A line printed after the verification and before the first request of the load tells the count at GO.
-    quiet = [s for s in lines if begins <= float(s["mono_ms"]) <= float(first_sent)]
-    if not quiet:
-        raise NoData("the server printed no statistics between its verification and the first request")
-    return int(lines[-1]["requests"]) - int(quiet[-1]["requests"])
+    if told_ms < e.window_ms[1]:
+        raise NoData("the server's statistics end before the load does")
+    asked = [v.get("requests") for v in e.trial.verify if float(v["mono_ms"]) <= told_ms]
+    if None in asked:
+        raise NoData("how many requests the verification made was not recorded")
+    return int(lines[-1]["requests"]) - sum(int(n) for n in asked if n is not None)
 
 
 def locust_count(e: Evidence) -> Iterable[Said]:
@@ -219,9 +213,8 @@ def _median_ms(seconds: Sequence[Mapping[str, Any]]) -> float | None:
     texts = [s["response_hdr"] for s in seconds if s.get("response_hdr")]
     if not texts:
         return None
-    histogram = merged(texts)
-    enough = histogram.get_total_count() >= FEWEST["p50"]
-    return histogram.get_value_at_percentile(50.0) / 1000 if enough else None
+    half = merged(texts)
+    return half.quantile_us(50.0) / 1000 if half.samples >= FEWEST["p50"] else None
 
 
 def tail_support(e: Evidence) -> Iterator[Said]:
@@ -243,5 +236,5 @@ def tail_support(e: Evidence) -> Iterator[Said]:
 
 
 def _quantile_ms(text: str, percentile: float) -> float | None:
-    histogram = decode(text)
-    return histogram.get_value_at_percentile(percentile) / 1000 if histogram.get_total_count() else None
+    seen = times(text)
+    return seen.quantile_us(percentile) / 1000 if seen.samples else None

@@ -94,7 +94,7 @@ def model_profile(e: Evidence) -> Iterator[Said]:
     model = catalog.models().get(e.trial.model or "")
     if model is None:
         raise NoData(f"{e.trial.model} is not in the catalog of models any more")
-    made = {_plain(metric): e.growth(SERVER, "syscalls", metric) for metric in e.metrics(SERVER, "syscalls")}
+    made = {_plain(metric): e.highest(SERVER, "syscalls", metric) for metric in e.metrics(SERVER, "syscalls")}
     if not made:
         raise NoData("system calls were not counted (it takes root, BPF and containers)")
     missing = [name for name in model.syscalls.must if not _made(made, name)]
@@ -102,11 +102,11 @@ def model_profile(e: Evidence) -> Iterator[Said]:
         yield Said(
             "invalid", f"{model.name} never called {', '.join(missing)}", "this is not the model it says"
         )
-    requests = max(int(e.whole["answered"]), 1)
+    per_request = {_plain(name): number for name, number in e.figures.syscalls_per_request.items()}
     for name in model.syscalls.never:
-        if made.get(name, 0) / requests > STRAY_CALLS_PER_REQUEST:
-            says = f"{model.name} called {name} {made[name]:,.0f} times: it never should"
-            yield Said("invalid", says, "this is not the model it says", made[name])
+        if per_request.get(name, 0) > STRAY_CALLS_PER_REQUEST:
+            says = f"{model.name} called {name} {per_request[name]:.2g} times per request: it never should"
+            yield Said("invalid", says, "this is not the model it says", per_request[name])
 
 
 def _plain(metric: str) -> str:

@@ -1,0 +1,101 @@
+"""Thresholds judged: each must hold in every valid trial of its server; the grammar is lab/metrics.py's.
+
+One without data fails, for a gate that cannot see must not open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from lab.analysis.histogram import Times, fewest, times
+from lab.analysis.model import TrialFigures
+from lab.metrics import TIMES, Threshold, read
+from lab.record import Run, TrialRecord
+
+
+def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> tuple[float | None, str]:
+    """The figure that a threshold is about, or None and why there is none."""
+    if trial.load is None:
+        return None, "no measurement came about"
+    if threshold.metric in TIMES:
+        return _of_times(threshold, trial.load.result)
+    if threshold.metric == "errors":
+        failed = int(trial.load.result["failed"]) + int(trial.load.result.get("unsent", 0))
+        return (figures.errors.rate if threshold.aggregate == "rate" else float(failed)), ""
+    name = "connections_peak" if threshold.metric == "connections" else threshold.metric
+    value: float | None = getattr(figures, name)
+    return value, "" if value is not None else f"{threshold.metric} was not measured"
+
+
+def _of_times(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | None, str]:
+    text = result.get(TIMES[threshold.metric])
+    seen = times(text) if text else Times((), ())
+    if threshold.aggregate == "count":
+        return float(seen.samples), ""
+    percentile = 50.0 if threshold.aggregate == "med" else threshold.percentile
+    needed = fewest(percentile) if percentile is not None else 1
+    if seen.samples < needed:
+        return None, f"{threshold.aggregate} needs {needed:,} samples, the window has {seen.samples:,}"
+    if percentile is not None:
+        return seen.quantile_us(percentile) / 1e3, ""
+    return {"avg": seen.mean_us, "min": seen.min_us, "max": seen.max_us}[threshold.aggregate] / 1e3, ""
+
+
+def judge_thresholds(
+    run: Run, figures: Mapping[str, TrialFigures], invalid: Collection[str]
+) -> tuple[dict[str, Any], ...]:
+    """One row per threshold and sweep point: server, metric, threshold, `ok`, worst `value` and its trial."""
+    groups: dict[str, list[TrialRecord]] = {}
+    for trial in run.trials:
+        groups.setdefault(trial.id.rsplit("/", 1)[0], []).append(trial)
+    return tuple(row for name, trials in groups.items() for row in _rows(name, trials, figures, invalid))
+
+
+def _rows(
+    name: str, trials: Sequence[TrialRecord], figures: Mapping[str, TrialFigures], invalid: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    asked = (trials[0].scenario.get("thresholds") or {}).get(trials[0].server, {})
+    valid = [trial for trial in trials if trial.status == "ok" and trial.id not in invalid]
+    for metric, condition in ((m, c) for m, conditions in asked.items() for c in conditions):
+        yield {"server": name, "metric": metric, **_row(metric, condition, valid, figures)}
+
+
+def _row(
+    metric: str, condition: Any, valid: Sequence[TrialRecord], figures: Mapping[str, TrialFigures]
+) -> dict[str, Any]:
+    text = str(condition["threshold"] if isinstance(condition, Mapping) else condition)
+    try:
+        threshold = read(metric, condition)
+    except ValueError as error:  # a stored run may ask for what is unknown by now
+        return {"threshold": text, "ok": False, "valid_trials": len(valid), "failed": 0, "says": str(error)}
+    failed, worst = _worst(threshold, valid, figures)
+    return {
+        "threshold": text,
+        "ok": bool(valid) and not failed,
+        "valid_trials": len(valid),
+        "failed": failed,
+        **worst,
+    }
+
+
+def _worst(
+    threshold: Threshold, valid: Sequence[TrialRecord], figures: Mapping[str, TrialFigures]
+) -> tuple[int, dict[str, Any]]:
+    """In how many trials it did not hold, and the trial to show: one that failed before one that held."""
+    seen = []
+    for trial in valid:
+        value, why_not = figure(threshold, trial, figures[trial.id])
+        holds = value is not None and threshold.holds(value)
+        seen.append((holds, {"value": value, "trial": trial.id, "says": why_not}))
+    if not seen:
+        return 0, {"value": None, "trial": None, "says": "no valid trial to judge"}
+    wants_more = threshold.compare in (">", ">=")
+    sign = 1.0 if wants_more else -1.0
+
+    def badness(one: tuple[bool, dict[str, Any]]) -> tuple[bool, float]:
+        value = one[1]["value"]
+        return one[0], sign * value if value is not None else -math.inf
+
+    return sum(not holds for holds, _ in seen), min(seen, key=badness)[1]

@@ -1,0 +1,139 @@
+"""Metrics, and thresholds over them in k6's grammar with units: `p(99)<100ms`, `rate<0.1%`, `value>=9/s`.
+
+Source of the grammar: k6, "Thresholds".
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab import units
+from lab.part import unknown
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "===": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*)")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a bound is written, and what it is in the unit of the figures."""
+
+    example: str
+    read: Callable[[str], float]
+
+
+def _count(text: str) -> float:
+    if not re.fullmatch(r"\d+(?:\.\d+)?", text.strip()):
+        raise ValueError(f"{text!r} is not a number: write it like 1000, without a unit")
+    return float(text)
+
+
+MS = Unit("100ms", lambda text: units.seconds(text) * 1e3)
+US = Unit("20us", lambda text: units.seconds(text) * 1e6)
+SHARE = Unit("0.1%", units.share)
+PER_S = Unit("1000/s", units.arrivals_per_s)
+BYTES = Unit("64KiB", units.size_bytes)
+NUMBER = Unit("1000", _count)
+
+# Distributions of times. `latency` is the response time: from the intended send to the answer.
+TIMES = {
+    "latency": "response_hdr",
+    "response": "response_hdr",
+    "service": "service_hdr",
+    "connect": "connect_ms_hdr",
+}
+# One figure per trial, as in summary.json: the aggregate is `value`.
+VALUES = {
+    "requests_per_s": PER_S,
+    "offered_per_s": PER_S,
+    "cpu_us_per_request": US,
+    "cpu_cores": NUMBER,
+    "memory_bytes_per_connection": BYTES,
+    "rss_bytes_per_connection": BYTES,
+    "memory_peak_bytes": BYTES,
+    "connections": NUMBER,
+    "switches_per_request": NUMBER,
+    "wakeups_per_request": NUMBER,
+    "eagain_per_request": NUMBER,
+    "threads_peak": NUMBER,
+    "descriptors_peak": NUMBER,
+    "listen_overflows": NUMBER,
+    "retransmits": NUMBER,
+}
+METRICS = (*TIMES, "errors", *VALUES)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One condition. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s)."""
+
+    metric: str
+    aggregate: str
+    compare: str
+    bound: float
+    text: str
+    percentile: float | None = None
+    abort_on_fail: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a figure satisfies it."""
+        return OPERATORS[self.compare](value, self.bound)
+
+
+def parse(metric: str, text: str, abort_on_fail: bool = False) -> Threshold:
+    """Read one threshold of a metric. Raises ValueError that says what would be right."""
+    if metric not in METRICS:
+        raise ValueError(unknown(metric, list(METRICS), "metric"))
+    known = _aggregates(metric)
+    example = f"{next(iter(known)).replace('N', '99')}<{next(iter(known.values())).example}"
+    match = _GRAMMAR.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no threshold: write it like {example!r}")
+    word, argument, compare, bound = match.groups()
+    name = f"{word}(N)" if argument is not None else word
+    if name not in known:
+        raise ValueError(f"{text!r}: {metric} has {', '.join(known)}, not {name}")
+    percentile = _percentile(text, argument) if argument is not None else None
+    try:
+        value = known[name].read(bound)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    aggregate = f"p({percentile:g})" if percentile is not None else word
+    return Threshold(metric, aggregate, compare, value, text.strip(), percentile, abort_on_fail)
+
+
+def _aggregates(metric: str) -> dict[str, Unit]:
+    if metric in TIMES:
+        times = dict.fromkeys(("p(N)", "avg", "med", "min", "max"), MS)
+        return {**times, "count": NUMBER}
+    return {"rate": SHARE, "count": NUMBER} if metric == "errors" else {"value": VALUES[metric]}
+
+
+def _percentile(text: str, argument: str) -> float:
+    try:
+        value = float(argument)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 100:
+        raise ValueError(f"{text!r}: p(N) takes a percentile between 0 and 100, such as p(99.9)")
+    return value
+
+
+def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
+    """One threshold of a scenario: a text, or `{threshold: …, abort_on_fail: true}`. Raises ValueError."""
+    if isinstance(condition, Mapping):
+        return parse(metric, str(condition["threshold"]), bool(condition.get("abort_on_fail")))
+    return parse(metric, condition)

@@ -1,0 +1,191 @@
+"""A healthy trial, made by hand, and ways to spoil it: input for all that judges. Nothing is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from lab.record import LoadResult, Run, Sample, Series, TrialRecord
+
+RATE, WARMUP_S, MEASURE_S, USERS, WORKERS = 2000, 2, 10, 1000, 2
+START_MS = 1_000_000.0
+WINDOW_MS = (START_MS + 1000 * WARMUP_S, START_MS + 1000 * (WARMUP_S + MEASURE_S))
+ENDS_MS = WINDOW_MS[1] + 3000
+N = RATE * MEASURE_S
+ALL = RATE * (WARMUP_S + MEASURE_S)
+VERIFIED = 5
+Values = Mapping[int, int]
+# 99 of 100 answers within 1.2 ms, the rest at 3 ms; sends up to 40 µs late.
+RESPONSE = {1000: 60, 1200: 39, 3000: 1}
+LATE = {10: 95, 40: 5}
+
+
+def hdr(values: Values, samples: int) -> str:
+    """A histogram with `samples` values, spread as the weights of `values` (µs → weight) say."""
+    return _hdr(tuple(sorted(values.items())), samples)
+
+
+@cache
+def _hdr(values: tuple[tuple[int, int], ...], samples: int) -> str:
+    histogram = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+    weight = sum(w for _, w in values)
+    for value, share in values:
+        if count := round(samples * share / weight):
+            histogram.record_value(value, count)
+    return str(histogram.encode().decode("ascii"))
+
+
+def second(k: int, response: Values = RESPONSE, **changes: Any) -> dict[str, Any]:
+    return {
+        "event": "second", "k": k, "phase": "warmup" if k < WARMUP_S else "measure", "intended": RATE,
+        "sent": RATE,
+        "answered": RATE, "failed": 0, "unsent": 0, "errors": {}, "connected": USERS, "connects": 0,
+        "response_hdr": hdr(response, RATE), "service_hdr": hdr(response, RATE), "bytes_in": 150 * RATE,
+        "bytes_out": 40 * RATE, "late_p99_us": 40, "loop_lag_p99_us": 300, "cpu_cores": [0.2, 0.21],
+        "in_flight": 2,
+    } | changes  # fmt: skip
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    counts = {"intended": N, "sent": N, "answered": N, "failed": 0, "unsent": 0, "connects": 0}
+    whole = {"intended": ALL, "sent": ALL, "answered": ALL, "failed": 0, "unsent": 0, "connects": USERS}
+    return {
+        "event": "result", **counts, "errors": {}, "bytes_in": 150 * N, "bytes_out": 40 * N,
+        "response_hdr": hdr(RESPONSE, N), "service_hdr": hdr(RESPONSE, N), "lateness_hdr": hdr(LATE, N),
+        "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
+        "whole": whole | {"bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
+        "under_way_s": N * 1.098e-3, "locust": {"requests": ALL, "failures": 0},
+        "workers": [{"index": i, "pid": 40 + i, "loop_lag_p99_us": 310} for i in range(WORKERS)],
+    } | changes  # fmt: skip
+
+
+PHASES = {
+    "spawn": START_MS - 2500,
+    "warmup": START_MS,
+    "measure": WINDOW_MS[0],
+    "drain": WINDOW_MS[1],
+    "done": WINDOW_MS[1] + 100,
+}
+
+
+def load(**changes: Any) -> LoadResult:
+    seconds = tuple(second(k) for k in range(WARMUP_S + MEASURE_S))
+    return LoadResult(result(**changes), seconds, PHASES)
+
+
+def counter(start: float, per_s: float) -> list[tuple[float, float]]:
+    """A counter sampled every half second over the trial."""
+    times = [START_MS - 3000 + 500 * i for i in range(2 * (WARMUP_S + MEASURE_S) + 12)]
+    return [(t, start + per_s * (t - times[0]) / 1000) for t in times]
+
+
+SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
+    **{("host", "host", f"cpu_{s}_us"): counter(5e6, r) for s, r in [
+        ("user", 5e5), ("nice", 0), ("system", 3e5), ("idle", 1.2e6), ("iowait", 0), ("irq", 0),
+        ("softirq", 0), ("steal", 0)]},
+    **{("host", "host", name): counter(7, 0) for name in ("pswpin", "pswpout", "softnet_dropped")},
+    **{("server", "cgroup", name): counter(1, rate) for name, rate in [
+        ("cpu_us", 2e5), ("cpu_periods", 10), ("cpu_throttled", 0), ("oom_kills", 0)]},
+    ("server", "cgroup", "memory_bytes"): [(t, 2e7 + (t > START_MS) * 1e7) for t, _ in counter(0, 0)],
+    **{(f"worker-{i}", "cgroup", "cpu_us"): counter(1, 2.5e5) for i in range(WORKERS)},
+    ("master", "cgroup", "cpu_us"): counter(1, 5e4),
+    **{(node, "sockets", name): counter(3, 0) for node in ("server", "worker-0", "worker-1") for name in (
+        "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
+    ("server", "server", "open_peak"): counter(USERS, 0),
+    ("lab", "recorder", "took_ms"): [(t, 12.0) for t, _ in counter(0, 0)],
+    **{("server", "syscalls", name): counter(0, rate) for name, rate in [
+        ("epoll_wait", 600), ("read", 2000), ("write", 2000), ("accept4", 80)]},
+}  # fmt: skip
+
+
+def stats() -> tuple[dict[str, Any], ...]:
+    each = {"accepted": USERS, "open_peak": USERS, "errors": {}}
+    lines = [{"event": "stats", "mono_ms": PHASES["spawn"] - 500, "requests": VERIFIED, **each}]
+    done = VERIFIED + ALL
+    lines += [{"event": "stats", "mono_ms": WINDOW_MS[1] + 400, "requests": done, **each}]
+    lines += [{"event": "stopped", "mono_ms": ENDS_MS, "requests": done + VERIFIED, **each}]
+    return tuple(lines)
+
+
+def scenario(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "healthy",
+        "servers": {"epoll_lt": {"model": "epoll_lt", "workers": 1, "backlog": 4096, "cpus": None}},
+        "handler": "hello", "expect": {}, "links": [], "seed": 7, "repeat": 1,
+        "swarm": {
+            "wire": "http1", "workers": WORKERS, "users": USERS, "spawn_rate": 500.0,
+            "load": {"executor": "constant-arrival-rate", "rate": float(RATE), "think_time": None},
+            "phases": {"warmup": float(WARMUP_S), "measure": float(MEASURE_S)},
+        },
+    } | changes  # fmt: skip
+
+
+def verified(when: str, ok: bool = True) -> dict[str, Any]:
+    check = {"name": "answers", "ok": ok, "says": "right" if ok else "404 instead of 200"}
+    mono_ms = PHASES["spawn"] - 900 if when == "before" else WINDOW_MS[1] + 1000
+    said = {"event": "verified", "when": when, "mono_ms": mono_ms, "ok": ok}
+    return {**said, "requests": VERIFIED, "checks": [check]}
+
+
+def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
+    """A trial that every check is silent about."""
+    fields: dict[str, Any] = {
+        "id": name, "server": "epoll_lt", "repeat": int(name.rsplit("/")[-1]), "point": {}, "status": "ok",
+        "scenario": scenario(), "model": "epoll_lt", "runtime": "docker", "stamps": (),
+        "placement": {"server": "0", "swarm": "1", "overlap": False},
+        "ready": {"event": "ready", "backlog": 4096},
+        "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
+        "exits": {"server": {"code": 0, "signal": None, "oom": False}}, "series": series(),
+    }  # fmt: skip
+    return TrialRecord(**(fields | changes))
+
+
+def series(
+    changes: Mapping[tuple[str, str, str], Sequence[tuple[float, float]] | None] | None = None,
+) -> Series:
+    """The healthy series with some replaced, or taken away (None)."""
+    points = SERIES | dict(changes or {})
+    rows = [Sample(t, *key, v) for key, values in points.items() if values is not None for t, v in values]
+    return Series.of(rows)
+
+
+def manifest(trials: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
+    plan = [{"id": t.id, "server": t.server, "repeat": t.repeat, "point": dict(t.point)} for t in trials]
+    environment = {
+        "lab": "0.1.0", "revision": "0" * 40, "python": "3.11.7", "runtime": "docker",
+        "images": {"server": "lab/server:0123"}, "placement": {"server": "0", "swarm": "1"},
+        "host": {"kernel": "6.18.5", "machine": "x86_64", "cpu_model": "Example CPU", "cpus": [0, 1],
+                 "memory_bytes": 24 << 30, "cgroup": "v1"},
+    }  # fmt: skip
+    return {
+        "schema_version": 1, "run": "20261123T000000Z-healthy-0000", "scenario": "healthy", "seed": 7,
+        "argv": ["run"],
+        "scenario_sha256": "0" * 64, "plan": {"scenario": "healthy", "seed": 7, "trials": plan},
+        "environment": environment, "interrupted": False,
+    } | changes  # fmt: skip
+
+
+def run(*trials: TrialRecord, **changes: Any) -> Run:
+    """A run of these trials."""
+    facts = manifest(trials, **changes)
+    return Run(facts["run"], "healthy", "Is it?", facts, tuple(trials), interrupted=facts["interrupted"])
+
+
+def with_load(
+    record: TrialRecord, *, seconds: Sequence[Mapping[str, Any]] | None = None, **changes: Any
+) -> TrialRecord:
+    """The trial with figures of its result (or its seconds) replaced."""
+    assert record.load is not None
+    loaded = replace(record.load, result={**record.load.result, **changes})
+    return replace(record, load=loaded if seconds is None else replace(loaded, seconds=tuple(seconds)))
+
+
+def with_swarm(record: TrialRecord, **changes: Any) -> TrialRecord:
+    """The trial with settings of its swarm replaced."""
+    swarm = {**record.scenario["swarm"], **changes}
+    return replace(record, scenario={**record.scenario, "swarm": swarm})
