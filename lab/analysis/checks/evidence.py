@@ -129,6 +129,10 @@ class Evidence:
         """What a collector sampled of a node."""
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
+    def highest(self, node: str, source: str, metric: str) -> float:
+        """The most that was ever seen; 0 where it was not sampled."""
+        return self.trial.series.highest(node, source, metric) or 0.0
+
     def growth(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the whole trial; 0 where it was not sampled."""
         points = self.trial.series.get(node, source, metric)
