@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.analysis.histogram import FEWEST, decode
 from lab.analysis.model import ServerSummary, Summary
-from lab.record import LoadResult, Run, Series, TrialRecord
+from lab.record import LoadResult, Run, TrialRecord
 from lab.units import seconds as parse_seconds
 
 SERVER = "server"
+CPU = ("cgroup", "procfs")
 MEMORY = (("cgroup", "memory_bytes"), ("procfs", "rss_bytes"))
 OPEN = (("server", "open"), ("sockets", "established"))
 MOST_CURVES = 20  # percentile curves per server
@@ -32,7 +34,7 @@ def charts(run: Run, summary: Summary, resolution: int = 240) -> dict[str, Any]:
     shown = {label: trial for label in summary.servers if (trial := typical(run, label)) is not None}
     upper = _upper_quantile(list(shown.values()))
     return {
-        "servers": [_server(label, server) for label, server in summary.servers.items()],
+        "servers": [_server(run, label, server) for label, server in summary.servers.items()],
         "percentiles": [curve for label in summary.servers for curve in _curves(run, label)],
         "upper": upper,
         "timelines": [_timeline(label, trial, upper, resolution) for label, trial in shown.items()],
@@ -51,12 +53,27 @@ def typical(run: Run, label: str) -> TrialRecord | None:
     return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
+def _system_share(trials: Sequence[TrialRecord]) -> float | None:
+    """The kernel's share of the server's CPU time in the window, by getrusage(2); median over trials."""
+    shares = []
+    for trial in trials:
+        if trial.load is None:
+            continue
+        user, system = (
+            trial.series.increase(SERVER, "server", f"cpu_{kind}_us", trial.load.window_ms)
+            for kind in ("user", "system")
+        )
+        if user is not None and system is not None and user + system > 0:
+            shares.append(system / (user + system))
+    return round(statistics.median(shares), 4) if shares else None
+
+
 def _p99_us(trial: TrialRecord) -> int:
     assert trial.load is not None
     return int(decode(trial.load.result["response_hdr"]).get_value_at_percentile(99.0))
 
 
-def _server(label: str, server: ServerSummary) -> dict[str, Any]:
+def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
     group = server.memory_bytes_per_connection
     return {
         "label": label,
@@ -65,6 +82,7 @@ def _server(label: str, server: ServerSummary) -> dict[str, Any]:
         "p50_ms": server.response_ms.p50,
         "p99_ms": server.response_ms.p99,
         "cpu_us": server.cpu_us_per_request,
+        "system_share": _system_share(trials_of(run, label)),
         "memory_bytes": group if group is not None else server.rss_bytes_per_connection,
     }
 
@@ -118,7 +136,7 @@ def _timeline(label: str, trial: TrialRecord, upper: str, resolution: int) -> di
         "trial": trial.id,
         "measured_s": [0.0, (trial.load.window_ms[1] - origin_ms) / 1000],
         "seconds": list(per_second(trial.load, upper, resolution)),
-        "cpu": _cpu(trial.series, trial.load, resolution),
+        "cpu": _cpu(trial, trial.load, resolution),
         "memory": _gauge(trial, trial.load, MEMORY, resolution),
         "open": _gauge(trial, trial.load, OPEN, resolution),
         "events": list(events(trial)),
@@ -184,25 +202,17 @@ def _moments(load: LoadResult, resolution: int) -> list[float]:
     return [end - step * place for place in range(int((end - start) / step), -1, -1)]
 
 
-def _cpu(series: Series, load: LoadResult, resolution: int) -> list[dict[str, float | None]]:
-    """CPUs busy in user and in system time, per step; from the cgroup, else from getrusage(2)."""
-    known = [source for source in ("cgroup", "server") if series.get(SERVER, source, "cpu_user_us")]
-    if not known:
+def _cpu(trial: TrialRecord, load: LoadResult, resolution: int) -> list[Point]:
+    """CPUs busy, per step. User and system time are not told apart: kernels count those by ticks."""
+    source = next((name for name in CPU if trial.series.get(SERVER, name, "cpu_us")), None)
+    if source is None:
         return []
-    moments = _moments(load, resolution)
-    return [
-        {
-            "t": _t((start + end) / 2, load),
-            "user": _busy(series, known[0], "cpu_user_us", (start, end)),
-            "system": _busy(series, known[0], "cpu_system_us", (start, end)),
-        }
-        for start, end in itertools.pairwise(moments)
-    ]
-
-
-def _busy(series: Series, source: str, metric: str, step_ms: tuple[float, float]) -> float | None:
-    grown = series.increase(SERVER, source, metric, step_ms)
-    return None if grown is None else round(grown / ((step_ms[1] - step_ms[0]) * 1000), 4)
+    busy = []
+    for start, end in itertools.pairwise(_moments(load, resolution)):
+        grown = trial.series.increase(SERVER, source, "cpu_us", (start, end))
+        if grown is not None:
+            busy.append((_t((start + end) / 2, load), round(grown / ((end - start) * 1000), 4)))
+    return busy
 
 
 def _gauge(

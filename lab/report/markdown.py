@@ -86,7 +86,7 @@ def _findings(summary: Summary) -> list[str]:
     lines = ["## Findings", ""]
     for finding in found:
         where = f"{escape(finding.trial)}: " if finding.trial else ""
-        action = f" → {escape(finding.do)}" if finding.do else ""
+        action = f" → {escape(finding.do)}" if finding.do and not finding.expected else ""
         check = f" (`{text.clean(finding.check)}`)"
         lines.append(f"- **{text.word(finding)}** {where}{escape(finding.says)}{action}{check}")
     return lines

@@ -11,6 +11,7 @@ from lab.record import Run, TrialRecord
 from lab.report import links, text, why
 from lab.report.setup import limits, topology
 
+LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
 FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
 
 
@@ -33,6 +34,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "meaning": text.verdict_meaning(summary),
         "facts": list(_facts(run, summary)),
         "findings": [_finding(finding) for finding in text.findings(summary)],
+        "checks": _checks(summary),
         "comparison": _comparison(summary),
         "meanings": [
             ("family", "How the server waits for its connections (Stevens)."),
@@ -49,7 +51,8 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "links": _links(summary),
         "trials": _trials(summary),
         "failures": list(_failures(run)),
-        "environment": _environment(run, summary),
+        "environment": _environment(summary),
+        "recorded": _recorded(run, summary),
         "limits": limits(run, summary),
     }
     return shown | {"sections": list(_sections(shown))}
@@ -62,7 +65,7 @@ def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "trials": "Trials", "environment": "Environment", "limits": "Limits",
     }  # fmt: skip
     for id_, name in names.items():
-        if id_ not in ("findings", "sweep", "why", "thresholds") or shown[id_]:
+        if id_ not in ("sweep", "why", "thresholds") or shown[id_]:
             yield id_, name
 
 
@@ -101,9 +104,20 @@ def _finding(finding: Any) -> dict[str, str]:
         "word": text.word(finding),
         "where": text.clean(finding.trial or ""),
         "says": text.clean(finding.says),
-        "do": text.clean(finding.do),
+        "do": "" if finding.expected else text.clean(finding.do),
         "check": text.clean(finding.check),
     }
+
+
+def _checks(summary: Summary) -> Table | None:
+    if not summary.checks:
+        return None
+    levels = [level for level in LEVELS if any(level in tally for tally in summary.checks.values())]
+    rows = [
+        [text.clean(name), *(f"{tally[level]:,}" if level in tally else "" for level in levels)]
+        for name, tally in summary.checks.items()
+    ]
+    return Table("Validity checks made", ["check", *levels], rows, frozenset(range(1, len(levels) + 1)))
 
 
 def _aligned(rows: Sequence[Sequence[str]], numeric: frozenset[int]) -> list[tuple[str, ...]]:
@@ -133,8 +147,8 @@ def _why(summary: Summary) -> Table | None:
     ]
     if not rows:
         return None
-    head = ["server", *(heading.replace(" [", "\n[").replace("/", "\n/") for heading in why.HEADINGS)]
-    numeric = frozenset(range(1, len(head))) - {1 + why.HEADINGS.index("the most frequent")}
+    head = ["server", *(heading.replace(" ", "\n", 1) for heading in why.HEADINGS)]
+    numeric = frozenset(range(1, len(head) - 1))
     return Table("Costs and what each model did", head, _aligned(rows, numeric), numeric)
 
 
@@ -149,6 +163,8 @@ def _thresholds(summary: Summary) -> Table | None:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return text.number(value)
     return text.facts(value) if isinstance(value, dict | list | None) else text.clean(value)
 
 
@@ -195,11 +211,24 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
         yield {"title": "Reading the records", "says": text.clean(problem), "logs": []}
 
 
-def _environment(run: Run, summary: Summary) -> Table:
-    rows = [[text.clean(key), text.facts(value)] for key, value in summary.environment.items()]
-    rows += [
-        [name, text.facts(run.manifest[name])]
-        for name in ("limits", "seed", "argv", "scenario_sha256")
-        if name in run.manifest
-    ]
-    return Table("Environment of the run", ("fact", "value"), rows)
+KEY_FACTS = (
+    ("CPU", "host.cpu_model"), ("CPUs", "host.cpus"), ("memory", "host.memory_bytes"),
+    ("kernel", "host.kernel"), ("congestion control", "host.congestion_control"), ("cgroup", "host.cgroup"),
+    ("engine", "engine.version"), ("server on CPU", "placement.server"),
+    ("swarm on CPU", "placement.swarm"), ("lab", "lab"), ("revision", "revision"),
+)  # fmt: skip
+
+
+def _environment(summary: Summary) -> Table:
+    """What a reader asks first."""
+    known = dict(text.leaves("", summary.environment))
+    rows = [[name, known[path]] for name, path in KEY_FACTS if path in known]
+    return Table("The machine and the versions", ("fact", "value"), rows)
+
+
+def _recorded(run: Run, summary: Summary) -> Table:
+    """All of it, one leaf a row."""
+    kept = ("limits", "seed", "argv", "scenario_sha256")
+    more = {name: run.manifest[name] for name in kept if name in run.manifest}
+    rows = [list(leaf) for leaf in text.leaves("", {**summary.environment, **more})]
+    return Table("Everything recorded of the environment", ("fact", "value"), rows)

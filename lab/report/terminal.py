@@ -60,7 +60,7 @@ def _findings(summary: Summary, console: Console) -> None:
     console.print()
     for finding in found:
         console.print(Padding(_finding(finding), (0, 0, 0, 2)))
-        if finding.do:
+        if finding.do and not finding.expected:
             console.print(Padding(Text("→ " + text.clean(finding.do), style="dim"), (0, 0, 0, 12)))
     console.print()
 

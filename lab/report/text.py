@@ -180,7 +180,7 @@ def verdict_meaning(summary: Summary) -> str:
     return {
         "PASS": f"measured, believable, and every threshold held{doubt}",
         "FAIL": "measured and believable, but a threshold did not hold or a server died",
-        "INVALID": "figures exist, but they must not be believed: see the findings",
+        "INVALID": "at least one trial must not be believed: see the findings",
         "INCONCLUSIVE": "a check that is needed could not be made: see the findings",
         "UNKNOWN": "no measurement came about, or the run was interrupted: see the findings",
     }[summary.verdict]
@@ -211,14 +211,23 @@ def quantile_name(name: str) -> str:
 
 def facts(value: object) -> str:
     """Plain nested data in one line: `delay_ms 20, loss 0.1`."""
-    return ", ".join(f"{name} {shown}" if name else shown for name, shown in _leaves("", value)) or NOTHING
+    return ", ".join(f"{name} {shown}" if name else shown for name, shown in leaves("", value)) or NOTHING
 
 
-def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+def leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Nested plain data as (dotted path, text) pairs; what is null is left out."""
     if isinstance(value, dict):
         for key, child in value.items():
-            yield from _leaves(f"{name}.{key}" if name else str(key), child)
+            yield from leaves(f"{name}.{key}" if name else str(key), child)
     elif isinstance(value, list | tuple):
         yield name, " ".join(clean(v) for v in value)
     elif value is not None:
-        yield name, f"{value:.6g}" if isinstance(value, float) else clean(value)
+        yield name, _fact(name, value)
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and name.endswith("_bytes"):
+        return size(value)
+    return f"{value:.6g}" if isinstance(value, float) else clean(value)

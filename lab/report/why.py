@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import NOTHING, count, memory, number, quantile, size
+from lab.report.text import NOTHING, count, memory, number, size
 
 TELLING_COST, TELLING_CAUSE, TELLING_MS = 1.25, 1.5, 0.5
 MOST_ERRORS = 0.01
@@ -72,9 +72,8 @@ COSTS = (
 )  # fmt: skip
 
 HEADINGS = (
-    "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "system calls/request", "the most frequent",
-    "switches/request", "wake-ups/request", "ready/wake-up", "EAGAIN/request", "threads",
-    "memory/conn.", "queue overflows",
+    "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "switches /request", "wake-ups /request", "ready /wake-up",
+    "EAGAIN /request", "threads", "memory /connection", "queue overflows", "calls /request", "of them",
 )  # fmt: skip
 
 
@@ -82,11 +81,9 @@ def row(server: ServerSummary) -> list[str]:
     """The cells under HEADINGS."""
     most = sorted(server.syscalls_per_request.items(), key=lambda item: (-item[1], item[0]))[:3]
     return [
-        quantile(server.response_ms, "p50"),
-        quantile(server.response_ms, "p99"),
+        number(server.response_ms.p50),
+        number(server.response_ms.p99) if server.response_ms.p99 is not None else "n/a",
         number(server.cpu_us_per_request),
-        number(syscalls(server)),
-        ", ".join(f"{name} {number(count)}" for name, count in most) or NOTHING,
         number(server.switches_per_request),
         number(server.wakeups_per_request),
         number(server.ready_per_wakeup),
@@ -94,6 +91,8 @@ def row(server: ServerSummary) -> list[str]:
         count(server.threads_peak),
         size(memory(server)),
         count(overflows(server)),
+        number(syscalls(server)),
+        ", ".join(f"{name}\u00a0{number(calls)}" for name, calls in most) or NOTHING,
     ]
 
 

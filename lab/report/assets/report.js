@@ -21,6 +21,7 @@
     const power = v < 1024 ? 0 : Math.min(3, Math.floor(Math.log2(v) / 10));
     return `${power ? show(v / 1024 ** power) : Math.round(v)} ${["B", "KiB", "MiB", "GiB"][power]}`;
   }
+  const share = (v) => (finite(v) ? `${show(100 * v)} %` : "—");
   const seconds = (t) => `${t} s`;
   const written = (text) => (/^\d+$/.test(text) ? Number(text).toLocaleString("en-US") : text);
   const plain = (v) => v.toLocaleString("en-US", { maximumSignificantDigits: 3 });
@@ -111,7 +112,7 @@
   function bars(box) {
     panels(box, "three", [
       ["Response time, p50 to p99 [ms]", span],
-      ["CPU time per request [µs]", (w) => bar(w, "cpu_us", show)],
+      ["CPU time per request [µs]", (w) => bar(w, "cpu_us", show, (s) => s.system_share ?? 1)],
       ["Memory per connection", (w) => bar(w, "memory_bytes", bytes)],
     ]);
   }
@@ -122,12 +123,14 @@
       y: { label: null, type: "band", domain: data.servers.map((s) => s.label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
     };
   }
-  function bar(width, key, format) {
+  // Where the kernel's share of CPU time is known it is drawn full, time in user space lighter.
+  function bar(width, key, format, part = () => 1) {
     const rows = data.servers.filter((s) => finite(s[key]));
     return Plot.plot(frame(width, {
       x: { axis: null, zero: true },
       marks: [
-        Plot.barX(rows, { x: key, y: "label", fill: (s) => hue(s.server) }),
+        Plot.barX(rows, { x: key, y: "label", fill: (s) => hue(s.server), fillOpacity: 0.45 }),
+        Plot.barX(rows, { x: (s) => s[key] * part(s), y: "label", fill: (s) => hue(s.server) }),
         Plot.text(rows, { x: key, y: "label", text: (s) => format(s[key]), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
         absent(key),
       ],
@@ -193,7 +196,7 @@
   function happenings(line, from, kinds) {
     const told = line.events.filter((e) => kinds.includes(e.kind) && e.t >= from && e.t <= line.measured_s[1]);
     const late = (e) => e.t > line.measured_s[1] / 2;
-    const label = (which, textAnchor, dx) => Plot.text(told.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", fontSize: 10 });
+    const label = (which, textAnchor, dx) => Plot.text(told.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", stroke: "var(--bg)", strokeWidth: 3, fontSize: 10 });
     return [
       Plot.ruleX(told, { x: "t", stroke: "var(--bad)", strokeDasharray: "2,2" }),
       label((e) => !late(e), "start", 4),
@@ -238,11 +241,11 @@
   const cpu = (box) => overTime(box, {
     from: ofTrial,
     kinds: ["event"],
-    values: (line) => line.cpu.map((s) => (s.user ?? 0) + (s.system ?? 0)),
+    values: (line) => line.cpu.map((c) => c[1]),
     y: (least, most) => ({ domain: [0, most || 1] }),
     marks: (line, colour) => [
-      Plot.areaY(line.cpu, { x: "t", y: "system", fill: colour, fillOpacity: 0.75 }),
-      Plot.areaY(line.cpu, { x: "t", y1: "system", y2: (s) => s.system + s.user, fill: colour, fillOpacity: 0.3 }),
+      Plot.areaY(line.cpu, { x: "0", y: "1", fill: colour, fillOpacity: 0.25 }),
+      Plot.lineY(line.cpu, { x: "0", y: "1", stroke: colour, strokeWidth: 1.75 }),
     ],
   });
   const memory = (box) => overTime(box, {
@@ -295,8 +298,8 @@
   ];
   const tables = {
     bars: () => [
-      ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "memory per connection"],
-      data.servers.map((s) => [s.label, show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), bytes(s.memory_bytes)]),
+      ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "of it in the kernel", "memory per connection"],
+      data.servers.map((s) => [s.label, show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],
@@ -305,8 +308,8 @@
     response: perSecond([["p50 [ms]", "p50"], [`${data.upper} [ms]`, "upper"], ["largest [ms]", "max"]]),
     throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"]]),
     cpu: () => [
-      ["server", "second", "user [CPUs]", "system [CPUs]"],
-      timelines().flatMap((line) => line.cpu.map((s) => [line.label, s.t, show(s.user), show(s.system)])),
+      ["server", "second", "CPUs busy"],
+      timelines().flatMap((line) => line.cpu.map(([t, v]) => [line.label, t, show(v)])),
     ],
     memory: () => [
       ["server", "second", "memory"],

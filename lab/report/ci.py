@@ -1,0 +1,89 @@
+"""What CI systems show of a run: GitHub's step summary and annotations, GitLab's collapsible log section.
+
+All is text; who writes it where is the command line's business. Which system it is follows from its own
+documented variables: `GITHUB_ACTIONS`, `GITLAB_CI`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from lab.analysis.model import Finding, Summary
+from lab.record import Run
+from lab.report import text
+from lab.report.markdown import fit, markdown
+
+System = Literal["github", "gitlab", "none"]
+# GitHub takes 1 MiB of step summary per step, and shows ten annotations of a kind per step.
+STEP_SUMMARY_BYTES = 1_000_000
+MOST_ANNOTATIONS = 10
+_COMMAND_OF = {
+    "invalid": "error",
+    "fail": "error",
+    "unknown": "warning",
+    "suspect": "warning",
+    "expected": "notice",
+}
+
+
+def detect(environment: Mapping[str, str]) -> System:
+    """Which CI system this is, by its own variables."""
+    if environment.get("GITHUB_ACTIONS") == "true":
+        return "github"
+    return "gitlab" if environment.get("GITLAB_CI") == "true" else "none"
+
+
+def step_summary(run: Run, summary: Summary) -> str:
+    """Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
+    return fit([markdown(run, summary).splitlines()], STEP_SUMMARY_BYTES)
+
+
+def workflow_commands(summary: Summary, file: str | None = None) -> str:
+    """GitHub annotations as workflow commands, worst finding first, at most ten of a kind. `file` is the scenario's path."""
+    lines = list(_commands(summary, file))
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def _commands(summary: Summary, file: str | None) -> Iterator[str]:
+    told: dict[str, int] = {}
+    for finding in text.findings(summary):
+        command = _COMMAND_OF[text.word(finding)]
+        told[command] = told.get(command, 0) + 1
+        if told[command] <= MOST_ANNOTATIONS:
+            yield _command(command, f"{summary.scenario}: {finding.check}", _words(finding), file)
+    for threshold in summary.thresholds:
+        if not threshold["ok"]:
+            words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
+            yield _command("error", f"{summary.scenario}: threshold", f"did not hold: {words}", file)
+
+
+def _command(command: str, title: str, message: str, file: str | None) -> str:
+    properties = {"file": file, "title": title} if file else {"title": title}
+    shown = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
+    return f"::{command} {shown}::{_data(message)}"
+
+
+def _words(finding: Finding) -> str:
+    where = f"{finding.trial}: " if finding.trial else ""
+    action = f" → {finding.do}" if finding.do and not finding.expected else ""
+    return f"{where}{finding.says}{action}"
+
+
+def _data(value: str) -> str:
+    """Escaped as the toolkit of GitHub Actions does: text cannot start a command of its own."""
+    return text.clean(value).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: str) -> str:
+    return _data(value).replace(":", "%3A").replace(",", "%2C")
+
+
+def gitlab_section(name: str, title: str, body: str, at_s: int) -> str:
+    """A section of GitLab's job log, collapsed. `at_s` is the Unix time that GitLab wants in its markers."""
+    start = f"\x1b[0Ksection_start:{at_s}:{_section(name)}[collapsed=true]\r\x1b[0K{text.clean(title)}"
+    return f"{start}\n{body.rstrip()}\n\x1b[0Ksection_end:{at_s}:{_section(name)}\r\x1b[0K\n"
+
+
+def _section(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in name)
