@@ -28,15 +28,17 @@ UDP_MODELS = [name for name, model in MODELS.items() if "udp" in model.transport
 Event = dict[str, Any]
 
 
-def serves_one(model: str) -> bool:
-    """Tell whether the model's known limit is to serve one connection at a time."""
-    text = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")
-    models = manifest.read(text)["models"]
-    assert isinstance(models, dict)
-    entry = models[model]
-    assert isinstance(entry, dict)
-    limits = entry.get("limits", {})
-    return isinstance(limits, dict) and limits.get("served_at_once") == 1
+def entry(model: str) -> dict[str, Any]:
+    """Return the whole manifest entry of a model."""
+    models: Any = manifest.read((ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8"))["models"]
+    found: dict[str, Any] = models[model]
+    return found
+
+
+def served_at_once(model: str) -> int:
+    """Return how many connections the model serves at a time by its known limit; many if it has none."""
+    limit: int = entry(model).get("limits", {}).get("served_at_once", 1000)
+    return limit
 
 
 class Server:

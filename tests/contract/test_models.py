@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from wire import echo, greet, http1
 
-from tests.contract.servers import TCP_MODELS, Client, Server, serves_one, serving
+from tests.contract.servers import TCP_MODELS, Client, Server, entry, served_at_once, serving
 
 GET = http1.request("GET", "/", "lab")
 PATTERN = b"0123456789abcdef"
@@ -103,10 +103,7 @@ def test_connection_close_closes(web: Server) -> None:
         (b"BREW / HTTP/1.1\r\nHost: lab\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost: lab\r\nX: " + b"y" * 20000 + b"\r\n\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (
-            b"POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            400,
-        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     ],
 )
 def test_what_breaks_the_rules_is_refused_and_closed(web: Server, data: bytes, status: int) -> None:
@@ -223,9 +220,9 @@ def test_a_file_is_sent_whole(model: str) -> None:
 @pytest.mark.parametrize("model", TCP_MODELS)
 def test_waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
     with serving(model, "--handler", "sleep:500ms") as server:
-        count = 1 if serves_one(model) else 20
+        count = min(20, served_at_once(model))
         clients = [Client(server.port) for _ in range(count)]
-        idle = [] if serves_one(model) else [Client(server.port)]
+        idle = [Client(server.port)] if served_at_once(model) > count else []
         begin = time.monotonic()
         for client in clients:
             client.send(GET + GET)
@@ -250,9 +247,11 @@ def test_running_out_of_descriptors(model: str) -> None:
         limit = 40
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
         clients = [Client(server.port) for _ in range(60)]
-        if not serves_one(model):
-            server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile")
-        before = server.stats_when(lambda event: True, "statistics")
+        runs_out = entry(model)["needs"]["descriptors_per_connection"] and served_at_once(model) > limit
+        tells = runs_out and entry(model).get("out_of_descriptors") != "closes"
+        before = server.stats_when(
+            lambda event: not tells or bool(event["errors"].get("emfile")), "emfile in the statistics"
+        )
         after = server.stats_when(lambda event: True, "statistics")
         spent_us = sum(after[key] - before[key] for key in ("cpu_user_us", "cpu_system_us"))
         if model != "nonblocking":  # it never sleeps: that is what it is
@@ -261,10 +260,12 @@ def test_running_out_of_descriptors(model: str) -> None:
         assert clients[0].responses(1)[0].status == 200
         for client in clients[:-1]:
             client.socket.close()
-        last_client = clients[-1]
-        last_client.send(GET)
-        assert last_client.responses(1)[0].status == 200
-        last_client.socket.close()
+        if not tells and runs_out:
+            server.stats_when(lambda event: event["open"] < 20, "closed connections")
+        with clients[-1] if tells else Client(server.port) as waited:
+            waited.send(GET)
+            assert waited.responses(1)[0].status == 200
+        clients[-1].socket.close()
         server.terminate()
 
 

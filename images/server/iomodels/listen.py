@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -156,7 +157,7 @@ class Door:
                 self._cell.eagain += 1
                 return
             except OSError as error:
-                if self._listener.stopping:
+                if self._listener.stopping or error.errno == errno.EINVAL:  # it has been shut down
                     self.ended = True
                     self._deadline = time.monotonic() + DRAIN_S
                     return
@@ -182,7 +183,7 @@ def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.soc
         try:
             conn, address = listener.accept()
         except OSError as error:
-            if listener.stopping:
+            if listener.stopping or error.errno == errno.EINVAL:  # it has been shut down
                 return
             if not _survivable(error):
                 raise
@@ -191,6 +192,35 @@ def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.soc
             continue
         cell.accepted += 1
         yield conn, address
+
+
+class Attention:
+    """While a process sits in the read or write of one connection, a stop has to reach it there.
+
+    Enter it with the connection's descriptor, and the listener if its `stop` is what ends this process.
+    """
+
+    def __init__(self, fd: int, listener: Listener | None = None) -> None:
+        self._fd = fd
+        self._listener = listener
+
+    def __enter__(self) -> Attention:
+        if self._listener is not None:
+            self._listener.wake_by(self.hang_up)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._listener is not None:
+            self._listener.wake_by(self._listener.shut_down)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def hang_up(self) -> None:
+        """End the read at once, and a write that nobody reads when the drain is over. For signal handlers."""
+        if self._listener is not None:
+            self._listener.shut_down()
+        signal.signal(signal.SIGALRM, lambda *_: shut(self._fd, socket.SHUT_RDWR))
+        signal.setitimer(signal.ITIMER_REAL, DRAIN_S)
+        hang_up([self._fd])
 
 
 def nagle(fd: int) -> None:

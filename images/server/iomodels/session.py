@@ -15,7 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from iomodels.stats import STATS, Counters
 
@@ -235,14 +235,23 @@ def discard(fd: int) -> None:
             return
 
 
-class Timers:
+class Resting(Protocol):
+    """What can be woken: a stream, or whatever else a model lets rest."""
+
+    wish: int
+
+
+R = TypeVar("R", bound=Resting)
+
+
+class Timers(Generic[R]):
     """Who has to be woken when: a heap of (due time, order, item)."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Stream | None]] = []
+        self._heap: list[tuple[float, int, R | None]] = []
         self._order = 0
 
-    def add(self, seconds: float, item: Stream | None) -> None:
+    def add(self, seconds: float, item: R | None) -> None:
         """Have `item` come out of `due` in that many seconds; None stands for the listener."""
         self._order += 1
         heapq.heappush(self._heap, (time.monotonic() + seconds, self._order, item))
@@ -251,7 +260,7 @@ class Timers:
         """Return how long a model may sleep; None for as long as it likes."""
         return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
 
-    def due(self) -> Iterator[Stream | None]:
+    def due(self) -> Iterator[R | None]:
         """Take out what is due now: the listener, and the streams that still rest."""
         heap = self._heap
         while heap and heap[0][0] <= time.monotonic():

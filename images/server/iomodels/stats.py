@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted")
+ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted", "crashed")
 USAGE = ("cpu_user_us", "cpu_system_us", "switches_voluntary", "switches_involuntary", "rss_peak_bytes")
 MAX_SAID_BYTES = (
     1024  # keeps a line below PIPE_BUF (4096): such a write(2) is never mixed with another (pipe(7))
@@ -49,6 +49,7 @@ class Counters:
     error_refused_limit: int
     error_emfile: int
     error_aborted: int
+    error_crashed: int
     cpu_user_us: int
     cpu_system_us: int
     switches_voluntary: int
@@ -230,6 +231,11 @@ class UsageClock:
             for field in USAGE:
                 setattr(self._cell, field, 0)
             _add_usage(self._cell, resource.RUSAGE_SELF)
+
+    def forget(self) -> None:
+        """Leave no resources behind: after wait(2) they are in the parent's RUSAGE_CHILDREN."""
+        for field in USAGE:
+            setattr(self._cell, field, 0)
 
 
 class Reporter:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 
 from iomodels.listen import Listener
-from iomodels.native.process import die_with
+from iomodels.native.children import Children, grown_up
 from iomodels.session import NewSession
 from iomodels.stats import STATS, Reporter, as_json, emit, log
 
@@ -27,27 +27,44 @@ def run(
     listeners: list[Listener], announce: Callable[[], None], serve: Serve, new_session: NewSession
 ) -> int:
     """Fork a worker per listener, wait for all to end, and return the exit code of the whole."""
-    rows = STATS.share(len(listeners))
-    children: dict[int, int] = {}
-    parent_pid = os.getpid()
+    children = Children(len(listeners))
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # none may come between fork and the child's handlers
     for listener in listeners:
-        row = rows.take()
-        assert row is not None
-        pid = STATS.fork(row)
-        if pid == 0:
-            die_with(parent_pid)
+        if children.fork() == 0:
             os._exit(_work(listener, listeners, serve, new_session))
-        children[pid] = row
-    family = _Family(children)
+    stop = _Stop(children)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     announce()
     for listener in listeners:
         listener.close()  # or the kernel would go on queueing connections here that nobody accepts
+    failed = False
     with Reporter(lambda: emit("stats", **as_json(STATS.totals()))):
-        failed = family.wait()
+        while children:
+            for pid, code in children.wait():
+                if code or not stop.asked:
+                    failed = True
+                    log("error", f"worker {pid} ended with {code}")
+                    stop()
+    signal.setitimer(signal.ITIMER_REAL, 0)
     emit("stopped", **as_json(STATS.totals()))
     return 1 if failed else 0
+
+
+class _Stop:
+    """Passes the stop on once, and kills who does not end in time."""
+
+    def __init__(self, children: Children) -> None:
+        self.asked = False
+        self._children = children
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self())
+        signal.signal(signal.SIGALRM, lambda *_: children.signal(signal.SIGKILL))
+
+    def __call__(self) -> None:
+        if not self.asked:
+            self.asked = True
+            self._children.signal(signal.SIGTERM)
+            signal.setitimer(signal.ITIMER_REAL, KILL_AFTER_S)
 
 
 def _work(mine: Listener, listeners: list[Listener], serve: Serve, new_session: NewSession) -> int:
@@ -56,9 +73,7 @@ def _work(mine: Listener, listeners: list[Listener], serve: Serve, new_session: 
         for listener in listeners:
             if listener is not mine:
                 listener.close()
-        signal.signal(signal.SIGTERM, lambda *_: mine.stop())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        grown_up(mine.stop)
         with Reporter(STATS.publish):
             serve(mine, new_session)
         STATS.publish()
@@ -66,37 +81,3 @@ def _work(mine: Listener, listeners: list[Listener], serve: Serve, new_session: 
         traceback.print_exc()
         return 1
     return 0
-
-
-class _Family:
-    """The parent's side: passes the stop on, reaps, and kills who does not end in time."""
-
-    def __init__(self, children: dict[int, int]) -> None:
-        self._children = children
-        self._stopping = False
-        signal.signal(signal.SIGTERM, lambda *_: self._stop())
-        signal.signal(signal.SIGINT, lambda *_: self._stop())
-        signal.signal(signal.SIGALRM, lambda *_: self._signal(signal.SIGKILL))
-
-    def wait(self) -> bool:
-        """Reap all children; return whether one of them failed."""
-        failed = False
-        while self._children:
-            pid, status = os.waitpid(-1, 0)
-            STATS.reaped(self._children.pop(pid))
-            if status or not self._stopping:
-                failed = True
-                log("error", f"worker {pid} ended with {os.waitstatus_to_exitcode(status)}")
-                self._stop()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return failed
-
-    def _stop(self) -> None:
-        if not self._stopping:
-            self._stopping = True
-            self._signal(signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, KILL_AFTER_S)
-
-    def _signal(self, number: int) -> None:
-        for pid in list(self._children):
-            os.kill(pid, number)

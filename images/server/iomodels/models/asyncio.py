@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, cast
 
 from iomodels.listen import DRAIN_S, OUT_OF, Listener, hang_up, nagle
 from iomodels.session import Close, Effects, NewSession, SendFile, Session, Wait
@@ -98,11 +98,10 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the loop has accepted and set TCP_NODELAY."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.fd: int = transport.get_extra_info("socket").fileno()
         self.session: Session = self.new_session(transport.get_extra_info("peername"))
-        transport.set_write_buffer_limits(high=0)
+        self.transport.set_write_buffer_limits(high=0)
         if not self.nodelay:
             nagle(self.fd)
         self.cell.accepted += 1

@@ -19,10 +19,8 @@ a stop has to make the read itself return: shutdown(2).
 from __future__ import annotations
 
 import os
-import signal
-import socket
 
-from iomodels.listen import DRAIN_S, Listener, connections, hang_up, shut
+from iomodels.listen import Attention, Listener, connections
 from iomodels.session import READ_BYTES, NewSession, Session, converse
 from iomodels.stats import STATS, Counters
 
@@ -32,7 +30,7 @@ def serve(listener: Listener, new_session: NewSession) -> None:
     cell = STATS.cell()
     for conn, address in connections(listener, cell):
         cell.saw_open(1)
-        with conn, Attention(listener, conn):
+        with conn, Attention(conn.fileno(), listener):
             talk(conn.fileno(), new_session(address), cell)
         cell.closed += 1
 
@@ -49,25 +47,3 @@ def talk(fd: int, session: Session, cell: Counters) -> None:
             going_on = converse(fd, session, session.received(data) if data else session.ended(), cell)
     except OSError as error:
         STATS.lost(error)
-
-
-class Attention:
-    """While the process sits in a connection's read or write, a stop has to reach it there."""
-
-    def __init__(self, listener: Listener, conn: socket.socket) -> None:
-        self._listener = listener
-        self._fd = conn.fileno()
-
-    def __enter__(self) -> None:
-        self._listener.wake_by(self._wake)
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.wake_by(self._listener.shut_down)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _wake(self) -> None:
-        self._listener.shut_down()
-        hang_up([self._fd])
-        # A write that nobody reads is not woken by that: end it when the drain is over.
-        signal.signal(signal.SIGALRM, lambda *_: shut(self._fd, socket.SHUT_RDWR))
-        signal.setitimer(signal.ITIMER_REAL, DRAIN_S)

@@ -45,7 +45,7 @@ class Server:
         self.cell = STATS.cell()
         self.door = Door(listener, self.cell)
         self.door_fd = listener.fileno()
-        self.timers = Timers()
+        self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
         self.unfinished: dict[int, Stream] = {}  # broke off reading, in order
         self.epoll = select.epoll()

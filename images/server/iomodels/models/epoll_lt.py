@@ -42,7 +42,7 @@ class Server:
         self.cell = STATS.cell()
         self.door = Door(listener, self.cell)
         self.door_fd = listener.fileno()
-        self.timers = Timers()
+        self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
         self.epoll = select.epoll()
         self.epoll.register(self.door_fd, select.EPOLLIN)

@@ -38,7 +38,7 @@ class Server:
         self.door = Door(listener, self.cell)
         self.door_open = True
         self.idle_sleep_s = seconds(listener.options["idle_sleep"])
-        self.timers = Timers()
+        self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
 
     def run(self) -> None:
