@@ -15,8 +15,14 @@ from lab.verbs import host, results, run, scenarios
 from lab.verbs.shared import say
 
 SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
-    "Measure": {"run": run.run, "plan": run.plan},
-    "Results": {"report": results.report, "runs": results.runs},
+    "Measure": {"run": run.run, "rerun": run.rerun, "plan": run.plan},
+    "Results": {
+        "report": results.report,
+        "runs": results.runs,
+        "bundle": results.bundle,
+        "merge": results.merge,
+        "clean": results.clean,
+    },
     "Scenarios": {
         "list": scenarios.list_scenarios,
         "show": scenarios.show,
@@ -24,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "models": scenarios.models,
         "graph": scenarios.graph,
         "compose": scenarios.compose,
+        "matrix": scenarios.matrix,
         "schema": scenarios.schema,
     },
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},

@@ -11,7 +11,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,20 @@ class Request:
     argv: Sequence[str]
     only: tuple[str, ...] = ()
     trusted: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
+    rerun_of: str | None = None
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
-    """Expand the plan and hold it against this host. Raises UsageError."""
+    """Expand the plan and hold it against this host. Raises UsageError.
+
+    Limits are those of the whole scenario even where only some of its servers run, so that runs of its parts
+    (a CI matrix) may be compared; the needs are those of what runs.
+    """
     expanded = plan.expand(resolved, only)
     facts = host.read()
-    return Prepared(
-        resolved, expanded, facts, plan_capacity(expanded, facts), place(facts, resolved.scenario)
-    )
+    whole = plan_capacity(plan.expand(resolved), facts)
+    capacity = replace(whole, needs=plan_capacity(expanded, facts).needs)
+    return Prepared(resolved, expanded, facts, capacity, place(facts, resolved.scenario))
 
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
@@ -152,7 +156,9 @@ def _manifest(
         "run": folder.id,
         "scenario": prepared.resolved.scenario.name,
         "scenario_sha256": hashlib.sha256(text).hexdigest(),
+        "scenario_data": prepared.resolved.data,
         "question": prepared.resolved.scenario.question,
+        "rerun_of": request.rerun_of,
         "argv": list(request.argv),
         "seed": prepared.resolved.scenario.seed,
         "plan": prepared.plan.to_json(),
@@ -163,15 +169,19 @@ def _manifest(
             "server_sysctls": prepared.capacity.server_sysctls,
             "worker_sysctls": prepared.capacity.worker_sysctls,
         },
-        "environment": {
-            "lab": __version__,
-            "revision": _revision(),
-            "python": platform.python_version(),
-            "host": prepared.host.to_json(),
-            "placement": vars(prepared.placement),
-            **facts,
-        },
+        "environment": {**environment(prepared), **facts},
         "interrupted": False,
+    }
+
+
+def environment(prepared: Prepared) -> dict[str, Any]:
+    """What a run's figures depend on as far as it is known before a runtime is opened: the lab, this host."""
+    return {
+        "lab": __version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "host": prepared.host.to_json(),
+        "placement": vars(prepared.placement),
     }
 
 

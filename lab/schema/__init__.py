@@ -1,7 +1,7 @@
 """JSON Schemas of what people write (scenario, lab.yaml) and what programs read (summary.json).
 
-Generated from the pydantic models, so that they cannot disagree with what `lab validate` says. The files beside
-this one are for editors (the modeline in each scenario) and for other programs; `lab schema --write` makes them.
+Generated from the pydantic models, so that they cannot disagree with what `lab validate` says. The files
+beside this one are for editors (the modeline in each scenario) and programs; `lab schema --write` makes them.
 """
 
 from __future__ import annotations

@@ -73,5 +73,10 @@ def schemas(incomplete: str) -> list[str]:
     return _starting(incomplete, ["scenario", "settings", "summary"])
 
 
+def matrix_forms(incomplete: str) -> list[str]:
+    """The formats of `lab matrix`."""
+    return _starting(incomplete, ["github", "gitlab", "json"])
+
+
 def _starting(start: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(start)]

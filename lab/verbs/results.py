@@ -1,13 +1,16 @@
-"""Asking about runs: `runs`, `report`."""
+"""What is done with runs: `report`, `runs`, `merge`, `bundle`, `clean`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from lab.errors import Exit
-from lab.verbs import shared
+from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ResultsOption, RunArgument
 
 if TYPE_CHECKING:
@@ -46,6 +49,87 @@ def report(run: RunArgument = "latest", results: ResultsOption = None, as_json: 
     summary = reports.write_all(folder)
     show_summary(summary, folder, as_json)
     return summary.exit_code
+
+
+def merge(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN…", help="Runs, or folders that hold runs.", autocompletion=completion.runs
+        ),
+    ],
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Join runs of one scenario, such as a CI matrix's, into one report.
+
+    \b
+    Examples:
+      lab merge latest latest~1
+      lab merge artefacts/*
+    """
+    from lab import merge as joining
+    from lab import report as reports
+    from lab import store
+
+    paths = [
+        path for name in runs for path in store.list_runs(Path(name)) or [shared.find_run(name, results)]
+    ]
+    folder = joining.merge(paths, shared.results_folder(results), sys.argv[1:])
+    summary = reports.write_all(folder)
+    show_summary(summary, folder, as_json)
+    return summary.exit_code
+
+
+def bundle(
+    run: RunArgument = "latest",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN.tar.gz here.")] = None,
+    results: ResultsOption = None,
+) -> int:
+    """One archive of a run that others can report from and run again.
+
+    \b
+    Examples:
+      lab bundle latest
+      lab report 20261123T071705Z-c10k-3f9a.tar.gz     (by whoever got it)
+    """
+    from lab import bundle as packing
+    from lab.units import show_bytes
+
+    folder = shared.find_run(run, results)
+    archive = output or Path(f"{folder.name}.tar.gz")
+    size = packing.pack(folder, archive)
+    shared.out(str(archive))
+    shared.say(f"{show_bytes(size)}; the same run gives the same bytes")
+    return Exit.OK
+
+
+def clean(
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest stay.")
+    ] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
+    results: ResultsOption = None,
+) -> int:
+    """Remove old runs; the newest and those in progress stay.
+
+    \b
+    Example:
+      lab clean --keep 5 --dry-run
+    """
+    from lab import clean as cleaning
+    from lab.units import show_bytes
+
+    old = cleaning.old(shared.results_folder(results), keep)
+    for run in old:
+        if not dry_run:
+            cleaning.remove(run.path)
+        shared.out(
+            f"{'would remove' if dry_run else 'removed'} {run.path.name}  {show_bytes(run.size_bytes)}"
+        )
+    if not old:
+        shared.say(f"nothing to remove: there are no finished runs beyond the newest {keep}")
+    return Exit.OK
 
 
 def show_summary(summary: Summary, folder: Path, as_json: bool) -> None:

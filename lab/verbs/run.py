@@ -1,16 +1,19 @@
-"""Running: `run`, `plan`."""
+"""Running: `run`, `rerun`, `plan`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import Exit
+from lab.errors import Exit, LabError
 from lab.verbs import shared
 from lab.verbs.shared import (
     JsonOption,
     ResultsOption,
+    RunArgument,
     RuntimeOption,
     ScenarioArgument,
     ServerOption,
@@ -20,6 +23,11 @@ from lab.verbs.shared import (
 
 if TYPE_CHECKING:
     from lab import session
+
+WEIGHT = (
+    Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
+    Exit.THRESHOLD, Exit.OK,
+)  # fmt: skip
 
 
 def run(
@@ -31,7 +39,7 @@ def run(
     trusted: TrustedOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Run a scenario and report.
+    """Run a scenario, or a folder of them, and report.
 
     \b
     Examples:
@@ -39,17 +47,87 @@ def run(
       lab run c10k --server epoll_lt --set swarm.users=1000
       lab run mine.yaml --runtime local --json > summary.json
     """
+
+    def one(name: str) -> int:
+        path, resolved = shared.load(name, overrides, runtime)
+        request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved), trusted)
+        return measure(session.prepare(resolved, tuple(server or ())), request, as_json)
+
     from lab import session
 
-    path, resolved = shared.load(scenario, overrides, runtime)
-    request = session.Request(
-        scenario=path,
-        runtime=resolved.settings.runtime,
-        results=shared.results_folder(results, resolved),
+    names = shared.scenarios_in(scenario)
+    return one(scenario) if names is None else _each(names, one)
+
+
+def _each(names: list[str], run_one: Callable[[str], int]) -> int:
+    """Every scenario of a folder, whatever became of the one before it; the exit code that weighs most."""
+    codes: list[int] = []
+    for number, name in enumerate(names, 1):
+        shared.say(f"[{number}/{len(names)}] {name}")
+        try:
+            codes.append(run_one(name))
+        except LabError as error:
+            shared.say(f"lab: {error}")
+            codes.append(error.exit_code)
+        if codes[-1] == Exit.INTERRUPTED:
+            break
+    return heaviest(codes)
+
+
+def heaviest(codes: list[int]) -> int:
+    """Several exit codes at once: 130, then what could not run, then 4, 5, 99."""
+    return min(codes, key=lambda code: WEIGHT.index(code) if code in WEIGHT else 1, default=Exit.OK)
+
+
+def rerun(
+    run: RunArgument = "latest",
+    runtime: RuntimeOption = None,
+    results: ResultsOption = None,
+    trusted: TrustedOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Run a run again as its manifest says, and tell what differs.
+
+    \b
+    Examples:
+      lab rerun latest
+      lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
+    """
+    from lab import rerun as again
+    from lab import session, settings
+
+    folder = shared.find_run(run, results)
+    recorded = again.read(folder, settings.load_settings(shared.ROOT / "lab.yaml"))
+    prepared = session.prepare(recorded.resolved, recorded.servers)
+    for what, then, now in again.differences(
+        recorded.environment, session.environment(prepared), known=False
+    ):
+        shared.say(f"differs: {what}: then {then}, now {now}")
+    request = _request(
+        recorded.scenario_file,
+        runtime or recorded.runtime,
+        shared.results_folder(results),
+        trusted,
+        folder.name,
+    )
+    code = measure(prepared, request, as_json)
+    shared.say(f"a rerun of {folder.name}; set them side by side: lab compare {folder.name} latest")
+    return code
+
+
+def _request(
+    scenario: Path, runtime: str, results: Path, trusted: bool, rerun_of: str | None = None
+) -> session.Request:
+    from lab import session
+
+    return session.Request(
+        scenario=scenario,
+        runtime=runtime,
+        results=results,
         argv=sys.argv[1:],
         trusted=trusted,
+        rerun_of=rerun_of,
     )
-    return measure(session.prepare(resolved, tuple(server or ())), request, as_json)
 
 
 def measure(prepared: session.Prepared, request: session.Request, as_json: bool) -> int:

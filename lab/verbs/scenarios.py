@@ -1,4 +1,4 @@
-"""Asking about scenarios: `list`, `show`, `validate`, `models`, `graph`, `compose`, `schema`."""
+"""Asking about scenarios: `list`, `show`, `validate`, `models`, `graph`, `compose`, `matrix`, `schema`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ def validate(scenarios: ScenariosArgument) -> int:
 
     \b
     Example:
-      lab validate mine.yaml c10k
+      lab validate mine.yaml c10k scenarios/textbook
     """
-    for name in scenarios:
+    for name in _with_folders(scenarios):
         path, _ = shared.load(name)
-        shared.say(f"{path}: valid")
+        shared.say(f"{shared.relative(path)}: valid")
     return Exit.OK
+
+
+def _with_folders(names: list[str]) -> list[str]:
+    return [each for name in names for each in shared.scenarios_in(name) or [name]]
 
 
 def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonOption = False) -> int:
@@ -128,6 +132,29 @@ def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> N
     for name, text in composing.profile_files(resolved).items():
         write_atomically(output.parent / name, text)
     shared.say(f"written: {shared.relative(output)}")
+
+
+def matrix(
+    scenarios: ScenariosArgument,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORM", help="github, gitlab or json.", autocompletion=completion.matrix_forms
+        ),
+    ] = "json",
+) -> int:
+    """The CI jobs of scenarios: one per scenario and server.
+
+    \b
+    Examples:
+      echo "matrix=$(lab matrix smoke --format github)" >> "$GITHUB_OUTPUT"
+      lab matrix smoke c10k --format gitlab > pipeline.yml
+    """
+    from lab import matrix as cells
+
+    loaded = [(name, shared.load(name)[1].scenario) for name in _with_folders(scenarios)]
+    shared.out(cells.rendered(cells.cells(loaded), form))
+    return Exit.OK
 
 
 def schema(

@@ -116,6 +116,17 @@ def find_scenario(name: str) -> Path:
     raise UsageError(unknown(name, completion.scenario_names(), "scenario"))
 
 
+def scenarios_in(name: str) -> list[str] | None:
+    """The scenarios of a folder (a path, or a name below scenarios/); None where `name` is a scenario."""
+    folder = Path(name) if Path(name).is_dir() else ROOT / "scenarios" / name
+    if not folder.is_dir() or (ROOT / "scenarios" / f"{name}.yaml").is_file():
+        return None
+    found = sorted(str(path) for path in folder.rglob("*.yaml"))
+    if not found:
+        raise UsageError(f"{name}: no scenario in this folder")
+    return found
+
+
 def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path:
     """The results folder: the flag, $LAB_RESULTS, lab.yaml, `results`; a relative name is below the lab's."""
     if given is not None:

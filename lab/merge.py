@@ -1,0 +1,145 @@
+"""Joining runs of one scenario, such as the jobs of a CI matrix, into one run with all their trials."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import store
+from lab.errors import UsageError
+
+# What of a host makes its figures comparable with another's.
+FINGERPRINT = ("machine", "cpu_model", "cpus", "memory_bytes", "kernel")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run to be joined."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.manifest["run"])
+
+    @property
+    def trials(self) -> Sequence[Mapping[str, Any]]:
+        """The trials it planned, in order."""
+        planned: Sequence[Mapping[str, Any]] = self.manifest["plan"]["trials"]
+        return planned
+
+
+def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
+    """A new run folder below `results` with the trials of all; returns it. Raises UsageError, LabError.
+
+    Runs that measured the same server keep all their trials: those of later runs become further repeats, so
+    that each run stays a block of its own. Runs of different scenarios or runtimes are refused.
+    """
+    sources = [_source(path) for path in paths]
+    _alike(sources)
+    taken: dict[str, int] = {}
+    trials: list[dict[str, Any]] = []
+    folder = store.RunFolder.create(results, str(sources[0].manifest["scenario"]))
+    for source in sources:
+        shift = max((taken.get(_cell(trial), 0) for trial in source.trials), default=0)
+        for trial in source.trials:
+            renamed = _renumbered(trial, shift)
+            _copy(source.path, folder, str(trial["id"]), renamed)
+            trials.append({**renamed, "source": source.id})
+            taken[_cell(trial)] = max(taken.get(_cell(trial), 0), renamed["repeat"])
+    for name in ("scenario.yaml", "scenario.resolved.json"):
+        shutil.copyfile(sources[0].path / name, folder.path / name)
+    folder.event("runs_merged", run=folder.id, sources=[source.id for source in sources])
+    manifest = _manifest(folder.id, sources, trials, argv)
+    folder.write("plan.json", manifest["plan"])
+    folder.write("manifest.json", manifest)  # the last: a folder without it is not yet a run
+    folder.point_latest()
+    return folder.path
+
+
+def _source(path: Path) -> Source:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        scenario = json.loads((path / "scenario.resolved.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a run that can be merged: {error}") from error
+    return Source(path, manifest, scenario)
+
+
+def _alike(sources: Sequence[Source]) -> None:
+    if len(sources) < 2:
+        raise UsageError("merge: give two runs or more")
+    first = sources[0]
+    seen: set[str] = set()
+    for source in sources:
+        if source.id in seen:
+            raise UsageError(f"merge: {source.id} is given twice")
+        seen.add(source.id)
+        for what, mine, theirs in (
+            ("scenario", source.manifest["scenario_sha256"], first.manifest["scenario_sha256"]),
+            ("resolved scenario (its --set or environment differ)", source.scenario, first.scenario),
+            ("runtime", _runtime(source), _runtime(first)),
+        ):
+            if mine != theirs:
+                raise UsageError(f"merge: {source.id} and {first.id} differ in their {what}")
+
+
+def _runtime(source: Source) -> Any:
+    return source.manifest["environment"]["runtime"]
+
+
+def _cell(trial: Mapping[str, Any]) -> str:
+    """A trial's id without its repeat: server and sweep point."""
+    return str(trial["id"]).rpartition("/")[0]
+
+
+def _renumbered(trial: Mapping[str, Any], shift: int) -> dict[str, Any]:
+    repeat = int(trial["repeat"]) + shift
+    return {**trial, "id": f"{_cell(trial)}/{repeat}", "repeat": repeat}
+
+
+def _copy(source: Path, folder: store.RunFolder, id_: str, renamed: Mapping[str, Any]) -> None:
+    """A trial's folder under its new id; a trial that never came about has none."""
+    old = source / store.TRIALS / id_.replace("/", "-")
+    if not old.is_dir():
+        return
+    name = str(renamed["id"]).replace("/", "-")
+    shutil.copytree(old, folder.path / store.TRIALS / name)
+    if renamed["id"] != id_ and (old / "record.json").exists():
+        record = json.loads((old / "record.json").read_text(encoding="utf-8"))
+        changed = {**record, "id": renamed["id"], "repeat": renamed["repeat"]}
+        folder.write(f"{store.TRIALS}/{name}/record.json", changed)
+
+
+def _manifest(
+    run: str, sources: Sequence[Source], trials: list[dict[str, Any]], argv: Sequence[str]
+) -> dict[str, Any]:
+    """The first run's manifest, with the plan of all, where each came from and on how many machines."""
+    first = sources[0].manifest
+    return {
+        **first,
+        "run": run,
+        "argv": list(argv),
+        "plan": {**first["plan"], "trials": trials},
+        "interrupted": any(bool(source.manifest.get("interrupted")) for source in sources),
+        "machines": len({_fingerprint(source) for source in sources}),
+        "sources": [
+            {
+                **{key: source.manifest.get(key) for key in ("run", "argv", "limits", "environment")},
+                "trials": [trial["id"] for trial in trials if trial["source"] == source.id],
+            }
+            for source in sources
+        ],
+    }
+
+
+def _fingerprint(source: Source) -> str:
+    host = source.manifest["environment"]["host"]
+    return json.dumps([host.get(key) for key in FINGERPRINT])
