@@ -64,6 +64,14 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     return folder.path
 
 
+def by_scenario(paths: Sequence[Path]) -> list[list[Path]]:
+    """The runs in groups of one scenario each, in the order in which scenarios first appear."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(str(_source(path).manifest["scenario_sha256"]), []).append(path)
+    return list(groups.values())
+
+
 def _source(path: Path) -> Source:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
@@ -74,8 +82,6 @@ def _source(path: Path) -> Source:
 
 
 def _alike(sources: Sequence[Source]) -> None:
-    if len(sources) < 2:
-        raise UsageError("merge: give two runs or more")
     first = sources[0]
     seen: set[str] = set()
     for source in sources:

@@ -78,5 +78,10 @@ def matrix_forms(incomplete: str) -> list[str]:
     return _starting(incomplete, ["github", "gitlab", "json"])
 
 
+def ci_systems(incomplete: str) -> list[str]:
+    """The CI systems of `--ci`."""
+    return _starting(incomplete, ["auto", "github", "gitlab", "none"])
+
+
 def _starting(start: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(start)]

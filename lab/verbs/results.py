@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit
+from lab.errors import Exit, UsageError
 from lab.verbs import completion, shared
-from lab.verbs.shared import JsonOption, ResultsOption, RunArgument
+from lab.verbs.publishing import publish
+from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
 if TYPE_CHECKING:
     from lab.analysis.model import Summary
@@ -34,20 +35,36 @@ def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
     return Exit.OK
 
 
-def report(run: RunArgument = "latest", results: ResultsOption = None, as_json: JsonOption = False) -> int:
-    """Rebuild every report of a run from its raw records and show the table.
+def report(
+    run: RunArgument = "latest",
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+    ci: CiOption = "auto",
+    openmetrics: Annotated[
+        bool, typer.Option("--openmetrics", help="OpenMetrics text on standard output instead of the table.")
+    ] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open report.html in a browser.")] = False,
+) -> int:
+    """Make a run's reports anew from its raw data, show its table.
 
     \b
     Examples:
       lab report
       lab report latest~1 --json
-      lab report 20261123T07
+      lab report 20261123T07 --open
     """
     from lab import report as reports
 
     folder = shared.find_run(run, results)
     summary = reports.write_all(folder)
-    show_summary(summary, folder, as_json)
+    if openmetrics:
+        from lab.report.openmetrics import openmetrics as as_metrics
+
+        shared.out(as_metrics(summary).rstrip())
+    else:
+        show_summary(summary, folder, as_json, ci)
+    if open_it:
+        typer.launch(str(folder / "report.html"))
     return summary.exit_code
 
 
@@ -58,27 +75,37 @@ def merge(
             metavar="RUN…", help="Runs, or folders that hold runs.", autocompletion=completion.runs
         ),
     ],
+    each: Annotated[
+        bool, typer.Option("--each", help="One report per scenario, where runs of several are given.")
+    ] = False,
     results: ResultsOption = None,
     as_json: JsonOption = False,
+    ci: CiOption = "auto",
 ) -> int:
     """Join runs of one scenario, such as a CI matrix's, into one report.
 
     \b
     Examples:
       lab merge latest latest~1
-      lab merge artefacts/*
+      lab merge --each artefacts/*
     """
     from lab import merge as joining
     from lab import report as reports
     from lab import store
+    from lab.verbs.run import heaviest
 
     paths = [
         path for name in runs for path in store.list_runs(Path(name)) or [shared.find_run(name, results)]
     ]
-    folder = joining.merge(paths, shared.results_folder(results), sys.argv[1:])
-    summary = reports.write_all(folder)
-    show_summary(summary, folder, as_json)
-    return summary.exit_code
+    if len(paths) < 2 and not each:
+        raise UsageError("merge: give two runs or more")
+    codes = []
+    for group in joining.by_scenario(paths) if each else [paths]:
+        folder = joining.merge(group, shared.results_folder(results), sys.argv[1:])
+        summary = reports.write_all(folder)
+        show_summary(summary, folder, as_json, ci)
+        codes.append(summary.exit_code)
+    return heaviest(codes)
 
 
 def bundle(
@@ -132,8 +159,8 @@ def clean(
     return Exit.OK
 
 
-def show_summary(summary: Summary, folder: Path, as_json: bool) -> None:
-    """The table on standard output and where the rest is on standard error; or summary.json."""
+def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto") -> None:
+    """The table (or summary.json) on standard output, on standard error where the rest is; and for `ci`."""
     if as_json:
         shared.out(summary.model_dump_json(indent=1))
     else:
@@ -144,6 +171,7 @@ def show_summary(summary: Summary, folder: Path, as_json: bool) -> None:
         table(summary, Console())
     shown = shared.relative(folder)
     shared.say(f"\nreport: {shown}/report.html   summary: {shown}/summary.json")
+    publish(ci, folder, summary)
 
 
 def _verdict(run: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lab.errors import Exit, LabError
 from lab.verbs import shared
 from lab.verbs.shared import (
+    CiOption,
     JsonOption,
     ResultsOption,
     RunArgument,
@@ -38,6 +39,7 @@ def run(
     results: ResultsOption = None,
     trusted: TrustedOption = False,
     as_json: JsonOption = False,
+    ci: CiOption = "auto",
 ) -> int:
     """Run a scenario, or a folder of them, and report.
 
@@ -51,7 +53,7 @@ def run(
     def one(name: str) -> int:
         path, resolved = shared.load(name, overrides, runtime)
         request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved), trusted)
-        return measure(session.prepare(resolved, tuple(server or ())), request, as_json)
+        return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 
     from lab import session
 
@@ -85,6 +87,7 @@ def rerun(
     results: ResultsOption = None,
     trusted: TrustedOption = False,
     as_json: JsonOption = False,
+    ci: CiOption = "auto",
 ) -> int:
     """Run a run again as its manifest says, and tell what differs.
 
@@ -110,7 +113,7 @@ def rerun(
         trusted,
         folder.name,
     )
-    code = measure(prepared, request, as_json)
+    code = measure(prepared, request, as_json, ci)
     shared.say(f"a rerun of {folder.name}; set them side by side: lab compare {folder.name} latest")
     return code
 
@@ -130,7 +133,7 @@ def _request(
     )
 
 
-def measure(prepared: session.Prepared, request: session.Request, as_json: bool) -> int:
+def measure(prepared: session.Prepared, request: session.Request, as_json: bool, ci: str) -> int:
     """Run what is prepared under a live view, write its reports, show its table."""
     from rich.console import Console
 
@@ -144,7 +147,7 @@ def measure(prepared: session.Prepared, request: session.Request, as_json: bool)
     with interrupting(), view:
         folder = session.run(prepared, request, view, view.step)
     summary = report.write_all(folder)
-    show_summary(summary, folder, as_json)
+    show_summary(summary, folder, as_json, ci)
     return summary.exit_code
 
 

@@ -60,6 +60,15 @@ RuntimeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 ResultsOption = Annotated[Path | None, typer.Option("--results", help="The results folder.")]
+CiOption = Annotated[
+    str,
+    typer.Option(
+        "--ci",
+        metavar="SYSTEM",
+        help="Tell auto, github, gitlab or none.",
+        autocompletion=completion.ci_systems,
+    ),
+]
 TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
 
 
@@ -89,14 +98,13 @@ def load(name: str, overrides: list[str] | None = None, runtime: str | None = No
     from lab import settings
 
     path = find_scenario(name)
-    shown = os.path.relpath(path)
     resolved = settings.load(
         path,
         lab_yaml=ROOT / "lab.yaml",
         environment=os.environ,
         overrides=overrides or (),
         runtime=runtime,
-        source=shown if not shown.startswith("../..") else str(path),
+        source=relative(path),
     )
     return path, resolved
 
@@ -154,5 +162,6 @@ def find_run(name: str, results: Path | None) -> Path:
 
 
 def relative(path: Path) -> str:
-    """A path as people type it: from where they are."""
-    return os.path.relpath(path)
+    """A path as people type it: from where they are, unless it is far away."""
+    shown = os.path.relpath(path)
+    return str(path) if shown.startswith("../..") else shown
