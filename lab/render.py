@@ -13,7 +13,6 @@ from lab.plan import Plan, Trial
 from lab.scenario import Scenario, Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
 
-
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
 LINGER_S = 120
 
@@ -55,6 +54,7 @@ def render(
         nodes=tuple(nodes),
         networks=(Network(CONTROL), Network(DATA)),
         io_uring=needs_io_uring(plan.scenario),
+        helper_cpu_set=placement.swarm,
     )
 
 

@@ -82,7 +82,8 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             addressing=_addressing(runtime.name),
             watcher=watcher,
         )
-        interrupted = experiment.run(prepared.plan, folder, laboratory)
+        with _placed(prepared.placement):
+            interrupted = experiment.run(prepared.plan, folder, laboratory)
     if interrupted:
         folder.write("manifest.json", {**manifest, "interrupted": True})
     folder.point_latest()
@@ -112,6 +113,17 @@ def open_runtime(wanted: str, prepared: Prepared, say: Say) -> Iterator[tuple[Ru
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:
         client.close()
+
+
+@contextmanager
+def _placed(placement: Placement) -> Iterator[None]:
+    """The orchestrator itself stays off the server's CPUs while trials run."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(cpu) for cpu in placement.swarm.split(",")})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _links() -> experiment.Links:

@@ -52,13 +52,17 @@ class Network:
 
 @dataclass(frozen=True)
 class Topology:
-    """Everything that one trial needs to be up. Nodes start in the order given."""
+    """Everything that one trial needs to be up. Nodes start in the order given.
+
+    `helper_cpu_set` is where the helpers that join a node's namespace run: not on the server's CPUs.
+    """
 
     run: str
     trial: str
     nodes: tuple[Node, ...]
     networks: tuple[Network, ...]
     io_uring: bool = False
+    helper_cpu_set: str = ""
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises KeyError."""

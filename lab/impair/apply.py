@@ -209,6 +209,7 @@ def _pooled(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ranked = sorted(samples)
     return found | {
         "rtt_ms": statistics.fmean(samples),
+        "rtt_min_ms": ranked[0],
         "rtt_p50_ms": statistics.median(samples),
         "rtt_p99_ms": ranked[round(0.99 * (len(ranked) - 1))],
         "rtt_deviation_ms": statistics.pstdev(samples),
@@ -216,12 +217,12 @@ def _pooled(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _measured(state: _State) -> dict[str, Any]:
-    """The figures before the load on top, all probes below by when they were taken."""
+    """The figures before the load on top (the median round trip), all probes below by their time."""
     if not state.probed:
         return {}
     first = next(iter(state.probed.values()))
     asked = {"asked_rtt_ms": state.link.rtt_ms, "asked_loss": state.link.loss_share}
-    return {"rtt_ms": first["rtt_ms"], "loss": first["loss"]} | asked | state.probed
+    return {"rtt_ms": first.get("rtt_p50_ms"), "loss": first["loss"]} | asked | state.probed
 
 
 def _later(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ import docker.types
 
 from lab.errors import HostCannot, LabError, NoMeasurement, UsageError
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec, procfs
-from lab.runtime.api import Engine, EngineHangs, Stream, address
+from lab.runtime.api import Engine, EngineLost, Stream, address
 from lab.runtime.journal import Journal
 from lab.runtime.lines import Lines, Printed
 from lab.runtime.owner import Owner, labels
@@ -64,7 +64,7 @@ class DockerRuntime:
         try:
             deployment.make(self._pool)
             yield deployment
-        except EngineHangs as error:
+        except EngineLost as error:
             error.add_note("what is left is removed when the engine answers again: by the next lab command")
             raise
         except BaseException as error:
@@ -172,7 +172,9 @@ class DockerDeployment(Printed):
 
     def _created(self, node: Node, spec: Mapping[str, Any]) -> str:
         try:
-            answer = self._engine.call(f"create {node.name}", self._engine.api.create_container, **spec)
+            answer = self._engine.call(
+                f"create {node.name}", self._engine.api.create_container, may=(404,), **spec
+            )
         except docker.errors.NotFound as error:
             raise UsageError(
                 f"{node.name}: no image '{spec['image']}' here ({error.explanation}): build or load it"
@@ -206,7 +208,7 @@ class DockerDeployment(Printed):
             lost = f"its output broke off: {error}"
         try:
             lines.end(self._exit_of(container), lost)
-        except (LabError, docker.errors.APIError) as error:
+        except LabError as error:
             lines.end(None, str(error))
 
     def _exit_of(self, container: _Container) -> NodeExit | None:
@@ -263,8 +265,8 @@ class DockerDeployment(Printed):
         until = time.monotonic() + deadline_s
         api, id_ = self._engine.api, self._of_container(node).id
         what = f"run {argv[0]} in {node}"
-        made = self._call_running(what, api.exec_create, id_, list(argv))
-        stream = Stream(self._call_running(what, api.exec_start, made["Id"], socket=True))
+        made = self._engine.call(what, api.exec_create, id_, list(argv))
+        stream = Stream(self._engine.call(what, api.exec_start, made["Id"], socket=True))
         printed = {1: b"", 2: b""}
         try:
             for number, data in stream.frames(until):
@@ -283,7 +285,8 @@ class DockerDeployment(Printed):
         with self._helpers:
             if name not in self._containers:
                 argv = ("python", "-m", "nettools", "agent")
-                self._start(Node(name, "nettools", "nettools", argv=argv, joins=node))
+                cpus = self._topology.helper_cpu_set
+                self._start(Node(name, "nettools", "nettools", argv=argv, joins=node, cpu_set=cpus))
                 self.wait_event(name, "ready", HELPER_READY_S)
         return name
 
@@ -291,16 +294,16 @@ class DockerDeployment(Printed):
         """See Deployment. The init forwards it to the node; it cannot forward SIGSTOP: see pause."""
         if name == "SIGSTOP":
             raise UsageError("SIGSTOP would stop the container's init only: pause the node instead")
-        self._call_running(f"send {name} to {node}", self._engine.api.kill, self._id(node), name)
+        self._engine.call(f"send {name} to {node}", self._engine.api.kill, self._id(node), name)
 
     def pause(self, node: str) -> None:
         """See Deployment: the cgroup freezer stops all at once."""
-        self._call_running(f"pause {node}", self._engine.api.pause, self._id(node))
+        self._engine.call(f"pause {node}", self._engine.api.pause, self._id(node))
         self._of_container(node).paused = True
 
     def unpause(self, node: str) -> None:
         """See Deployment."""
-        self._call_running(f"unpause {node}", self._engine.api.unpause, self._id(node))
+        self._engine.call(f"unpause {node}", self._engine.api.unpause, self._id(node))
         self._of_container(node).paused = False
 
     def stop(self, node: str, grace_s: float) -> NodeExit:
@@ -342,16 +345,11 @@ class DockerDeployment(Printed):
 
     def _kill(self, node: str, name: str) -> None:
         try:
-            self._engine.call(f"send {name} to {node}", self._engine.api.kill, self._id(node), name)
+            self._engine.call(
+                f"send {name} to {node}", self._engine.api.kill, self._id(node), name, may=(404, 409)
+            )
         except docker.errors.APIError:
             return  # it ended just now
-
-    def _call_running(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A call that needs the node to run: 404 and 409 mean that it does not."""
-        try:
-            return self._engine.call(what, function, *args, **kwargs)
-        except docker.errors.APIError as error:
-            raise NoMeasurement(f"cannot {what}: {error.explanation}") from error
 
     def _inspect(self, node: str) -> dict[str, Any]:
         found: dict[str, Any] = self._engine.call(

@@ -17,6 +17,8 @@ from lab.topology import Node, Topology
 USER = "10001:10001"
 HELPER_USER = "0:0"
 HELPER_CAPABILITIES = ("NET_ADMIN",)
+# A delay line that waits for a CPU delays too long: against the usual 1024 shares it goes first.
+HELPER_CPU_SHARES = 16 * 1024
 # Where a node sets none: bounds that no sane node meets, so that a runaway one cannot take the host with it.
 DEFAULT_PIDS = 2048
 DEFAULT_MEMORY_BYTES = 2 * 1024**3
@@ -68,6 +70,8 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},
         "log_config": {"Type": "json-file", "Config": LOG_OPTIONS},
     }
+    if helper:
+        config["cpu_shares"] = HELPER_CPU_SHARES
     if node.cpu_set:
         config["cpuset_cpus"] = node.cpu_set
     if limits.cpus:

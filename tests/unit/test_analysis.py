@@ -268,7 +268,7 @@ def test_a_limit_that_nobody_expected_is_named():
 
 
 def probe(p50: float, lost: int = 0, samples: int = 400) -> dict[str, Any]:
-    return {"rtt_ms": {"p50": p50, "min": p50, "samples": samples - lost}, "lost": lost}
+    return {"rtt_ms": p50, "rtt_p50_ms": p50, "sent": samples, "lost": lost}
 
 
 def link(requested: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

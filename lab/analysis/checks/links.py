@@ -31,7 +31,7 @@ def delay(e: Evidence) -> Iterator[Said]:
     for link in _links(e):
         asked_ms = sum(float(way.get("delay_ms", 0)) for way in ways(link))
         for when, probe in _probes(link):
-            seen_ms = probe["rtt_ms"].get("p50")
+            seen_ms = probe.get("rtt_p50_ms")
             if seen_ms is None:
                 continue  # everything was lost: the check of loss says so
             off_ms = abs(seen_ms - asked_ms)
@@ -54,7 +54,7 @@ def loss(e: Evidence) -> Iterator[Said]:
             (1 - float(way.get(name) or 0)) for way in ways(link) for name in ("loss", "corrupt")
         )
         lost = sum(int(probe.get("lost", 0)) for _, probe in _probes(link))
-        sent = lost + sum(int(probe["rtt_ms"].get("samples", 0)) for _, probe in _probes(link))
+        sent = sum(int(probe.get("sent", 0)) for _, probe in _probes(link))
         if not sent:
             raise NoData(f"{_name(link)}: no probe was sent")
         yield from graded(
