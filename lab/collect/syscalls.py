@@ -2,14 +2,13 @@
 
 The program sits on the `sys_enter` tracepoint, asks whether the calling task is in the node's PID namespace
 (bpf_get_ns_current_pid_tgid) and adds one to a per-CPU array at the call's number (bpf(2)). It costs about a
-quarter of a microsecond a call, so it is taken off before the measured window opens: the figures are those of the
-ramp and the warm-up, at the window's load. The container's init (process 1 there) is left out.
+quarter of a microsecond a call, so it is taken off before the measured window opens: the figures are those of
+the ramp and the warm-up, at the window's load. The container's init (process 1 there) is left out.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +26,7 @@ class Syscalls:
     source = "syscalls"
 
     def __init__(self, node: str, pid: int) -> None:
-        namespace = os.stat(f"/proc/{pid}/ns/pid")
+        namespace = Path(f"/proc/{pid}/ns/pid").stat()
         if namespace.st_ino == Path("/proc/self/ns/pid").stat().st_ino:
             raise OSError(f"{node} shares this host's PID namespace: its calls cannot be told apart")
         self._node = node
