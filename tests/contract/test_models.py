@@ -232,7 +232,7 @@ def test_waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> 
         for client in clients:
             client.send(GET)
         last, seconds = server.terminate()  # the requests are at the server: some in its hands, some unread
-        assert seconds < 2.0
+        assert seconds < 1.4, "the idle connections held it up to the end of the drain"
         assert all(client.responses(1)[0].status == 200 for client in clients)
         assert last["open"] == 0
         assert server.family() == []

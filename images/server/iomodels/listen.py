@@ -63,8 +63,9 @@ class Listener(socket.socket):
 
     def shut_down(self) -> None:
         """Wake whoever waits for the listener: the way of `stop` unless the model says otherwise."""
+        datagrams = self.type == socket.SOCK_DGRAM  # their answers still have to get out
         try:
-            self.shutdown(socket.SHUT_RDWR)
+            self.shutdown(socket.SHUT_RD if datagrams else socket.SHUT_RDWR)
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # UDP says so, and wakes nevertheless
                 raise

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted", "crashed")
+ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted", "crashed", "dropped")
 USAGE = ("cpu_user_us", "cpu_system_us", "switches_voluntary", "switches_involuntary", "rss_peak_bytes")
 MAX_SAID_BYTES = (
     1024  # keeps a line below PIPE_BUF (4096): such a write(2) is never mixed with another (pipe(7))
@@ -50,6 +50,7 @@ class Counters:
     error_emfile: int
     error_aborted: int
     error_crashed: int
+    error_dropped: int
     cpu_user_us: int
     cpu_system_us: int
     switches_voluntary: int

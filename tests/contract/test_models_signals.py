@@ -1,0 +1,79 @@
+"""What only signal-driven models have: datagrams, and a queue of signals that can be full."""
+
+from __future__ import annotations
+
+import resource
+import socket
+
+import pytest
+from wire import datagram, http1
+
+from tests.contract.servers import DEADLINE_S, UDP_MODELS, Client, serving
+
+GET = http1.request("GET", "/", "lab")
+
+
+def udp_client(port: int) -> socket.socket:
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(DEADLINE_S)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+@pytest.mark.parametrize("model", UDP_MODELS)
+def test_each_datagram_is_answered_by_its_id(model: str) -> None:
+    with serving(model) as server, udp_client(server.port) as client:
+        client.send(b"short")  # no id: no answer
+        for number in range(200):
+            client.send(datagram.encode(number, b"x" * number))
+            assert datagram.decode(client.recv(65535)) == (number, b"x" * number)
+        for number in range(100):
+            client.send(datagram.encode(number, b"burst"))
+        assert {datagram.decode(client.recv(65535)).id for _ in range(100)} == set(range(100))
+        last, seconds = server.terminate()
+        assert seconds < 2.0
+        assert last["requests"] == 300
+        assert last["errors"] == {"protocol": 1}
+        assert last["signals"] > 0
+        assert (last["accepted"], last["open"]) == (0, 0)
+
+
+@pytest.mark.parametrize("model", UDP_MODELS)
+def test_datagrams_wait_side_by_side_and_get_out_before_the_stop(model: str) -> None:
+    with serving(model, "--handler", "sleep:300ms") as server, udp_client(server.port) as client:
+        for number in range(20):
+            client.send(datagram.encode(number, b""))
+        last, seconds = server.terminate()
+        assert {datagram.decode(client.recv(65535)).id for _ in range(20)} == set(range(20))
+        assert seconds < 2.0
+        assert last["requests"] == 20
+
+
+def test_a_full_signal_queue_over_tcp_loses_nobody() -> None:
+    with serving("sigio_tcp") as server:
+        resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (4, 4))
+        clients = [Client(server.port) for _ in range(200)]
+        for _ in range(20):
+            for client in clients:
+                client.send(GET)
+            for client in clients:
+                assert client.responses(1)[0].status == 200
+        for client in clients:
+            client.socket.close()
+        last, _ = server.terminate()
+        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert last["requests"] == 4000
+        assert last["open"] == 0
+
+
+def test_a_full_signal_queue_over_udp_loses_nobody() -> None:
+    with serving("sigio_udp") as server, udp_client(server.port) as client:
+        resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (2, 2))
+        for _ in range(50):
+            for number in range(50):
+                client.send(datagram.encode(number, b"burst"))
+            assert {datagram.decode(client.recv(65535)).id for _ in range(50)} == set(range(50))
+        last, _ = server.terminate()
+        assert last["requests"] == 2500
+        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
