@@ -13,7 +13,7 @@ from typing import Any
 
 import docker.errors
 
-from lab.errors import HostCannot, UsageError
+from lab.errors import HostCannot, LabError, UsageError
 from lab.imagebuild import base
 from lab.imagebuild.builder import build_image
 from lab.imagebuild.context import compile_all, lay_out, packed, source_files
@@ -88,8 +88,8 @@ def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
             try:
                 engine.call(f"remove image {old}", engine.api.remove_image, old)
                 say(f"removed image {old}")
-            except docker.errors.APIError as error:
-                say(f"kept image {old}: {error.explanation}")
+            except LabError as error:
+                say(f"kept image {old}: {error}")
 
 
 def _build(engine: Engine, name: str, wanted: str, machine: str, root: Path, say: Say) -> None:
@@ -126,7 +126,7 @@ def _only_own(machine: str) -> None:
 
 def _exists(engine: Engine, wanted: str) -> bool:
     try:
-        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted)
+        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, may=(404,))
     except docker.errors.NotFound:
         return False
     return True

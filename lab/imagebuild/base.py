@@ -9,15 +9,13 @@ import time
 from pathlib import Path
 from typing import IO
 
-import docker.errors
-
 from lab import debian
 from lab.errors import HostCannot, LabError, NoMeasurement
 from lab.imagebuild.builder import BUILD_S, build_image
 from lab.imagebuild.context import packed
 from lab.progress import step
 from lab.runtime import Say
-from lab.runtime.api import Engine, EngineHangs
+from lab.runtime.api import Engine, EngineLost
 from lab.runtime.owner import state_dir
 
 REGISTRY_IMAGE = "debian:bookworm-slim"
@@ -59,9 +57,9 @@ def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | No
     image = os.environ.get("LAB_BASE_IMAGE", REGISTRY_IMAGE)
     try:
         engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_ANSWERS_S)
-    except EngineHangs:
+    except EngineLost:
         raise
-    except (LabError, docker.errors.APIError):
+    except LabError:
         reason = f"no registry answers for {image}"
         failed.write_text(reason, encoding="utf-8")
         return reason

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 import docker.errors
@@ -44,7 +44,11 @@ HOST_SAYS = re.compile(
 )
 
 
-class EngineHangs(NoMeasurement):
+class BrokeOff(NoMeasurement):
+    """One call came to no proper end."""
+
+
+class EngineLost(NoMeasurement):
     """The engine gives no sign of life: there is no use in asking it again."""
 
 
@@ -55,12 +59,19 @@ class Engine:
         self.api = api
 
     def call(
-        self, what: str, function: Callable[..., T], *args: Any, deadline_s: float = CALL_S, **kwargs: Any
+        self,
+        what: str,
+        function: Callable[..., T],
+        *args: Any,
+        deadline_s: float = CALL_S,
+        may: Collection[int] = (),
+        **kwargs: Any,
     ) -> T:
         """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server"), in `deadline_s`.
 
-        Raises NotFound and Conflict as docker-py does, HostCannot where the engine says that the host cannot,
-        else NoMeasurement.
+        Raises docker-py's APIError for the status codes in `may`, which the caller knows what to do about;
+        HostCannot where the engine says that the host cannot, EngineLost without a sign of life, else
+        NoMeasurement.
         """
         answer: list[T] = []
         failure: list[BaseException] = []
@@ -75,7 +86,10 @@ class Engine:
         thread.start()
         self._wait(thread, what, deadline_s)
         if failure:
-            raise translated(what, failure[0]) from failure[0]
+            error = translated(what, failure[0], may)
+            if isinstance(error, BrokeOff) and not self.gives_sign():
+                error = EngineLost(f"the Docker engine is gone: no answer to '{what}', nor to a ping")
+            raise error from failure[0]
         return answer[0]
 
     def _wait(self, thread: threading.Thread, what: str, deadline_s: float) -> None:
@@ -83,7 +97,7 @@ class Engine:
         thread.join(min(PATIENCE_S, deadline_s))
         while thread.is_alive():
             if not self.gives_sign():
-                raise EngineHangs(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
+                raise EngineLost(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
             if time.monotonic() > until:
                 raise NoMeasurement(f"the Docker engine did not {what} within {deadline_s:g} s")
             thread.join(PATIENCE_S)
@@ -104,17 +118,17 @@ def address(api: Any) -> str:
     return f"unix://{path}" if path else str(api.base_url)
 
 
-def translated(what: str, error: BaseException) -> BaseException:
-    """The error to raise for what an engine call raised; NotFound and Conflict stay what they are."""
+def translated(what: str, error: BaseException, may: Collection[int] = ()) -> BaseException:
+    """The error to raise for what an engine call raised."""
     same: BaseException = error
     if isinstance(error, docker.errors.APIError):
-        if error.status_code in (404, 409):
+        if error.status_code in may:
             return same
         says = one_line(str(error.explanation or error))
         kind: type[LabError] = HostCannot if HOST_SAYS.search(says) else NoMeasurement
         return kind(f"the Docker engine refuses to {what}: {says}")
     if isinstance(error, (*BROKEN, docker.errors.DockerException)):
-        return NoMeasurement(f"the Docker engine broke off while asked to {what}: {one_line(str(error))}")
+        return BrokeOff(f"the Docker engine broke off while asked to {what}: {one_line(str(error))}")
     return same
 
 

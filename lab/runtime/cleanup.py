@@ -15,7 +15,7 @@ import docker.errors
 
 from lab.errors import LabError
 from lab.runtime import Say, journal, procfs
-from lab.runtime.api import Engine, EngineHangs, one_line
+from lab.runtime.api import Engine, EngineLost, one_line
 from lab.runtime.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
 
 REMOVE_S = 20.0
@@ -117,21 +117,23 @@ def _living(engine: Engine) -> dict[str, str]:
 
 def _remove_container(engine: Engine, id_: str) -> str:
     what = f"remove container {id_[:12]}"
-    return _tried(lambda: engine.call(what, engine.api.remove_container, id_, force=True, v=True))
+    return _tried(lambda: engine.call(what, engine.api.remove_container, id_, may=(404,), force=True, v=True))
 
 
 def _remove_network(engine: Engine, id_: str) -> str:
-    return _tried(lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_))
+    return _tried(
+        lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_, may=(404,))
+    )
 
 
 def _tried(removal: Callable[[], object]) -> str:
     """Empty when it is gone, else why not yet: a removal under way, a network still in use, a busy mount."""
     try:
         removal()
-    except EngineHangs:
+    except EngineLost:
         raise
     except docker.errors.NotFound:
         return ""
-    except (LabError, docker.errors.APIError) as error:
+    except LabError as error:
         return one_line(str(error))
     return ""

@@ -1,0 +1,118 @@
+"""An engine that fails at any call: no hang, one clear error within five seconds, nothing left in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import images
+from lab.runtime import cleanup
+from lab.runtime.api import Engine, address
+from tests.faulty_engine import FAULTS, FaultyEngine
+from tests.runtimes import docker_client, run_id
+
+pytestmark = pytest.mark.docker
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = 20261123
+CLEAR_S = 5.0
+PER_FAULT = 3
+NODE = 'import time; print(\'{"event": "ready"}\', flush=True); time.sleep(600)'
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with docker_client() as one:
+        images.build(one, ["server"], print)
+        yield one
+
+
+def command(url: str, run: str, state: Path) -> subprocess.CompletedProcess[str]:
+    """Every kind of call that a command makes, in a process of its own."""
+    argv = [sys.executable, "-m", "tests.engine_user", run, str(state / "logs")]
+    environment = {**os.environ, "DOCKER_HOST": url, "LAB_STATE_DIR": str(state)}
+    return subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def spoilt(client: Any, tmp_path: Path, fault: str, number: int) -> str:
+    """Run the command with one call spoilt. What came of it: "ok", or one clear error."""
+    path, run = socket_path(), run_id()
+    proxy = FaultyEngine(path, address(client.api), fault, number)
+    try:
+        done = command(proxy.url, run, tmp_path / run)
+        ended = time.monotonic()
+    finally:
+        proxy.close()
+        path.unlink(missing_ok=True)
+        cleanup.remove_labelled(Engine(client.api), run)
+    outcome = done.stdout.strip()
+    assert done.returncode in (0, 3, 4), f"{fault} of {proxy.calls[number - 1]}: {done.stdout} {done.stderr}"
+    assert done.stderr == ""
+    assert (outcome == "ok") == (done.returncode == 0)
+    assert proxy.struck_at is not None or done.returncode == 0, f"an error without a fault: {outcome}"
+    if proxy.struck_at is not None and done.returncode:
+        took = ended - proxy.struck_at
+        assert took < CLEAR_S, f"{fault} of {proxy.calls[number - 1]}: {took:.1f} s until {outcome}"
+        assert len(outcome.splitlines()) == 1
+    return outcome
+
+
+def socket_path() -> Path:
+    """A path for a socket: it must be short (unix(7))."""
+    return Path("/tmp") / f"lab-faulty-{secrets.token_hex(4)}.sock"
+
+
+@pytest.fixture(scope="module")
+def calls(client: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The calls of an unspoilt command."""
+    path = socket_path()
+    proxy = FaultyEngine(path, address(client.api))
+    done = command(proxy.url, run_id(), tmp_path_factory.mktemp("unspoilt"))
+    proxy.close()
+    path.unlink()
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ok", "")
+    return proxy.calls
+
+
+def test_the_proxy_sees_every_kind_of_call(calls: list[str]) -> None:
+    text = "\n".join(calls)
+    for part in (
+        "/version",
+        "/info",
+        "networks/create",
+        "containers/create",
+        "/attach",
+        "/start",
+        "/exec",
+        "/kill",
+    ):
+        assert part in text
+    assert "DELETE" in text
+    assert len(calls) > 25
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_clear_error_within_five_seconds(
+    client: Any, calls: list[str], tmp_path: Path, fault: str
+) -> None:
+    chance = random.Random(f"{SEED} {fault}")
+    for number in sorted(chance.sample(range(1, len(calls) + 1), PER_FAULT)):
+        print(number, spoilt(client, tmp_path, fault, number))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_at_every_call(client: Any, calls: list[str], tmp_path: Path, fault: str) -> None:
+    for number in range(1, len(calls) + 1):
+        print(number, calls[number - 1], spoilt(client, tmp_path, fault, number))
