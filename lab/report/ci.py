@@ -40,7 +40,10 @@ def step_summary(run: Run, summary: Summary) -> str:
 
 
 def workflow_commands(summary: Summary, file: str | None = None) -> str:
-    """GitHub annotations as workflow commands, worst finding first, at most ten of a kind. `file` is the scenario's path."""
+    """GitHub annotations as workflow commands, worst finding first, at most ten of a kind.
+
+    `file` is the scenario's path, to which GitHub then ties them.
+    """
     lines = list(_commands(summary, file))
     return "\n".join([*lines, ""]) if lines else ""
 

@@ -1,7 +1,7 @@
 """A run as OpenMetrics text (OpenMetrics 1.0), for a push gateway or a textfile collector.
 
-Gauges and summaries in base units (seconds, bytes), one series per server; labels name run, scenario, server and its sweep
-point. A figure that was not measured, or that the samples cannot support, has no sample.
+Gauges and summaries in base units (seconds, bytes), one series per server; labels name run, scenario, server
+and sweep point. A figure that was not measured, or that the samples cannot support, has no sample.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def table(summary: Summary, console: Console) -> None:
     _heading(summary, console)
     _findings(summary, console)
     if console.width >= NARROWEST_TABLE:
-        console.print(_comparison(summary, console.is_terminal))
+        console.print(_comparison(summary, console))
     else:
         _blocks(summary, console)
     _failures(summary, console)
@@ -74,12 +74,24 @@ def _finding(finding: Finding) -> Text:
     return line
 
 
-def _comparison(summary: Summary, framed: bool) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, padding=(0, 1), show_edge=False)
+def _comparison(summary: Summary, console: Console) -> Table:
+    """Columns two blanks apart where they fit, else one: a row that wraps is hard to read and to grep."""
+    shown = _table(summary, framed=console.is_terminal, gap=2)
+    if console.measure(shown, options=console.options.update(width=1000)).maximum > console.width:
+        shown = _table(summary, framed=console.is_terminal, gap=1)
+    return shown
+
+
+def _table(summary: Summary, *, framed: bool, gap: int) -> Table:
+    frame = box.SIMPLE_HEAD if framed else None
+    shown = Table(box=frame, pad_edge=False, padding=(0, gap - framed, 0, 0), show_edge=False)
     shown.add_column("server", overflow="fold")
     for column in text.COLUMNS:
         shown.add_column(f"{column.title}\n{column.unit}", justify="right", overflow="fold")
-    columns = [text.aligned(cells) for cells in zip(*map(text.row, summary.servers.values()), strict=True)]
+    # Rich strips blanks at the end of a cell that is set flush right, but no no-break spaces.
+    blank = "\u00a0" if framed else ""
+    rows = map(text.row, summary.servers.values())
+    columns = [text.aligned(cells, blank, blank) for cells in zip(*rows, strict=True)]
     for place, (name, server) in enumerate(summary.servers.items()):
         shown.add_row(Text(text.label(name, server)), *(cells[place] for cells in columns))
     return shown

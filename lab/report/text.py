@@ -91,7 +91,7 @@ class Column:
     @property
     def heading(self) -> str:
         """Title and unit on one line."""
-        return f"{self.title} {self.unit}" if self.unit.startswith("per") else f"{self.title} [{self.unit}]"
+        return f"{self.title}{self.unit}" if self.unit.startswith("/") else f"{self.title} [{self.unit}]"
 
 
 def _rate(server: ServerSummary) -> str:
@@ -110,7 +110,7 @@ def _connections(server: ServerSummary) -> str:
 
 COLUMNS = (
     Column("connections", "at once", _connections, "Most connections held at once, by the server's count."),
-    Column("requests", "per s", _rate, "Answers per second of the measured window."),
+    Column("requests", "/s", _rate, "Answers per second of the measured window."),
     Column(
         "p50", "ms", lambda s: quantile(s.response_ms, "p50"),
         "Median response time, counted from the moment each request was meant to be sent.",
@@ -122,11 +122,11 @@ COLUMNS = (
     Column("errors", "share", _errors, "Share of the requests meant for the window without a right answer."),
     Column("CPU", "µs/request", lambda s: number(s.cpu_us_per_request), "The server's CPU time per answer."),
     Column(
-        "memory", "per conn.", lambda s: size(memory(s)),
+        "memory", "/connection", lambda s: size(memory(s)),
         "Growth of the server's memory since before the first connection, divided by the connections held.",
     ),
     Column(
-        "switches", "per request", lambda s: number(s.switches_per_request),
+        "switches", "/request", lambda s: number(s.switches_per_request),
         "Context switches of the server, voluntary and not, per answer.",
     ),
 )  # fmt: skip

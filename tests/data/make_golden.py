@@ -91,7 +91,7 @@ def golden(repeats: int = 2) -> Run:
         for name, shape in SHAPES.items()
     ]
     question = "Which I/O models hold 10,000 connections over a 40 ms link, and what does each request cost?"
-    return _run("20261123T071705Z-golden-3f9a", "golden", question, trials, {})
+    return of_trials("20261123T071705Z-golden-3f9a", "golden", trials, question)
 
 
 def sweep(users: tuple[int, ...] = (10, 100, 1000, 10_000)) -> Run:
@@ -103,9 +103,7 @@ def sweep(users: tuple[int, ...] = (10, 100, 1000, 10_000)) -> Run:
             point = {"swarm.users": count}
             trials.append(trial(name, f"{name},users={count}/1", 1, shape, point))
     question = "How does the cost of a request grow with the number of open connections?"
-    return _run(
-        "20261123T081205Z-growth-77aa", "growth", question, trials, {"sweep": {"swarm.users": list(users)}}
-    )
+    return of_trials("20261123T081205Z-growth-77aa", "growth", trials, question)
 
 
 def _cost_us(name: str, users: int) -> float:
@@ -144,7 +142,8 @@ def trial(name: str, trial_id: str, repeat: int, shape: Shape, point: Mapping[st
     )
 
 
-def _run(run_id: str, name: str, question: str, trials: list[TrialRecord], more: Mapping[str, Any]) -> Run:
+def of_trials(run_id: str, name: str, trials: list[TrialRecord], question: str = "") -> Run:
+    """A run of these trials, in this order, with a manifest."""
     plan = {
         "scenario": name,
         "seed": 7,
@@ -154,7 +153,7 @@ def _run(run_id: str, name: str, question: str, trials: list[TrialRecord], more:
     }
     manifest = {
         "schema_version": 1, "run": run_id, "scenario": name, "question": question, "seed": 7, "plan": plan,
-        "argv": ["run", name], "environment": ENVIRONMENT, "interrupted": False, **more,
+        "argv": ["run", name], "environment": ENVIRONMENT, "interrupted": False,
     }  # fmt: skip
     return Run(run_id, name, question, manifest, tuple(trials))
 

@@ -84,7 +84,11 @@ class Page:
     def resize(self, width: int, height: int) -> None:
         """Make the window so large, in CSS pixels, and wait until the page has drawn itself anew."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def prefer(self, scheme: str, media: str = "screen") -> None:
@@ -135,7 +139,9 @@ def _page_address(process: subprocess.Popen[bytes], profile: Path) -> str:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"chromium ended: {(profile / 'chromium.log').read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"chromium ended: {(profile / 'chromium.log').read_text(errors='replace')[-2000:]}"
+            )
         if port_file.exists() and len(lines := port_file.read_text().split()) == 2:
             return _first_page(f"ws://127.0.0.1:{lines[0]}{lines[1]}")
         time.sleep(0.05)  # polls a file: there is no event to wait for

@@ -83,29 +83,33 @@
     lines.forEach((line, place) => patterns[place] && line.setAttribute("stroke-dasharray", patterns[place]));
   }
 
-  // Names at the ends of lines; those that end together are pushed apart and tied to their ends by thin lines.
-  function endLabels(svg, ends, colour, gap = 13) {
+  // Names at the ends of lines, pushed apart where they would cover each other and tied to their ends by thin lines.
+  const GAP = 15;
+  function endLabels(svg, ends, colour) {
     const x = svg.scale("x");
     const y = svg.scale("y");
-    const placed = ends.map((e) => ({ ...e, px: x.apply(e.x), py: y.apply(e.y), at: y.apply(e.y) }));
+    const placed = ends.map((e) => ({ ...e, px: x.apply(e.x), at: y.apply(e.y), py: y.apply(e.y) }));
+    // Lines that end together have their names in one column.
+    for (const p of placed) p.left = Math.max(...placed.filter((o) => Math.abs(o.px - p.px) < 40).map((o) => o.px)) + 13;
+    for (const p of placed) p.right = p.left + 8 * p.label.length;
+    pushApart(placed, Number(svg.getAttribute("height")) - 30);
     const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("text-anchor", "start").attr("aria-hidden", "true");
-    const bottom = Number(svg.getAttribute("height")) - 30;
-    for (const together of d3.groups(placed, (p) => Math.round(p.px / 60)).map((g) => g[1])) {
-      pushApart(together, gap, bottom);
-      const edge = Math.max(...together.map((p) => p.px)) + 10;
-      for (const p of together) {
-        group.append("path").attr("d", `M${p.px + 2},${p.py}L${edge},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
-        group.append("text").attr("x", edge + 3).attr("y", p.at).attr("dy", "0.32em").attr("fill", colour(p.label)).attr("font-weight", 600)
-          .attr("stroke", "var(--bg)").attr("stroke-width", 3).attr("paint-order", "stroke").text(p.label);
-      }
+    for (const p of placed) {
+      group.append("path").attr("d", `M${p.px + 2},${p.py}L${p.left - 3},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
+      group.append("text").attr("x", p.left).attr("y", p.at).attr("dy", "0.32em").attr("fill", colour(p.label)).attr("font-weight", 600)
+        .attr("stroke", "var(--bg)").attr("stroke-width", 3).attr("paint-order", "stroke").text(p.label);
     }
   }
-  function pushApart(places, gap, bottom) {
+  function pushApart(places, bottom) {
+    const beside = (p, q) => p !== q && p.left < q.right && q.left < p.right;
     places.sort((a, b) => a.py - b.py);
-    for (let i = 1; i < places.length; i++) places[i].at = Math.max(places[i].at, places[i - 1].at + gap);
-    for (let i = places.length - 1; i >= 0; i--) {
-      places[i].at = Math.min(places[i].at, i === places.length - 1 ? bottom : places[i + 1].at - gap);
-    }
+    places.forEach((p, i) => {
+      for (const q of places.slice(0, i)) if (beside(p, q)) p.at = Math.max(p.at, q.at + GAP);
+    });
+    [...places].reverse().forEach((p, i, upward) => {
+      p.at = Math.min(p.at, bottom);
+      for (const q of upward.slice(0, i)) if (beside(p, q)) p.at = Math.min(p.at, q.at - GAP);
+    });
   }
 
   // ---- bars ----------------------------------------------------------------------------------------------------
@@ -287,7 +291,7 @@
       ],
     });
     const ends = d3.rollups(rows, (group) => group[group.length - 1], (r) => r.label).map(([label, r]) => ({ label, x: r[x], y: r.y }));
-    endLabels(svg, ends, (label) => hue(label.split(",")[0]), 12);
+    endLabels(svg, ends, (label) => hue(label.split(",")[0]));
     return svg;
   }
 

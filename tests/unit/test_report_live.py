@@ -1,0 +1,121 @@
+"""The live view: plain lines and the panel, with a clock of our own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from lab.report.live import LiveView, PlainView, View, duration, make_view, panel
+from tests.data import judged
+
+PROGRESS: Mapping[str, Any] = {
+    "event": "progress", "phase": "measure", "users": 10_000, "connected": 9_000,
+    "requests_per_s": 1999.2, "response_p50_ms": 41.2, "response_p99_ms": None, "failed": 3,
+}  # fmt: skip
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def console(terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=80, height=24, force_terminal=terminal, color_system=None)
+
+
+def text_of(shown: Console) -> str:
+    assert isinstance(shown.file, io.StringIO)
+    return shown.file.getvalue()
+
+
+def play(view: View, clock: Clock) -> None:
+    run, _ = judged.golden()
+    with view:
+        view.step("runtime: docker (auto)")
+        view.trial_started(1, 7, "blocking/1")
+        view.step("starting the server and the swarm")
+        view.event({"event": "phase", "phase": "measure", "starts_mono_ms": 1.0})
+        for second in range(11):
+            clock.now_s = 10.0 + second
+            view.gauge("server_cpu_cores", 0.31)
+            view.event(PROGRESS)
+        view.trial_ended(run.trials[0])
+        clock.now_s = 30.0
+        view.trial_started(2, 7, "thread/1")
+
+
+def test_plain_lines_are_one_per_change_and_one_every_five_seconds() -> None:
+    clock, shown = Clock(), console()
+    play(make_view(shown, plain=True, clock=clock), clock)
+    lines = [line[9:].strip() for line in text_of(shown).splitlines()]
+    assert lines[:4] == [
+        "runtime: docker (auto)",
+        "[1/7] blocking/1",
+        "starting the server and the swarm",
+        "measure",
+    ]
+    progress = [line for line in lines if line.startswith("connected 9,000 of 10,000")]
+    assert len(progress) == 3
+    assert progress[0].endswith("requests/s 1,999  p50 [ms] 41.2  failed 3  server CPU [cores] 0.310")
+    assert lines[-2].startswith("819 requests/s, p50 41.7 ms, p99 n/a (needs 10,000), ")
+    assert lines[-1] == "[2/7] thread/1, about 2:00 left"
+
+
+def test_plain_lines_carry_no_control_characters() -> None:
+    shown = console()
+    view = PlainView(shown, Clock())
+    view.step("a\x1b[2Jb\nc")
+    view.event({"event": "worker_lost", "worker_index": 1, "says": "gone\x07"})
+    assert text_of(shown).splitlines() == ["     0s  a[2Jb c", "     0s    worker-1 lost: gone"]
+
+
+def test_the_panel_shows_the_running_trial_and_the_finished_ones() -> None:
+    clock, shown = Clock(), console(terminal=True)
+    view = LiveView(shown, clock)
+    play(view, clock)
+    view.event(PROGRESS)
+    view.gauge("server_memory_bytes", 3 * 2**20)
+    page = Console(file=io.StringIO(), width=80, color_system=None)
+    page.print(panel(view.state, clock.now_s, 24))
+    text = text_of(page)
+    assert "✓ blocking/1  819 requests/s" in text
+    assert "[2/7] thread/1 · 30s elapsed, about 2:00 left" in text
+    assert "9,000 of 10,000" in text
+    assert "3.00 MiB" in text
+
+
+def test_the_panel_fits_the_terminal() -> None:
+    view = LiveView(console(terminal=True), Clock())
+    run, _ = judged.golden()
+    for index in range(1, 60):
+        view.trial_started(index, 60, f"blocking/{index}")
+        view.trial_ended(run.trials[6])
+    view.trial_started(60, 60, "blocking/60")
+    view.event(PROGRESS)
+    page = Console(file=io.StringIO(), width=80, color_system=None)
+    page.print(panel(view.state, 0.0, 24))
+    lines = text_of(page).splitlines()
+    assert len(lines) <= 24
+    assert lines[0].startswith("…")
+
+
+def test_a_failed_trial_says_why() -> None:
+    shown = console()
+    run, _ = judged.golden()
+    view = PlainView(shown, Clock())
+    view.trial_started(1, 1, "crash/1")
+    view.trial_ended(run.trials[6])
+    assert (
+        text_of(shown)
+        .splitlines()[-1]
+        .endswith("failed: server died (SIGSEGV) in phase warmup; see server.log")
+    )
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (7.9, 65, 3723)] == ["7s", "1:05", "1:02:03"]
