@@ -55,7 +55,7 @@ class Lines:
         self.log = log
         self._hub = hub
         self._file = log.open("ab", buffering=0)
-        self._partial = b""
+        self._partial = {STDOUT: b"", STDERR: b""}
         self._skipping = False
         self._events: list[Event] = []
         self._changed = threading.Condition()
@@ -63,19 +63,24 @@ class Lines:
         self._lost: str | None = None
 
     def feed(self, stream: int, data: bytes) -> None:
-        """Take bytes as they came from STDOUT or STDERR: all are logged, standard output is parsed."""
-        self._file.write(data)
+        """Take bytes as they came from STDOUT or STDERR: all are logged, standard output is parsed.
+
+        Both streams share the log line by line, so that neither cuts the other's lines.
+        """
+        *whole, rest = (self._partial[stream] + data).split(b"\n")
+        if whole:
+            self._file.write(b"\n".join(whole) + b"\n")
+        self._partial[stream] = rest
         if stream == STDOUT:
-            *whole, rest = (self._partial + data).split(b"\n")
             for line in whole:
                 self._line(line)
-            self._partial = self._bounded(rest)
+        if len(rest) > MAX_LINE_BYTES:
+            self._too_long(stream)
 
     def end(self, exit_: NodeExit | None, lost: str | None = None) -> None:
         """No more output: the node ended with `exit_`, or was lost from sight for the reason `lost`."""
-        if self._partial:
-            self._line(self._partial)
-            self._partial = b""
+        self._line(self._partial[STDOUT])
+        self._file.write(b"".join(self._partial.values()))
         self._file.close()
         with self._changed:
             self._exit, self._lost = exit_, None if exit_ else (lost or "its output ended")
@@ -138,14 +143,14 @@ class Lines:
         tail = self.tail()
         return "; its last lines:\n  " + "\n  ".join(tail) if tail else "; it printed nothing"
 
-    def _bounded(self, rest: bytes) -> bytes:
-        if len(rest) <= MAX_LINE_BYTES:
-            return rest
-        if not self._skipping:
+    def _too_long(self, stream: int) -> None:
+        """Log the beginning of a line that is too long for an event, and forget it."""
+        self._file.write(self._partial[stream])
+        self._partial[stream] = b""
+        if stream == STDOUT and not self._skipping:
             self._skipping = True
             says = f"a line over {MAX_LINE_BYTES} bytes was not read as an event (it is in the log)"
             self._add({"event": "log", "level": "error", "says": says, "mono_ms": mono_ms()})
-        return b""
 
     def _line(self, line: bytes) -> None:
         if self._skipping:
