@@ -71,8 +71,8 @@ def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Run", text.clean(run.id)
-    yield "Servers", f"{len({server.server for server in summary.servers.values()})}"
-    yield "Trials", f"{len(run.trials)}"
+    servers = len({server.server for server in summary.servers.values()})
+    yield "Trials", f"{len(run.trials):,} of {text.plural(servers, 'server')}"
     if run.trials:
         yield "Load", load_words(run.trials)
         runtimes = dict.fromkeys(trial.runtime for trial in run.trials if trial.runtime)

@@ -32,7 +32,11 @@ COVERED = """
       if (wide > 1 && high > 3) hits.push(`${a} / ${b}`);
     }));
     const edge = document.documentElement.clientWidth;
-    boxes.forEach(([a, p]) => { if (p.left < -1 || p.right > edge + 1) hits.push(`${a} is cut off`); });
+    const chart = svg.getBoundingClientRect();
+    boxes.forEach(([a, p]) => {
+      if (p.left < -1 || p.right > edge + 1) hits.push(`${a} is cut off`);
+      if (p.top < chart.top - 6 || p.bottom > chart.bottom + 6) hits.push(`${a} is outside its chart`);
+    });
   }
   return hits;
 })()

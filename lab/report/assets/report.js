@@ -38,10 +38,15 @@
 
   const isWide = (values) => values.length && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
 
-  // Ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or the powers alone where they are many.
-  function steps(values) {
-    const [low, high] = [Math.floor(Math.log10(Math.min(...values))), Math.ceil(Math.log10(Math.max(...values)))];
-    return d3.range(low, high + 1).flatMap((power) => (high - low > 3 ? [1] : [1, 2, 5]).map((digit) => digit * 10 ** power));
+  // A logarithmic axis from one step of 1, 2, 5, 10 … to another, all values between; powers alone where they are many.
+  function logarithmic(values) {
+    const powers = d3.range(Math.floor(Math.log10(Math.min(...values))) - 1, Math.ceil(Math.log10(Math.max(...values))) + 1);
+    const steps = powers.flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+    const low = d3.max(steps.filter((v) => v <= Math.min(...values)));
+    const high = d3.min(steps.filter((v) => v >= Math.max(...values)));
+    const between = steps.filter((v) => v >= low && v <= high);
+    const ticks = between.length > 7 ? between.filter((v) => Number.isInteger(Math.round(Math.log10(v) * 1e6) / 1e6)) : between;
+    return { type: "log", domain: [low, high], ticks, nice: false };
   }
 
   function percentiles(box, width) {
@@ -56,7 +61,7 @@
       width, height: Math.max(300, Math.min(460, width * 0.5)), marginRight: width < 500 ? 78 : 110, marginLeft: 52, marginBottom: 36,
       ariaLabel: "Response time by percentile", ariaDescription: "The table below holds the same figures.",
       x: { label: null, ticks: ticks.map((t) => t[0]), tickFormat: (x) => ticks.find((t) => t[0] === x)[1], domain: [Math.min(...places.map((p) => p.x)), right] },
-      y: { label: "ms", grid: true, nice: true, tickFormat: plain, ticks: 6, ...(isWide(ms) ? { type: "log", ticks: steps(ms) } : {}) },
+      y: { label: "ms", grid: true, nice: true, tickFormat: plain, ticks: 6, ...(isWide(ms) ? logarithmic(ms) : {}) },
       color: { type: "identity" },
       marks: [
         Plot.line(places, { x: "x", y: "y", z: "trial", stroke: (p) => hue(serverOf.get(p.label)), strokeWidth: 1.75 }),
@@ -225,7 +230,7 @@
   const response = (box) => overTime(box, {
     from: ofLoad,
     values: (line) => line.seconds.flatMap((s) => [s.p50, s.upper]),
-    y: (least, most) => (least > 0 && most > 10 * least ? { type: "log", domain: [least, most], tickFormat: plain, ticks: steps([least, most]) } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
+    y: (least, most) => (least > 0 && most > 10 * least ? { ...logarithmic([least, most]), tickFormat: plain } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
     marks: (line, colour) => [
       Plot.areaY(line.seconds, { x: "t", y1: "p50", y2: "upper", fill: colour, fillOpacity: 0.25 }),
       Plot.lineY(line.seconds, { x: "t", y: "p50", stroke: colour, strokeWidth: 1.75 }),
@@ -283,7 +288,7 @@
       x: data.sweep.numeric
         ? { label: null, type: isWide(xs) ? "log" : "linear", ticks: [...new Set(xs)], tickFormat: (v) => written(rows.find((r) => r.x === v).value) }
         : { label: null, type: "point", domain: [...new Set(rows.map((r) => r.value))] },
-      y: { label: null, grid: true, nice: true, tickFormat: plain, ticks: 5, ...(isWide(ys) ? { type: "log", ticks: steps(ys) } : { zero: true }) },
+      y: { label: null, grid: true, nice: true, tickFormat: plain, ticks: 5, ...(isWide(ys) ? logarithmic(ys) : { zero: true }) },
       color: { type: "identity" },
       marks: [
         Plot.lineY(rows, { x, y: "y", z: "label", stroke: (r) => hue(owner(r)), strokeWidth: 1.75 }),
