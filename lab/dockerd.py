@@ -29,6 +29,7 @@ class Daemon:
     pidfile: Path = Path("/var/run/docker.pid")
     exec_root: Path = Path("/var/run/docker")
     arguments: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("dockerd",)
 
     @property
     def log(self) -> Path:
@@ -49,7 +50,7 @@ class Daemon:
 def start(daemon: Daemon) -> int:
     """Start it and record who it is; does not wait until it answers. Raises HostCannot where one is there."""
     _clear_stale(daemon)
-    argv = ["dockerd", "--host", daemon.url, "--pidfile", str(daemon.pidfile)]
+    argv = [*daemon.command, "--host", daemon.url, "--pidfile", str(daemon.pidfile)]
     argv += ["--exec-root", str(daemon.exec_root), *daemon.arguments]
     shell = subprocess.run(
         ["sh", "-c", DETACHED, "sh", *argv],

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,10 @@ pytestmark = [
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    """An engine of its own, without bridges and rules, so that the host's network stays as it is."""
+    """An engine of its own in a network namespace of its own, so that the host's network stays as it is.
+
+    Without one even `--bridge=none` touches it: such an engine removes docker0, the other engine's bridge.
+    """
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(engine, "SYSTEMD", tmp_path / "no-systemd")
     place = Path("/tmp") / f"lab-engine-{secrets.token_hex(4)}"  # a socket's path must be short (unix(7))
@@ -44,8 +48,12 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         pidfile=place / "docker.pid",
         exec_root=place / "exec",
         arguments=("--data-root", f"{place}/data", "--bridge=none", "--iptables=false"),
+        command=("unshare", "--net", "dockerd"),
     )
+    bridge = Path("/sys/class/net/docker0")
+    was_there = bridge.exists()
     yield one
+    assert bridge.exists() == was_there, "the other engine's bridge was touched"
     try:
         dockerd.stop(one)
     finally:
@@ -122,7 +130,7 @@ def test_an_engine_that_the_lab_did_not_start_is_never_stopped(daemon: Daemon) -
 
 
 def test_an_engine_that_cannot_start_is_explained_by_its_last_words(daemon: Daemon) -> None:
-    broken = Daemon(daemon.state, daemon.url, daemon.pidfile, daemon.exec_root, ("--no-such-flag",))
+    broken = replace(daemon, arguments=("--no-such-flag",))
     with pytest.raises(HostCannot, match=r"dockerd ended at once: .*; its log: "):
         engine.ensure(print, broken)
 
