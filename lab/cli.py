@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lab.errors import Exit, LabError
-from lab.verbs import host, results, run, scenarios
+from lab.verbs import host, play, results, run, scenarios
 from lab.verbs.shared import say
 
 SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
@@ -33,6 +33,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "matrix": scenarios.matrix,
         "schema": scenarios.schema,
     },
+    "Play by hand": {"up": play.up, "ps": play.ps, "logs": play.logs, "net": play.net},
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }
 
@@ -40,7 +41,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 class Sectioned(TyperGroup):
     """A help page with the verbs by purpose instead of one long list."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """See click's Group."""
         width = max(len(name) for verbs in SECTIONS.values() for name in verbs)
         for title, verbs in SECTIONS.items():

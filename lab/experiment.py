@@ -19,6 +19,7 @@ from lab.record import LoadResult, TrialRecord
 from lab.render import Addressing, render
 from lab.runtime import Deployment, Event, Runtime
 from lab.store import RunFolder
+from lab.timeline import ChangesLinks, Timeline
 
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
@@ -49,7 +50,7 @@ class Links(Protocol):
         """Impair every link; raises HostCannot where what was asked for cannot be applied."""
 
 
-class AppliedLinks(Protocol):
+class AppliedLinks(ChangesLinks, Protocol):
     """Links that are in force."""
 
     def probe(self, when: str) -> None:
@@ -122,11 +123,15 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.links = links
         links.probe("before")
 
-        draft.load = lab.driver.run(deployment, trial, _marking(recorder, trial, lab.watcher))
+        timeline = stack.enter_context(Timeline(trial, deployment, links))
+        draft.timeline = timeline
+        take = _marking(recorder, timeline, trial, lab.watcher)
+        draft.load = lab.driver.run(deployment, trial, take)
 
-        survived(deployment)
-        links.probe("after")
-        draft.verify.append(verify(deployment, "after"))
+        if not timeline.killed("server"):
+            survived(deployment)
+            links.probe("after")
+            draft.verify.append(verify(deployment, "after"))
         say("stopping")
         deployment.stop("server", STOP_GRACE_S)
 
@@ -174,6 +179,7 @@ class Draft:
         self.ready: Mapping[str, Any] = {}
         self.verify: list[Mapping[str, Any]] = []
         self.links: AppliedLinks | None = None
+        self.timeline: Timeline | None = None
         self.recorder: Recorder | None = None
         self.load: LoadResult | None = None
         self.stats: tuple[Mapping[str, Any], ...] = ()
@@ -219,18 +225,22 @@ class Draft:
             load=self.load,
             server_stats=self.stats,
             links=tuple(self.links.records()) if self.links else (),
+            events=tuple(self.timeline.records()) if self.timeline else (),
             exits=self.exits,
             warnings=tuple(self.recorder.problems) if self.recorder else (),
             last_lines=self.last_lines,
         )
 
 
-def _marking(recorder: Recorder, trial: Trial, watcher: Watcher) -> Callable[[Mapping[str, Any]], None]:
-    """Pass the swarm's events on, and have both ends of the measured window sampled exactly."""
+def _marking(
+    recorder: Recorder, timeline: Timeline, trial: Trial, watcher: Watcher
+) -> Callable[[Mapping[str, Any]], None]:
+    """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin."""
 
     def take(event: Mapping[str, Any]) -> None:
         if event.get("event") == "phase" and event.get("phase") == "measure":
             start = float(event["starts_mono_ms"])
+            timeline.begin(start)
             recorder.mark(start, quiet=True)
             recorder.mark(start + 1000 * trial.scenario.swarm.phases.measure)
         watcher.event(event)

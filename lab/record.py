@@ -107,6 +107,7 @@ class TrialRecord:
     load: LoadResult | None = None
     server_stats: tuple[Mapping[str, Any], ...] = ()
     links: tuple[Mapping[str, Any], ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
     exits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class TrialRecord:
     def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:
         """The reverse of `to_json`."""
         fields = {key: value for key, value in data.items() if key not in ("schema_version", "load")}
-        for name in ("stamps", "verify", "server_stats", "links", "warnings"):
+        for name in ("stamps", "verify", "server_stats", "links", "events", "warnings"):
             fields[name] = tuple(fields.get(name, ()))
         load = data.get("load")
         result = LoadResult(load["result"], tuple(load["seconds"]), load["phases"]) if load else None

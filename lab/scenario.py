@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab import catalog, units
+from lab.events import Event
 from lab.links import LinkSpec
 from lab.part import Arrivals, Bytes, Name, Part, Seconds, unknown
 
@@ -151,6 +152,7 @@ class Scenario(Part):
     handler: Handler = "hello"
     swarm: Swarm
     links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
+    events: tuple[Event, ...] = Field(default=(), strict=False)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     repeat: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=1, ge=0)
@@ -168,6 +170,21 @@ class Scenario(Part):
             ours = [end for end in link.endpoints if end == "swarm" or end in workers]
             if len(ours) != 1:
                 raise ValueError(f"links[{number}].endpoints: a link joins the swarm's side and a server's")
+        return self
+
+    @model_validator(mode="after")
+    def _events_happen(self) -> Scenario:
+        nodes = [*self.servers, *(f"worker-{index}" for index in range(self.swarm.workers))]
+        joined = [link.endpoints for link in self.links]
+        for number, event in enumerate(self.events):
+            where = f"events[{number}]: "
+            if event.node is not None and event.node not in nodes:
+                raise ValueError(where + unknown(event.node, nodes, "node"))
+            if event.endpoints is not None and event.endpoints not in joined:
+                known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
+                raise ValueError(f"{where}no such link [{', '.join(event.endpoints)}]; links are {known}")
+            if event.ends > self.swarm.phases.measure:
+                raise ValueError(f"{where}ends after the measured window ({self.swarm.phases.measure:g}s)")
         return self
 
     @model_validator(mode="after")

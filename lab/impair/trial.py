@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lab.impair.apply import applied
+from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Link, Probe, Side
 from lab.links import LinkSpec
 from lab.plan import Trial
@@ -25,16 +25,43 @@ class TrialLinks:
     @contextmanager
     def applied(self, deployment: Deployment, trial: Trial) -> Iterator[Any]:
         """Links in force; a scenario without links needs no helper and no kernel feature."""
-        links = [
-            link
+        resolved = {
+            spec.endpoints: link
             for number, spec in enumerate(trial.scenario.links)
             if (link := resolve(spec, deployment, trial, number)) is not None
-        ]
-        if not links:
+        }
+        if not resolved:
             yield Unimpaired()
             return
-        with applied(deployment, links, self._backend) as impaired:
-            yield impaired
+        with applied(deployment, list(resolved.values()), self._backend) as impaired:
+            yield Impaired(impaired, list(resolved), trial.scenario.seed)
+
+
+class Impaired:
+    """The links of a trial, in force."""
+
+    def __init__(self, links: ImpairedLinks, order: Sequence[tuple[str, str]], seed: int) -> None:
+        self._links, self._order, self._seed = links, order, seed
+
+    def probe(self, when: str) -> None:
+        """Measure every link; `when` is before or after."""
+        self._links.probe(when)
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Per link: requested, configured, measured, counters, changes."""
+        return self._links.records()
+
+    def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
+        """Change a link at that moment, in place; nothing happens to a link that this trial has not.
+
+        Returns when it was done.
+        """
+        if endpoints not in self._order:
+            return at_mono_ms
+        index = self._order.index(endpoints)
+        there, back = to.impairments(self._seed + index)
+        made = self._links.change(index, there, back, at_mono_ms)
+        return float(made["applied_mono_ms"])
 
 
 class Unimpaired:
@@ -46,6 +73,10 @@ class Unimpaired:
     def records(self) -> Sequence[Mapping[str, Any]]:
         """No links."""
         return []
+
+    def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
+        """A link of another trial's server: nothing to change here."""
+        return at_mono_ms
 
 
 def resolve(spec: LinkSpec, deployment: Deployment, trial: Trial, number: int) -> Link | None:

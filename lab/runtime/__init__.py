@@ -62,6 +62,9 @@ class Deployment(Protocol):
     def unpause(self, node: str) -> None:
         """Thaw it."""
 
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
+        """Change the node's CPU or memory limit while it runs. Raises HostCannot where it cannot be."""
+
     def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
         """The first JSON line of `node` whose `event` is that, past or future.
 

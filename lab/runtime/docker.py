@@ -31,6 +31,7 @@ from lab.topology import Network, Node, Topology
 POOL = "198.18.0.0/15"  # set aside for benchmarks by RFC 2544
 LIFETIME_S = 24 * 3600.0
 END_S = 5.0
+CPU_PERIOD_US = 100_000
 HELPER_READY_S = 10.0
 SIGNALS = {
     137: "SIGKILL",
@@ -243,6 +244,16 @@ class DockerDeployment(Printed):
             return found
         table = self.exec(node, ["cat", "/proc/net/route"], END_S)
         return procfs.route_interface(table.out, key)
+
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
+        """See Deployment. A CPU limit is a quota of each 100 ms (cgroups(7), CFS bandwidth)."""
+        settings: dict[str, Any] = {}
+        if cpus is not None:
+            settings |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(cpus * CPU_PERIOD_US)}
+        if memory_bytes is not None:
+            settings |= {"mem_limit": memory_bytes, "memswap_limit": memory_bytes}
+        update = self._engine.api.update_container
+        self._engine.call(f"limit {node}", update, self._id(node), **settings)
 
     def pids(self, node: str) -> list[int]:
         """See Deployment. Seen where the engine runs on this host and in this pid namespace."""

@@ -100,12 +100,12 @@ class LocalDeployment(Printed):
         )
         self._nodes[node.name] = _Process(process, environment, self._listen(node.name))
 
-    def address(self, node: str, network: str) -> str:  # noqa: ARG002
+    def address(self, node: str, network: str) -> str:
         """See Deployment: every node is on the loopback."""
         self._of(node)
         return "127.0.0.1"
 
-    def interface(self, node: str, network: str) -> str | None:  # noqa: ARG002
+    def interface(self, node: str, network: str) -> str | None:
         """See Deployment: no node has an interface of its own."""
         self._of(node)
         return None
@@ -136,7 +136,7 @@ class LocalDeployment(Printed):
             code if code >= 0 else 128 - code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
         )
 
-    def helper(self, node: str) -> str:  # noqa: ARG002
+    def helper(self, node: str) -> str:
         """See Deployment: there is nothing to join here."""
         raise HostCannot("the local runtime cannot impair links: use --runtime docker")
 
@@ -151,6 +151,10 @@ class LocalDeployment(Printed):
     def unpause(self, node: str) -> None:
         """See Deployment: SIGCONT to the node's process group."""
         _kill_group(self._running(node).pid, signal.SIGCONT)
+
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
+        """See Deployment: plain processes have no cgroup of their own."""
+        raise HostCannot(f"{node}: the local runtime cannot limit a node: use --runtime docker")
 
     def pids(self, node: str) -> list[int]:
         """See Deployment: the processes of the node's session."""

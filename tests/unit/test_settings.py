@@ -1,9 +1,12 @@
 """From YAML to a Scenario: precedence, origins, and errors that say where and what would be right."""
 
+# ruff: noqa: E501  (tables are easier to read in one line a row)
+
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings as hypothesis_settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lab.errors import UsageError

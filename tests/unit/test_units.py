@@ -43,7 +43,7 @@ def test_reads(parse, text, value):
     ],
 )
 def test_refuses_and_says_what_is_right(parse, text, says):
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         parse(text)
     assert says in str(caught.value)
 

@@ -1,0 +1,120 @@
+"""Timed events of a scenario: what happens to links and nodes while the window runs.
+
+`at` counts from the beginning of the measured window; `for` says how long it lasts before it is undone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from lab.links import LinkSpec, Way
+from lab.part import Bytes, Name, Part, Seconds
+
+ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "limit")
+RAMP_STEPS = 10
+# A partition: nothing passes, nothing is answered.
+CUT = Way.model_validate({"loss": "100%"})
+
+
+class Ramp(Part):
+    """From one setting of a link to another, in equal steps over `for`."""
+
+    to: Way
+    steps: Annotated[int, Field(ge=2, le=1000)] = RAMP_STEPS
+
+
+class Event(Part):
+    """One event. Exactly one of the actions is written."""
+
+    at: Seconds
+    duration: Seconds | None = Field(default=None, alias="for")
+    link: tuple[Name, Name] | None = Field(default=None, strict=False)
+    set: Way | None = None
+    merge: Way | None = None
+    clear: bool | None = None
+    ramp: Ramp | None = None
+    partition: tuple[Name, Name] | None = Field(default=None, strict=False)
+    pause: Name | None = None
+    kill: Name | None = None
+    limit: Name | None = None
+    cpus: float | None = Field(default=None, gt=0)
+    memory: Bytes | None = None
+
+    @property
+    def action(self) -> str:
+        """The one action of this event."""
+        return next(name for name in ACTIONS if getattr(self, name) is not None)
+
+    @property
+    def endpoints(self) -> tuple[str, str] | None:
+        """The link it changes, or None where it changes a node."""
+        return self.link or self.partition
+
+    @property
+    def node(self) -> str | None:
+        """The node it is about, by its name in the scenario, or None where it is about a link."""
+        return self.pause or self.kill or self.limit
+
+    @property
+    def ends(self) -> float:
+        """Seconds after the window's beginning at which it is all over."""
+        return self.at + (self.duration or 0.0)
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Event:
+        found = [name for name in ACTIONS if getattr(self, name) is not None]
+        if len(found) != 1:
+            has = ", ".join(found) or "none"
+            raise ValueError(f"an event has exactly one of {', '.join(ACTIONS)}; this one has {has}")
+        action = found[0]
+        if (action in ("set", "merge", "clear", "ramp")) != (self.link is not None):
+            raise ValueError(f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}")
+        if action in ("pause", "partition", "ramp") and self.duration is None:
+            raise ValueError(f"{action} needs `for`: how long it lasts")
+        if action in ("kill", "clear") and self.duration is not None:
+            raise ValueError(f"{action} cannot be undone: leave out `for`")
+        if (action == "limit") != (self.cpus is not None or self.memory is not None):
+            raise ValueError("limit takes cpus or memory, and nothing else does")
+        if action == "clear" and self.clear is not True:
+            raise ValueError("clear takes true")
+        return self
+
+
+def link_at(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
+    """What a link event makes of a link: (seconds after the window's beginning, the link as it is from then)."""
+    blank = LinkSpec(endpoints=spec.endpoints)
+    changed: list[tuple[float, LinkSpec]]
+    if event.action == "clear":
+        changed = [(event.at, blank)]
+    elif event.set is not None:
+        changed = [(event.at, _with(blank, event.set))]
+    elif event.merge is not None:
+        changed = [(event.at, _with(spec, event.merge))]
+    elif event.ramp is not None:
+        return _steps(spec, event, event.ramp)
+    else:
+        changed = [(event.at, _with(spec, CUT))]
+    if event.duration is not None:
+        changed.append((event.ends, spec))
+    return changed
+
+
+def _with(spec: LinkSpec, way: Way) -> LinkSpec:
+    """The link with these words, both ways; what they do not say stays as it is."""
+    said = {name: getattr(way, name) for name in Way.model_fields if getattr(way, name) is not None}
+    ways = {name: own.model_copy(update=said) for name in ("there", "back") if (own := getattr(spec, name))}
+    return spec.model_copy(update={**said, **ways})
+
+
+def _steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
+    assert event.duration is not None
+    numbers = {n: v for n in Way.model_fields if isinstance(v := getattr(ramp.to, n), float)}
+    begin = {name: getattr(spec, name) or 0.0 for name in numbers}
+    made = []
+    for step in range(1, ramp.steps + 1):
+        part = step / ramp.steps
+        at: dict[str, Any] = {name: begin[name] + (end - begin[name]) * part for name, end in numbers.items()}
+        made.append((event.at + event.duration * part, spec.model_copy(update=at)))
+    return made

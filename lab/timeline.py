@@ -1,0 +1,142 @@
+"""Makes timed events happen on the measurement's clock, and writes down when they really did."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from lab.clock import mono_ms
+from lab.errors import LabError
+from lab.events import Event, link_at
+from lab.links import LinkSpec
+from lab.plan import Trial
+from lab.runtime import Deployment
+
+# A link change is handed to its helper this long before its time, which then makes it on time by itself.
+AHEAD_MS = 700.0
+
+
+class ChangesLinks(Protocol):
+    """Links in force that can be changed (lab/impair)."""
+
+    def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
+        """Change a link at that moment; returns when it really was, on CLOCK_MONOTONIC in milliseconds."""
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One thing that was done: what, when it was due and when it was."""
+
+    what: str
+    target: str
+    wanted_mono_ms: float
+    actual_mono_ms: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Due:
+    at_s: float
+    ahead_ms: float
+    what: str
+    target: str
+    act: Callable[[float], float]
+
+
+class Timeline:
+    """The events of one trial. `begin(start)` once the window's beginning is known; ends with the `with`."""
+
+    def __init__(self, trial: Trial, deployment: Deployment, links: ChangesLinks) -> None:
+        self._due = sorted(_all_due(trial, deployment, links), key=lambda due: due.at_s * 1000 - due.ahead_ms)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._happened: list[Happened] = []
+
+    def __enter__(self) -> Timeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def begin(self, start_mono_ms: float) -> None:
+        """The measured window begins then. Each event has a thread: a slow one delays no other."""
+        for due in self._due:
+            wanted = start_mono_ms + due.at_s * 1000
+            thread = threading.Thread(
+                target=self._one, args=(due, wanted), name=f"event {due.what}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _one(self, due: _Due, wanted_ms: float) -> None:
+        while (left_ms := wanted_ms - due.ahead_ms - mono_ms()) > 0:
+            if self._stop.wait(left_ms / 1000):
+                return
+        try:
+            done = Happened(due.what, due.target, wanted_ms, due.act(wanted_ms))
+        except LabError as error:
+            done = Happened(due.what, due.target, wanted_ms, None, str(error))
+        with self._lock:
+            self._happened.append(done)
+
+    def killed(self, node: str) -> bool:
+        """Whether an event has killed the node."""
+        with self._lock:
+            return any(event.what == "kill" and event.target == node for event in self._happened)
+
+    def records(self) -> list[Mapping[str, Any]]:
+        """What happened, in the order of its time."""
+        with self._lock:
+            return [asdict(event) for event in sorted(self._happened, key=lambda e: e.wanted_mono_ms)]
+
+
+def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks) -> list[_Due]:
+    due: list[_Due] = []
+    specs = {spec.endpoints: spec for spec in trial.scenario.links}
+    for event in trial.scenario.events:
+        if event.endpoints is not None:
+            due += _link_due(event, specs[event.endpoints], links)
+        elif (node := _node(event, trial)) is not None:
+            due += _node_due(event, node, deployment)
+    return due
+
+
+def _node(event: Event, trial: Trial) -> str | None:
+    """The node of this trial that the event is about; None when it is about another trial's server."""
+    if event.node in trial.scenario.servers:
+        return "server" if event.node == trial.server else None
+    return event.node
+
+
+def _link_due(event: Event, spec: LinkSpec, links: ChangesLinks) -> Sequence[_Due]:
+    def change(to: LinkSpec) -> Callable[[float], float]:
+        return lambda wanted_ms: links.change_link(spec.endpoints, to, wanted_ms)
+
+    name = " – ".join(spec.endpoints)
+    return [_Due(at, AHEAD_MS, event.action, name, change(to)) for at, to in link_at(spec, event)]
+
+
+def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]:
+    def now(action: Callable[[], None]) -> Callable[[float], float]:
+        def act(_: float) -> float:
+            action()
+            return mono_ms()
+
+        return act
+
+    if event.action == "pause":
+        return [
+            _Due(event.at, 0.0, "pause", node, now(lambda: deployment.pause(node))),
+            _Due(event.ends, 0.0, "unpause", node, now(lambda: deployment.unpause(node))),
+        ]
+    if event.action == "kill":
+        return [_Due(event.at, 0.0, "kill", node, now(lambda: deployment.signal(node, "SIGKILL")))]
+    return [_Due(event.at, 0.0, "limit", node, now(lambda: deployment.limit(node, event.cpus, event.memory)))]
