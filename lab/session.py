@@ -79,7 +79,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             links=_links(),
             capacity=prepared.capacity,
             placement=prepared.placement,
-            addressing=_addressing(runtime.name),
+            addressing=addressing(runtime.name),
             watcher=watcher,
         )
         with _placed(prepared.placement):
@@ -91,7 +91,9 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 
 
 @contextmanager
-def open_runtime(wanted: str, prepared: Prepared, say: Say) -> Iterator[tuple[Runtime, dict[str, Any]]]:
+def open_runtime(
+    wanted: str, prepared: Prepared, say: Say, more_images: tuple[str, ...] = ()
+) -> Iterator[tuple[Runtime, dict[str, Any]]]:
     """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
     if wanted == "local":
         from lab.runtime.local import LocalRuntime
@@ -108,7 +110,7 @@ def open_runtime(wanted: str, prepared: Prepared, say: Say) -> Iterator[tuple[Ru
     try:
         cleanup.reap(client, say)
         wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
-        built = images.build(client, wanted_images, say)
+        built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
         facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:
@@ -132,7 +134,8 @@ def _links() -> experiment.Links:
     return TrialLinks()
 
 
-def _addressing(runtime: str) -> Callable[[], render.Addressing]:
+def addressing(runtime: str) -> Callable[[], render.Addressing]:
+    """How the nodes of a trial find each other, by the runtime's name."""
     if runtime != "local":
         return render.Addressing
     return render.free_local_addressing

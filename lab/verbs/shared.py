@@ -87,6 +87,13 @@ def out_json(data: Any) -> None:
     out(json.dumps(data, indent=1, ensure_ascii=False))
 
 
+def printable(text: str) -> str:
+    """Without control characters but line ends and tabs, where a terminal would obey them."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(c for c in text if c in "\n\t" or c.isprintable())
+
+
 def styled(text: str, colour: str) -> str:
     """In colour where standard output is a terminal that wants it (https://no-color.org)."""
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

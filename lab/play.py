@@ -1,0 +1,124 @@
+"""A topology to play with by hand: the first trial's nodes, its links in force, no load until GO.
+
+It lives as long as the process that holds it. So what is up always has an owner, and the journal, the
+watchdog and `lab down` clear it away like any run. Its logs stay in the state folder until the next day.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lab import plan, render, session
+from lab.errors import NoMeasurement, UsageError
+from lab.experiment import SERVER_READY_S
+from lab.impair.trial import TrialLinks
+from lab.plan import Trial
+from lab.runtime import Deployment, Say
+from lab.runtime.owner import state_dir
+from lab.topology import DATA, Topology
+
+KEEP_LOGS_S = 24 * 3600.0
+LONGEST_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Playground:
+    """What is up."""
+
+    run: str
+    topology: Topology
+    deployment: Deployment
+    logs: Path
+    links: Sequence[dict[str, Any]]
+
+    def addresses(self) -> dict[str, str]:
+        """Where each node is, on the data network where it is on it."""
+        nodes = [(node.name, node.networks) for node in self.topology.nodes if node.networks]
+        return {
+            name: self.deployment.address(name, DATA if DATA in networks else networks[0])
+            for name, networks in nodes
+        }
+
+    def go(self) -> None:
+        """The load begins, as images/CONTRACT.md says. Raises NoMeasurement where there is no master."""
+        self.deployment.signal("master", "SIGUSR1")
+
+    def how_to_go(self) -> str:
+        """The command that lets the load begin, from another terminal."""
+        if self.deployment.runtime == "local":
+            return f"kill -USR1 {self.deployment.pids('master')[0]}"
+        return f"lab net {self.run} --go"
+
+    def wait(self) -> str:
+        """Until the server has ended, or was removed; how, in words."""
+        try:
+            self.deployment.wait_event("server", "stopped", LONGEST_S)
+        except NoMeasurement as error:
+            return str(error).partition(" before 'stopped'")[0]
+        return "server: stopped"
+
+
+@contextmanager
+def up(prepared: session.Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Iterator[Playground]:
+    """Bring the plan's first trial up, its links applied; take it down at the end. Raises LabError."""
+    trial = prepared.plan.trials[0]
+    run = f"up-{trial.scenario.name}-{secrets.token_hex(2)}"
+    forget_old()
+    logs = logs_folder() / run
+    with ExitStack() as stack:
+        runtime, _ = stack.enter_context(session.open_runtime(runtime_name, prepared, say, ("nettools",)))
+        logs.mkdir(parents=True)
+        topology = _topology(run, prepared, trial, runtime.name, with_swarm)
+        deployment = stack.enter_context(runtime.up(topology, logs))
+        deployment.wait_event("server", "ready", SERVER_READY_S)
+        links = stack.enter_context(TrialLinks().applied(deployment, trial)) if with_swarm else None
+        if runtime.name == "docker":
+            for node in topology.nodes:
+                if DATA in node.networks:
+                    deployment.helper(node.name)  # for `lab net`
+        records = [dict(record) for record in links.records()] if links else []
+        yield Playground(run, topology, deployment, logs, records)
+
+
+def first(resolved: Any, server: str | None) -> session.Prepared:
+    """Prepared with the one trial that is to be up: of `server`, else the plan's first. Raises UsageError."""
+    prepared = session.prepare(resolved, (server,) if server else ())
+    return replace(prepared, plan=plan.Plan(prepared.plan.scenario, prepared.plan.trials[:1]))
+
+
+def logs_folder() -> Path:
+    """Where the logs of playgrounds are, a folder each."""
+    return state_dir() / "up"
+
+
+def find_logs(name: str) -> Path | None:
+    """The log folder of a playground by its id or a unique prefix; None where there is none of that name."""
+    folder = logs_folder()
+    found = sorted(path for path in folder.glob("up-*") if path.name.startswith(name)) if name else []
+    exact = [path for path in found if path.name == name]
+    if len(found) > 1 and not exact:
+        raise UsageError(f"{name!r} could be {', '.join(path.name for path in found[:4])}: give more of it")
+    return next(iter(exact or found), None)
+
+
+def forget_old() -> None:
+    """Remove the logs of playgrounds that were last written to more than a day ago."""
+    for path in logs_folder().glob("up-*"):
+        newest = max((file.stat().st_mtime for file in [path, *path.iterdir()]), default=0.0)
+        if time.time() - newest > KEEP_LOGS_S:
+            shutil.rmtree(path)
+
+
+def _topology(run: str, prepared: session.Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
+    where = session.addressing(runtime)()
+    whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
+    if with_swarm:
+        return whole
+    return replace(whole, nodes=tuple(node for node in whole.nodes if node.role == "server"))

@@ -1,0 +1,238 @@
+"""Playing by hand: `up`, `ps`, `logs`, `net`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab.errors import Exit, UsageError
+from lab.verbs import completion, shared
+from lab.verbs.shared import (
+    JsonOption,
+    ResultsOption,
+    RunArgument,
+    RuntimeOption,
+    ScenarioArgument,
+    SetOption,
+)
+
+if TYPE_CHECKING:
+    from lab.impair.values import Impairment
+    from lab.play import Playground
+
+FOLLOW_POLL_S = 0.1
+
+
+def up(
+    scenario: ScenarioArgument,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="NAME",
+            help="This server instead of the first trial's.",
+            autocompletion=completion.servers,
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    overrides: SetOption = None,
+    swarm: Annotated[
+        bool, typer.Option("--swarm/--no-swarm", help="With the swarm, or the server only.")
+    ] = True,
+    go: Annotated[bool, typer.Option("--go", help="Start the load at once.")] = False,
+) -> int:
+    """A topology to play with, until Ctrl-C or `lab down`.
+
+    It stays in the foreground: what is up has an owner. Look at it from another terminal.
+
+    \b
+    Examples:
+      lab up smoke --server epoll_lt --go
+      lab up c10k --no-swarm
+      lab ps; lab logs up-smoke-3f9a server; lab net up-smoke-3f9a server delay=50ms
+    """
+    from lab import play
+    from lab.verbs.signals import interrupting
+
+    _, resolved = shared.load(scenario, overrides, runtime)
+    prepared = play.first(resolved, server)
+    prepared.capacity.require()
+    with interrupting():
+        try:
+            with play.up(prepared, resolved.settings.runtime, swarm, shared.say) as ground:
+                _introduce(ground, swarm)
+                ground.deployment.subscribe(_tell)
+                if go and swarm:
+                    ground.go()
+                shared.say(ground.wait())
+        except KeyboardInterrupt:
+            shared.say("down")
+    return Exit.OK
+
+
+def _introduce(ground: Playground, swarm: bool) -> None:
+    shared.out(f"{ground.run} is up; its logs: {ground.logs}")
+    for node, address in ground.addresses().items():
+        shared.out(f"  {node:10} {address}")
+    for link in ground.links:
+        shared.out(f"  link {' - '.join(link['endpoints'])}: {link['backend']} {link['requested']}")
+    if swarm:
+        shared.out(f"GO (the load begins): {ground.how_to_go()}")
+    shared.out(f"Ctrl-C here, or `lab down {ground.run}`, takes it down")
+
+
+def _tell(node: str, event: Mapping[str, Any]) -> None:
+    """What nodes say while it is up: phases, progress, warnings; their statistics are in the logs."""
+    kind = event.get("event")
+    if kind in ("phase", "worker_lost", "log"):
+        shared.say(f"{node}: {event.get('phase') or event.get('says')}")
+    elif kind == "progress":
+        shared.say(
+            f"{node}: {event.get('connected')} connected, {event.get('requests_per_s')} requests/s, "
+            f"p99 {event.get('response_p99_ms')} ms, {event.get('failed')} failed"
+        )
+
+
+def ps(as_json: JsonOption = False) -> int:
+    """What is up: nodes of every run on this host.
+
+    \b
+    Example:
+      lab ps --json
+    """
+    from lab import attach, engine
+
+    client = engine.connect()
+    try:
+        rows = attach.nodes(client)
+    finally:
+        if client is not None:
+            client.close()
+    if as_json:
+        shared.out_json([asdict(row) for row in rows])
+    for row in () if as_json else rows:
+        where = " ".join(f"{network}={address}" for network, address in sorted(row.addresses.items()))
+        shared.out(f"{row.run:34} {row.node:14} {row.state:16} {where}")
+    if not rows and not as_json:
+        shared.say("nothing is up")
+    return Exit.OK
+
+
+def logs(
+    run: RunArgument,
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="server, master, worker-0 …")] = None,
+    trial: Annotated[str | None, typer.Option("--trial", help="Of this trial, such as epoll_lt/1.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
+    results: ResultsOption = None,
+) -> int:
+    """What a node printed; without NODE, which logs there are.
+
+    \b
+    Examples:
+      lab logs up-smoke-3f9a server --follow
+      lab logs latest master --trial epoll_lt/1
+    """
+    from lab import play
+
+    folder = play.find_logs(run) if run.startswith("up-") else None
+    files = _log_files(folder) if folder else _run_logs(shared.find_run(run, results), trial)
+    if node is None:
+        shared.out("\n".join(files))
+        return Exit.OK
+    chosen = [path for name, path in files.items() if name.rpartition(" ")[2] == node]
+    if len(chosen) != 1:
+        which = "no such log" if not chosen else "several trials have it: add --trial"
+        raise UsageError(f"{node}: {which}; there are: {', '.join(files) or 'none'}")
+    for text in _reading(chosen[0], follow):
+        typer.echo(shared.printable(text), nl=False)
+    return Exit.OK
+
+
+def _log_files(folder: Path, prefix: str = "") -> dict[str, Path]:
+    return {f"{prefix}{path.stem}": path for path in sorted(folder.glob("*.log"))}
+
+
+def _run_logs(run: Path, trial: str | None) -> dict[str, Path]:
+    folders = sorted(path for path in (run / "trials").iterdir() if path.is_dir())
+    if trial is not None:
+        wanted = trial.replace("/", "-")
+        folders = [path for path in folders if path.name in (wanted, trial)]
+        if not folders:
+            raise UsageError(f"{run.name} has no trial {trial}")
+    return {name: path for folder in folders for name, path in _log_files(folder, f"{folder.name} ").items()}
+
+
+def _reading(path: Path, follow: bool) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while True:
+            if text := file.read(1 << 16):
+                yield text
+            elif not follow:
+                return
+            else:
+                time.sleep(FOLLOW_POLL_S)  # inotify would need a library; nobody reads faster than this
+
+
+def net(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")
+    ],
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Whose outgoing data.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD=VALUE…]", help="delay=50ms loss=1% rate=10mbit …")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take the node's impairments away.")] = False,
+    probe: Annotated[str | None, typer.Option("--probe", metavar="NODE", help="Round trips to it.")] = None,
+    go: Annotated[bool, typer.Option("--go", help="GO: the load of what is up begins.")] = False,
+) -> int:
+    """Links of what is up: impair, clear, probe, GO.
+
+    \b
+    Examples:
+      lab net up-smoke-3f9a server delay=50ms jitter=5ms loss=1%
+      lab net up-smoke-3f9a worker-0 --probe server
+      lab net up-smoke-3f9a server --clear
+      lab net up-smoke-3f9a --go
+    """
+    from lab import attach, engine
+    from lab.topology import DATA
+
+    client = attach.only(engine.connect())
+    try:
+        up_there = attach.Attached(client, run)
+        if go:
+            up_there.signal("master", "SIGUSR1")
+        elif node is None:
+            shared.out("\n".join(up_there.nodes))
+        elif probe is not None:
+            shared.out_json(up_there.probe(node, up_there.address(probe, DATA)))
+        elif clear:
+            up_there.clear(node, DATA)
+        else:
+            shared.out_json(up_there.impair(node, DATA, _impairment(words or [])))
+    finally:
+        client.close()
+    return Exit.OK
+
+
+def _impairment(words: list[str]) -> Impairment:
+    """The same words as under `links:` in a scenario. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from lab.impair.values import Impairment
+    from lab.links import Way
+
+    pairs = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(pairs) != len(words) or not words:
+        raise UsageError("net: write words as delay=50ms, each once; or --clear, --probe NODE, --go")
+    try:
+        return Impairment(**Way.model_validate(pairs).words())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"net: {where}: {first['msg'].removeprefix('Value error, ')}") from None
