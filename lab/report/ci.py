@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from lab.analysis.model import Finding, Summary
+from lab.analysis.model import Summary
 from lab.record import Run
-from lab.report import text
+from lab.report import findings, text
+from lab.report.findings import Group
 from lab.report.markdown import fit, markdown
 
 System = Literal["github", "gitlab", "none"]
@@ -40,7 +41,7 @@ def step_summary(run: Run, summary: Summary) -> str:
 
 
 def workflow_commands(summary: Summary, file: str | None = None) -> str:
-    """GitHub annotations as workflow commands, worst finding first, at most ten of a kind.
+    """GitHub annotations as workflow commands, one per check and level, worst first, at most ten of a kind.
 
     `file` is the scenario's path, to which GitHub then ties them.
     """
@@ -50,11 +51,11 @@ def workflow_commands(summary: Summary, file: str | None = None) -> str:
 
 def _commands(summary: Summary, file: str | None) -> Iterator[str]:
     told: dict[str, int] = {}
-    for finding in text.findings(summary):
-        command = _COMMAND_OF[text.word(finding)]
+    for group in findings.groups(summary):
+        command = _COMMAND_OF[group.word]
         told[command] = told.get(command, 0) + 1
         if told[command] <= MOST_ANNOTATIONS:
-            yield _command(command, f"{summary.scenario}: {finding.check}", _words(finding), file)
+            yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
         if not threshold["ok"]:
             words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
@@ -67,10 +68,9 @@ def _command(command: str, title: str, message: str, file: str | None) -> str:
     return f"::{command} {shown}::{_data(message)}"
 
 
-def _words(finding: Finding) -> str:
-    where = f"{finding.trial}: " if finding.trial else ""
-    action = f" → {finding.do}" if finding.do and not finding.expected else ""
-    return f"{where}{finding.says}{action}"
+def _words(group: Group) -> str:
+    more = f", {group.more}" if group.more else ""
+    return f"{group.first}{more}" + (f" → {group.do}" if group.do else "")
 
 
 def _data(value: str) -> str:

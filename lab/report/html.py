@@ -19,6 +19,7 @@ from markupsafe import Markup
 from lab.analysis.charts import charts
 from lab.analysis.model import Summary
 from lab.record import Run
+from lab.report.order import in_order
 from lab.report.page import page
 from lab.report.sweeps import sweep
 
@@ -30,6 +31,7 @@ RESOLUTIONS = (240, 120, 60, 30, 0)
 
 def html(run: Run, summary: Summary) -> str:
     """The page. The same run and summary give the same bytes."""
+    summary = in_order(summary)
     for resolution in RESOLUTIONS:
         text = _render(run, summary, resolution)
         if len(text.encode()) <= LIMIT_BYTES:

@@ -12,7 +12,7 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from lab.analysis.model import Finding, Summary
 from lab.record import Run, TrialRecord
-from lab.report import text
+from lab.report import findings, text
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -39,11 +39,11 @@ def _trial(trial: TrialRecord, summary: Summary) -> TestCase:
     name = text.clean(trial.id)
     case = TestCase(name, f"{text.clean(summary.scenario)}.{text.clean(trial.server)}")
     case.time = (window[1] - window[0]) / 1000
-    found = [finding for finding in text.findings(summary) if finding.trial == trial.id]
+    found = [finding for finding in findings.telling(summary) if finding.trial == trial.id]
     case.result = [result for finding in found if (result := _result(finding)) is not None]
     if trial.status == "failed" and not case.result:
         case.result = [Error(text.clean(trial.reason or "no measurement"), "measurement")]
-    lines = [f"{text.word(f)}: {_words(f)}" for f in found if _result(f) is None]
+    lines = [f"{findings.word(f)}: {_words(f)}" for f in found if _result(f) is None]
     lines += [
         f"{text.clean(node)}: {text.clean(line)}" for node, tail in trial.last_lines.items() for line in tail
     ]
@@ -66,7 +66,7 @@ def _words(finding: Finding) -> str:
 
 def _whole_run(summary: Summary) -> Iterator[TestCase]:
     """Findings that are about no single trial."""
-    for finding in text.findings(summary):
+    for finding in findings.telling(summary):
         result = _result(finding)
         if finding.trial is None and result is not None:
             case = TestCase(text.clean(finding.check), f"{text.clean(summary.scenario)}.run")

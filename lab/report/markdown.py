@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lab.analysis.model import ServerSummary, Summary
 from lab.record import Run
-from lab.report import links, text, why
+from lab.report import findings, links, text, why
+from lab.report.findings import Group
+from lab.report.order import in_order
 
 LIMIT_BYTES = 60_000
 BAR_CELLS = 24
@@ -17,6 +19,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 def markdown(run: Run, summary: Summary) -> str:
     """The whole report. Sections come in order of weight; what does not fit is cut by rows and counted."""
+    summary = in_order(summary)
     sections = [
         _heading(summary),
         _findings(summary),
@@ -74,22 +77,22 @@ def _heading(summary: Summary) -> list[str]:
     lines = [f"# {escape(summary.scenario)}: {summary.verdict}", ""]
     if summary.question:
         lines += [f"*{escape(summary.question)}*", ""]
-    lines.append(f"**{summary.verdict}**: {text.verdict_meaning(summary)}. Run `{text.clean(summary.run)}`.")
+    lines.append(
+        f"**{summary.verdict}**: {findings.verdict_meaning(summary)}. Run `{text.clean(summary.run)}`."
+    )
     lines += ["", *(f"> Stamped: {escape(stamp)}" for stamp in summary.stamps)]
     return lines[:-1] if not summary.stamps else lines
 
 
 def _findings(summary: Summary) -> list[str]:
-    found = text.findings(summary)
-    if not found:
-        return []
-    lines = ["## Findings", ""]
-    for finding in found:
-        where = f"{escape(finding.trial)}: " if finding.trial else ""
-        action = f" → {escape(finding.do)}" if finding.do and not finding.expected else ""
-        check = f" (`{text.clean(finding.check)}`)"
-        lines.append(f"- **{text.word(finding)}** {where}{escape(finding.says)}{action}{check}")
-    return lines
+    lines = [_finding(group) for group in findings.groups(summary)]
+    return ["## Findings", "", *lines] if lines else []
+
+
+def _finding(group: Group) -> str:
+    more = f" ({escape(group.more)})" if group.more else ""
+    action = f" → {escape(group.do)}" if group.do else ""
+    return f"- **{group.word}** {escape(group.first)}{more}{action} (`{group.check}`)"
 
 
 def _comparison(summary: Summary) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.record import Run, TrialRecord
-from lab.report import links, text, why
+from lab.report import findings, links, text, why
 from lab.report.setup import limits, topology
 
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
@@ -31,9 +31,9 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
     several = any(server.trials_valid > 1 for server in summary.servers.values())
     shown = {
         "summary": summary,
-        "meaning": text.verdict_meaning(summary),
+        "meaning": findings.verdict_meaning(summary),
         "facts": list(_facts(run, summary)),
-        "findings": [_finding(finding) for finding in text.findings(summary)],
+        "findings": [(group, [findings.told(f) for f in group.rest]) for group in findings.groups(summary)],
         "checks": _checks(summary),
         "comparison": _comparison(summary),
         "meanings": [
@@ -97,16 +97,6 @@ def _span(values: Sequence[float | None]) -> str:
         return text.NOTHING
     low, high = min(known), max(known)
     return text.count(low) if low == high else f"{text.count(low)} … {text.count(high)}"
-
-
-def _finding(finding: Any) -> dict[str, str]:
-    return {
-        "word": text.word(finding),
-        "where": text.clean(finding.trial or ""),
-        "says": text.clean(finding.says),
-        "do": "" if finding.expected else text.clean(finding.do),
-        "check": text.clean(finding.check),
-    }
 
 
 def _checks(summary: Summary) -> Table | None:

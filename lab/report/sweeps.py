@@ -15,7 +15,7 @@ _UNITS: dict[str, float] = {
 
 
 def sweep(summary: Summary) -> dict[str, Any] | None:
-    """None without a sweep. The first swept path is the axis; further ones split the lines."""
+    """None without a sweep; wants servers in order. The first path is the axis, further ones split lines."""
     paths = list(dict.fromkeys(path for server in summary.servers.values() for path in server.point))
     if not paths:
         return None

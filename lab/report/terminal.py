@@ -8,8 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.analysis.model import Finding, Summary
-from lab.report import text
+from lab.analysis.model import Summary
+from lab.report import findings, text
+from lab.report.order import in_order
 
 PIPE_WIDTH = 100
 # The comparison has nine columns; below this width they would break into unreadable towers.
@@ -33,6 +34,7 @@ def table(summary: Summary, console: Console) -> None:
     """Print the summary for people. Not a terminal: no colour, no frames, 100 columns."""
     if not console.is_terminal:
         console = Console(file=console.file, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+    summary = in_order(summary)
     _heading(summary, console)
     _findings(summary, console)
     if console.width >= NARROWEST_TABLE:
@@ -44,7 +46,7 @@ def table(summary: Summary, console: Console) -> None:
 
 def _heading(summary: Summary, console: Console) -> None:
     verdict = Text(summary.verdict, style=VERDICT_STYLE.get(summary.verdict, "bold"))
-    console.print(verdict + Text(f"  {text.verdict_meaning(summary)}", style="default"))
+    console.print(verdict + Text(f"  {findings.verdict_meaning(summary)}", style="default"))
     console.print(
         Text(f"{text.clean(summary.scenario)}  {text.clean(summary.question)}".rstrip()), style="dim"
     )
@@ -53,25 +55,16 @@ def _heading(summary: Summary, console: Console) -> None:
 
 
 def _findings(summary: Summary, console: Console) -> None:
-    found = text.findings(summary)
-    if not found:
+    console.print()
+    for group in findings.groups(summary):
+        line = Text(f"{group.word:9} ", style=LEVEL_STYLE[group.word])
+        line.append(f"{group.first} ", style="default")
+        line.append(f"{group.more} ".lstrip() + f"[{group.check}]", style="dim")
+        console.print(Padding(line, (0, 0, 0, 2)))
+        if group.do:
+            console.print(Padding(Text("→ " + group.do, style="dim"), (0, 0, 0, 12)))
+    if summary.findings:
         console.print()
-        return
-    console.print()
-    for finding in found:
-        console.print(Padding(_finding(finding), (0, 0, 0, 2)))
-        if finding.do and not finding.expected:
-            console.print(Padding(Text("→ " + text.clean(finding.do), style="dim"), (0, 0, 0, 12)))
-    console.print()
-
-
-def _finding(finding: Finding) -> Text:
-    word = text.word(finding)
-    line = Text(f"{word:9} ", style=LEVEL_STYLE[word])
-    where = f"{text.clean(finding.trial)}: " if finding.trial else ""
-    line.append(f"{where}{text.clean(finding.says)} ", style="default")
-    line.append(f"[{text.clean(finding.check)}]", style="dim")
-    return line
 
 
 def _comparison(summary: Summary, console: Console) -> Table:

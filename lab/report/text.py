@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.analysis.histogram import FEWEST
-from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary
+from lab.analysis.model import Errors, Quantiles, ServerSummary
 
 NOTHING = "—"
-# Findings in reading order: what spoils the result, what is bad, unknown, doubtful, then known limits.
-_ORDER = {"invalid": 0, "fail": 1, "unknown": 2, "suspect": 3, "ok": 5}
-_EXPECTED_PLACE = 4
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 # Overrides and isolates reorder a line on the screen (Unicode TR 9); XML 1.0 forbids the last two.
 _UNWANTED = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -160,30 +157,6 @@ def by_kind(errors: Errors) -> str:
     """`timeout 12, reset 3`, most frequent first."""
     ranked = sorted(errors.by_kind.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{kind} {count:,}" for kind, count in ranked)
-
-
-def findings(summary: Summary) -> list[Finding]:
-    """What there is to say, worst first, known limits last; checks that found nothing are left out."""
-    telling = [f for f in summary.findings if f.level != "ok" or f.expected]
-    return sorted(telling, key=lambda f: _EXPECTED_PLACE if f.expected else _ORDER[f.level])
-
-
-def word(finding: Finding) -> str:
-    """The finding's level as readers see it: a known limit that was met is `expected`."""
-    return "expected" if finding.expected else finding.level
-
-
-def verdict_meaning(summary: Summary) -> str:
-    """One sentence on what the verdict word means here."""
-    suspects = sum(f.level == "suspect" and not f.expected for f in summary.findings)
-    doubt = f", with {plural(suspects, 'doubt')} listed below" if suspects else ""
-    return {
-        "PASS": f"measured, believable, and every threshold held{doubt}",
-        "FAIL": "measured and believable, but a threshold did not hold or a server died",
-        "INVALID": "at least one trial must not be believed: see the findings",
-        "INCONCLUSIVE": "a check that is needed could not be made: see the findings",
-        "UNKNOWN": "no measurement came about, or the run was interrupted: see the findings",
-    }[summary.verdict]
 
 
 def aligned(cells: Sequence[str], figure: str = " ", point: str = " ") -> list[str]:

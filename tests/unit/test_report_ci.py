@@ -70,7 +70,7 @@ def test_no_text_can_start_a_workflow_command_of_its_own() -> None:
 
 
 def test_at_most_ten_annotations_of_a_kind() -> None:
-    many = tuple(Finding(check="c", level="suspect", says=str(n)) for n in range(30))
+    many = tuple(Finding(check=f"c{n}", level="suspect", says="x") for n in range(30))
     assert len(ci.workflow_commands(Summary(run="r", scenario="s", findings=many)).splitlines()) == 10
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary, TrialFigures
-from lab.report import text, why
+from lab.report import findings, text, why
+from lab.report.order import in_order
 from tests.data import judged
 
 
@@ -67,8 +68,33 @@ def test_aligned_puts_points_below_each_other() -> None:
 
 def test_findings_come_worst_first_and_known_limits_last() -> None:
     _, summary = judged.golden()
-    shown = [text.word(finding) for finding in text.findings(summary)]
+    shown = [findings.word(finding) for finding in findings.telling(summary)]
     assert shown == ["invalid", "fail", "unknown", "suspect", "expected"]
+
+
+def test_findings_of_one_check_are_told_once() -> None:
+    many = tuple(
+        Finding(check="lag", level="suspect", trial=f"s{n}/1", says="lagged", do="rest") for n in range(8)
+    )
+    other = Finding(check="lag", level="invalid", says="lagged badly")
+    told = findings.groups(Summary(run="r", scenario="s", findings=(*many, other)))
+    assert [(group.word, group.first) for group in told] == [
+        ("invalid", "lagged badly"),
+        ("suspect", "s0/1: lagged"),
+    ]
+    assert told[0].more == ""
+    assert told[1].more == "and 7 more in s1/1, s2/1, s3/1, s4/1 …"
+    assert told[1].do == "rest"
+
+
+def test_servers_come_by_point_then_by_the_catalog() -> None:
+    shuffled = [("b", "thread", 100), ("a", "epoll_lt", 20), ("c", "blocking", 100), ("d", None, 20)]
+    servers = {
+        f"{name},users={users}": ServerSummary(server=name, model=model, point={"swarm.users": users})
+        for name, model, users in shuffled
+    }
+    ordered = in_order(Summary(run="r", scenario="s", servers=servers))
+    assert list(ordered.servers) == ["a,users=20", "d,users=20", "c,users=100", "b,users=100"]
 
 
 def test_a_server_with_invalid_trials_only_says_so_beside_its_figures() -> None:
@@ -138,8 +164,8 @@ def test_why_compares_at_one_sweep_point() -> None:
 def test_every_verdict_has_a_meaning() -> None:
     for verdict in ("PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"):
         summary = _summary().model_copy(update={"verdict": verdict})
-        assert text.verdict_meaning(summary)
+        assert findings.verdict_meaning(summary)
     doubt = Finding(check="c", level="suspect", says="x")
     passed = _summary().model_copy(update={"verdict": "PASS", "findings": (doubt,)})
-    assert text.verdict_meaning(passed).endswith("with 1 doubt listed below")
+    assert findings.verdict_meaning(passed).endswith("with 1 doubt listed below")
     assert json.loads(passed.model_dump_json())["verdict"] == "PASS"
