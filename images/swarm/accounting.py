@@ -33,7 +33,10 @@ class Books:
             record["errors"],
         )
         answered, failed, size, response, errors = self._booked.get(key, (0, 0, 0, {}, {}))
-        self._booked[key] = now
+        if record["intended"] == record["answered"] + record["failed"] + record["unsent"]:
+            self._booked.pop(key, None)  # settled: it will not be told again
+        else:
+            self._booked[key] = now
         new_response = {us: n - response.get(us, 0) for us, n in now[3].items() if n != response.get(us, 0)}
         entries = (self._stats.get(self._name, self._method), self._stats.total)
         for entry in entries:

@@ -27,15 +27,18 @@ from random import Random
 from time import monotonic, process_time
 from typing import Any
 
-from . import exchange
-from .arrivals import constant
+from . import arrivals
 from .channel import Channel
 from .connection import Dialler
 from .engine import Engine
 from .errors import SwarmError
+from .exchange import Exchange, for_wire
 from .ledger import Second
 from .load import ClosedLoad, LoadProcess, OpenLoad
+from .page import Page
 from .settings import Settings
+from .slow import Burden
+from .workload import Clients
 
 STATUS_EVERY_S = 0.1
 BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
@@ -56,22 +59,48 @@ def main(settings: Settings, index: int) -> int:
     return Child(settings, index, Channel(0, 1)).run()
 
 
+def exchange_of(settings: Settings) -> Exchange:
+    """Return what a request is in this load."""
+    if settings.page is not None:
+        paths, at_once = settings.page.paths, settings.page.at_once
+        return Page(settings.handler, settings.target.host, paths, at_once=at_once)
+    return for_wire(settings.wire, settings.handler, settings.target.host, once=settings.clients.churn)
+
+
+def idle_share(clients: Clients) -> float:
+    """Return the share of idle ones among those that are not slow: the engine's pool has no slow ones."""
+    return clients.idle_share / (1.0 - clients.slow_share) if clients.idle_share else 0.0
+
+
+def spawn_rate_per_s(settings: Settings) -> float:
+    """Return how fast connections may have to be opened: by the ramp, or by the steepest stage."""
+    users, fastest = float(settings.users), settings.spawn_rate_per_s
+    if settings.load.executor == "ramping-users":
+        for stage in settings.load.stages:
+            fastest = max(fastest, (stage.target - users) / max(stage.duration_s, 1.0))
+            users = stage.target
+    return fastest
+
+
 class Child:
     """Commands in, records out, around one engine."""
 
     def __init__(self, settings: Settings, index: int, channel: Channel) -> None:
         self._settings, self._channel = settings, channel
         self._index = settings.worker_index * settings.engines + index  # among all engines of the swarm
-        what = exchange.for_wire(settings.wire, settings.handler, settings.target.host)
+        what, clients, target = exchange_of(settings), settings.clients, settings.target
+        dialler = Dialler(target.host, target.port, what.transport, settings.source_addresses)
         self._engine = Engine(
             what,
-            Dialler(settings.target.host, settings.target.port, what.transport, settings.source_addresses),
-            spawn_rate_per_s=settings.spawn_rate_per_s / (settings.workers * settings.engines) / BURST_SHARE,
+            dialler,
+            spawn_rate_per_s=spawn_rate_per_s(settings) / (settings.workers * settings.engines) / BURST_SHARE,
             connect_deadline_s=settings.connect_deadline_s,
             request_timeout_s=settings.request_timeout_s,
+            idle_share=idle_share(clients),
         )
+        self._slow = Burden(what, dialler, side=clients.slow_side, bytes_per_s=clients.slow_bytes_per_s)
         self._engine.on_tick = self._tick
-        self._engine.watch(channel.read_fd, self._commands)
+        self._engine.waiter.watch(channel.read_fd, self._commands)
         self._ends_s = math.inf
         self._next_status_s = 0.0
         self._second: Second = self._engine.ledger.at(monotonic())
@@ -89,7 +118,9 @@ class Child:
         for command in self._channel.receive():
             match command:
                 case {"do": "users", "target": int(target)}:
-                    self._engine.pool.users = target
+                    slow = int(target * self._settings.clients.slow_share)
+                    self._engine.pool.users = target - slow
+                    self._slow.hold(slow)
                 case {"do": "start", "at_mono_s": float(at_s), "position": int(position), "of": int(of)}:
                     self._start(at_s, position, of)
                 case _:
@@ -105,13 +136,15 @@ class Child:
     def _load(self, at_s: float, position: int, of: int) -> LoadProcess:
         engine, load = self._engine, self._settings.load
         if load.is_open:
-            arrivals = constant(load.rate_per_s, position, of)
-            return OpenLoad(engine.send, engine.ledger, arrivals, at_s, self._ends_s)
-        random = Random(self._settings.seed * 1_000_003 + self._index)
-        return ClosedLoad(engine.send, engine.ledger, lambda: load.think_time_s, at_s, self._ends_s, random)
+            due = arrivals.of_load(load, self._settings.warmup_s, self._settings.seed, position, of)
+            return OpenLoad(engine.send, engine.ledger, due, at_s, self._ends_s)
+        random = Random(f"{self._settings.seed}/{self._index}")
+        think_s = load.think_time.drawer(random)
+        return ClosedLoad(engine.send, engine.ledger, think_s, at_s, self._ends_s, random)
 
     def _tick(self, now_s: float) -> None:
         self._channel.flush()
+        self._slow.step(now_s)
         second = self._engine.ledger.at(now_s)
         if second is not self._second:
             self._turn_over(second, now_s)
@@ -135,6 +168,7 @@ class Child:
             self._report(math.inf)
             self._channel.send({"event": "done"} | self._status() | self._totals())
             self._engine.pool.shut()
+            self._slow.hold(0)
 
     def _report(self, until_s: float) -> None:
         for second in self._engine.ledger.news(until_s):
@@ -143,11 +177,13 @@ class Child:
     def _status(self) -> dict[str, Any]:
         pool, totals = self._engine.pool, self._engine.ledger.totals()
         return totals | {
-            "users": pool.users,
-            "ready": pool.ready(),
-            "connected": pool.open,
+            "users": pool.users + len(self._slow),
+            "ready": pool.ready() + len(self._slow),
+            "connected": pool.open + len(self._slow),
             "connected_peak": pool.open_peak,
             "in_flight": len(self._engine.in_flight),
+            "slow_answered": self._slow.answered,
+            "slow_ended": self._slow.ended,
         }
 
     def _totals(self) -> dict[str, Any]:

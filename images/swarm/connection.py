@@ -28,7 +28,9 @@ class Connection:
         "failures",
         "fd",
         "gone",
+        "holds",
         "intended_s",
+        "part_sent_s",
         "reader",
         "rest",
         "second",
@@ -36,16 +38,17 @@ class Connection:
         "socket",
     )
 
-    def __init__(self, failures: int = 0, *, answered: bool = False) -> None:
+    def __init__(self, failures: int = 0, *, answered: bool = False, holds: bool = False) -> None:
         self.fd = -1
         self.socket: socket.socket | None = None  # only until it is connected
         self.second: Second | None = None
-        self.intended_s = self.sent_s = 0.0
+        self.intended_s = self.sent_s = self.part_sent_s = 0.0
         self.reader: Reader | None = None  # only while an answer has begun and not ended
         self.rest = b""  # of a request that the kernel did not take whole
         self.answered = answered  # its user has had an answer before
         self.ending = False  # all is said; the peer's end of stream is awaited
         self.gone = False
+        self.holds = holds  # idle for ever: it is never given to the load
         self.failures = failures  # in a row
 
 

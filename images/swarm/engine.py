@@ -14,26 +14,23 @@ from __future__ import annotations
 import math
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
-
-from wire.http1 import ProtocolError  # the same class on every wire
 
 from .answers import WrongAnswerError
 from .connection import Connection, Dialler
-from .exchange import KEEP, Exchange, Reader
+from .exchange import KEEP, Exchange, ProtocolError, Reader
 from .faults import Faults, error_kind
 from .histogram import record
 from .ledger import Ledger, Second
 from .load import Hold, LoadProcess
 from .pool import Pool, overdue
-from .timer import Timer
+from .waiting import Waiter
 
 EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
 READ_BYTES = 16384
 BATCH = 128  # descriptors per wake-up: bounds how late an arrival gets behind a full batch
 TICK_S = 0.01  # housekeeping, and the probe of the loop's lag
-MAX_WAIT_S = 1.0
 FAILED = "failed"
 
 
@@ -48,14 +45,15 @@ class Engine:
         spawn_rate_per_s: float,
         connect_deadline_s: float,
         request_timeout_s: float,
+        idle_share: float = 0.0,
     ) -> None:
         self._exchange, self._request = exchange, exchange.request
         self._request_timeout_s = request_timeout_s
         self.ledger, self.faults = Ledger(), Faults()
         self.load: LoadProcess = Hold()
         self.in_flight: dict[Connection, None] = {}  # in the order of their sending
-        self._epoll, self._timer = select.epoll(), Timer()
-        self._epoll.register(self._timer.fd, EPOLLIN | select.EPOLLET)
+        self.waiter = Waiter()
+        self._epoll = self.waiter.epoll
         self.pool = Pool(
             self,
             dialler,
@@ -63,8 +61,8 @@ class Engine:
             rate_per_s=spawn_rate_per_s,
             deadline_s=connect_deadline_s,
             once=exchange.once,
+            idle_share=idle_share,
         )
-        self._readers: dict[int, Callable[[], None]] = {}
         self._right = b"\0"  # the bytes of the last answer that was right, whole and alone
         self._bytes_in = self._bytes_out = 0
         self.now_s = monotonic()
@@ -73,20 +71,15 @@ class Engine:
 
     # -- the loop
 
-    def watch(self, fd: int, reader: Callable[[], None]) -> None:
-        """Call `reader` whenever the descriptor is readable."""
-        self._readers[fd] = reader
-        self._epoll.register(fd, EPOLLIN)
-
     def turn(self) -> None:
         """Wait once, and do all that is due then."""
-        events = self._epoll.poll(self._wait_s(), BATCH)
+        events = self.waiter.wait(min(self.load.next_due_s, self._next_tick_s), BATCH)
         self.now_s = monotonic()
         by_fd = self.pool.by_fd
         for fd, mask in events:
             connection = by_fd.get(fd)
             if connection is None:
-                self._readers.get(fd, _nothing)()
+                self.waiter.call(fd)
             elif mask & EPOLLOUT or connection.socket is not None:
                 self._writable(connection)
             else:
@@ -96,13 +89,6 @@ class Engine:
             self.load.due(now_s)
         if self._next_tick_s <= now_s:
             self._tick(now_s)
-
-    def _wait_s(self) -> float:
-        due_s = min(self.load.next_due_s, self._next_tick_s)
-        if due_s <= monotonic():
-            return 0.0
-        self._timer.arm(due_s)
-        return MAX_WAIT_S
 
     def _tick(self, now_s: float) -> None:
         second = self.ledger.at(now_s)
@@ -127,7 +113,7 @@ class Engine:
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
-        connection.sent_s = sent_s = monotonic()
+        connection.sent_s = connection.part_sent_s = sent_s = monotonic()
         record(second.lateness, sent_s - intended_s)
         if connection.fd < 0:
             connection.rest = request
@@ -174,12 +160,29 @@ class Engine:
         whole = connection.reader is None
         reader: Reader = connection.reader or self._exchange.reader()
         connection.reader = reader
+        known = len(reader.arrived)
         outcome = self._ask(connection, lambda: reader.feed(data))
-        if outcome is None or outcome == FAILED:
+        if outcome == FAILED:
+            return
+        if len(reader.arrived) != known:
+            self._book_parts(connection, second, reader.arrived[known:])
+        if outcome is None:
+            self._continue(connection, reader)
             return
         if whole and outcome == KEEP and self._exchange.repeats:
             self._right = data
         self._answered(connection, second, outcome)
+
+    def _book_parts(self, connection: Connection, second: Second, names: Sequence[str]) -> None:
+        for name in names:
+            record(second.parts.setdefault(name, {}), self.now_s - connection.part_sent_s)
+
+    def _continue(self, connection: Connection, reader: Reader) -> None:
+        request = reader.next_request()
+        if request:
+            connection.part_sent_s = monotonic()
+            connection.rest += request
+            self._write_rest(connection)
 
     def _ask(self, connection: Connection, reader: Callable[[], str | None]) -> str | None:
         """Return what a reader says, or FAILED once its complaint has failed the request."""
@@ -213,7 +216,9 @@ class Engine:
         second.answered += 1
         record(second.response, now_s - connection.intended_s)
         record(second.service, now_s - connection.sent_s)
-        if outcome == KEEP and not self.pool.once:
+        if self.pool.surplus():
+            self.pool.let_go(connection)
+        elif outcome == KEEP and not self.pool.once:
             self.load.free(connection, now_s)
         else:
             self._say_goodbye(connection)
@@ -225,7 +230,7 @@ class Engine:
                 self._bytes_out += os.write(connection.fd, farewell)
             except OSError as error:
                 self._note(connection, error_kind(error, connecting=False), str(error))
-        self.pool.end(connection, self.now_s, linger=not farewell)
+        self.pool.end(connection, self.now_s, linger=self._exchange.server_ends)
 
     def _writable(self, connection: Connection) -> None:
         if connection.socket is not None:
@@ -253,9 +258,19 @@ class Engine:
         second.connects += 1
         record(second.connect, self.now_s - connection.sent_s)
         if connection.second is None:
-            self.load.free(connection, self.now_s)
+            self._hand_over(connection)
         elif connection.rest:
             self._write_rest(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
+        if self.pool.surplus():
+            self.pool.let_go(connection)
+        elif not connection.holds:
+            self.load.free(connection, self.now_s)
+
+    def release(self) -> Connection | None:
+        """Give the pool a connection back that has nothing to do at the moment."""
+        return self.load.release()
 
     def usable(self, connection: Connection) -> None:
         """Give a slot to the load; its connection is dialled when it is used."""
@@ -294,7 +309,3 @@ class Engine:
     def is_quiet(self) -> bool:
         """Whether nothing is in flight and nothing more will be sent."""
         return not self.in_flight and not self.load.waiting() and math.isinf(self.load.next_due_s)
-
-
-def _nothing() -> None:
-    """Do nothing: the timer's readiness only ends the wait."""

@@ -7,11 +7,12 @@ parsed; answers that repeat the bytes of the last right one need none (see `engi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import count
 from typing import Protocol
 
 from wire import datagram, echo, greet, http1
+from wire.http1 import ProtocolError
 
 from .answers import WrongAnswerError, check, right_answer
 from .errors import SettingsError
@@ -19,9 +20,15 @@ from .errors import SettingsError
 PAYLOAD = b"What does each I/O model cost?"
 KEEP, CLOSE = "keep", "close"
 
+__all__ = ["CLOSE", "KEEP", "Exchange", "ProtocolError", "Reader", "for_wire"]
+
 
 class Reader(Protocol):
-    """Collects one answer."""
+    """Collects one answer, or the answers of one page."""
+
+    @property
+    def arrived(self) -> Sequence[str]:
+        """Names of the parts that have come; empty where an answer has no parts."""
 
     def feed(self, data: bytes) -> str | None:
         """Take bytes; return None while more must come, then KEEP or CLOSE: may the connection be used again?
@@ -32,6 +39,9 @@ class Reader(Protocol):
     def eof(self) -> str | None:
         """Take the peer's end of stream; return CLOSE if it completes the answer, else None."""
 
+    def next_request(self) -> bytes:
+        """Return what is to be sent before more can come, or nothing."""
+
 
 class Exchange(Protocol):
     """A wire and a handler, seen from the client."""
@@ -39,6 +49,7 @@ class Exchange(Protocol):
     transport: str
     speaks_first: bool  # the server does: the connect is the request
     once: bool  # one exchange per connection
+    server_ends: bool  # it closes such a connection; else we do
     repeats: bool  # equal bytes are an equal answer
     farewell: bytes  # sent when the answer has come
     request: bytes  # the same for every request, or empty where `numbered` makes each its own
@@ -50,24 +61,26 @@ class Exchange(Protocol):
         """Return a reader for the next answer."""
 
 
-def for_wire(wire: str, handler: str, host: str) -> Exchange:
-    """Return the exchange of a wire and a handler; raises `SettingsError` for a wire that has none."""
-    kinds: dict[str, Callable[[str, str], Exchange]] = {
-        "http1": Http1,
-        "echo": Echo,
-        "greet": Greet,
-        "datagram": Datagram,
-    }
-    if wire not in kinds:
-        raise SettingsError(f"no exchange for the wire {wire!r}; there are {', '.join(kinds)}")
-    return kinds[wire](handler, host)
+def for_wire(wire: str, handler: str, host: str, *, once: bool = False) -> Exchange:
+    """Return the exchange of a wire and a handler; raises `SettingsError` for what there is none of."""
+    if wire == "http1":
+        return Http1(handler, host, once=once)
+    if wire == "echo":
+        return Echo(handler, once=once)
+    if wire == "greet":
+        return Greet()
+    if wire == "datagram" and not once:
+        return Datagram(handler)
+    raise SettingsError(
+        f"no exchange for the wire {wire!r}{' with a connection per request' if once else ''}"
+    )
 
 
 class Base:
     """What most wires have in common."""
 
     transport = "tcp"
-    speaks_first = once = False
+    speaks_first = once = server_ends = False
     repeats = True
     farewell = b""
     request = b""
@@ -77,13 +90,33 @@ class Base:
         raise NotImplementedError("requests of this wire carry no number")
 
 
-class Http1(Base):
-    """GET / (POST where the handler returns what it is sent); RFC 9112."""
+class Whole:
+    """The reader of an answer without parts."""
 
-    def __init__(self, handler: str, host: str) -> None:
+    __slots__ = ()
+
+    arrived: Sequence[str] = ()
+
+    def next_request(self) -> bytes:
+        """Nothing: the answer follows from the one request."""
+        return b""
+
+
+class Http1(Base):
+    """GET / (POST where the handler returns what it is sent); RFC 9112.
+
+    With `once` it asks the server to close after its answer, so that TIME_WAIT and its port stay with the
+    server.
+    """
+
+    server_ends = True
+
+    def __init__(self, handler: str, host: str, *, once: bool = False) -> None:
         posts = handler == "echo"
         body = PAYLOAD if posts else b""
-        self.request = http1.request("POST" if posts else "GET", "/", host, body=body)
+        headers = (("Connection", "close"),) if once else ()
+        self.once = once
+        self.request = http1.request("POST" if posts else "GET", "/", host, body=body, headers=headers)
         self._expected = right_answer(handler, body)
 
     def reader(self) -> Reader:
@@ -91,7 +124,7 @@ class Http1(Base):
         return Http1Reader(self._expected)
 
 
-class Http1Reader:
+class Http1Reader(Whole):
     """Collects one response."""
 
     __slots__ = ("_expected", "_parser")
@@ -106,14 +139,14 @@ class Http1Reader:
         if not responses:
             return None
         if len(responses) > 1 or self._parser.midway:
-            raise http1.ProtocolError("more than one response to one request")
+            raise ProtocolError("more than one response to one request")
         return self._judge(responses[0])
 
     def eof(self) -> str | None:
         """Take the end of the stream, which ends a response without a length (RFC 9112 §6.3)."""
         try:
             responses = self._parser.eof()
-        except http1.ProtocolError:
+        except ProtocolError:
             return None  # cut short
         if not responses:
             return None
@@ -130,8 +163,8 @@ class Http1Reader:
 class Echo(Base):
     """One length-prefixed frame."""
 
-    def __init__(self, handler: str, host: str) -> None:
-        del host
+    def __init__(self, handler: str, *, once: bool = False) -> None:
+        self.once = once
         self.request = echo.encode(PAYLOAD)
         self._expected = right_answer(handler, PAYLOAD)
 
@@ -140,7 +173,7 @@ class Echo(Base):
         return EchoReader(self._expected)
 
 
-class EchoReader:
+class EchoReader(Whole):
     """Collects one frame."""
 
     __slots__ = ("_expected", "_parser")
@@ -155,7 +188,7 @@ class EchoReader:
         if not frames:
             return None
         if len(frames) > 1 or self._parser.midway:
-            raise echo.ProtocolError("more than one frame for one request")
+            raise ProtocolError("more than one frame for one request")
         check(frames[0], self._expected)
         return KEEP
 
@@ -170,15 +203,12 @@ class Greet(Base):
     speaks_first = once = True
     farewell = greet.REPLY
 
-    def __init__(self, handler: str, host: str) -> None:
-        del handler, host
-
     def reader(self) -> Reader:
         """Return a reader for the greeting."""
         return GreetReader()
 
 
-class GreetReader:
+class GreetReader(Whole):
     """Collects the greeting."""
 
     __slots__ = ("_greeted",)
@@ -201,8 +231,7 @@ class Datagram(Base):
     transport = "udp"
     repeats = False
 
-    def __init__(self, handler: str, host: str) -> None:
-        del host
+    def __init__(self, handler: str) -> None:
         self._expected = right_answer(handler, PAYLOAD)
         self._numbers = count(1)
 
@@ -216,7 +245,7 @@ class Datagram(Base):
         raise NotImplementedError("a datagram's reader comes with its request")
 
 
-class DatagramReader:
+class DatagramReader(Whole):
     """Waits for the answer with its number."""
 
     __slots__ = ("_expected", "_number")

@@ -9,10 +9,12 @@ Adding two `Counts` key by key is the exact merge of the two histograms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from hdrh.histogram import HdrHistogram
 
 Counts = dict[int, int]
+K = TypeVar("K")
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
 UNIT_BUCKETS = 2048  # below this, one bucket per microsecond
@@ -35,7 +37,7 @@ def record(counts: Counts, seconds: float) -> None:
     counts[key] = counts.get(key, 0) + 1
 
 
-def merge(into: Counts, other: Mapping[int, int]) -> None:
+def merge(into: dict[K, int], other: Mapping[K, int]) -> None:
     """Add `other` to `into`."""
     for key, count in other.items():
         into[key] = into.get(key, 0) + count

@@ -41,6 +41,7 @@ class Second:
         "k",
         "lateness",
         "loop_lag",
+        "parts",
         "phase",
         "response",
         "sent",
@@ -54,6 +55,7 @@ class Second:
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
         self.connects = self.bytes_in = self.bytes_out = 0
         self.response: Counts = {}
+        self.parts: dict[str, Counts] = {}  # service time by the name of a page's resource
         self.service: Counts = {}
         self.lateness: Counts = {}
         self.connect: Counts = {}
@@ -83,6 +85,7 @@ class Second:
         record: dict[str, Any] = {"k": self.k, "phase": self.phase}
         record |= {name: getattr(self, name) for name in COUNTERS}
         record |= {name: pack(getattr(self, name)) for name in HISTOGRAMS}
+        record["parts"] = {name: pack(counts) for name, counts in self.parts.items()}
         record |= {"connected": self.connected, "in_flight": self.in_flight, "errors": self.errors}
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 
@@ -95,7 +98,8 @@ class Second:
 class Ledger:
     """The seconds of one load, found by time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forget: bool = True) -> None:
+        self._forget = forget  # settled seconds; not where a request may still be booked in one long past
         self._seconds = [Second(BEFORE, "spawn", -math.inf, math.inf)]
         self._current = self._seconds[0]
         self._forgotten = dict.fromkeys(COUNTERS, 0)
@@ -131,7 +135,7 @@ class Ledger:
             if state != second.booked:
                 second.booked = state
                 yield second
-            if second.is_settled() and second is not self._current:
+            if self._forget and second.is_settled() and second is not self._current:
                 self._seconds.remove(second)
                 for name in COUNTERS:
                     self._forgotten[name] += getattr(second, name)

@@ -30,6 +30,9 @@ class LoadProcess(Protocol):
     def free(self, connection: Connection, now_s: float, /) -> None:
         """Take a connection that can carry a request."""
 
+    def release(self) -> Connection | None:
+        """Give a connection back that has nothing to do at the moment, if there is one."""
+
     def waiting(self) -> int:
         """Return how many arrivals are due and still without a connection."""
 
@@ -54,6 +57,10 @@ class Hold:
     def free(self, connection: Connection, _now_s: float) -> None:
         """Keep the connection for the load to come."""
         self.gathered.append(connection)
+
+    def release(self) -> Connection | None:
+        """Give the last one back."""
+        return self.gathered.pop() if self.gathered else None
 
     def waiting(self) -> int:
         """Nothing waits."""
@@ -102,6 +109,10 @@ class OpenLoad:
             self._send(connection, intended_s, second)
         else:
             self._idle.append(connection)
+
+    def release(self) -> Connection | None:
+        """Give one back whose turn would come next."""
+        return self._take_idle()
 
     def waiting(self) -> int:
         """Return how many arrivals are due and still without a connection."""
@@ -176,6 +187,14 @@ class ClosedLoad:
         self._order += 1
         if due_s < min(self.next_due_s, self._end_s):
             self.next_due_s = due_s
+
+    def release(self) -> Connection | None:
+        """Give the user back whose think time would end next."""
+        while self._thinking:
+            _, _, connection = heappop(self._thinking)
+            if not connection.gone:
+                return connection
+        return None
 
     def _begin(self, connection: Connection, due_s: float, now_s: float) -> None:
         second = self._ledger.at(now_s)

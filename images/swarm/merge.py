@@ -1,16 +1,20 @@
-"""Many engines' records made one: exact sums of counters and histograms, in the shape of the contract."""
+"""Many engines' records made one: exact sums of counters and histograms, in the shape of the contract.
+
+A second is folded into the sums, and only its encoded form kept, as soon as every engine has told of it and
+none of its requests is open any more: a soak of hours takes little more memory than a minute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .histogram import Counts, encode, merge, quantile_us, unpack
 from .ledger import COUNTERS, HISTOGRAMS
 
 Record = dict[str, Any]
+Key = tuple[int, str]  # k, phase
 LOAD_PHASES = ("warmup", "measure")
-CONTRACT_HISTOGRAMS = {"response_hdr": "response", "service_hdr": "service"}
 
 
 class Sum:
@@ -20,57 +24,105 @@ class Sum:
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.errors: dict[str, int] = {}
         self.histograms: dict[str, Counts] = {name: {} for name in HISTOGRAMS}
+        self.parts: dict[str, Counts] = {}
 
     def add(self, record: Record) -> None:
         """Add one engine's second."""
         for name in COUNTERS:
             self.counters[name] += record[name]
-        merge_counts(self.errors, record["errors"])
+        merge(self.errors, record["errors"])
         for name in HISTOGRAMS:
             merge(self.histograms[name], unpack(record[name]))
+        for name, packed in record["parts"].items():
+            merge(self.parts.setdefault(name, {}), unpack(packed))
+
+    def include(self, other: Sum) -> None:
+        """Add another sum."""
+        for name in COUNTERS:
+            self.counters[name] += other.counters[name]
+        merge(self.errors, other.errors)
+        for name in HISTOGRAMS:
+            merge(self.histograms[name], other.histograms[name])
+        for name, counts in other.parts.items():
+            merge(self.parts.setdefault(name, {}), counts)
 
     def as_record(self) -> Record:
         """Return counters, errors and the encoded response and service times."""
-        encoded = {key: encode(self.histograms[name]) for key, name in CONTRACT_HISTOGRAMS.items()}
-        return self.counters | {"errors": self.errors} | encoded
+        record = self.counters | {
+            "errors": self.errors,
+            "response_hdr": encode(self.histograms["response"]),
+            "service_hdr": encode(self.histograms["service"]),
+        }
+        if self.parts:
+            record["parts_hdr"] = {name: encode(counts) for name, counts in self.parts.items()}
+        return record
 
 
 class Collection:
-    """The latest record of every second of every engine, and their `done` records."""
+    """The latest record of every second of every engine, folded when nothing more can come."""
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[int, str], dict[str, Record]] = {}
+        self.engines = 0  # how many tell; known when the load starts
         self.done: dict[str, Record] = {}
+        self.latest_response: Counts = {}  # of the newest second that all have told
+        self._open: dict[Key, dict[str, Record]] = {}
+        self._seconds: list[Record] = []
+        self._sums: dict[str, Sum] = {}  # by phase
+        self._lag: dict[str, Counts] = {}  # by engine
 
     def take(self, engine: str, record: Record) -> None:
         """Keep a `second` (the later replaces the former) or a `done` record."""
         if record["event"] == "done":
             self.done[engine] = record
         elif record["event"] == "second":
-            self._seconds.setdefault((record["k"], record["phase"]), {})[engine] = record
+            key = (record["k"], record["phase"])
+            told = self._open.setdefault(key, {})
+            told[engine] = record
+            if self.engines and len(told) == self.engines and record["phase"] in LOAD_PHASES:
+                self._all_told(key, told)
 
-    def latest(self, engines: int) -> Sum | None:
-        """Return the sum of the newest load second that all engines have told of."""
-        whole = [key for key, told in self._seconds.items() if len(told) == engines and key[1] in LOAD_PHASES]
-        return total(self._seconds[max(whole)].values()) if whole else None
+    def _all_told(self, key: Key, told: Mapping[str, Record]) -> None:
+        added = total(told.values())
+        self.latest_response = added.histograms["response"]
+        if all(is_settled(record) for record in told.values()):
+            self._fold(key)
+
+    def _fold(self, key: Key) -> None:
+        told = self._open.pop(key)
+        if key[1] in LOAD_PHASES:
+            self._seconds.append(merged_second(key, told))
+        for engine, record in told.items():
+            self._sums.setdefault(key[1], Sum()).add(record)
+            merge(self._lag.setdefault(engine, {}), unpack(record["loop_lag"]))
+
+    def close(self) -> None:
+        """Fold all that is still open: nothing more will come."""
+        for key in list(self._open):
+            self._fold(key)
 
     def seconds(self) -> list[Record]:
         """Return the merged seconds of the load clock, in order."""
-        return [
-            merged_second(key, self._seconds[key])
-            for key in sorted(self._seconds, key=lambda key: (key[0], key[1] == "measure"))
-            if key[1] in LOAD_PHASES
-        ]
+        return sorted(self._seconds, key=lambda second: (second["k"], second["phase"] == "measure"))
 
-    def sum(self, phases: Sequence[str] | None = None) -> Sum:
-        """Return the sum over the given phases, or over all."""
-        return total(
-            r for key, told in self._seconds.items() if not phases or key[1] in phases for r in told.values()
-        )
+    def window(self) -> Sum:
+        """Return the sum over the measured window."""
+        return self._sums.get("measure", Sum())
 
-    def of_engine(self, engine: str) -> Sum:
-        """Return the sum over one engine's seconds."""
-        return total(told[engine] for told in self._seconds.values() if engine in told)
+    def whole(self) -> Sum:
+        """Return the sum over all phases."""
+        result = Sum()
+        for each in self._sums.values():
+            result.include(each)
+        return result
+
+    def loop_lag_p99_us(self, engines: Iterable[str]) -> int:
+        """Return the worst 99th percentile of the loops of these engines."""
+        return max((quantile_us(self._lag.get(engine, {}), 0.99) or 0 for engine in engines), default=0)
+
+
+def is_settled(record: Record) -> bool:
+    """Whether every request meant for this second has had its outcome."""
+    return bool(record["intended"] == record["answered"] + record["failed"] + record["unsent"])
 
 
 def total(records: Iterable[Record]) -> Sum:
@@ -81,13 +133,7 @@ def total(records: Iterable[Record]) -> Sum:
     return result
 
 
-def merge_counts(into: dict[str, int], other: Mapping[str, int]) -> None:
-    """Add `other` to `into`."""
-    for key, count in other.items():
-        into[key] = into.get(key, 0) + count
-
-
-def merged_second(key: tuple[int, str], told: Mapping[str, Record]) -> Record:
+def merged_second(key: Key, told: Mapping[str, Record]) -> Record:
     """Return the contract's `second`."""
     added = total(told.values())
     in_order = [told[engine] for engine in sorted(told)]

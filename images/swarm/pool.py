@@ -23,7 +23,7 @@ LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
 
 
 class Owner(Protocol):
-    """What the pool tells the engine."""
+    """What the pool tells the engine, and asks of it."""
 
     def connected(self, connection: Connection) -> None:
         """Take a connection that is open now."""
@@ -33,6 +33,9 @@ class Owner(Protocol):
 
     def fail(self, connection: Connection, kind: str, says: str) -> None:
         """Take a connection that went wrong."""
+
+    def release(self) -> Connection | None:
+        """Give a connection back that has nothing to do at the moment, if there is one."""
 
 
 class Pool:
@@ -47,16 +50,18 @@ class Pool:
         rate_per_s: float,
         deadline_s: float,
         once: bool,
+        idle_share: float = 0.0,
     ) -> None:
         self._owner, self._dialler, self._epoll = owner, dialler, epoll
         self._rate_per_s, self._deadline_s, self.once = rate_per_s, deadline_s, once
+        self._idle_share = idle_share
         self.users = 0  # asked for
         self._slots = 0  # taken up
         self._credit, self._stepped_s = 0.0, monotonic()
         self.by_fd: dict[int, Connection] = {}
         self._connecting: dict[Connection, None] = {}  # in the order of their beginning
         self._ending: dict[Connection, None] = {}
-        self._retries: list[tuple[float, int]] = []  # when, failures so far
+        self._retries: list[tuple[float, int, bool]] = []  # when, failures so far, whether it only holds
         self.open = self.open_peak = 0
         self._over = False
 
@@ -64,8 +69,12 @@ class Pool:
         """Return how many users could send a request now."""
         return self._slots - len(self._retries) if self.once else self.open
 
+    def surplus(self) -> bool:
+        """Whether there are more slots than users."""
+        return self._slots > self.users
+
     def step(self, now_s: float) -> None:
-        """Open what is due, end what has waited too long."""
+        """Open what is due, let go what is too many, end what has waited too long."""
         if self._over:
             return
         self._credit += self._rate_per_s * (now_s - self._stepped_s)
@@ -73,11 +82,17 @@ class Pool:
         self._stepped_s = now_s
         while self._credit >= 1.0:
             self._credit -= 1.0
+            self._take_up(Connection(holds=self._next_holds()))
             self._slots += 1
-            self._take_up(Connection())
         while self._retries and self._retries[0][0] <= now_s:
-            self._take_up(Connection(heappop(self._retries)[1]))
+            _, failures, holds = heappop(self._retries)
+            self._take_up(Connection(failures, holds=holds))
+        self._shrink()
         self._expire(now_s)
+
+    def _next_holds(self) -> bool:
+        """Spread the idle ones evenly over the slots."""
+        return int((self._slots + 1) * self._idle_share) > int(self._slots * self._idle_share)
 
     def _take_up(self, connection: Connection) -> None:
         if self.once:
@@ -86,6 +101,21 @@ class Pool:
         connection.sent_s = monotonic()
         self._connecting[connection] = None
         self.dial(connection)
+
+    def _shrink(self) -> None:
+        while self.surplus():
+            if self._retries:
+                heappop(self._retries)
+            elif (connection := self._owner.release()) is not None:
+                self.close(connection)
+            else:
+                return  # all are busy: the engine lets them go as their answers come
+            self._slots -= 1
+
+    def let_go(self, connection: Connection) -> None:
+        """Close a connection whose user has left."""
+        self._slots -= 1
+        self.close(connection)
 
     def dial(self, connection: Connection) -> None:
         """Begin to connect."""
@@ -124,14 +154,14 @@ class Pool:
         if self.once:
             self._owner.usable(Connection(answered=True))
         else:
-            heappush(self._retries, (now_s, 0))
+            heappush(self._retries, (now_s, 0, False))
 
     def lose(self, connection: Connection, now_s: float) -> None:
         """Close a connection that went wrong; its user tries again."""
         self.close(connection)
         if not connection.ending:
             pause_s = 0.0 if connection.answered else min(RETRY_S * 2**connection.failures, RETRY_MOST_S)
-            heappush(self._retries, (now_s + pause_s, connection.failures + 1))
+            heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.holds))
 
     def close(self, connection: Connection) -> None:
         """Close the descriptor, if there is one; close(2) takes it out of the epoll set, too."""

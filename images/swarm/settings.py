@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from . import fields
 from .errors import SettingsError
+from .fields import Raw
+from .workload import Clients, Load, parse_clients, parse_load
 
 DEFAULT_HANDLER = {"http1": "hello", "echo": "echo", "greet": "hello", "datagram": "echo"}
 WIRES = tuple(DEFAULT_HANDLER)
-OPEN, CLOSED = "constant-arrival-rate", "constant-users"
+KNOWN = (
+    "target", "wire", "handler", "users", "spawn_rate_per_s", "workers", "worker_index", "seed", "load",
+    "phases", "connect_deadline_s", "request_timeout_s", "drain_s", "linger_s", "master", "source_addresses",
+    "engines", "clients", "page", "locustfile", "ui", "barrier",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,17 +33,19 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Load:
-    """How requests come about: open (arrivals at a rate) or closed (each user waits, then thinks)."""
+class Page:
+    """Resources that make up one request: one after the other on a connection, or all at once (pipelined)."""
 
-    executor: str
-    rate_per_s: float = 0.0
-    think_time_s: float = 0.0
+    paths: tuple[str, ...]
+    at_once: bool
 
-    @property
-    def is_open(self) -> bool:
-        """Whether arrivals come whether or not the server has answered the ones before."""
-        return self.executor != CLOSED
+
+@dataclass(frozen=True)
+class Ui:
+    """Locust's own page, served by the master."""
+
+    port: int
+    password: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Settings:
     worker_index: int
     seed: int
     load: Load
+    clients: Clients
     warmup_s: float
     measure_s: float
     connect_deadline_s: float
@@ -61,9 +69,12 @@ class Settings:
     drain_s: float
     linger_s: float
     master: Address
-    source_addresses: tuple[str, ...] = ()
-    engines: int = 1
-    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    source_addresses: tuple[str, ...]
+    engines: int
+    page: Page | None
+    locustfile: str | None
+    ui: Ui | None
+    barrier: bool
 
     @property
     def load_s(self) -> float:
@@ -85,81 +96,69 @@ def from_environment() -> Settings:
     return parse(raw)
 
 
-def parse(raw: Mapping[str, Any]) -> Settings:
+def parse(raw: Raw) -> Settings:
     """Check one decoded `LAB_SWARM` object. Raises `SettingsError` naming the first wrong setting."""
-    phases = _mapping(raw, "phases", {})
-    wire = _one_of(raw, "wire", WIRES)
-    return Settings(
+    fields.only(raw, "LAB_SWARM", KNOWN)
+    phases = fields.mapping(raw, "phases", {})
+    wire = fields.one_of(raw, "wire", WIRES)
+    locustfile = raw.get("locustfile")
+    settings = Settings(
         target=_address(raw, "target"),
         wire=wire,
         handler=str(raw.get("handler", DEFAULT_HANDLER[wire])),
-        users=_whole(raw, "users", least=1),
-        spawn_rate_per_s=_number(raw, "spawn_rate_per_s", 100.0, above=0.0),
-        workers=_whole(raw, "workers", 1, least=1),
-        worker_index=_whole(raw, "worker_index", 0, least=0),
-        seed=_whole(raw, "seed", 0, least=0),
-        load=_load(_mapping(raw, "load")),
-        warmup_s=_number(phases, "warmup_s", 0.0, least=0.0),
-        measure_s=_number(phases, "measure_s", above=0.0),
-        connect_deadline_s=_number(raw, "connect_deadline_s", 15.0, above=0.0),
-        request_timeout_s=_number(raw, "request_timeout_s", 5.0, above=0.0),
-        drain_s=_number(raw, "drain_s", 5.0, least=0.0),
-        linger_s=_number(raw, "linger_s", 0.0, least=0.0),
+        users=fields.whole(raw, "users", least=1),
+        spawn_rate_per_s=fields.positive(raw, "spawn_rate_per_s", 100.0),
+        workers=fields.whole(raw, "workers", 1, least=1),
+        worker_index=fields.whole(raw, "worker_index", 0, least=0),
+        seed=fields.whole(raw, "seed", 0, least=0),
+        load=Load("constant-users") if locustfile else parse_load(fields.mapping(raw, "load")),
+        clients=parse_clients(fields.mapping(raw, "clients", {})),
+        warmup_s=fields.amount(phases, "warmup_s", 0.0),
+        measure_s=fields.positive(phases, "measure_s"),
+        connect_deadline_s=fields.positive(raw, "connect_deadline_s", 15.0),
+        request_timeout_s=fields.positive(raw, "request_timeout_s", 5.0),
+        drain_s=fields.amount(raw, "drain_s", 5.0),
+        linger_s=fields.amount(raw, "linger_s", 0.0),
         master=_address(raw, "master", {"host": "127.0.0.1", "port": 5557}),
-        source_addresses=tuple(str(a) for a in raw.get("source_addresses", ())),
-        engines=_whole(raw, "engines", 1, least=1),
-        raw=raw,
+        source_addresses=tuple(str(address) for address in fields.items(raw, "source_addresses")),
+        engines=fields.whole(raw, "engines", 1, least=1),
+        page=_page(fields.mapping(raw, "page")) if "page" in raw else None,
+        locustfile=str(locustfile) if locustfile else None,
+        ui=_ui(fields.mapping(raw, "ui")) if "ui" in raw else None,
+        barrier=fields.flag(raw, "barrier"),
     )
+    _fit_together(settings)
+    return settings
 
 
-def _load(raw: Mapping[str, Any]) -> Load:
-    executor = _one_of(raw, "executor", (OPEN, CLOSED))
-    if executor == CLOSED:
-        return Load(executor, think_time_s=_number(raw, "think_time_s", 0.0, least=0.0))
-    return Load(executor, rate_per_s=_number(raw, "rate_per_s", above=0.0))
+def _fit_together(settings: Settings) -> None:
+    if settings.page is not None and (settings.wire != "http1" or settings.clients.churn):
+        raise SettingsError("page: needs the wire http1, on connections that last (no churn)")
+    if settings.clients.idle_share and settings.load.executor == "ramping-users":
+        raise SettingsError("clients.idle_share: with ramping-users, who leaves would not be defined")
+    if settings.wire == "datagram" and (settings.clients.churn or settings.clients.slow_share):
+        raise SettingsError("clients: datagrams have no connections that could churn or be slow")
 
 
-def _address(raw: Mapping[str, Any], key: str, default: Mapping[str, Any] | None = None) -> Address:
-    given = _mapping(raw, key, default)
+def _address(raw: Raw, key: str, default: Raw | None = None) -> Address:
+    given = fields.mapping(raw, key, default)
     host = given.get("host")
     if not isinstance(host, str) or not host:
         raise SettingsError(f"{key}.host must be a name or an address, not {host!r}")
-    return Address(host, _whole(given, "port", least=1))
+    return Address(host, fields.whole(given, "port", least=1))
 
 
-def _mapping(raw: Mapping[str, Any], key: str, default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    value = raw.get(key, default)
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"{key} must be an object, not {value!r}")
-    return value
+def _page(raw: Raw) -> Page:
+    fields.only(raw, "page", ("paths", "at_once"))
+    paths = tuple(str(path) for path in fields.items(raw, "paths"))
+    if not paths or not all(path.startswith("/") for path in paths):
+        raise SettingsError(f"page.paths must be paths such as /plaintext, not {list(paths)!r}")
+    return Page(paths, fields.flag(raw, "at_once"))
 
 
-def _one_of(raw: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
-    value = raw.get(key)
-    if value not in known:
-        raise SettingsError(f"{key} must be one of {', '.join(known)}, not {value!r}")
-    return str(value)
-
-
-def _whole(raw: Mapping[str, Any], key: str, default: int | None = None, *, least: int) -> int:
-    value = raw.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SettingsError(f"{key} must be a whole number of at least {least}, not {value!r}")
-    return value
-
-
-def _number(
-    raw: Mapping[str, Any],
-    key: str,
-    default: float | None = None,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-) -> float:
-    value = raw.get(key, default)
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    right = right and (least is None or value >= least) and (above is None or value > above)
-    if not right:
-        bound = f"of at least {least:g}" if least is not None else f"above {above:g}"
-        raise SettingsError(f"{key} must be a number {bound}, not {value!r}")
-    return float(value)
+def _ui(raw: Raw) -> Ui:
+    fields.only(raw, "ui", ("port", "password"))
+    password = raw.get("password")
+    if not isinstance(password, str) or not password:
+        raise SettingsError("ui.password must be a text that is not empty")
+    return Ui(fields.whole(raw, "port", least=1), password)

@@ -14,6 +14,9 @@ from typing import Any
 from locust import User
 from locust.runners import WorkerRunner
 
+from .settings import Settings
+from .stock import user_classes
+
 Unlink = Callable[["Seat"], None]
 
 
@@ -81,6 +84,15 @@ class ConnectionRunner(WorkerRunner):
     def user_classes_count(self) -> dict[str, int]:
         """Return the number of running users, by class name."""
         return {ConnectionUser.__name__: len(self.user_greenlets)}
+
+
+def environment(kind: Callable[..., Any], events: Any, settings: Settings) -> Any:
+    """Return a Locust environment for the engine's connections, or for the users of a locustfile."""
+    if settings.locustfile is None:
+        return kind(user_classes=[ConnectionUser], events=events)
+    target = f"http://{settings.target.host}:{settings.target.port}"
+    classes = user_classes(settings.locustfile)
+    return kind(user_classes=classes, events=events, host=target, stop_timeout=settings.drain_s)
 
 
 def quiet_spawn_warning() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -18,6 +19,8 @@ from gevent.event import AsyncResult
 
 from locust.env import Environment  # isort: skip  (patches the process: before all that opens sockets)
 from locust import events
+from locust.runners import WorkerRunner
+from locust.stats import RequestStats
 
 from .accounting import Books
 from .child import raise_open_files
@@ -25,7 +28,8 @@ from .children import EngineProcess, split
 from .errors import SwarmError
 from .events import emit
 from .settings import Settings
-from .users import ConnectionRunner, ConnectionUser
+from .stock import Observer
+from .users import ConnectionRunner, environment
 
 HELLO_S = 20.0  # for the engines to start
 MASTER_SILENCE_S = 6.0  # it answers our heartbeat once a second
@@ -52,25 +56,27 @@ class Worker:
         self.ended: AsyncResult = AsyncResult()  # None: as asked; an exception: why not
         self._hello: set[int] = set()
         self._heard_s = monotonic()
-        self._engines = [
-            EngineProcess(i, on_record=self._on_record, on_end=self._on_engine_end)
-            for i in range(settings.engines)
-        ]
-        self._environment = Environment(user_classes=[ConnectionUser], events=events)
-        self._environment.events.heartbeat_received.add_listener(self._on_heartbeat)  # type: ignore[no-untyped-call]
-        self._runner: ConnectionRunner | None = None
+        self._environment = environment(Environment, events, settings)
+        self._environment.stats = RequestStats(
+            use_response_times_cache=False
+        )  # as Locust's own workers have it
+        self._engines = self._make_engines()
+        self._environment.events.heartbeat_received.add_listener(self._on_heartbeat)
+        self._runner: WorkerRunner | None = None
         self._books: Books | None = None
 
     def run(self) -> int:
         """Connect to the master, then pass messages until the end."""
         self._await_engines()
         master = self._settings.master
-        self._runner = runner = ConnectionRunner(self._environment, master.host, master.port)
+        kind = WorkerRunner if self._settings.locustfile else ConnectionRunner
+        self._runner = runner = kind(self._environment, master.host, master.port)
         self._environment.runner = runner
-        self._books = Books(self._environment.stats, self._settings.wire, self._settings.handler)
+        if not self._settings.locustfile:  # such users are booked by Locust itself
+            self._books = Books(self._environment.stats, self._settings.wire, self._settings.handler)
         runner.register_message("swarm_start", self._on_start)
         runner.register_message("swarm_end", lambda **_: self.ended.set(None))
-        self._send("swarm_hello", pid=os.getpid(), engines=self._settings.engines)
+        self._send("swarm_hello", pid=os.getpid(), engines=len(self._engines))
         emit("ready", role="worker", worker_index=self._settings.worker_index, pid=os.getpid())
         while not self.ended.ready():
             self._hold(len(runner.user_greenlets))
@@ -78,6 +84,14 @@ class Worker:
             self.ended.wait(LOOK_S)
         self.ended.get()
         return 0
+
+    def _make_engines(self) -> Sequence[EngineProcess | Observer]:
+        if self._settings.locustfile:
+            return [Observer(self._settings, self._environment, self._on_record)]
+        return [
+            EngineProcess(index, on_record=self._on_record, on_end=self._on_engine_end)
+            for index in range(self._settings.engines)
+        ]
 
     def stop(self) -> None:
         """End because a signal says so; the master is told, so that it need not wait for our silence."""
@@ -125,13 +139,14 @@ class Worker:
         if record["event"] == "hello":
             self._hello.add(engine)
             return
-        if self._runner is None or self._books is None:
+        if self._runner is None:
             return  # a status before the master knows of us
-        if record["event"] == "second":
+        if record["event"] == "second" and self._books is not None:
             self._books.book(engine, record)
         if record["event"] == "done":
             self._runner._send_stats()  # ahead of `done`: what Locust counted is with the master by then
-            record |= self._own_cpu() if engine == 0 else {}
+            if engine == 0 and self._books is not None:
+                record |= self._own_cpu()
         self._send("swarm_record", engine=engine, record=record)
 
     def _on_engine_end(self, engine: int, says: str) -> None:

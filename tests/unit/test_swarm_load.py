@@ -6,12 +6,11 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from swarm.arrivals import constant
+from swarm.arrivals import of_load
 from swarm.connection import Connection
 from swarm.ledger import Ledger, Second
-from swarm.load import ClosedLoad, Hold, OpenLoad
+from swarm.load import ClosedLoad, Hold, LoadProcess, OpenLoad
+from swarm.workload import Load
 
 START_S, END_S = 100.0, 103.0
 
@@ -33,19 +32,12 @@ def ledger() -> Ledger:
 
 
 def open_load(send: Sender, rate_per_s: float = 10.0, book: Ledger | None = None) -> OpenLoad:
-    return OpenLoad(send, book or ledger(), constant(rate_per_s), START_S, END_S)
+    load = Load("constant-arrival-rate", rate_per_s)
+    return OpenLoad(send, book or ledger(), of_load(load, 1.0, seed=7), START_S, END_S)
 
 
 def closed_load(send: Sender, think_s: float) -> ClosedLoad:
     return ClosedLoad(send, ledger(), lambda: think_s, START_S, END_S, Random(1))
-
-
-@given(st.integers(1, 7), st.floats(0.5, 5000.0))
-def test_sharers_together_are_the_whole_process(of: int, rate_per_s: float) -> None:
-    shares = [constant(rate_per_s, position, of) for position in range(of)]
-    together = sorted(next(share) for _ in range(5) for share in shares)
-    whole = constant(rate_per_s)
-    assert together == [next(whole) for _ in range(5 * of)]
 
 
 def test_arrivals_come_at_their_times_and_end_with_the_load() -> None:
@@ -152,3 +144,14 @@ def test_hold_gathers() -> None:
     hold.free(connection, START_S)
     assert hold.gathered == [connection]
     assert math.isinf(hold.next_due_s)
+
+
+@pytest.mark.parametrize("load", [Hold(), open_load(Sender()), closed_load(Sender(), 0.5)])
+def test_a_load_gives_back_a_connection_that_has_nothing_to_do(load: LoadProcess) -> None:
+    gone, idle = Connection(answered=True), Connection(answered=True)
+    load.free(gone, START_S)
+    load.free(idle, START_S)
+    gone.gone = not isinstance(load, Hold)
+    assert load.release() is idle
+    assert load.release() is (None if gone.gone else gone)
+    assert load.release() is None

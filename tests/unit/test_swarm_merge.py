@@ -29,6 +29,7 @@ def second(k: int, phase: str, response_us: list[int], *, failed: int = 0) -> Re
 
 def collection() -> Collection:
     result = Collection()
+    result.engines = 2
     result.take("0:0", second(0, "warmup", [7]))
     result.take("0:0", second(1, "measure", [100, 200]))
     result.take("1:0", second(1, "measure", [300], failed=2))
@@ -37,7 +38,9 @@ def collection() -> Collection:
 
 
 def test_seconds_are_sums_over_engines() -> None:
-    merged = collection().seconds()
+    collected = collection()
+    collected.close()
+    merged = collected.seconds()
     assert [(s["k"], s["phase"], s["answered"], s["failed"]) for s in merged] == [
         (0, "warmup", 1, 0),
         (1, "measure", 3, 2),
@@ -52,25 +55,33 @@ def test_seconds_are_sums_over_engines() -> None:
 
 def test_a_later_record_replaces_the_former() -> None:
     collected = collection()
-    collected.take("0:0", second(1, "measure", [100, 200, 250]))
-    assert collected.seconds()[1]["answered"] == 4
+    unsettled = second(3, "measure", [100])
+    unsettled["intended"] = 2
+    collected.take("0:0", unsettled)
+    collected.take("1:0", second(3, "measure", []))
+    collected.take("0:0", second(3, "measure", [100, 90_000]))
+    collected.close()
+    assert collected.seconds()[-1]["answered"] == 2
+
+
+def test_a_settled_second_is_folded_at_once_and_counted_once() -> None:
+    collected = collection()
+    assert [(s["k"], s["answered"]) for s in collected.seconds()] == [(1, 3)]
+    assert collected.latest_response == {100: 1, 200: 1, 300: 1}
+    collected.close()
+    collected.close()
+    assert collected.window().counters["answered"] == 4
+    assert collected.whole().counters["answered"] == 5
 
 
 def test_the_window_is_the_sum_of_its_seconds() -> None:
     collected = collection()
-    window = collected.sum(["measure"])
-    assert window.counters["answered"] == sum(
-        s["answered"] for s in collected.seconds() if s["phase"] == "measure"
-    )
+    collected.close()
+    window = collected.window()
+    told = [s for s in collected.seconds() if s["phase"] == "measure"]
+    assert window.counters["answered"] == sum(s["answered"] for s in told)
     assert sum(window.histograms["response"].values()) == 4
-    assert collected.sum().counters["answered"] == 5
-
-
-def test_the_latest_second_is_one_that_all_engines_told() -> None:
-    latest = collection().latest(2)
-    assert latest is not None
-    assert latest.counters["answered"] == 3
-    assert collection().latest(3) is None
+    assert window.errors == {"timeout": 2}
 
 
 def test_faults_merge_by_kind() -> None:

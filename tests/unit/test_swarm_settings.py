@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from swarm import settings
 from swarm.errors import SettingsError
+from swarm.workload import Load, Stage, ThinkTime
 
 CONTRACT_EXAMPLE = """
 {"target": {"host": "server", "port": 9102}, "wire": "http1", "handler": "hello",
@@ -27,13 +28,27 @@ def raw(**changes: Any) -> dict[str, Any]:
 def test_the_contracts_example_is_accepted() -> None:
     given = settings.parse(raw())
     assert given.target == settings.Address("server", 9102)
-    assert given.load == settings.Load("constant-arrival-rate", rate_per_s=2000.0)
+    assert given.load == Load("constant-arrival-rate", rate_per_s=2000.0)
     assert (given.load.is_open, given.load_s, given.engines) == (True, 13.0, 1)
 
 
 def test_a_closed_load() -> None:
     given = settings.parse(raw(load={"executor": "constant-users", "think_time_s": 0.5}))
-    assert (given.load.is_open, given.load.think_time_s) == (False, 0.5)
+    assert (given.load.is_open, given.load.think_time) == (False, ThinkTime(a_s=0.5))
+
+
+def test_stages() -> None:
+    stages = [{"duration_s": 5, "target_per_s": 100}, {"duration_s": 0, "target_per_s": 10}]
+    load = {
+        "executor": "ramping-arrival-rate",
+        "start_rate_per_s": 20,
+        "stages": stages,
+        "arrivals": "poisson",
+    }
+    given = settings.parse(raw(load=load)).load
+    assert given == Load(
+        "ramping-arrival-rate", 20.0, "poisson", stages=(Stage(5.0, 100.0), Stage(0.0, 10.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,30 @@ def test_a_closed_load() -> None:
         ({"target": {"host": "", "port": 1}}, "target.host"),
         ({"target": {"host": "server", "port": "http"}}, "port"),
         ({"drain_s": "5"}, "drain_s"),
+        ({"drain": 5}, "unknown setting 'drain'"),
+        ({"load": {"executor": "constant-users", "rate_per_s": 5}}, "unknown setting 'rate_per_s'"),
+        ({"load": {"executor": "ramping-arrival-rate", "start_rate_per_s": 5}}, "stages"),
+        (
+            {"load": {"executor": "constant-users", "stages": [{"duration_s": 1, "target_users": 3}]}},
+            "stages",
+        ),
+        ({"load": {"executor": "constant-users", "think_time": {"distribution": "zipf"}}}, "distribution"),
+        (
+            {
+                "load": {
+                    "executor": "constant-users",
+                    "think_time": {"distribution": "uniform", "min_s": 2, "max_s": 1},
+                }
+            },
+            "min_s",
+        ),
+        ({"clients": {"idle_share": 1.5}}, "idle_share"),
+        ({"clients": {"idle_share": 0.6, "slow_share": 0.6}}, "together"),
+        ({"clients": {"idle_share": 0.6, "churn": True}}, "churn"),
+        ({"wire": "datagram", "handler": "echo", "clients": {"churn": True}}, "churn"),
+        ({"page": {"paths": []}}, "page.paths"),
+        ({"page": {"paths": ["/"]}, "wire": "echo"}, "page"),
+        ({"ui": {"port": 8089, "password": ""}}, "password"),
     ],
 )
 def test_a_wrong_setting_is_named(changes: dict[str, Any], named: str) -> None:

@@ -1,0 +1,78 @@
+"""A page: several resources that make up one request, as a browser fetches them.
+
+One after the other, each asked for when the one before has come; or all at once, pipelined on one
+connection (RFC 9112 §9.3.2), answered in order. The page's response time is that of its last resource; the
+time of each resource is told by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wire import http1
+from wire.http1 import ProtocolError
+
+from .answers import HELLO, JSON, WrongAnswerError, check, right_answer
+from .errors import SettingsError
+from .exchange import CLOSE, KEEP, Base, Reader
+
+FIXED = {"/plaintext": HELLO, "/json": JSON}
+
+
+class Page(Base):
+    """GET each of `paths`; `/` is the handler's, the others are the server's fixed resources."""
+
+    repeats = False
+
+    def __init__(self, handler: str, host: str, paths: Sequence[str], *, at_once: bool) -> None:
+        self.paths, self.at_once = tuple(paths), at_once
+        self.requests = [http1.request("GET", path, host) for path in paths]
+        self.expected = [expected_at(path, handler) for path in paths]
+        self.request = b"".join(self.requests) if at_once else self.requests[0]
+
+    def reader(self) -> Reader:
+        """Return a reader for the whole page."""
+        return PageReader(self)
+
+
+def expected_at(path: str, handler: str) -> bytes | None:
+    """Return what a resource answers. Raises `SettingsError` for one that the server does not have."""
+    if path == "/":
+        return right_answer(handler, b"")
+    if path in FIXED:
+        return FIXED[path]
+    raise SettingsError(f"page.paths: there is no {path!r}; there are / and {', '.join(FIXED)}")
+
+
+class PageReader:
+    """Collects the resources of one page."""
+
+    __slots__ = ("_page", "_parser", "_unsent", "arrived")
+
+    def __init__(self, page: Page) -> None:
+        self._page, self._parser = page, http1.ResponseParser()
+        self.arrived: list[str] = []  # paths, in order
+        self._unsent = [] if page.at_once else page.requests[1:]
+
+    def feed(self, data: bytes) -> str | None:
+        """Take bytes; see `Reader`."""
+        for response in self._parser.feed(data):
+            number = len(self.arrived)
+            if number == len(self._page.paths):
+                raise ProtocolError("more responses than requests")
+            if response.status != 200:
+                raise WrongAnswerError(f"status {response.status} {response.reason}")
+            check(response.body, self._page.expected[number])
+            self.arrived.append(self._page.paths[number])
+            if len(self.arrived) == len(self._page.paths):
+                return KEEP if response.keep_alive else CLOSE
+        return None
+
+    def eof(self) -> str | None:
+        """A page is never complete by an end of stream: the next resource needs the connection."""
+        return None
+
+    def next_request(self) -> bytes:
+        """Return what is to be sent now that another resource has come, or nothing."""
+        asked = len(self._page.paths) - len(self._unsent)
+        return self._unsent.pop(0) if self._unsent and len(self.arrived) == asked else b""

@@ -1,0 +1,173 @@
+"""Ordinary Locust users of one's own locustfile, measured with the engine's records.
+
+They are greenlets in the worker's process and tell Locust's `request` event when an answer has come: there
+is no intended time, so response time is service time; the time is Locust's, with gevent's scheduling in it;
+and a request that is cut off at the end is not told at all. Results are stamped with that (`timing` in the
+result).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic, process_time
+from typing import Any
+
+import gevent
+from locust.util.load_locustfile import load_locustfile
+
+from .errors import SettingsError
+from .faults import Faults, error_kind
+from .histogram import record
+from .ledger import Ledger, Second
+from .settings import Settings
+
+TICK_S = 0.01
+STATUS_EVERY_S = 0.1
+
+
+def user_classes(path: str) -> list[type]:
+    """Return the user classes of a locustfile. Raises `SettingsError` if there are none."""
+    if not Path(path).is_file():
+        raise SettingsError(f"locustfile: there is no file {path!r}")
+    classes, _ = load_locustfile(path)
+    if not classes:
+        raise SettingsError(f"locustfile: {path!r} defines no user class")
+    return list(classes.values())
+
+
+class Observer:
+    """Takes the place of an engine process: told the same commands, it tells the same records."""
+
+    index = 0
+
+    def __init__(
+        self, settings: Settings, environment: Any, on_record: Callable[[int, dict[str, Any]], None]
+    ) -> None:
+        self._settings, self._environment, self._on_record = settings, environment, on_record
+        self._ledger, self._faults = Ledger(forget=False), Faults()
+        self._users = self._peak = 0
+        self._ends_s = math.inf
+        self._done = False
+        self._second: Second = self._ledger.at(monotonic())
+        self._cpu_s = 0.0
+        environment.events.request.add_listener(self._on_request)
+        self._greenlet = gevent.spawn(self._run)
+
+    def tell(self, command: Mapping[str, Any]) -> None:
+        """Take `start`."""
+        if command["do"] == "start":
+            self._ledger.start(command["at_mono_s"], self._settings.warmup_s, self._settings.measure_s)
+            self._ends_s = command["at_mono_s"] + self._settings.load_s
+
+    def hold(self, users: int) -> None:
+        """Note how many users Locust runs."""
+        self._users = users
+        self._peak = max(self._peak, users)
+
+    def close(self, patience_s: float) -> None:
+        """Stop telling."""
+        del patience_s
+        self._greenlet.kill()
+
+    def _on_request(
+        self, name: str, response_time: float | None, response_length: int, exception: object = None, **_: Any
+    ) -> None:
+        now_s = monotonic()
+        took_s = (response_time or 0.0) / 1e3
+        second = self._ledger.at(now_s - took_s)
+        second.intended += 1
+        second.sent += 1
+        second.bytes_in += response_length or 0
+        if exception is not None:
+            self._failed(second, exception, now_s)
+            return
+        second.answered += 1
+        record(second.response, took_s)
+        record(second.service, took_s)
+        record(second.parts.setdefault(name, {}), took_s)
+
+    def _failed(self, second: Second, exception: object, now_s: float) -> None:
+        kind = kind_of(exception)
+        second.failed += 1
+        second.errors[kind] = second.errors.get(kind, 0) + 1
+        self._faults.add(kind, str(exception), now_s)
+
+    def _run(self) -> None:
+        self._on_record(0, {"event": "hello", "pid": os.getpid()})
+        next_status_s = 0.0
+        while True:
+            due_s = monotonic() + TICK_S
+            gevent.sleep(TICK_S)
+            now_s = monotonic()
+            second = self._ledger.at(now_s)
+            record(second.loop_lag, now_s - due_s)
+            second.connected = self._users
+            if second is not self._second:
+                self._turn_over(second, now_s)
+            if now_s >= next_status_s:
+                next_status_s = now_s + STATUS_EVERY_S
+                self._on_record(0, {"event": "status"} | self._status())
+            if not self._done and now_s >= self._ends_s and (self._users == 0 or self._drained(now_s)):
+                self._finish()
+
+    def _drained(self, now_s: float) -> bool:
+        return now_s >= self._ends_s + self._settings.drain_s
+
+    def _turn_over(self, second: Second, now_s: float) -> None:
+        cpu_s = process_time()
+        self._second.cpu_s = cpu_s - self._cpu_s
+        self._second, self._cpu_s = second, cpu_s
+        self._report(now_s)
+
+    def _finish(self) -> None:
+        self._done = True
+        self._report(math.inf)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        own = {
+            "pid": os.getpid(),
+            "cpu_user_us": round(usage.ru_utime * 1e6),
+            "cpu_system_us": round(usage.ru_stime * 1e6),
+            "faults": self._faults.as_record(),
+        }
+        self._on_record(0, {"event": "done"} | self._status() | own)
+
+    def _report(self, until_s: float) -> None:
+        for second in self._ledger.news(until_s):
+            self._on_record(0, {"event": "second"} | second.as_record())
+
+    def _status(self) -> dict[str, Any]:
+        users = {"users": self._users, "ready": self._users, "connected": self._users}
+        return (
+            self._ledger.totals()
+            | users
+            | {
+                "connected_peak": self._peak,
+                "in_flight": 0,
+                "slow_answered": 0,
+                "slow_ended": 0,
+            }
+        )
+
+
+def kind_of(exception: object) -> str:
+    """Return the contract's name for an error of a Locust client; its class's where there is none."""
+    cause: object = exception
+    while isinstance(cause, BaseException):
+        if isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__:
+            return "timeout"
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return error_kind(cause, connecting=isinstance(cause, ConnectionRefusedError))
+        if type(cause).__name__ in ("HTTPError", "CatchResponseError", "BadStatusCode"):
+            return "wrong_answer"
+        cause = cause.__cause__ or cause.__context__ or next(iter(inner(cause)), None)
+    return type(exception).__name__
+
+
+def inner(exception: BaseException) -> list[BaseException]:
+    """Return the exceptions that requests and urllib3 carry in their arguments instead of chaining them."""
+    carried = [*exception.args, getattr(exception, "reason", None)]
+    return [each for each in carried if isinstance(each, BaseException)]
