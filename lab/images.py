@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "io-model-lab"
 LOCK_S = 900.0
 # To be raised when the way of building changes what comes out, other than through the files that are hashed.
-RECIPE = "1"
+RECIPE = "2"
 
 
 @dataclass(frozen=True)

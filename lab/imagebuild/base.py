@@ -23,6 +23,8 @@ REGISTRY_ANSWERS_S = 8.0
 RETRY_AFTER_S = 3600.0
 BOOTSTRAP_S = 600.0
 SUITE = "bookworm"
+# Debian compiles only the part of the standard library that comes with python3-minimal.
+COMPILE = "python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11"
 # Not needed in a container; packages still install without them.
 EXCLUDED = ("doc", "man", "locale", "info", "lintian", "bash-completion")
 
@@ -38,7 +40,8 @@ def bootstrap_argv(names: list[str], tar: Path) -> list[str]:
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(names)}"]
     argv += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
     argv += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED]
-    argv += ["--customize-hook=ln -s python3 $1/usr/bin/python", "--customize-hook=rm -rf $1/var/cache/apt/*"]
+    argv += ["--customize-hook=ln -s python3 $1/usr/bin/python", f"--customize-hook=chroot $1 {COMPILE}"]
+    argv += ["--customize-hook=rm -rf $1/var/cache/apt/*"]
     return [*argv, SUITE, str(tar)]
 
 
@@ -50,22 +53,25 @@ def make(engine: Engine, folder: Path, tag: str, build: Path, say: Say) -> None:
 
 
 def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | None:
-    """None when made; else why not. A registry that did not answer is not asked again for an hour."""
+    """None when made; else why not. A registry that was of no use is not asked again for an hour."""
     failed = state_dir() / "registry-failed"
     if failed.exists() and 0 <= time.time() - failed.stat().st_mtime < RETRY_AFTER_S:
         return failed.read_text(encoding="utf-8")
     image = os.environ.get("LAB_BASE_IMAGE", REGISTRY_IMAGE)
+    reason = f"no registry answers for {image}"
     try:
         engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_ANSWERS_S)
+        reason = f"building on {image} failed"
+        with step(say, f"base image: from {image}"):
+            recipe = {"dockerfile": "Dockerfile.registry", "network_mode": "default"}
+            build_image(engine, packed(folder), tag, "base", {"FROM": image}, **recipe)
     except EngineLost:
         raise
-    except LabError:
-        reason = f"no registry answers for {image}"
+    except LabError as error:
         failed.write_text(reason, encoding="utf-8")
+        if reason.startswith("building"):
+            say(str(error))
         return reason
-    with step(say, f"base image: from {image}"):
-        recipe = {"dockerfile": "Dockerfile.registry", "network_mode": "default"}
-        build_image(engine, packed(folder), tag, "base", {"FROM": image}, **recipe)
     return None
 
 
