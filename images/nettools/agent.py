@@ -38,6 +38,7 @@ class Agent:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._one_at_a_time = asyncio.Lock()
+        self._can: Answer | None = None
         self._commands: dict[str, Callable[[Command], Awaitable[Answer]]] = {
             "capabilities": self._capabilities,
             "interfaces": self._interfaces,
@@ -61,31 +62,37 @@ class Agent:
 
     async def _capabilities(self, _command: Command) -> Answer:
         async with self._one_at_a_time:
-            return await capabilities()
+            if self._can is None:  # a kernel does not change while we run
+                self._can = await capabilities()
+            return self._can
 
     async def _interfaces(self, _command: Command) -> Answer:
         return {"interfaces": await tc.interfaces()}
 
     async def _set(self, command: Command) -> Answer:
-        wanted_ms = command.get("at_mono_ms")
-        if isinstance(wanted_ms, int | float):
-            await asyncio.sleep(max(wanted_ms - time.monotonic_ns() / 1e6, 0) / 1e3)
+        wanted = command.get("at_mono_ms")
+        wanted_ms = float(wanted) if isinstance(wanted, int | float) else None
         interface = str(command["interface"])
-        async with self._one_at_a_time:
-            if command["backend"] == "delayline":
-                await self._lanes.set(interface, _peers(command), _object(command["impairment"]))
-            elif command["backend"] == "netem":
-                await tc.run_all(_commands(command))
-            else:
-                raise Refused(f"backend: unknown {command['backend']!r}; known are delayline and netem")
-            applied_ms = time.monotonic_ns() / 1e6
-            configured = await self._configured(interface)
+        if command["backend"] == "delayline":
+            impairment = _object(command["impairment"])
+            await tc.until(wanted_ms)
+            async with self._one_at_a_time:
+                await self._lanes.set(interface, _peers(command), impairment)
+        elif command["backend"] == "netem":
+            async with tc.Batch(_commands(command)) as batch:
+                await tc.until(wanted_ms)
+                await batch.run()
+        else:
+            raise Refused(f"backend: unknown {command['backend']!r}; known are delayline and netem")
+        applied_ms = time.monotonic_ns() / 1e6
+        configured = await self._configured(interface)
         return {"wanted_mono_ms": wanted_ms, "applied_mono_ms": applied_ms, "configured": configured}
 
     async def _clear(self, command: Command) -> Answer:
         async with self._one_at_a_time:
             cleared = await self._lanes.clear(str(command["interface"]))
-            await tc.run_all(_commands(command))
+        async with tc.Batch(_commands(command)) as batch:
+            await batch.run()
         return {"cleared": cleared, "applied_mono_ms": time.monotonic_ns() / 1e6}
 
     async def _read(self, command: Command) -> Answer:

@@ -89,6 +89,10 @@ class Impairment:
             values = getattr(self, name)
             if values is not None and not (len(values) == size and all(0 <= value <= 1 for value in values)):
                 raise ValueError(f"{name}: {size} shares of 1 are wanted, not {values}")
+        if self.loss_state:
+            p13, p31, p32, _p23, p14 = self.loss_state
+            if p13 + p14 > 1 or p31 + p32 > 1:
+                raise ValueError("loss_state: p13 + p14 and p31 + p32 leave one state: at most 1 each")
 
     @property
     def constant(self) -> bool:
@@ -205,12 +209,8 @@ def _gilbert_elliott_share(p: float, r: float, loss_bad: float, loss_good: float
 
 
 def _four_state_share(p13: float, p31: float, p32: float, p23: float, p14: float) -> float:
-    """Stationary share of states 3 and 4 of the chain 4 ↔ 1 ↔ 3 ↔ 2, weights relative to one state."""
-    if not p31:  # the burst period is never left again, once entered
-        in_burst = p23 / (p23 + p32) if p23 + p32 else 1.0
-        return in_burst if p13 else p14 / (1 + p14)
-    if p32 and not p23:  # good reception within a burst is never left again, once entered
-        return 0.0 if p13 else p14 / (1 + p14)
-    burst = p13 / p31
-    within = burst * p32 / p23 if p32 else 0.0
-    return (burst + p14) / (1 + burst + within + p14)
+    """Stationary share of states 3 and 4 of the chain 4 ↔ 1 ↔ 3 ↔ 2, by the balance of each pair."""
+    p23 = p23 if p32 else 1.0  # state 2 is never entered: how it is left does not matter
+    good, good_in_burst, burst = p31 * p23, p13 * p32, p13 * p23
+    total = good * (1 + p14) + good_in_burst + burst
+    return (burst + good * p14) / total if total else p14 / (1 + p14)

@@ -10,19 +10,21 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from lab.runtime import ExecResult
 
 ROOT = Path(__file__).parents[2]
 TRAFFIC = Path(__file__).with_name("impair_traffic.py")
 NODES = ("a", "b", "c")
-READY_S = 15.0
+CTL = ["python", "-m", "nettools", "ctl"]
 
 
 def run(*argv: str, check: bool = True) -> str:
@@ -38,6 +40,7 @@ class Namespaces:
     def __init__(self, prefix: str, folder: Path, capabilities: str) -> None:
         self.prefix, self.folder, self._capabilities = prefix, folder, capabilities
         self.agents: dict[str, subprocess.Popen[str]] = {}
+        self._traffic: dict[str, subprocess.Popen[str]] = {}
 
     def namespace(self, node: str) -> str:
         return f"{self.prefix}-{node}"
@@ -54,6 +57,13 @@ class Namespaces:
         return node
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
+        """Commands for the agent go straight to its socket: a `ctl` for each would double the tests' time."""
+        if list(argv[:4]) == CTL:
+            return self._tell_agent(node, argv[4], deadline_s)
+        return self.run(node, argv, deadline_s)
+
+    def run(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
+        """A command inside the node, to its end."""
         done = subprocess.run(
             [*self._inside(node), *argv],
             capture_output=True,
@@ -64,17 +74,36 @@ class Namespaces:
         )
         return ExecResult(done.returncode, done.stdout, done.stderr)
 
-    def start(self, node: str, *argv: str) -> subprocess.Popen[str]:
-        """A process inside the node, its output piped."""
-        return subprocess.Popen([*self._inside(node), *argv], stdout=subprocess.PIPE, text=True)
+    def begin(self, node: str, *command: Any) -> IO[str]:
+        """Start one end of a flow (impair_traffic.py); ready when this returns, its answers follow."""
+        if node not in self._traffic:
+            argv = [*self._inside(node), "python", "-I", "-S", str(TRAFFIC)]
+            self._traffic[node] = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            )
+        process = self._traffic[node]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(command) + "\n")
+        assert json.loads(process.stdout.readline()) == "ready"
+        return process.stdout
 
-    def traffic(self, node: str, *argv: str) -> subprocess.Popen[str]:
-        """One end of a flow (impair_traffic.py); a receiver is ready when this returns."""
-        process = self.start(node, "python", str(TRAFFIC), *argv)
-        if argv[0] != "send":
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        return process
+    def flow(self, receive: Sequence[Any], send: Sequence[Any]) -> dict[str, Any]:
+        """A flow from a to b: what b saw."""
+        receiver, sender = self.begin("b", *receive), self.begin("a", *send)
+        return self.seen(receiver, sender)
+
+    def seen(self, receiver: IO[str], sender: IO[str]) -> dict[str, Any]:
+        """What the receiver saw, once both ends are done."""
+        assert json.loads(sender.readline()) == "sent"
+        answer: dict[str, Any] = json.loads(receiver.readline())
+        return answer
+
+    def stop(self) -> None:
+        """End all processes of the nodes: agents by SIGTERM, within 3 s."""
+        for process in self._traffic.values():
+            process.communicate(timeout=15)
+        _stop(self.agents)
 
     def state(self, node: str) -> str:
         """Queueing disciplines and rules of a node, for comparison before and after."""
@@ -83,6 +112,17 @@ class Namespaces:
         parts = [run(*inside, "tc", "qdisc", "show"), *link[-1:]]
         return "\n".join([*parts, run(*inside, "iptables", "-t", "raw", "-S")])
 
+    def _tell_agent(self, node: str, command: str, deadline_s: float) -> ExecResult:
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.settimeout(deadline_s)
+            try:
+                agent.connect(str(self.folder / f"{node}.sock"))
+            except OSError as error:
+                return ExecResult(4, json.dumps({"ok": False, "says": f"no agent: {error}"}), "")
+            agent.sendall(command.encode() + b"\n")
+            answer = agent.makefile().readline()
+        return ExecResult(0 if '"ok": true' in answer else 1, answer, "")
+
     def _inside(self, node: str) -> list[str]:
         return ["ip", "netns", "exec", self.namespace(node), "env", f"PATH={self._path()}"]
 
@@ -90,8 +130,8 @@ class Namespaces:
         return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     def _environment(self, node: str) -> dict[str, str]:
-        socket = str(self.folder / f"{node}.sock")
-        return dict(os.environ) | {"PYTHONPATH": str(ROOT / "images"), "LAB_NETTOOLS_SOCKET": socket}
+        path = str(self.folder / f"{node}.sock")
+        return dict(os.environ) | {"PYTHONPATH": str(ROOT / "images"), "LAB_NETTOOLS_SOCKET": path}
 
     def _start_agent(self, node: str) -> None:
         keep = f"-all,{self._capabilities}"
@@ -121,7 +161,7 @@ def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Itera
         for index, node in enumerate(NODES, start=1):
             _join(prefix, switch, node, f"198.18.250.{index}/24")
         made = Namespaces(prefix, folder, capabilities)
-        stack.callback(_stop, made.agents)
+        stack.callback(made.stop)
         yield made
 
 

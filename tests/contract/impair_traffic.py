@@ -1,6 +1,7 @@
-"""Ends of a flow between two namespaces: numbered datagrams with times, or one bulk TCP transfer.
+"""Ends of flows between two namespaces: numbered datagrams with times, or one bulk TCP transfer.
 
-Times are CLOCK_MONOTONIC, which both ends share. A receiver prints `ready`, then one JSON line at its end.
+A process per node. It takes one JSON array a line, `[what, argument…]`, and answers with JSON lines, the
+first of which is `"ready"`. Times are of CLOCK_MONOTONIC, which all nodes share.
 """
 
 from __future__ import annotations
@@ -11,22 +12,29 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 PORT = 9102
-SO_RCVBUFFORCE = 33
 STAMP = struct.Struct("!Iq")
+SO_RCVBUFFORCE = 33
+
+
+def say(answer: Any) -> None:
+    print(json.dumps(answer), flush=True)
 
 
 def send(host: str, count: int, interval_us: int, size: int) -> None:
-    """`count` datagrams of `size` bytes of payload, one each `interval_us`; an empty one says the end."""
+    """`count` datagrams with `size` bytes of payload, one each `interval_us`."""
+    say("ready")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
         start = time.monotonic_ns()
         for number in range(count):
-            while time.monotonic_ns() < start + number * interval_us * 1000:
-                time.sleep(interval_us / 4e6)
+            time.sleep(max(start + number * interval_us * 1000 - time.monotonic_ns(), 0) / 1e9)
             stamp = STAMP.pack(number, time.monotonic_ns())
             out.sendto(stamp.ljust(size, b"\0"), (host, PORT))
+    say("sent")
 
 
 def receive(idle_s: float) -> None:
@@ -35,7 +43,7 @@ def receive(idle_s: float) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
         inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         inbox.bind(("0.0.0.0", PORT))
-        print("ready", flush=True)
+        say("ready")
         inbox.settimeout(10)
         try:
             while True:
@@ -48,44 +56,50 @@ def receive(idle_s: float) -> None:
                 inbox.settimeout(idle_s)
         except TimeoutError:
             pass  # the end of the flow, as said above
-    print(json.dumps({"numbers": numbers, "delays_ms": delays_ms, "times": times}))
+    say({"numbers": numbers, "delays_ms": delays_ms, "times": times})
 
 
 def bulk_send(host: str, size: int) -> None:
     """`size` pseudo-random bytes over TCP."""
-    data = hashlib.shake_128(b"io-model-lab").digest(size)
+    data = _pattern(size)
+    say("ready")
     with socket.create_connection((host, PORT), timeout=30) as out:
         out.sendall(data)
         out.shutdown(socket.SHUT_WR)
         out.recv(1)
+    say("sent")
 
 
 def bulk_receive() -> None:
-    """Take one TCP transfer: bytes, their digest, seconds."""
+    """Take one TCP transfer: how many bytes, whether they are the pattern, in how many seconds."""
     with socket.create_server(("0.0.0.0", PORT)) as listener:
-        print("ready", flush=True)
+        say("ready")
         listener.settimeout(20)
         connection, _ = listener.accept()
-    digest, size, start = hashlib.sha256(), 0, time.monotonic()
+    taken, start = bytearray(), time.monotonic()
     with connection:
         connection.settimeout(30)
         while data := connection.recv(1 << 16):
-            digest.update(data)
-            size += len(data)
+            taken += data
     took = time.monotonic() - start
-    expected = hashlib.sha256(hashlib.shake_128(b"io-model-lab").digest(size)).hexdigest()
-    print(json.dumps({"bytes": size, "intact": digest.hexdigest() == expected, "seconds": took}))
+    say({"bytes": len(taken), "intact": bytes(taken) == _pattern(len(taken)), "seconds": took})
+
+
+def _pattern(size: int) -> bytes:
+    return hashlib.shake_128(b"io-model-lab").digest(size)
+
+
+def main() -> None:
+    does: dict[str, Callable[..., None]] = {
+        "send": send,
+        "receive": receive,
+        "bulk_send": bulk_send,
+        "bulk_receive": bulk_receive,
+    }
+    for line in sys.stdin:
+        what, *arguments = json.loads(line)
+        does[what](*arguments)
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["send", host, count, interval_us, size]:
-            send(host, int(count), int(interval_us), int(size))
-        case ["receive", idle_s]:
-            receive(float(idle_s))
-        case ["bulk-send", host, size]:
-            bulk_send(host, int(size))
-        case ["bulk-receive"]:
-            bulk_receive()
-        case _:
-            sys.exit("send HOST COUNT INTERVAL_US SIZE | receive IDLE_S | bulk-send HOST SIZE | bulk-receive")
+    main()

@@ -23,11 +23,12 @@ from lab.errors import HostCannot, LabError, UsageError
 from lab.impair import BACKENDS
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Impairment, Link, Probe, Side
-from tests.contract.impair_namespaces import Namespaces, namespaces, run
+from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
 UNTOUCHED = Impairment()
-IDLE_S = "0.4"
+IDLE_S = 0.4
+LATE_MS = 2.0  # of the fastest of many round trips: others share the machine, and now and then hold us up
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def backend(request: pytest.FixtureRequest, net: Namespaces) -> str:
     return name
 
 
-CAPABILITIES = ["python", "-m", "nettools", "ctl", '{"do": "capabilities"}']
+CAPABILITIES = [*CTL, '{"do": "capabilities"}']
 
 
 def link(
@@ -65,12 +66,7 @@ def measured(links: ImpairedLinks, index: int = 0) -> dict[str, Any]:
 
 def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict[str, Any]:
     """Datagrams from a to b: what b saw."""
-    receiver = net.traffic("b", "receive", IDLE_S)
-    sender = net.traffic("a", "send", net.address("b"), str(count), str(interval_us), str(size))
-    out, _ = receiver.communicate(timeout=30)
-    sender.communicate(timeout=5)
-    seen: dict[str, Any] = json.loads(out)
-    return seen
+    return net.flow(["receive", IDLE_S], ["send", net.address("b"), count, interval_us, size])
 
 
 def counters(links: ImpairedLinks) -> dict[str, Any]:
@@ -89,7 +85,7 @@ def test_delay_is_as_asked_each_way(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=30), Impairment(delay_ms=10))], backend) as links:
         found = measured(links)
         record = links.applied()[0]
-    assert found["rtt_ms"] == pytest.approx(40, abs=2.5)
+    assert found["rtt_min_ms"] == pytest.approx(40, abs=LATE_MS)
     assert found["loss"] == 0
     assert record.configured["a eth0"]["delay_ms"] == pytest.approx(30)
     assert record.configured["b eth0"]["delay_ms"] == pytest.approx(10)
@@ -104,7 +100,7 @@ def test_everything_is_taken_away(net: Namespaces, backend: str) -> None:
         assert net.state("a") != before[0]
     assert (net.state("a"), net.state("b")) == before
     with applied(net, [link(net, UNTOUCHED)], "none") as links:
-        assert measured(links)["rtt_ms"] < 10
+        assert measured(links)["rtt_min_ms"] < 10
 
 
 def test_taken_away_also_after_an_error(net: Namespaces, backend: str) -> None:
@@ -159,7 +155,7 @@ def test_partition_and_healing(net: Namespaces, backend: str) -> None:
         assert measured(links)["loss"] == 0.0
 
 
-@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto", "paretonormal"])
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto"])
 def test_jitter_spreads_the_delay_and_keeps_the_order(
     net: Namespaces, backend: str, distribution: Any
 ) -> None:
@@ -171,20 +167,23 @@ def test_jitter_spreads_the_delay_and_keeps_the_order(
     assert seen["numbers"] == sorted(seen["numbers"])
     assert close["numbers"] == list(range(500))
     delays = seen["delays_ms"]
-    mean = sum(delays) / len(delays)
-    deviation = math.sqrt(sum((delay - mean) ** 2 for delay in delays) / len(delays))
-    assert mean == pytest.approx(20, abs=3)
-    # uniform ± 4 ms deviates by 4/√3 = 2.3 ms; the long tail of pareto makes 80 samples uncertain
-    assert 1.2 < deviation < 7
+    early, middle, late = (sorted(delays)[len(delays) * part // 10] for part in (1, 5, 9))
+    assert middle == pytest.approx(20, abs=1 + LATE_MS)
+    assert 2 < late - early < 20
+
+
+def overtakers(numbers: list[int]) -> list[int]:
+    """Those that came before one with a lower number: however late the receiver was, they were sent ahead."""
+    least_after = list(itertools.accumulate(reversed(numbers), min))[::-1]
+    return sorted(n for n, least in zip(numbers, least_after[1:], strict=False) if n > least)
 
 
 def test_reorder_sends_some_ahead(net: Namespaces, backend: str) -> None:
     count = 600
     with applied(net, [link(net, Impairment(delay_ms=10, reorder=0.25, seed=4))], backend):
         seen = flow(net, count, 1000)
-    early = sum(delay < 5 for delay in seen["delays_ms"]) / count
     low, high = share_bounds(0.25, count)
-    assert low <= early <= high
+    assert low <= len(overtakers(seen["numbers"])) / count <= high
     assert sorted(seen["numbers"]) == list(range(count))
     assert seen["numbers"] != sorted(seen["numbers"])
 
@@ -192,7 +191,7 @@ def test_reorder_sends_some_ahead(net: Namespaces, backend: str) -> None:
 def test_reorder_gap_takes_every_nth(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=20, reorder=1.0, reorder_gap=5))], backend):
         seen = flow(net, 100, 1000)
-    early = sorted(n for n, delay in zip(seen["numbers"], seen["delays_ms"], strict=True) if delay < 10)
+    early = overtakers(seen["numbers"])
     assert len(early) == 20
     assert {b - a for a, b in itertools.pairwise(early)} == {5}
 
@@ -207,12 +206,12 @@ def test_duplicate_doubles_some(net: Namespaces, backend: str) -> None:
 
 
 def test_rate_is_kept(net: Namespaces, backend: str) -> None:
-    with applied(net, [link(net, Impairment(delay_ms=5, rate_bit_per_s=8e6, limit_packets=1000))], backend):
-        seen = flow(net, 400, 100, size=1000)
+    with applied(net, [link(net, Impairment(delay_ms=5, rate_bit_per_s=1e6, limit_packets=1000))], backend):
+        seen = flow(net, 60, 100, size=1000)
     seconds = seen["times"][-1] - seen["times"][0]
     frame_bits = (1000 + 28 + 14) * 8
-    assert len(seen["numbers"]) == 400
-    assert (len(seen["times"]) - 1) * frame_bits / seconds == pytest.approx(8e6, rel=0.05)
+    assert len(seen["numbers"]) == 60
+    assert (len(seen["times"]) - 1) * frame_bits / seconds == pytest.approx(1e6, rel=0.05)
 
 
 def test_a_full_queue_drops_and_is_counted_but_lets_nothing_pass_early(net: Namespaces, backend: str) -> None:
@@ -231,12 +230,12 @@ def test_different_peers_get_different_links(net: Namespaces, backend: str) -> N
     ]
     with applied(net, links, backend) as impaired:
         impaired.probe("before")
-        to_b, to_c = (record.measured["before"]["rtt_ms"] for record in impaired.applied())
-        assert (to_b, to_c) == (pytest.approx(30, abs=2.5), pytest.approx(10, abs=2.5))
+        to_b, to_c = (record.measured["before"]["rtt_min_ms"] for record in impaired.applied())
+        assert (to_b, to_c) == (pytest.approx(30, abs=LATE_MS), pytest.approx(10, abs=LATE_MS))
         impaired.change(0, Impairment(delay_ms=50), UNTOUCHED)
         impaired.probe("after")
-        after = [record.measured["after"]["rtt_ms"] for record in impaired.applied()]
-        assert after == [pytest.approx(50, abs=2.5), pytest.approx(10, abs=2.5)]
+        after = [record.measured["after"]["rtt_min_ms"] for record in impaired.applied()]
+        assert after == [pytest.approx(50, abs=LATE_MS), pytest.approx(10, abs=LATE_MS)]
 
 
 def test_one_peer_beside_everyone_else(net: Namespaces, backend: str) -> None:
@@ -246,35 +245,35 @@ def test_one_peer_beside_everyone_else(net: Namespaces, backend: str) -> None:
     ]
     with applied(net, links, backend) as impaired:
         impaired.probe("before")
-        to_c, to_b = (record.measured["before"]["rtt_ms"] for record in impaired.applied())
-    assert (to_c, to_b) == (pytest.approx(5, abs=2.5), pytest.approx(25, abs=2.5))
+        to_c, to_b = (record.measured["before"]["rtt_min_ms"] for record in impaired.applied())
+    assert (to_c, to_b) == (pytest.approx(5, abs=LATE_MS), pytest.approx(25, abs=LATE_MS))
 
 
 def test_a_change_comes_in_time_and_loses_nothing(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=20))], backend) as links:
-        receiver = net.traffic("b", "receive", IDLE_S)
-        sender = net.traffic("a", "send", net.address("b"), "1000", "1000", "100")
-        wanted_ms = time.monotonic_ns() / 1e6 + 500
+        receiver = net.begin("b", "receive", IDLE_S)
+        sender = net.begin("a", "send", net.address("b"), 1000, 1000, 100)
+        wanted_ms = time.monotonic_ns() / 1e6 + 600
         change = links.change(0, Impairment(delay_ms=60), UNTOUCHED, at_mono_ms=wanted_ms)
-        seen = json.loads(receiver.communicate(timeout=30)[0])
-        sender.communicate(timeout=5)
+        seen = net.seen(receiver, sender)
         links.read()
         assert links.applied()[0].configured["a eth0"]["delay_ms"] == pytest.approx(60)
     assert seen["numbers"] == list(range(1000))
     sent_ms = [at * 1e3 - delay for at, delay in zip(seen["times"], seen["delays_ms"], strict=True)]
     last_fast = max(s for s, delay in zip(sent_ms, seen["delays_ms"], strict=True) if delay < 40)
-    assert -20 < last_fast - wanted_ms < 50
-    assert 0 <= change["applied_mono_ms"] - wanted_ms < 50
+    # Where others starve this machine, the sender, too, stands still: so much later the change may come.
+    starved_ms = max(b - a for a, b in itertools.pairwise(sent_ms))
+    assert -20 < last_fast - wanted_ms < 50 + 2 * starved_ms
+    assert change["wanted_mono_ms"] == wanted_ms <= change["applied_mono_ms"]
 
 
 def test_shortening_a_delay_keeps_the_order(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=100))], backend) as links:
-        receiver = net.traffic("b", "receive", IDLE_S)
-        sender = net.traffic("a", "send", net.address("b"), "500", "1000", "100")
-        links.change(0, Impairment(delay_ms=5), UNTOUCHED, at_mono_ms=time.monotonic_ns() / 1e6 + 250)
-        seen = json.loads(receiver.communicate(timeout=30)[0])
-        sender.communicate(timeout=5)
-    assert seen["numbers"] == list(range(500))
+        receiver = net.begin("b", "receive", IDLE_S)
+        sender = net.begin("a", "send", net.address("b"), 1000, 1000, 100)
+        links.change(0, Impairment(delay_ms=5), UNTOUCHED, at_mono_ms=time.monotonic_ns() / 1e6 + 300)
+        seen = net.seen(receiver, sender)
+    assert seen["numbers"] == list(range(1000))
     assert min(seen["delays_ms"]) < 50 < max(seen["delays_ms"])
 
 
@@ -289,18 +288,11 @@ def test_shortening_a_delay_keeps_the_order(net: Namespaces, backend: str) -> No
 )
 def test_bulk_tcp_arrives_whole(net: Namespaces, backend: str, impairment: Impairment) -> None:
     with applied(net, [link(net, impairment)], backend):
-        receiver = net.traffic("b", "bulk-receive")
-        sender = net.start("a", "python", TRAFFIC, "bulk-send", net.address("b"), "2000000")
-        seen = json.loads(receiver.communicate(timeout=60)[0])
-        sender.communicate(timeout=10)
-        assert sender.returncode == 0
+        seen = net.flow(["bulk_receive"], ["bulk_send", net.address("b"), 1_000_000])
     assert seen["intact"]
-    assert seen["bytes"] == 2_000_000
+    assert seen["bytes"] == 1_000_000
     if impairment.rate_bit_per_s:
         assert seen["bytes"] * 8 / seen["seconds"] < impairment.rate_bit_per_s * 1.05
-
-
-TRAFFIC = str(Path(__file__).with_name("impair_traffic.py"))
 
 
 def test_a_rule_that_vanished_is_noticed(net: Namespaces, backend: str) -> None:
@@ -325,13 +317,13 @@ def _put_back(inside: list[str], backend: str) -> None:
     run(*inside, "iptables", "-t", "raw", "-A", "OUTPUT", *rule)
 
 
-def test_connection_tracking_loses_nothing(net: Namespaces, backend: str) -> None:
-    """Packets of a new flow that are held while its connection is unconfirmed must not clash when released."""
+def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) -> None:
+    """First packets of a flow, held while its connection is unconfirmed, must not clash when released."""
     rule = ["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"]
     inside = ["ip", "netns", "exec", net.namespace("a")]
     run(*inside, "iptables", "-A", *rule)
     try:
-        with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], backend) as links:
+        with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], "delayline") as links:
             assert measured(links)["lost"] == 0
     finally:
         run(*inside, "iptables", "-D", *rule)
@@ -356,7 +348,7 @@ def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -
             agent = net.agents["a"]
             os.kill(_child(agent), signal.SIGKILL)
             assert agent.wait(5) == 1
-            lost = net.exec("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
+            lost = net.run("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
             assert json.loads(lost.out)["lost"] == 5
             with pytest.raises(LabError, match="no agent"):
                 links.read()
@@ -400,4 +392,4 @@ def test_without_net_raw_duplicates_are_refused_and_the_rest_works(tmp_path: Pat
         with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
             pass
         with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-            assert measured(links)["rtt_ms"] == pytest.approx(20, abs=2.5)
+            assert measured(links)["rtt_min_ms"] == pytest.approx(20, abs=LATE_MS)

@@ -1,0 +1,102 @@
+"""Boot a user-mode Linux kernel on this machine's own file system, read-only, and run one command in it.
+
+The kernel is a process: it needs no privilege and ends with the command. Its root is the host's, mounted
+read-only through hostfs, so that nothing inside can change it; `/tmp`, `/run` and `/dev/shm` are its own.
+Only `folder` is shared for writing: the command's output and its exit code come out by it.
+
+Source: Documentation/virt/uml/user_mode_linux_howto_v2.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+KERNEL = "linux.uml"
+MODULES = Path("/usr/lib/uml/modules")
+WANTED_MODULES = (
+    "sch_netem",
+    "sch_htb",
+    "cls_u32",
+    "veth",
+    "bridge",
+    "nf_tables",
+    "nft_compat",
+    "nfnetlink_queue",
+)
+INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mkdir -p /dev/shm
+for place in /tmp /run /dev/shm; do mount -t tmpfs tmpfs $place; done
+mount -t hostfs -o {folder} none /mnt
+mkdir -p /run/kernel/lib
+ln -s {modules} /run/kernel/lib/modules
+modprobe -d /run/kernel -a {wanted}
+ip link set dev lo up
+export HOME=/run PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
+cd {root}
+{command} >/mnt/output 2>&1
+echo $? >/mnt/exit
+echo o >/proc/sysrq-trigger
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the command ended: its exit code, None if it never did, its output and the kernel's console."""
+
+    code: int | None
+    output: str
+    console: str
+
+
+def why_not() -> str | None:
+    """None where a kernel can be booted, else the reason."""
+    if shutil.which(KERNEL) is None or not MODULES.is_dir():
+        return "user-mode Linux is not installed: run tests/uml/install.sh"
+    if shutil.which("modprobe") is None:
+        return "kmod is not installed: run tests/uml/install.sh"
+    return None
+
+
+def run(command: Sequence[str], folder: Path, root: Path, deadline_s: float, memory: str = "512M") -> Ended:
+    """Boot, run `command` in the folder `root`, halt. The kernel is killed at the deadline."""
+    folder.mkdir(parents=True, exist_ok=True)
+    init = folder / "init"
+    init.write_text(
+        INIT.format(
+            folder=folder,
+            modules=MODULES,
+            wanted=" ".join(WANTED_MODULES),
+            root=root,
+            command=shlex.join(command),
+        )
+    )
+    init.chmod(0o755)
+    kernel = [KERNEL, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", f"init={init}"]
+    console = folder / "console"
+    with console.open("wb") as out:
+        try:
+            subprocess.run(
+                [*kernel, "con=null", "con0=null,fd:1"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=deadline_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            out.write(f"\nkilled after {deadline_s:g} s\n".encode())
+    code = folder / "exit"
+    output = folder / "output"
+    return Ended(
+        int(code.read_text()) if code.exists() else None,
+        output.read_text(errors="replace") if output.exists() else "",
+        console.read_text(errors="replace"),
+    )

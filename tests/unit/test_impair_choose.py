@@ -1,0 +1,46 @@
+"""Which backend is taken, and what is said when none can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.errors import HostCannot, UsageError
+from lab.impair import choose
+from lab.impair.values import Impairment
+
+ALL: dict[str, Any] = {"netem": True, "htb": True, "nfqueue": True, "raw_sockets": True, "why": {}}
+NO_NETEM = ALL | {"netem": False, "why": {"netem": "this kernel has no sch_netem"}}
+PLAIN, DOUBLED = [Impairment(delay_ms=5)], [Impairment(delay_ms=5, duplicate=0.1)]
+
+
+def test_netem_where_the_kernel_has_it_else_the_delay_line() -> None:
+    assert choose("auto", PLAIN, ALL, 1).name == "netem"
+    assert choose("auto", PLAIN, NO_NETEM, 1).name == "delayline"
+    assert choose("delayline", PLAIN, ALL, 1).name == "delayline"
+    assert choose("none", PLAIN, NO_NETEM, 1).name == "none"
+
+
+def test_duplicates_to_several_peers_need_the_delay_line() -> None:
+    assert choose("auto", DOUBLED, ALL, 1).name == "netem"
+    assert choose("auto", DOUBLED, ALL, 2).name == "delayline"
+    with pytest.raises(HostCannot, match="several netems"):
+        choose("netem", DOUBLED, ALL, 2)
+
+
+def test_every_reason_is_told() -> None:
+    nothing = NO_NETEM | {"nfqueue": False, "why": {**NO_NETEM["why"], "nfqueue": "no nfnetlink_queue"}}
+    with pytest.raises(
+        HostCannot, match="netem: this kernel has no sch_netem; delayline: no nfnetlink_queue"
+    ):
+        choose("auto", PLAIN, nothing, 1)
+    mute = NO_NETEM | {"raw_sockets": False, "why": {**NO_NETEM["why"], "raw_sockets": "no NET_RAW"}}
+    with pytest.raises(HostCannot, match="no NET_RAW"):
+        choose("auto", DOUBLED, mute, 1)
+    assert choose("auto", PLAIN, mute, 1).name == "delayline"
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(UsageError, match="known are auto, netem, delayline, none"):
+        choose("tc", PLAIN, ALL, 1)
