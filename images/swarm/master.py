@@ -154,8 +154,6 @@ class Master:
             gevent.spawn(self._follow_stages)
         self._until(drain_s)
         self._enter("drain", drain_s)
-        if settings.locustfile:
-            gevent.spawn(self._runner.stop)
         self._wait(lambda: not self._undone(), settings.drain_s + MERGE_S, self._not_done)
 
     def _follow_stages(self) -> None:

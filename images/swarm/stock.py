@@ -52,6 +52,7 @@ class Observer:
         self._users = self._peak = 0
         self._ends_s = math.inf
         self._done = False
+        self._stopping: gevent.Greenlet | None = None
         self._second: Second = self._ledger.at(monotonic())
         self._cpu_s = 0.0
         environment.events.request.add_listener(self._on_request)
@@ -111,11 +112,15 @@ class Observer:
             if now_s >= next_status_s:
                 next_status_s = now_s + STATUS_EVERY_S
                 self._on_record(0, {"event": "status"} | self._status())
-            if not self._done and now_s >= self._ends_s and (self._users == 0 or self._drained(now_s)):
-                self._finish()
+            if now_s >= self._ends_s:
+                self._drain(now_s)
 
-    def _drained(self, now_s: float) -> bool:
-        return now_s >= self._ends_s + self._settings.drain_s
+    def _drain(self, now_s: float) -> None:
+        if self._stopping is None:  # gracefully: `stop_timeout` of the environment is the drain
+            self._stopping = gevent.spawn(self._environment.runner.stop)
+        over = self._users == 0 or now_s >= self._ends_s + self._settings.drain_s
+        if over and not self._done:
+            self._finish()
 
     def _turn_over(self, second: Second, now_s: float) -> None:
         cpu_s = process_time()
@@ -161,7 +166,7 @@ def kind_of(exception: object) -> str:
             return "timeout"
         if isinstance(cause, OSError) and cause.errno is not None:
             return error_kind(cause, connecting=isinstance(cause, ConnectionRefusedError))
-        if type(cause).__name__ in ("HTTPError", "CatchResponseError", "BadStatusCode"):
+        if type(cause).__name__ in ("HTTPError", "CatchResponseError", "LocustBadStatusCode"):
             return "wrong_answer"
         cause = cause.__cause__ or cause.__context__ or next(iter(inner(cause)), None)
     return type(exception).__name__

@@ -18,7 +18,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from locust.env import Environment  # isort: skip  (patches the process: before all that opens sockets)
-from locust import events
+from locust import events, runners
 from locust.runners import WorkerRunner
 from locust.stats import RequestStats
 
@@ -33,6 +33,7 @@ from .users import ConnectionRunner, environment
 
 HELLO_S = 20.0  # for the engines to start
 MASTER_SILENCE_S = 6.0  # it answers our heartbeat once a second
+MASTER_S = 60.0  # for the master to come
 LOOK_S = 0.02
 CLOSE_S = 1.0
 
@@ -40,6 +41,9 @@ CLOSE_S = 1.0
 def main(settings: Settings) -> int:
     """Run until the master ends the load; return the exit code."""
     raise_open_files()
+    runners.CONNECT_RETRY_COUNT = round(
+        MASTER_S / runners.CONNECT_TIMEOUT
+    )  # Locust's own patience is 5 minutes
     worker = Worker(settings)
     gevent.signal_handler(signal.SIGTERM, worker.stop)
     try:
@@ -68,9 +72,7 @@ class Worker:
     def run(self) -> int:
         """Connect to the master, then pass messages until the end."""
         self._await_engines()
-        master = self._settings.master
-        kind = WorkerRunner if self._settings.locustfile else ConnectionRunner
-        self._runner = runner = kind(self._environment, master.host, master.port)
+        self._runner = runner = self._connect()
         self._environment.runner = runner
         if not self._settings.locustfile:  # such users are booked by Locust itself
             self._books = Books(self._environment.stats, self._settings.wire, self._settings.handler)
@@ -92,6 +94,21 @@ class Worker:
             EngineProcess(index, on_record=self._on_record, on_end=self._on_engine_end)
             for index in range(self._settings.engines)
         ]
+
+    def _connect(self) -> WorkerRunner:
+        """Return a runner that its master knows; made in the background, so that a signal still ends us."""
+        master = self._settings.master
+        kind = WorkerRunner if self._settings.locustfile else ConnectionRunner
+        made = gevent.spawn(kind, self._environment, master.host, master.port)
+        while not made.ready():
+            if self.ended.ready():
+                self.ended.get()
+                raise SystemExit(0)
+            gevent.sleep(LOOK_S)
+        if isinstance(made.exception, ConnectionError):
+            raise SwarmError(f"no master at {master.host}:{master.port} within {MASTER_S:g} s")
+        made.get()
+        return made.value
 
     def stop(self) -> None:
         """End because a signal says so; the master is told, so that it need not wait for our silence."""

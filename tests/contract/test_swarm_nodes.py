@@ -179,6 +179,14 @@ def test_sigterm_ends_a_master_within_two_seconds(phase: str) -> None:
         assert nodes.workers[0].exit_code(3.0) == 0
 
 
+def test_sigterm_ends_a_worker_that_waits_for_its_master() -> None:
+    node = Node(["-m", "swarm", "worker"], settings(1))
+    time.sleep(1.5)  # nothing tells that it is waiting: it has said nothing yet
+    began_s = time.monotonic()
+    assert node.end() == 0
+    assert time.monotonic() - began_s < 2.0
+
+
 @pytest.mark.parametrize(
     ("role", "given", "says"),
     [
