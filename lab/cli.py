@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -78,10 +77,6 @@ def main() -> None:
     except KeyboardInterrupt:
         say("lab: interrupted")
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (`lab … | head`): nothing left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
     except OSError as error:
         say(f"lab: {error.filename or 'system'}: {error.strerror or error}")
         sys.exit(Exit.INTERNAL)

@@ -54,7 +54,7 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
             _copy(source.path, folder, str(trial["id"]), renamed)
             trials.append({**renamed, "source": source.id})
             taken[_cell(trial)] = max(taken.get(_cell(trial), 0), renamed["repeat"])
-    for name in ("scenario.yaml", "scenario.resolved.json"):
+    for name in ("scenario.yaml", "scenario.resolved.yaml", "scenario.resolved.json"):
         shutil.copyfile(sources[0].path / name, folder.path / name)
     folder.event("runs_merged", run=folder.id, sources=[source.id for source in sources])
     manifest = _manifest(folder.id, sources, trials, argv)

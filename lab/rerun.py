@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +40,15 @@ def read(run: Path, now: Settings) -> Recorded:
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{run}: not a run: {error}") from error
-    if "scenario_data" not in manifest:
-        raise UsageError(f"{run}: made by a lab that did not record the scenario's values: run it by name")
-    resolved = settings.of_data(manifest["scenario_data"], now, f"{run.name}/manifest.json")
+    values = run / "scenario.resolved.yaml"
+    if not values.exists():
+        raise UsageError(f"{run}: made by a lab that did not record its scenario's values: run it by name")
+    as_it_was = settings.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
     ran = {trial["server"] for trial in manifest["plan"]["trials"]}
     environment = manifest["environment"]
     return Recorded(
-        resolved=resolved,
-        servers=tuple(name for name in resolved.scenario.servers if name in ran),
+        resolved=replace(as_it_was, settings=now),
+        servers=tuple(name for name in as_it_was.scenario.servers if name in ran),
         runtime=str(environment["runtime"]),
         environment=environment,
         scenario_file=run / "scenario.yaml",

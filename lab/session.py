@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab import __version__, experiment, host, plan, render, store
 from lab.capacity import Capacity, Placement, place, plan_capacity
 from lab.catalog import ROOT
@@ -156,6 +158,8 @@ def _write_plan(
     folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Mapping[str, Any]
 ) -> None:
     folder.write("scenario.yaml", request.scenario.read_text(encoding="utf-8"))
+    values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
+    folder.write("scenario.resolved.yaml", values)  # can be run: see lab/rerun.py
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
     folder.write("manifest.json", manifest)
@@ -171,7 +175,6 @@ def _manifest(
         "run": folder.id,
         "scenario": prepared.resolved.scenario.name,
         "scenario_sha256": hashlib.sha256(text).hexdigest(),
-        "scenario_data": prepared.resolved.data,
         "question": prepared.resolved.scenario.question,
         "rerun_of": request.rerun_of,
         "argv": list(request.argv),

@@ -103,12 +103,6 @@ def load_settings(lab_yaml: Path) -> Settings:
     return _validate(Settings, _parts(defaults)[0], {}, defaults)
 
 
-def of_data(data: dict[str, Any], settings: Settings, source: str) -> Resolved:
-    """A scenario from the data that an earlier `load` resolved (`Resolved.data`), to be run as it was."""
-    scenario = _validate(Scenario, data, {}, Document(source, None))
-    return Resolved(scenario, settings, data)
-
-
 def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
     """The scenario of one sweep point: the same data with the values at these paths replaced."""
     tree = _Tree(Document("sweep", {}))

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = re.compile(r"^  ([a-z0-9][a-z0-9._-]*):")
@@ -29,13 +28,22 @@ def scenarios(incomplete: str) -> list[str]:
     return _starting(incomplete, scenario_names())
 
 
-def servers(ctx: Any, incomplete: str) -> list[str]:
+def servers(incomplete: str) -> list[str]:
     """The servers of the scenario that stands on the command line."""
-    name = ctx.params.get("scenario") or ""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else ROOT / "scenarios" / f"{name}.yaml"
-    if not path.is_file():
-        return []
-    return _starting(incomplete, servers_in(path.read_text(encoding="utf-8", errors="replace")))
+    for word in _typed():
+        path = Path(word) if word.endswith((".yaml", ".yml")) else ROOT / "scenarios" / f"{word}.yaml"
+        if path.is_file():
+            return _starting(incomplete, servers_in(path.read_text(encoding="utf-8", errors="replace")))
+    return []
+
+
+def _typed() -> list[str]:
+    """The words typed so far after `lab VERB`, as bash, or zsh and fish, hand them to the completion.
+
+    The parser cannot tell them: it gives up at an option whose value is still to come.
+    """
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[2:]
 
 
 def servers_in(text: str) -> list[str]:

@@ -24,7 +24,7 @@ def doctor(
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Is this host fit, and what would mend it? Exit 3 where something is bad.
+    """Is this host fit? What it lacks, and what to run. Exit 3 if it is not.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def images(
         bool, typer.Option("--env", help="As lines of an .env file, for the files in compose/.")
     ] = False,
 ) -> int:
-    """Build the images that are missing; start the engine if need be.
+    """Build the missing images; start the engine if need be.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ def down(
         bool, typer.Option("--engine", help="Stop the engine that the lab started.")
     ] = False,
 ) -> int:
-    """Remove containers and networks that the lab left behind; never anything else.
+    """Remove what the lab left behind, never anything else.
 
     \b
     Examples:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
-    """The runs in the results folder, newest last, with their verdicts."""
+    """All runs with their verdicts, newest last."""
     from lab import store
 
     rows = [

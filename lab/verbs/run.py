@@ -157,7 +157,9 @@ def plan(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """What a run would do and need; nothing is started. Exit 3 where this host cannot hold it.
+    """What a run would do and need; nothing is started.
+
+    Exit 3 where this host cannot hold it.
 
     \b
     Examples:

@@ -47,7 +47,7 @@ def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonO
 
 
 def list_scenarios(as_json: JsonOption = False) -> int:
-    """The scenarios that come with the lab, and the question each one asks."""
+    """The lab's own scenarios, and the question each asks."""
     from lab.settings import first_comment
     from lab.verbs.completion import scenario_names
 

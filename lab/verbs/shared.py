@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import UsageError
+from lab.errors import Exit, UsageError
 from lab.verbs import completion
 
 if TYPE_CHECKING:
@@ -78,8 +78,12 @@ def say(text: str) -> None:
 
 
 def out(text: str) -> None:
-    """A result, on standard output."""
-    typer.echo(text)
+    """A result, on standard output. A reader that went away (`lab … | head`) ends the command, well."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(Exit.OK) from None
 
 
 def out_json(data: Any) -> None:
