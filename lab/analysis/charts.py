@@ -15,7 +15,6 @@ from typing import Any
 from lab.analysis.histogram import FEWEST, decode
 from lab.analysis.model import ServerSummary, Summary
 from lab.record import LoadResult, Run, TrialRecord
-from lab.units import seconds as parse_seconds
 
 SERVER = "server"
 CPU = ("cgroup", "procfs")
@@ -159,7 +158,9 @@ def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[s
         length_s = until_s - begin_s
         if length_s <= 0:
             continue
-        sums = {name: sum(int(s[name]) for s in step) for name in ("intended", "answered", "failed")}
+        sums = {
+            name: sum(int(s[name]) for s in step) for name in ("intended", "answered", "failed", "unsent")
+        }
         yield {
             "t": round((begin_s + until_s) / 2 - warmup_s, 3),
             **{name: round(total / length_s, 1) for name, total in sums.items()},
@@ -230,17 +231,16 @@ def _t(mono_ms: float, load: LoadResult) -> float:
 
 
 def events(trial: TrialRecord) -> Iterator[dict[str, Any]]:
-    """What happened when: phases, the scenario's own events (from the load clock's start), first errors."""
+    """What happened when: phases, the scenario's own events as they really were, first errors."""
     load = trial.load
     if load is None:
         return
     for phase, starts_ms in sorted(load.phases.items(), key=lambda item: item[1]):
         yield {"t": _t(starts_ms, load), "kind": "phase", "says": phase}
-    for event in trial.scenario.get("events") or ():
-        at = event.get("at")
-        at_s = parse_seconds(at) if isinstance(at, str) else float(at)
-        says = ", ".join(f"{key} {value}" for key, value in event.items() if key != "at")
-        yield {"t": round(at_s - _warmup_s(load), 3), "kind": "event", "says": says}
+    for event in trial.events:
+        at_ms = event.get("actual_mono_ms") or event["wanted_mono_ms"]
+        failed = " failed" if event.get("error") else ""
+        yield {"t": _t(at_ms, load), "kind": "event", "says": f"{event['what']} {event['target']}{failed}"}
     for kind, detail in sorted(load.result.get("errors", {}).items()):
         if isinstance(detail, Mapping) and detail.get("first_mono_ms") is not None:
             yield {"t": _t(detail["first_mono_ms"], load), "kind": "error", "says": f"first {kind}"}

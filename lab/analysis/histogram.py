@@ -18,7 +18,7 @@ LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
 # Values below are counted one by one; above, each doubling of the value has half as many slots
 # (HdrHistogram's layout for three digits: the smallest power of 2 that is at least 2 × 10³).
 _SINGLE = 2048
-# Fewest samples for a quantile: below, its order-statistic interval reaches past what was seen (TRUST.md).
+# Fewest samples for a quantile: below, its order-statistic interval reaches past what was seen.
 FEWEST = {"p50": 20, "p90": 200, "p95": 2_000, "p99": 10_000, "p999": 100_000}
 _PERCENT = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 
@@ -109,9 +109,11 @@ def merged(texts: Iterable[str]) -> Times:
 
 def _counts(histogram: Any) -> dict[int, int]:
     decoded = decode(histogram) if isinstance(histogram, str) else histogram
-    if decoded.sub_bucket_count != _SINGLE or decoded.unit_magnitude:
+    if decoded.sub_bucket_count != _SINGLE or decoded.unit_magnitude or decoded.word_size != 8:
         raise ValueError("a histogram of whole microseconds with three significant digits is wanted")
-    return {index: count for index, count in enumerate(decoded.counts) if count}
+    # One copy of all slots, then the few that are not empty: asking the ctypes array for each takes 4 ms.
+    counts = memoryview(decoded.counts).cast("B").cast("q").tolist()
+    return {index: counts[index] for index in itertools.compress(range(len(counts)), counts)}
 
 
 def quantiles(histogram: Any) -> Quantiles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lab.analysis import checks
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
@@ -30,9 +30,7 @@ def judge(run: Run, summary: Summary) -> Summary:
     """The summary with what the checks found, medians over valid trials, verdict and exit code."""
     outcome = checks.check(run, summary)
     findings = (*_failed(run), *outcome.findings)
-    invalid = {f.trial for f in findings if f.level == "invalid" and not f.expected and f.trial}
-    if any(f.level == "invalid" and not f.expected and f.trial is None for f in findings):
-        invalid = {trial.id for trial in run.trials}
+    invalid = invalid_trials(run, findings)
     servers = {name: over_valid(server, invalid) for name, server in summary.servers.items()}
     figures = {f.trial: f for server in summary.servers.values() for f in server.per_trial}
     rows = judge_thresholds(run, figures, invalid)
@@ -40,6 +38,12 @@ def judge(run: Run, summary: Summary) -> Summary:
     judged = summary.model_copy(update=update)
     code = _exit_code(run, judged)
     return judged.model_copy(update={"verdict": _verdict(code, judged), "exit_code": int(code)})
+
+
+def invalid_trials(run: Run, findings: Iterable[Finding]) -> frozenset[str]:
+    """The trials whose figures may not be believed; an invalid run takes all its trials with it."""
+    named = {f.trial for f in findings if f.level == "invalid" and not f.expected}
+    return frozenset(t.id for t in run.trials if t.id in named or None in named)
 
 
 def _failed(run: Run) -> Iterator[Finding]:
