@@ -10,6 +10,7 @@ from lab.report.text import clean, plural
 # What spoils the result, what is bad, what we do not know, what is doubtful, then known limits that were met.
 _ORDER = ("invalid", "fail", "unknown", "suspect", "expected")
 MOST_TRIALS = 4
+KNOWN_LIMIT = "known_limit"
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,16 @@ def telling(summary: Summary) -> list[Finding]:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """The same, by level and check."""
+    """The same, by level and check; known limits by server, the limit itself before what follows from it."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in telling(summary):
-        together.setdefault((word(finding), clean(finding.check)), []).append(finding)
-    return [Group(level, check, tuple(found)) for (level, check), found in together.items()]
+        about = (finding.trial or "").split("/")[0] if finding.expected else finding.check
+        together.setdefault((word(finding), about), []).append(finding)
+    made = []
+    for (level, _), found in together.items():
+        found.sort(key=lambda finding: finding.check != KNOWN_LIMIT)
+        made.append(Group(level, clean(found[0].check), tuple(found)))
+    return made
 
 
 def verdict_meaning(summary: Summary) -> str:

@@ -5,49 +5,82 @@ Links asked for and configured alike share a row; what was measured is shown as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lab.analysis.model import LinkSummary, Summary
-from lab.report.text import NOTHING, clean, facts, plural
+from lab.report.text import NOTHING, clean, count, number, percent, plural
 
-HEADINGS = ("link", "by", "requested", "configured", "measured", "in")
-# Of a probe's figures these tell the link; the rest is in summary.json.
-_LEFT_OUT = ("min", "mean", "max", "samples")
+HEADINGS = (
+    "link", "by", "asked, each way", "configured", "round trip before: p50, p99 [ms]", "after: p50, p99 [ms]",
+    "lost, before and after", "queue drops", "own lateness, p99 [ms]", "in",
+)  # fmt: skip
+# Suffixes of names, in the order they are tried, with how their values are written.
+_UNITS = {"_ms": "ms", "_us": "µs", "_packets": "packets", "_bit_per_s": "bit/s"}
+_SHARES = ("loss", "corrupt", "duplicate", "reorder", "correlation")
 
 
 def rows(summary: Summary) -> list[list[str]]:
     """The cells under HEADINGS, in the order of the trials."""
-    groups: dict[tuple[str, ...], list[LinkSummary]] = {}
+    together: dict[tuple[str, ...], list[LinkSummary]] = {}
     for link in summary.links:
         by = clean(f"{link.backend} ({link.stamp})" if link.stamp else link.backend)
-        key = (clean(" – ".join(link.endpoints)), by, facts(link.requested), facts(link.configured))
-        groups.setdefault(key, []).append(link)
-    return [[*key, _measured(links), plural(len(links), "trial")] for key, links in groups.items()]
+        key = (clean(" – ".join(link.endpoints)), by, words(link.requested), _configured(link.configured))
+        together.setdefault(key, []).append(link)
+    return [[*key, *_measured(links), plural(len(links), "trial")] for key, links in together.items()]
 
 
-def _measured(links: list[LinkSummary]) -> str:
-    figures: dict[str, list[float]] = {}
-    words: dict[str, dict[str, None]] = {}
-    for link in links:
-        for name, value in sorted(_leaves("", link.measured), key=lambda leaf: leaf[0].count(" ")):
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                figures.setdefault(name, []).append(value)
-            else:
-                words.setdefault(name, {})[clean(value)] = None
-    parts = [f"{name} {_range(values)}" for name, values in figures.items()]
-    parts += [f"{name} {' / '.join(texts)}" for name, texts in words.items()]
-    return ", ".join(parts) or NOTHING
+def words(settings: Mapping[str, Any]) -> str:
+    """`{"delay_ms": 20.0, "loss": 0.01}` → `delay 20 ms, loss 1.00 %`."""
+    return ", ".join(_word(name, value) for name, value in settings.items() if value is not None) or NOTHING
 
 
-def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
+def _word(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        for key, child in value.items():
-            if key not in _LEFT_OUT:
-                yield from _leaves(f"{name} {key}".strip(), child)
-    elif value is not None:
-        yield clean(name), value
+        return f"{clean(name)}: {words(value)}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{clean(name)} {clean(value)}"
+    if name.endswith(_SHARES):
+        return f"{clean(name)} {percent(value)}"
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return f"{clean(name.removesuffix(suffix))} {value:,g} {unit}"
+    return f"{clean(name)} {value:,g}"
 
 
-def _range(values: list[float]) -> str:
-    low, high = f"{min(values):.4g}", f"{max(values):.4g}"
-    return low if low == high else f"{low} … {high}"
+def _configured(configured: Mapping[str, Any]) -> str:
+    """Interfaces that are set alike are named together."""
+    if not configured or not all(isinstance(value, Mapping) for value in configured.values()):
+        return words(configured)
+    alike: dict[str, list[str]] = {}
+    for interface, settings in configured.items():
+        alike.setdefault(words(settings), []).append(clean(interface))
+    return "; ".join(f"{setting} on {', '.join(interfaces)}" for setting, interfaces in alike.items())
+
+
+def _measured(links: list[LinkSummary]) -> list[str]:
+    before, after = ([link.measured.get(when) or {} for link in links] for when in ("before", "after"))
+    counters = [each for link in links for each in link.counters.values() if isinstance(each, Mapping)]
+    drops = [each["dropped_queue"] for each in counters if each.get("dropped_queue") is not None]
+    late = [each["lateness_us"]["p99"] for each in counters if (each.get("lateness_us") or {}).get("p99")]
+    losses = [probe.get("loss") for probe in (*before, *after)]
+    return [
+        _round_trip(before),
+        _round_trip(after),
+        _range([100 * loss for loss in losses if loss is not None], " %"),
+        count(sum(drops)) if drops else NOTHING,
+        _range([value / 1000 for value in late]),
+    ]
+
+
+def _round_trip(probes: list[Mapping[str, Any]]) -> str:
+    levels = ([p[name] for p in probes if p.get(name) is not None] for name in ("rtt_p50_ms", "rtt_p99_ms"))
+    return ", ".join(_range(values) for values in levels)
+
+
+def _range(values: Iterable[float], unit: str = "") -> str:
+    known = list(values)
+    if not known:
+        return NOTHING
+    low, high = number(min(known)), number(max(known))
+    return (low if low == high else f"{low} … {high}") + unit

@@ -53,9 +53,14 @@ class View(Protocol):
     ) -> None: ...
 
 
-def make_view(console: Console, plain: bool, clock: Clock = time.monotonic) -> View:
-    """A live panel, or plain lines: one per step and phase, and one every 5 s of load."""
-    return PlainView(console, clock) if plain else LiveView(console, clock)
+def make_view(
+    console: Console, plain: bool, clock: Clock = time.monotonic, trial_s: float | None = None
+) -> View:
+    """A live panel, or plain lines: one per step and phase, and one every 5 s of load.
+
+    `trial_s` is about how long a trial will take: what remains is told from it until the first has ended.
+    """
+    return PlainView(console, clock, trial_s) if plain else LiveView(console, clock, trial_s)
 
 
 @dataclass
@@ -63,6 +68,7 @@ class State:
     """What is known of the run at this moment."""
 
     started_s: float
+    expected_trial_s: float | None = None
     index: int = 0
     total: int = 0
     trial: str = ""
@@ -80,10 +86,11 @@ class State:
         self.phase, self.doing, self.progress, self.gauges = "", "", {}, {}
 
     def remaining_s(self, now_s: float) -> float | None:
-        """From the mean duration of the trials so far; None before the first has ended."""
-        if not self.trial_took_s:
+        """From the mean duration of the trials so far; before the first has ended, from what was expected."""
+        took_s = self.trial_took_s or ([self.expected_trial_s] if self.expected_trial_s else [])
+        if not took_s:
             return None
-        each_s = sum(self.trial_took_s) / len(self.trial_took_s)
+        each_s = sum(took_s) / len(took_s)
         left = self.total - self.index + (1 if self.trial else 0)
         return max(0.0, left * each_s - (now_s - self.trial_started_s if self.trial else 0.0))
 
@@ -91,10 +98,10 @@ class State:
 class _Base:
     """What both views share: state under a lock."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
+    def __init__(self, console: Console, clock: Clock, trial_s: float | None = None) -> None:
         self._console, self._clock = console, clock
         self._lock = threading.RLock()
-        self.state = State(clock())
+        self.state = State(clock(), trial_s)
 
     def __enter__(self) -> View:
         return self
@@ -167,8 +174,8 @@ class _Base:
 class PlainView(_Base):
     """One line per change, and one every few seconds of load: readable in a log, and greppable."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
-        super().__init__(console, clock)
+    def __init__(self, console: Console, clock: Clock, trial_s: float | None = None) -> None:
+        super().__init__(console, clock, trial_s)
         self._told_s = clock()
 
     def _changed(self, line: str) -> None:
@@ -189,8 +196,8 @@ class PlainView(_Base):
 class LiveView(_Base):
     """A panel that is redrawn in place; finished trials stay above the running one."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
-        super().__init__(console, clock)
+    def __init__(self, console: Console, clock: Clock, trial_s: float | None = None) -> None:
+        super().__init__(console, clock, trial_s)
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=REFRESH_PER_S, transient=True
         )

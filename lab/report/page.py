@@ -11,6 +11,7 @@ from lab.record import Run, TrialRecord
 from lab.report import findings, links, text, why
 from lab.report.setup import limits, topology
 
+STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
 FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
 
@@ -47,7 +48,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "why": _why(summary),
         "sentences": why.sentences(summary),
         "thresholds": _thresholds(summary),
-        "topology": topology(run),
+        "topology": topology(run, summary),
         "links": _links(summary),
         "trials": _trials(summary),
         "failures": list(_failures(run)),
@@ -160,7 +161,9 @@ def _cell(value: object) -> str:
 
 def _links(summary: Summary) -> Table | None:
     rows = links.rows(summary)
-    return Table("Links: requested, configured, measured", links.HEADINGS, rows) if rows else None
+    numeric = frozenset(range(4, len(links.HEADINGS) - 1))
+    heads = [head.replace(": ", ":\n").replace(", ", ",\n", 1) for head in links.HEADINGS]
+    return Table("Links: asked, configured, measured", heads, rows, numeric) if rows else None
 
 
 def _trials(summary: Summary) -> Table:
@@ -192,10 +195,7 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
             yield {
                 "title": text.clean(trial.id),
                 "says": text.clean(trial.reason or "a node did not end as asked"),
-                "logs": [
-                    (text.clean(node), "\n".join(text.clean(line) for line in lines))
-                    for node, lines in trial.last_lines.items()
-                ],
+                "logs": [(text.clean(node), _last_words(lines)) for node, lines in trial.last_lines.items()],
             }
     for problem in run.problems:
         yield {"title": "Reading the records", "says": text.clean(problem), "logs": []}
@@ -207,6 +207,14 @@ KEY_FACTS = (
     ("engine", "engine.version"), ("server on CPU", "placement.server"),
     ("swarm on CPU", "placement.swarm"), ("lab", "lab"), ("revision", "revision"),
 )  # fmt: skip
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """What a node said last, without the statistics that it prints every second."""
+    said = [text.clean(line) for line in lines if not line.startswith(STATISTICS)]
+    if len(said) < len(lines):
+        said.append(f"({text.plural(len(lines) - len(said), 'line')} of statistics left out)")
+    return "\n".join(said)
 
 
 def _environment(summary: Summary) -> Table:

@@ -7,23 +7,25 @@ from typing import Any
 
 from lab.analysis.model import Summary
 from lab.record import Run, TrialRecord
-from lab.report.text import clean, facts, plural
+from lab.report.links import words
+from lab.report.text import clean, plural
 
 
-def topology(run: Run) -> dict[str, str]:
+def topology(run: Run, summary: Summary) -> dict[str, str]:
     """The boxes' texts, and the whole in one sentence (`says`)."""
     trial = next(iter(run.trials), None)
     scenario: Mapping[str, Any] = trial.scenario if trial else {}
     swarm, placement = scenario.get("swarm", {}), trial.placement if trial else {}
     workers, users = int(swarm.get("workers", 0)), int(swarm.get("users", 0))
     load = f"1 master, {plural(workers, 'worker')}, {plural(users, 'connection')}"
-    servers = list(dict.fromkeys(clean(t.server) for t in run.trials))
-    impaired = "; ".join(_impairment(link) for link in scenario.get("links") or ())
+    servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
+    asked = dict.fromkeys(words(link.requested) for link in summary.links if link.requested)
+    impaired = "; ".join(asked)
     wire = clean(f"{swarm.get('wire', '')}, handler {scenario.get('handler', '')}")
     return {
         "swarm": load,
         "swarm_cpus": _cpus(placement.get("swarm")),
-        "above": impaired or "no impairment",
+        "above": f"{impaired}, each way" if impaired else "no impairment",
         "below": f"data network, {wire}",
         "server": f"one at a time: {', '.join(servers)}",
         "server_cpus": _cpus(placement.get("server")),
@@ -33,10 +35,6 @@ def topology(run: Run) -> dict[str, str]:
             "a control network of its own joins the master and its workers."
         ),
     }
-
-
-def _impairment(link: Mapping[str, Any]) -> str:
-    return facts({key: value for key, value in link.items() if key != "endpoints" and value is not None})
 
 
 def _cpus(cpus: object) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import NOTHING, count, memory, number, size
+from lab.report.text import NOTHING, count, memory, number, quantile, size
 
 TELLING_COST, TELLING_CAUSE, TELLING_MS = 1.25, 1.5, 0.5
 MOST_ERRORS = 0.01
@@ -72,8 +72,8 @@ COSTS = (
 )  # fmt: skip
 
 HEADINGS = (
-    "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "switches /request", "wake-ups /request", "ready /wake-up",
-    "EAGAIN /request", "threads", "memory /connection", "queue overflows", "calls /request", "of them",
+    "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "switches /request", "ready /wake-up", "EAGAIN /request",
+    "threads", "memory /connection", "queue overflows", "calls /request", "of them",
 )  # fmt: skip
 
 
@@ -82,10 +82,9 @@ def row(server: ServerSummary) -> list[str]:
     most = sorted(server.syscalls_per_request.items(), key=lambda item: (-item[1], item[0]))[:3]
     return [
         number(server.response_ms.p50),
-        number(server.response_ms.p99) if server.response_ms.p99 is not None else "n/a",
+        quantile(server.response_ms, "p99").split(" (")[0],
         number(server.cpu_us_per_request),
         number(server.switches_per_request),
-        number(server.wakeups_per_request),
         number(server.ready_per_wakeup),
         number(server.eagain_per_request),
         count(server.threads_peak),
@@ -98,17 +97,14 @@ def row(server: ServerSummary) -> list[str]:
 
 def sentences(summary: Summary) -> list[str]:
     """For each cost whose extremes differ by much: who pays it, how much, and what differs with it."""
+    if len(_comparable(summary)) < 2:
+        return ["Fewer than two servers gave figures that may be compared, so none are."]
     return [sentence for cost in COSTS for sentence in _sentence(cost, summary)]
 
 
 def _sentence(cost: Cost, summary: Summary) -> Iterator[str]:
-    known = {
-        name: value
-        for name, server in _last_point(summary).items()
-        if (value := cost.pick(server)) is not None
-        and server.trials_valid
-        and server.errors.rate <= MOST_ERRORS
-    }
+    comparable = _comparable(summary).items()
+    known = {name: value for name, server in comparable if (value := cost.pick(server)) is not None}
     if len(known) < 2:
         return
     low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
@@ -138,11 +134,14 @@ def _causes(cost: Cost, high: ServerSummary, low: ServerSummary) -> Iterator[tup
     yield from sorted(found, key=lambda item: -item[0])
 
 
-def _last_point(summary: Summary) -> dict[str, ServerSummary]:
-    """Servers are compared at one sweep point: the last of the plan."""
-    servers = summary.servers
-    last = list(servers.values())[-1].point if servers else {}
-    return {name: server for name, server in servers.items() if server.point == last}
+def _comparable(summary: Summary) -> dict[str, ServerSummary]:
+    """Servers that may be compared: believed, answering, and at one sweep point, the last of the plan."""
+    last = list(summary.servers.values())[-1].point if summary.servers else {}
+    return {
+        name: server
+        for name, server in summary.servers.items()
+        if server.point == last and server.trials_valid and server.errors.rate <= MOST_ERRORS
+    }
 
 
 def _and(parts: list[str]) -> str:

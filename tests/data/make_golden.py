@@ -264,24 +264,27 @@ def _stats(shape: Shape) -> tuple[dict[str, Any], ...]:
 
 def _link(chance: random.Random) -> dict[str, Any]:
     def probe() -> dict[str, Any]:
-        rtt = 40.3 + chance.random() / 4
+        p50_ms = round(40.3 + chance.random() / 4, 3)
         return {
-            "rtt_ms": {
-                "min": 40.1,
-                "p50": round(rtt, 2),
-                "mean": round(rtt, 2),
-                "p99": 41.2,
-                "max": 41.3,
-                "samples": 20,
-            },
-            "lost": 0,
-        }
+            "by": "icmp", "sent": 40, "lost": 0, "loss": 0.0,
+            "rtt_ms": p50_ms + 0.1, "rtt_p50_ms": p50_ms, "rtt_p99_ms": p50_ms + 0.9, "rtt_deviation_ms": 0.2,
+        }  # fmt: skip
 
+    interfaces = ("server eth0", "worker-0 eth1", "worker-1 eth1")
+    before = probe()
+    counters = {
+        "packets": 81_234,
+        "dropped_queue": 0,
+        "lateness_us": {"p50": 140, "p99": 610, "samples": 81_200},
+    }
     return {
         "endpoints": ["swarm", "servers"], "backend": "delayline", "stamp": "delay: user space",
-        "requested": {"delay_ms": 20.0}, "configured": {"delay_ms": 20.0, "limit": 4000},
-        "measured": {"rtt_ms": 40.4, "loss": 0.0, "before": probe(), "after": probe()},
-        "counters": {"packets": 81_234, "dropped_queue": 0},
+        "requested": {"delay_ms": 20.0},
+        "configured": {name: {"delay_ms": 20.0, "limit_packets": 4000} for name in interfaces},
+        "measured": {"asked_rtt_ms": 40.0, "asked_loss": 0.0, "loss": 0.0, "rtt_ms": before["rtt_ms"],
+                     "before": before, "after": probe()},
+        "counters": dict.fromkeys(interfaces, counters),
+        "changes": [],
     }  # fmt: skip
 
 

@@ -140,8 +140,12 @@ def test_cpu_and_memory_are_those_of_the_record() -> None:
 
 def test_events_hold_phases_first_errors_and_the_scenario_s_own() -> None:
     trial = make_golden.trial("blocking", "blocking/1", 1, make_golden.SHAPES["blocking"], {})
-    scenario = {**trial.scenario, "events": [{"at": "5s", "pause": "epoll_lt", "for": "1s"}]}
-    told = list(events(replace(trial, scenario=scenario)))
+    assert trial.load is not None
+    start_ms = trial.load.window_ms[0]
+    done = {"what": "pause", "target": "server", "wanted_mono_ms": start_ms + 3000, "error": None}
+    late = {**done, "actual_mono_ms": start_ms + 3012}
+    refused = {**done, "what": "limit", "actual_mono_ms": None, "error": "no cgroup"}
+    told = list(events(replace(trial, events=(late, refused))))
     assert [e["says"] for e in told if e["kind"] == "phase"] == [
         "spawn",
         "warmup",
@@ -149,7 +153,8 @@ def test_events_hold_phases_first_errors_and_the_scenario_s_own() -> None:
         "drain",
         "done",
     ]
-    assert {"t": 3.0, "kind": "event", "says": "pause epoll_lt, for 1s"} in told
+    assert {"t": 3.012, "kind": "event", "says": "pause server"} in told
+    assert {"t": 3.0, "kind": "event", "says": "limit server failed"} in told
     assert {"t": 0.012, "kind": "error", "says": "first timeout"} in told
 
 

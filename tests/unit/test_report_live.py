@@ -117,5 +117,12 @@ def test_a_failed_trial_says_why() -> None:
     )
 
 
+def test_what_remains_is_told_from_what_was_expected_until_a_trial_has_ended() -> None:
+    shown = console()
+    view = make_view(shown, plain=True, clock=Clock(), trial_s=20.0)
+    view.trial_started(1, 3, "a/1")
+    assert text_of(shown).endswith("[1/3] a/1, about 1:00 left\n")
+
+
 def test_durations() -> None:
     assert [duration(s) for s in (7.9, 65, 3723)] == ["7s", "1:05", "1:02:03"]

@@ -87,6 +87,24 @@ def test_findings_of_one_check_are_told_once() -> None:
     assert told[1].do == "rest"
 
 
+def test_a_known_limit_stands_for_what_follows_from_it() -> None:
+    checks = [
+        ("errors", "select/1"),
+        ("steady", "select/1"),
+        ("known_limit", "select/1"),
+        ("known_limit", "blocking/1"),
+    ]
+    found = tuple(
+        Finding(check=check, level="invalid", trial=trial, says=check, expected=True)
+        for check, trial in checks
+    )
+    told = findings.groups(Summary(run="r", scenario="s", findings=found))
+    assert [(group.word, group.check, group.first, group.more) for group in told] == [
+        ("expected", "known_limit", "select/1: known_limit", "and 2 more in select/1"),
+        ("expected", "known_limit", "blocking/1: known_limit", ""),
+    ]
+
+
 def test_servers_come_by_point_then_by_the_catalog() -> None:
     shuffled = [("b", "thread", 100), ("a", "epoll_lt", 20), ("c", "blocking", 100), ("d", None, 20)]
     servers = {
@@ -144,6 +162,9 @@ def test_why_is_silent_about_small_differences_and_failing_servers() -> None:
     close = (_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=6.0))
     failing = _server("c", cpu_us_per_request=90.0, errors=Errors(rate=0.6))
     assert why.sentences(_summary(*close, failing)) == []
+    assert why.sentences(_summary(close[0], failing)) == [
+        "Fewer than two servers gave figures that may be compared, so none are."
+    ]
 
 
 def test_why_admits_that_nothing_counted_differs() -> None:

@@ -22,7 +22,7 @@
     return `${power ? show(v / 1024 ** power) : Math.round(v)} ${["B", "KiB", "MiB", "GiB"][power]}`;
   }
   const share = (v) => (finite(v) ? `${show(100 * v)} %` : "—");
-  const seconds = (t) => `${t} s`;
+  const seconds = (t) => `${t < 0 ? "−" : ""}${Math.abs(t)} s`;
   const written = (text) => (/^\d+$/.test(text) ? Number(text).toLocaleString("en-US") : text);
   const plain = (v) => v.toLocaleString("en-US", { maximumSignificantDigits: 3 });
 
@@ -187,8 +187,8 @@
     const lines = timelines();
     choose(box);
     if (!lines.length) return box.append(nothing("No trial gave a measurement."));
-    const most = Math.max(0, ...lines.flatMap(values).filter(finite));
-    const least = Math.min(...lines.flatMap(values).filter(finite));
+    const known = lines.flatMap(values).filter(finite);
+    const [least, most] = known.length ? [d3.min(known), d3.max(known)] : [0, 1];
     const draw = (line) => (width) => Plot.plot({
       width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
       x: { label: null, domain: [from(line), line.measured_s[1]], ticks: 5, tickFormat: seconds, tickSize: 3 },
@@ -205,13 +205,25 @@
   function happenings(line, from, kinds) {
     const told = line.events.filter((e) => kinds.includes(e.kind) && e.t >= from && e.t <= line.measured_s[1]);
     const late = (e) => e.t > line.measured_s[1] / 2;
-    const label = (which, textAnchor, dx) => Plot.text(told.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", stroke: "var(--bg)", strokeWidth: 3, fontSize: 10 });
+    const named = together(told, (line.measured_s[1] - from) / 4);
+    const label = (which, textAnchor, dx) => Plot.text(named.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", stroke: "var(--bg)", strokeWidth: 3, fontSize: 10 });
     return [
       Plot.ruleX(told, { x: "t", stroke: "var(--bad)", strokeDasharray: "2,2" }),
       label((e) => !late(e), "start", 4),
       label(late, "end", -4),
     ];
   }
+  // What happens at nearly the same time shares one label: two would cover each other.
+  function together(told, near) {
+    const named = [];
+    for (const e of told) {
+      const last = named[named.length - 1];
+      if (last && e.t - last.t < near) last.says += `, ${e.says}`;
+      else named.push({ ...e });
+    }
+    return named;
+  }
+
   // A sweep has many points; time lines and curves are those of one of them.
   function choose(box) {
     if (points.length < 2) return;
@@ -229,20 +241,21 @@
 
   const response = (box) => overTime(box, {
     from: ofLoad,
-    values: (line) => line.seconds.flatMap((s) => [s.p50, s.upper]),
+    // The warm-up may be much slower; it is cut off rather than given the scale.
+    values: (line) => line.seconds.filter((s) => s.t >= 0).flatMap((s) => [s.p50, s.upper]),
     y: (least, most) => (least > 0 && most > 10 * least ? { ...logarithmic([least, most]), tickFormat: plain } : { domain: [least > most * 0.5 ? least * 0.98 : 0, most] }),
     marks: (line, colour) => [
-      Plot.areaY(line.seconds, { x: "t", y1: "p50", y2: "upper", fill: colour, fillOpacity: 0.25 }),
-      Plot.lineY(line.seconds, { x: "t", y: "p50", stroke: colour, strokeWidth: 1.75 }),
+      Plot.areaY(line.seconds, { x: "t", y1: "p50", y2: "upper", fill: colour, fillOpacity: 0.25, clip: true }),
+      Plot.lineY(line.seconds, { x: "t", y: "p50", stroke: colour, strokeWidth: 1.75, clip: true }),
     ],
   });
   const throughput = (box) => overTime(box, {
     from: ofLoad,
-    values: (line) => line.seconds.flatMap((s) => [s.intended, s.answered + s.failed]),
+    values: (line) => line.seconds.flatMap((s) => [s.intended, s.answered + s.failed + s.unsent]),
     y: (least, most) => ({ domain: [0, most], tickFormat: plain }),
     marks: (line, colour) => [
       Plot.areaY(line.seconds, { x: "t", y: "answered", fill: colour, fillOpacity: 0.2 }),
-      Plot.areaY(line.seconds, { x: "t", y1: "answered", y2: (s) => s.answered + s.failed, fill: "var(--bad)", fillOpacity: 0.25 }),
+      Plot.areaY(line.seconds, { x: "t", y1: "answered", y2: (s) => s.answered + s.failed + s.unsent, fill: "var(--bad)", fillOpacity: 0.25 }),
       Plot.lineY(line.seconds, { x: "t", y: "intended", stroke: "var(--soft)", strokeDasharray: "1,3" }),
       Plot.lineY(line.seconds, { x: "t", y: "answered", stroke: colour, strokeWidth: 1.75 }),
     ],
@@ -315,7 +328,7 @@
       atPoint(data.percentiles).map((c) => [c.trial, ...nines.map(([x]) => show(at(c.points, x)))]),
     ],
     response: perSecond([["p50 [ms]", "p50"], [`${data.upper} [ms]`, "upper"], ["largest [ms]", "max"]]),
-    throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"]]),
+    throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"], ["never sent per s", "unsent"]]),
     cpu: () => [
       ["server", "second", "CPUs busy"],
       timelines().flatMap((line) => line.cpu.map(([t, v]) => [line.label, t, show(v)])),
