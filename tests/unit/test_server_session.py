@@ -1,0 +1,130 @@
+"""Sessions without I/O, and the stream that carries out their effects on a socket pair."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from iomodels import handlers, sessions
+from iomodels.session import CLOSE, GONE, READ, REFUSE, REST, WRITE, SendFile, Session, Stream, Timers, Wait
+from iomodels.stats import Cell
+from wire import datagram, echo, http1
+
+PEER = ("127.0.0.1", 1)
+GET = http1.request("GET", "/", "lab")
+
+
+def make(wire: str, handler: str = "hello") -> Session:
+    return sessions.make(wire, handlers.load(handler))(PEER)
+
+
+def test_answers_wait_their_turn() -> None:
+    session = make("http1", "sleep:1ms")
+    assert session.received(http1.request("GET", "/json", "lab") + GET + GET)[-1] == Wait(0.001)
+    assert session.answers == 1
+    first = session.resumed()
+    assert (len(first), first[-1]) == (2, Wait(0.001))
+    assert session.answers == 2
+    assert len(session.resumed()) == 1
+    assert session.ended() == (CLOSE,)
+
+
+def test_a_fault_comes_after_the_answers_before_it() -> None:
+    effects = make("http1").received(GET + b"\0\r\n\r\n")
+    assert effects[-1] == REFUSE
+    answers = effects[0]
+    assert isinstance(answers, bytes)
+    both = http1.ResponseParser().feed(answers)
+    assert [one.status for one in both] == [200, 400]
+    slow = make("http1", "sleep:1ms")
+    assert list(slow.received(GET + b"\0\r\n\r\n")) == [Wait(0.001)]
+    assert slow.resumed()[-1] == REFUSE
+
+
+def test_the_last_answer_closes() -> None:
+    effects = make("http1").received(
+        http1.request("GET", "/", "lab", headers=[("Connection", "close")]) + GET
+    )
+    assert effects[-1] == CLOSE
+    assert len(effects) == 2
+
+
+def test_absolute_targets_and_queries() -> None:
+    session = make("http1", "json")
+    for target in ("http://lab/json?x=1", "/json?y", "http://lab"):
+        data = session.received(http1.request("GET", target, "lab"))[0]
+        assert isinstance(data, bytes)
+        assert data.endswith(handlers.JSON)
+
+
+def test_echo_datagram_and_greet() -> None:
+    assert make("echo", "echo").received(echo.encode(b"x")) == [echo.encode(b"x")]
+    assert make("echo").received(b"\xff" * 8) == (REFUSE,) or make("echo").received(b"\xff" * 8)[-1] == REFUSE
+    assert make("datagram", "echo").received(datagram.encode(7, b"x")) == (datagram.encode(7, b"x"),)
+    assert make("datagram").received(b"short") == ()
+    assert make("greet").opened() == (b"connection server",)
+    assert make("greet").received(b"x" * 5000) == (REFUSE,)
+
+
+class Silent:
+    """A session that says nothing by itself."""
+
+    answers = 0
+
+    def opened(self) -> tuple[()]:
+        return ()
+
+    received = resumed = ended = opened
+
+
+@pytest.fixture
+def pair() -> object:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_stream_keeps_what_the_kernel_does_not_take(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    session, cell = Silent(), Cell()
+    stream = Stream(ours.fileno(), session, cell)  # type: ignore[arg-type]
+    session.answers = 1
+    big = bytes(range(256)) * 8192
+    assert stream.perform([big, CLOSE]) == WRITE
+    assert cell.requests == 0
+    received = b""
+    wish = WRITE
+    while wish == WRITE:
+        received += theirs.recv(1 << 20)
+        wish = stream.flush()
+    assert wish == GONE
+    assert cell.requests == 1
+    ours.shutdown(socket.SHUT_WR)
+    while data := theirs.recv(1 << 20):
+        received += data
+    assert received == big
+    assert cell.bytes_out == len(big)
+
+
+def test_a_stream_sends_files_and_rests(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    stream = Stream(ours.fileno(), Silent(), Cell())  # type: ignore[arg-type]
+    whole = handlers.load("file:5000B").answer(b"")
+    assert isinstance(whole, SendFile)
+    assert stream.perform([b"head", whole]) == READ
+    assert theirs.recv(9000, socket.MSG_WAITALL | socket.MSG_DONTWAIT)[:20] == b"head0123456789abcdef"
+    assert stream.perform([b"x", Wait(0.25)]) == REST
+    assert stream.rest_s == 0.25
+    assert stream.perform(()) == READ
+
+
+def test_timers_bring_back_who_rests_and_forget_who_is_gone() -> None:
+    timers: Timers[Stream] = Timers()
+    assert timers.timeout_s() is None
+    resting, gone = (Stream(0, Silent(), Cell()) for _ in range(2))  # type: ignore[arg-type]
+    resting.wish, gone.wish = REST, GONE
+    for item in (gone, resting, None):
+        timers.add(0.0, item)
+    assert timers.timeout_s() == 0.0
+    assert list(timers.due()) == [resting, None]

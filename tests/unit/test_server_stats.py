@@ -1,0 +1,87 @@
+"""Counting: over threads, over forks, and as the contract's JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+from iomodels.stats import FIELDS, Stats, as_json, emit, log
+
+
+def test_cells_of_threads_add_up_when_they_are_given_back() -> None:
+    stats = Stats()
+
+    def work() -> None:
+        with stats.thread_cell() as cell:
+            for _ in range(1000):
+                cell.requests += 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stats.totals().requests == 8000
+
+
+def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
+    stats = Stats()
+    stats.cell().requests = 5
+    rows = stats.share(2)
+    row = rows.take()
+    assert row is not None
+    pid = stats.fork(row)
+    if pid == 0:
+        stats.use_shared_cell().requests += 37
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert stats.totals().requests == 42
+    stats.reaped(row)
+    assert stats.totals().requests == 42
+    assert rows.cells[row].requests == 0
+
+
+def test_rows_run_out_and_come_back() -> None:
+    rows = Stats().share(2)
+    first, second = rows.take(), rows.take()
+    assert rows.take() is None
+    assert first is not None
+    assert second is not None
+    rows.free(first)
+    assert rows.take() == first
+
+
+def test_json_has_the_names_of_the_contract(capfd: pytest.CaptureFixture[str]) -> None:
+    stats = Stats()
+    cell = stats.cell()
+    cell.accepted, cell.closed = 7, 3
+    stats.error("reset", "one")
+    stats.error("reset", "two")
+    found = as_json(stats.totals())
+    assert found["open"] == 4
+    assert found["errors"] == {"reset": 2}
+    contract = """
+        accepted closed open open_peak requests bytes_in bytes_out errors wakeups ready eagain
+        signals completions overflows cpu_user_us cpu_system_us switches_voluntary switches_involuntary
+        rss_peak_bytes
+    """
+    assert set(found) == set(contract.split())
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["says"] for line in lines] == ["one (further ones are only counted)"]
+
+
+def test_a_line_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
+    emit("ready", port=1)
+    log("info", "x" * 9999)
+    ready, said = capfd.readouterr().out.splitlines()
+    assert json.loads(ready)["port"] == 1
+    assert isinstance(json.loads(ready)["mono_ms"], float)
+    assert len(said) < 4096
+
+
+def test_each_error_kind_has_a_field() -> None:
+    from iomodels.stats import ERROR_KINDS
+
+    assert {f"error_{kind}" for kind in ERROR_KINDS} == {f for f in FIELDS if f.startswith("error_")}

@@ -1,0 +1,82 @@
+"""The small wires: echo, greet, datagram, and the registry."""
+
+from __future__ import annotations
+
+import pytest
+import wire
+from hypothesis import given
+from hypothesis import strategies as st
+from wire import datagram, echo, greet
+
+
+def test_every_wire_says_what_it_is() -> None:
+    assert wire.NAMES == ("datagram", "echo", "greet", "http1")
+    for name in wire.NAMES:
+        module = wire.load(name)
+        assert module.TRANSPORT in ("tcp", "udp")
+        assert isinstance(module.SERVER_SPEAKS_FIRST, bool)
+    with pytest.raises(LookupError, match="unknown wire 'smoke'; known: datagram, echo, greet, http1"):
+        wire.load("smoke")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 60))
+def test_frames_come_out_as_they_went_in(payloads: list[bytes], step: int) -> None:
+    data = b"".join(map(echo.encode, payloads))
+    parser, found = echo.FrameParser(), []
+    for begin in range(0, len(data), step):
+        found += parser.feed(data[begin : begin + step])
+    assert found == payloads
+    assert not parser.midway
+
+
+@given(st.binary(max_size=60), st.integers(1, 10))
+def test_garbage_frames_do_not_depend_on_the_cuts(data: bytes, step: int) -> None:
+    def read(size: int) -> tuple[list[bytes], bool]:
+        parser, found = echo.FrameParser(64), []
+        for begin in range(0, len(data), size):
+            try:
+                found += parser.feed(data[begin : begin + size])
+            except echo.ProtocolError as fault:
+                return found + list(fault.parsed), True
+        return found, False
+
+    assert read(step) == read(1) == read(100)
+
+
+def test_a_frame_that_is_too_long_keeps_those_before_it() -> None:
+    with pytest.raises(echo.ProtocolError) as caught:
+        echo.FrameParser(8).feed(echo.encode(b"good") + echo.encode(b"123456789"))
+    assert caught.value.parsed == [b"good"]
+    with pytest.raises(ValueError, match="at most"):
+        echo.encode(b"x" * (echo.MAX_PAYLOAD_BYTES + 1))
+
+
+def test_the_greeting_in_pieces() -> None:
+    client = greet.Greeted()
+    assert client.feed(greet.GREETING[:5]) is None
+    assert client.feed(greet.GREETING[5:]) == greet.REPLY
+    client.eof()
+    with pytest.raises(greet.ProtocolError):
+        greet.Greeted().feed(b"hullo")
+    with pytest.raises(greet.ProtocolError):
+        greet.Greeted().eof()
+    server = greet.Heard()
+    server.feed(b"hello ")
+    server.feed(b"server")
+    assert server.message == greet.REPLY
+    with pytest.raises(greet.ProtocolError):
+        server.feed(b"x" * greet.MAX_MESSAGE_BYTES)
+
+
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=100))
+def test_datagrams(number: int, payload: bytes) -> None:
+    assert datagram.decode(datagram.encode(number, payload)) == (number, payload)
+
+
+def test_datagrams_that_do_not_fit() -> None:
+    with pytest.raises(datagram.ProtocolError):
+        datagram.decode(b"1234567")
+    with pytest.raises(ValueError, match="at most"):
+        datagram.encode(1, b"x" * (datagram.MAX_PAYLOAD_BYTES + 1))
+    with pytest.raises(ValueError, match="8 bytes"):
+        datagram.encode(2**64, b"")
