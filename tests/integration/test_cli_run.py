@@ -1,0 +1,62 @@
+"""The verbs end to end, on the local runtime: run, rerun, merge, and report from a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "LAB_RUNTIME": "local",
+    "LAB_SET_SWARM__USERS": "4",
+    "LAB_SET_SWARM__LOAD__RATE": "50/s",
+    "LAB_SET_SWARM__PHASES__WARMUP": "1s",
+    "LAB_SET_SWARM__PHASES__MEASURE": "1s",
+    "LAB_SET_SWARM__DRAIN": "1s",
+}
+# 50 requests are enough to see that figures come about; the checks say that they are too few to be believed.
+INVALID = 5
+
+
+def lab(*arguments: object, code: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_SET_", "GITHUB_", "GITLAB_"))}
+    command = [sys.executable, "-m", "lab.cli", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_two_jobs_of_a_matrix_are_merged_bundled_and_run_again(tmp_path: Path) -> None:
+    cells = json.loads(lab("matrix", "smoke", code=0).stdout)[1:]
+    assert [cell["server"] for cell in cells] == ["thread", "epoll_lt"]
+    for cell in cells:
+        where = ["--results", tmp_path / cell["name"], "--json"]
+        done = lab("run", cell["scenario"], "--server", cell["server"], *where, code=INVALID, **SMALL)
+        assert set(summary(done)["servers"]) == {cell["server"]}  # type: ignore[call-overload]
+
+    jobs = [tmp_path / cell["name"] for cell in cells]
+    merged = summary(lab("merge", *jobs, "--results", tmp_path / "results", "--json", code=INVALID))
+    servers = merged["servers"]
+    assert isinstance(servers, dict)
+    assert set(servers) == {"thread", "epoll_lt"}
+    assert all(server["connections_peak"] == 4 for server in servers.values())
+
+    archive = tmp_path / "run.tar.gz"
+    lab("bundle", "latest", "-o", archive, "--results", tmp_path / "results", code=0)
+    again = lab("rerun", archive, "--results", tmp_path / "theirs", "--json", code=INVALID)
+    assert set(summary(again)["servers"]) == {"thread", "epoll_lt"}  # type: ignore[call-overload]
+    manifest = json.loads((tmp_path / "theirs/latest/manifest.json").read_text())
+    assert manifest["rerun_of"] == merged["run"]
+    resolved = [path.read_text() for path in sorted(tmp_path.glob("**/scenario.resolved.yaml"))]
+    assert len(resolved) == 5
+    assert len(set(resolved)) == 1
