@@ -22,6 +22,7 @@ HELPER_CPU_SHARES = 16 * 1024
 # Where a node sets none: bounds that no sane node meets, so that a runaway one cannot take the host with it.
 DEFAULT_PIDS = 2048
 DEFAULT_MEMORY_BYTES = 2 * 1024**3
+CPU_PERIOD_US = 100_000
 IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
 LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
@@ -75,7 +76,8 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
     if node.cpu_set:
         config["cpuset_cpus"] = node.cpu_set
     if limits.cpus:
-        config["nano_cpus"] = int(limits.cpus * 1_000_000_000)
+        # not as NanoCpus: such a limit cannot be changed later by its quota
+        config |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(limits.cpus * CPU_PERIOD_US)}
     if limits.nofile:
         config["ulimits"] = [{"Name": "nofile", "Soft": limits.nofile, "Hard": limits.nofile}]
     if node.sysctls and not node.joins:

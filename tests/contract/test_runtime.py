@@ -284,8 +284,8 @@ def test_nothing_is_left_when_all_is_well(up: Up, tmp_path: Path) -> None:
         SAY
         + """
 if os.fork() == 0:
-    os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); say("child"); time.sleep(60)
-say("ready"); time.sleep(60)
+    os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); say("child")
+time.sleep(60)
 """
     )
     with up(node("one", orphan)) as deployment:

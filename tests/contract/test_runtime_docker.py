@@ -71,11 +71,20 @@ def test_limits_and_sysctls_are_the_nodes_own(runtime: DockerRuntime, tmp_path: 
         config = found.attrs["HostConfig"]
         somaxconn = deployment.exec("one", ["cat", "/proc/sys/net/core/somaxconn"], 10).out
     assert (config["Memory"], config["MemorySwap"]) == (256 * 1024**2, 256 * 1024**2)
-    assert (config["NanoCpus"], config["PidsLimit"]) == (500_000_000, 64)
+    assert (config["CpuQuota"], config["CpuPeriod"], config["PidsLimit"]) == (50_000, 100_000, 64)
     assert config["Ulimits"] == [{"Name": "nofile", "Hard": 1234, "Soft": 1234}]
     assert (config["Privileged"], config["Binds"], config["PortBindings"]) == (False, None, None)
     assert config["RestartPolicy"]["Name"] == "no"
     assert somaxconn == "777\n"
+
+
+def test_limits_can_be_changed_while_it_runs(runtime: DockerRuntime, tmp_path: Path) -> None:
+    run = topology(idle("one", limits=Limits(cpus=0.5, memory_bytes=256 * 1024**2)))
+    with runtime.up(run, tmp_path / "logs") as deployment, docker_client() as client:
+        deployment.limit("one", 0.25, 128 * 1024**2)
+        (found,) = client.containers.list(filters={"label": f"{RUN}={run.run}"})
+        config = found.attrs["HostConfig"]
+    assert (config["CpuQuota"], config["Memory"]) == (25_000, 128 * 1024**2)
 
 
 def test_networks_are_internal_cut_from_the_pool_and_know_names(

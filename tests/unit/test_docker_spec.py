@@ -48,7 +48,8 @@ def test_limits_become_the_engines_units() -> None:
         "n", "server", "x", cpu_set="0", limits=Limits(cpus=1.5, memory_bytes=7_000_000, pids=9, nofile=11)
     )
     config = docker_spec.host_config(node, PLACE)
-    assert (config["nano_cpus"], config["mem_limit"], config["pids_limit"]) == (1_500_000_000, 7_000_000, 9)
+    assert (config["cpu_quota"], config["cpu_period"]) == (150_000, 100_000)
+    assert (config["mem_limit"], config["pids_limit"]) == (7_000_000, 9)
     assert config["ulimits"] == [{"Name": "nofile", "Soft": 11, "Hard": 11}]
     assert config["cpuset_cpus"] == "0"
 

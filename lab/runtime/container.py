@@ -1,0 +1,185 @@
+"""One container: made, followed while it prints, asked how it is, told what to do, seen to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import docker.errors
+
+from lab.errors import LabError, NoMeasurement, UsageError
+from lab.runtime import ExecResult, NodeExit, procfs
+from lab.runtime.api import Engine, Stream
+from lab.runtime.docker_spec import CPU_PERIOD_US
+from lab.runtime.lines import Lines
+
+END_S = 5.0
+# 128 + the signal's number: what the init, like a shell, makes of a node that a signal ended.
+SIGNALS = {
+    132: "SIGILL",
+    134: "SIGABRT",
+    135: "SIGBUS",
+    136: "SIGFPE",
+    137: "SIGKILL",
+    139: "SIGSEGV",
+    143: "SIGTERM",
+}
+
+
+class Container:
+    """A container as far as it has come into being. `node` names it in the topology, `name` on the engine."""
+
+    def __init__(self, engine: Engine, node: str, name: str) -> None:
+        self.node = node
+        self.id = name  # the engine takes names too: the id is not known before the answer to create
+        self.pid = 0  # of its init, on the engine's host
+        self.addresses: dict[str, str] = {}  # by the engine's name of a network
+        self.lines: Lines | None = None
+        self._engine = engine
+        self._stream: Stream | None = None
+        self._paused = False
+
+    def create(self, spec: Mapping[str, Any], more_networks: Sequence[str]) -> None:
+        """Create it, and connect it to further networks. Raises UsageError where the image is missing."""
+        api = self._engine.api
+        try:
+            answer = self._engine.call(f"create {self.node}", api.create_container, may=(404,), **spec)
+        except docker.errors.NotFound as error:
+            says = f"{self.node}: no image '{spec['image']}' here ({error.explanation}): build or load it"
+            raise UsageError(says) from error
+        self.id = str(answer["Id"])
+        for network in more_networks:
+            what = f"connect {self.node} to {network}"
+            self._engine.call(what, api.connect_container_to_network, self.id, network, aliases=[self.node])
+
+    def run(self, lines: Lines) -> None:
+        """Attach, then start: so nothing that the node prints is missed, however short it lives."""
+        api = self._engine.api
+        params = {"stdout": 1, "stderr": 1, "stream": 1}
+        self._stream = Stream(self._call("attach to", api.attach_socket, params))
+        self.lines = lines
+        follower = threading.Thread(
+            target=self._follow, args=(self._stream, lines), name=f"follow {self.node}", daemon=True
+        )
+        follower.start()
+        self._call("start", api.start)
+        state = self._call("inspect", api.inspect_container)
+        self.pid = int(state["State"]["Pid"])
+        networks = state["NetworkSettings"]["Networks"]
+        self.addresses = {network: found["IPAddress"] for network, found in networks.items()}
+
+    def _follow(self, stream: Stream, lines: Lines) -> None:
+        """Feed the node's output until it ends, then ask how it ended."""
+        lost: str | None = None
+        try:
+            for number, data in stream.frames():
+                lines.feed(number, data)
+        except (OSError, ValueError, LabError) as error:
+            lost = f"its output broke off: {error}"
+        try:
+            lines.end(self._exit(), lost)
+        except LabError as error:
+            lines.end(None, str(error))
+
+    def _exit(self) -> NodeExit | None:
+        """How it ended, now that its output has; None when it has not within `END_S`."""
+        until = time.monotonic() + END_S
+        while time.monotonic() < until:
+            state = self._call("inspect", self._engine.api.inspect_container)["State"]
+            if state["Status"] in ("exited", "dead"):
+                code = int(state["ExitCode"])
+                return NodeExit(code, SIGNALS.get(code), bool(state["OOMKilled"]))
+            time.sleep(0.02)
+        return None
+
+    def cgroup(self) -> str | None:
+        """Its cgroup, where the engine runs on this host and in this pid namespace."""
+        group = procfs.cgroup_path(self.pid) if self.pid else None
+        return group if group and self.id in group else None
+
+    def pids(self) -> list[int]:
+        """Its processes on this host but for the init, the first process first; empty where none is seen."""
+        group = self.cgroup()
+        return [pid for pid in procfs.cgroup_pids(group) if pid != self.pid] if group else []
+
+    def exec(self, argv: Sequence[str], deadline_s: float) -> ExecResult:
+        """Run a command inside. One that outlives the deadline goes on until the container is removed."""
+        until = time.monotonic() + deadline_s
+        api = self._engine.api
+        what = f"run {argv[0]} in {self.node}"
+        made = self._engine.call(what, api.exec_create, self.id, list(argv))
+        stream = Stream(self._engine.call(what, api.exec_start, made["Id"], socket=True))
+        printed = {1: b"", 2: b""}
+        try:
+            for number, data in stream.frames(until):
+                printed[number] += data
+        except TimeoutError:
+            raise NoMeasurement(f"{self.node}: {argv[0]} did not end within {deadline_s:g} s") from None
+        finally:
+            stream.close()
+        code = self._engine.call(what, api.exec_inspect, made["Id"])["ExitCode"]
+        out, err = (text.decode("utf-8", "replace") for text in printed.values())
+        return ExecResult(int(code), out, err)
+
+    def signal(self, name: str) -> None:
+        """Send a signal. The init forwards it to the node; it cannot forward SIGSTOP."""
+        if name == "SIGSTOP":
+            raise UsageError("SIGSTOP would stop the container's init only: pause the node instead")
+        self._call(f"send {name} to", self._engine.api.kill, name)
+
+    def pause(self) -> None:
+        """Freeze it: the cgroup freezer stops all its processes at once."""
+        self._call("pause", self._engine.api.pause)
+        self._paused = True
+
+    def unpause(self) -> None:
+        """Thaw it."""
+        self._call("unpause", self._engine.api.unpause)
+        self._paused = False
+
+    def limit(self, cpus: float | None, memory_bytes: int | None) -> None:
+        """Change its limits. A CPU limit is a quota of each period (cgroups(7), CFS bandwidth)."""
+        settings: dict[str, Any] = {}
+        if cpus is not None:
+            settings |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(cpus * CPU_PERIOD_US)}
+        if memory_bytes is not None:
+            settings |= {"mem_limit": memory_bytes, "memswap_limit": memory_bytes}
+        self._call("limit", self._engine.api.update_container, **settings)
+
+    def stop(self, grace_s: float) -> NodeExit:
+        """SIGTERM, SIGKILL after `grace_s`, and the rest of its output. Raises NoMeasurement."""
+        if self.lines is None:
+            raise NoMeasurement(f"{self.node} was never started")
+        if not self.lines.ended:
+            if self._paused:
+                self.unpause()
+            self._kill("SIGTERM")
+            if not self.lines.wait_end(grace_s):
+                self._kill("SIGKILL")
+        if not self.lines.wait_end(END_S):
+            raise NoMeasurement(f"{self.node}: still there {END_S:g} s after SIGKILL")
+        exit_ = self.lines.exited()
+        if exit_ is None:
+            raise NoMeasurement(f"{self.node}: the engine cannot say how it ended")
+        return exit_
+
+    def end(self) -> None:
+        """Kill it if it runs, and wait for the last of its output."""
+        if self.lines and not self.lines.ended and self.pid:
+            self._kill("SIGKILL")
+            self.lines.wait_end(END_S)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._stream:
+            self._stream.close()
+
+    def _kill(self, name: str) -> None:
+        with contextlib.suppress(docker.errors.APIError):  # 404, 409: it ended just now
+            self._engine.call(f"end {self.node}", self._engine.api.kill, self.id, name, may=(404, 409))
+
+    def _call(self, what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._engine.call(f"{what} {self.node}", function, self.id, *args, **kwargs)
