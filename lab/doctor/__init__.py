@@ -48,6 +48,7 @@ class Facts:
     images: Mapping[str, bool] = field(default_factory=dict)
     shaping: Mapping[str, Any] | None = None
     shaping_says: str = ""
+    syscalls_says: str | None = None
     io_uring_says: str | None = None
     io_uring_disabled: int | None = None
     port_range: tuple[int, int] | None = None
@@ -137,6 +138,15 @@ def links(facts: Facts) -> Iterator[Row]:
     if not able.get("tbf"):
         found = why.get("tbf", "no tbf")
         yield Row("link rate", "warn", found, "links with a rate cannot run", "sudo modprobe sch_tbf")
+
+
+def syscalls(facts: Facts) -> Iterator[Row]:
+    """Whether bpf(2) may count system calls: root, or CAP_BPF with CAP_PERFMON (capabilities(7))."""
+    if facts.syscalls_says is None:
+        yield Row("system calls", "ok", "counted by BPF", "each model is proved by the calls that it makes")
+    else:
+        says = "no system calls per request, and no proof that a model is what it says"
+        yield Row("system calls", "warn", facts.syscalls_says, says, "sudo lab run …   (as root)")
 
 
 def io_uring(facts: Facts) -> Iterator[Row]:
@@ -236,7 +246,7 @@ def leftovers(facts: Facts) -> Iterator[Row]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Row]], ...] = (
-    python, engine, cgroup, links, io_uring, limits, machine, network, leftovers,
+    python, engine, cgroup, links, syscalls, io_uring, limits, machine, network, leftovers,
 )  # fmt: skip
 
 

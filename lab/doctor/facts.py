@@ -17,6 +17,7 @@ from typing import Any
 
 from lab import engine, host, images
 from lab.catalog import ROOT
+from lab.collect.bpf import Bpf
 from lab.doctor import Facts
 from lab.errors import HostCannot, LabError
 from lab.runtime import Say, cleanup, docker_spec, journal
@@ -55,6 +56,7 @@ def read(results: Path, pool: str) -> Facts:
         images=built,
         shaping=shaping,
         shaping_says=shaping_says,
+        syscalls_says=_syscalls(),
         io_uring_says=_io_uring(),
         io_uring_disabled=_number("kernel/io_uring_disabled"),
         port_range=_port_range(),
@@ -134,6 +136,16 @@ def _asked_in_namespace() -> dict[str, Any]:
         raise HostCannot(f"not asked: {last}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def _syscalls() -> str | None:
+    """Why system calls cannot be counted; None where they can: our own are, for a moment."""
+    namespace = Path("/proc/self/ns/pid").stat()
+    try:
+        Bpf().count_syscalls(namespace.st_dev, namespace.st_ino).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
 
 
 def _io_uring() -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.errors import Exit, LabError, UsageError
 from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ResultsOption
 
@@ -37,7 +37,10 @@ def doctor(
     from lab.doctor import facts
 
     if fix:
-        facts.fix(shared.say)
+        try:
+            facts.fix(shared.say)
+        except LabError as error:
+            shared.say(f"could not be mended: {error}")
     pool = settings.load_settings(shared.ROOT / "lab.yaml").network_pool
     rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
     if as_json:

@@ -57,6 +57,7 @@ FAULTS = [
         "warn",
         {"io_uring_says": "io_uring_setup: Operation not permitted", "io_uring_disabled": 2},
     ),
+    ("system calls", "warn", {"syscalls_says": "bpf(2): Operation not permitted"}),
     ("descriptors", "warn", {"host": host(nofile_hard=4096)}),
     ("threads", "warn", {"host": host(pid_max=4096)}),
     ("ports", "warn", {"port_range": (60000, 60999)}),
