@@ -12,8 +12,9 @@ from lab.analysis.model import LinkSummary, Summary
 from lab.report.text import NOTHING, clean, count, number, percent, plural
 
 HEADINGS = (
-    "link", "by", "asked, each way", "configured", "round trip before: p50, p99 [ms]", "after: p50, p99 [ms]",
-    "lost, before and after", "queue drops", "own lateness, p99 [ms]", "in",
+    "link", "by", "asked, each way", "configured", "round trip before the load: p50, p99 [ms]",
+    "after the load: p50, p99 [ms]", "probes lost", "dropped by full queues",
+    "lateness of the line, p99 [ms]", "seen in",
 )  # fmt: skip
 # Suffixes of names, in the order they are tried, with how their values are written.
 _UNITS = {"_ms": "ms", "_us": "µs", "_packets": "packets", "_bit_per_s": "bit/s"}

@@ -160,10 +160,12 @@ def _cell(value: object) -> str:
 
 
 def _links(summary: Summary) -> Table | None:
-    rows = links.rows(summary)
-    numeric = frozenset(range(4, len(links.HEADINGS) - 1))
-    heads = [head.replace(": ", ":\n").replace(", ", ",\n", 1) for head in links.HEADINGS]
-    return Table("Links: asked, configured, measured", heads, rows, numeric) if rows else None
+    """One column a link: asked, configured and measured stand below each other."""
+    columns = links.rows(summary)
+    if not columns:
+        return None
+    facts, *rows = zip(links.HEADINGS, *columns, strict=True)
+    return Table("Links: asked, configured, measured", facts, rows)
 
 
 def _trials(summary: Summary) -> Table:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lab.report.live import LiveView, PlainView, View, duration, make_view, panel
+from lab.report.live import LiveView, PlainView, View, make_view
+from lab.report.running import duration, panel
 from tests.data import judged
 
 PROGRESS: Mapping[str, Any] = {

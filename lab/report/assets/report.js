@@ -70,6 +70,7 @@
     });
     const ends = d3.rollups(curves, endOf, (c) => serverOf.get(c.label)).map(([label, end]) => ({ label, ...end }));
     endLabels(svg, ends, hue);
+    svg.setAttribute("role", "img");
     dashed(svg, curves.map((c) => dash(serverOf.get(c.label))));
     box.append(svg);
   }
