@@ -25,9 +25,10 @@ def kernel_counters(e: Evidence) -> Iterator[Said]:
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
             continue
-        for node in nodes:
-            grown = e.growth(node, "sockets", metric)
-            yield from graded("kernel_counter", grown, f"{node}: {grown:,.0f} {what}", remedy)
+        grown = {node: e.growth(node, "sockets", metric) for node in nodes}
+        where = ", ".join(f"{node} {number:,.0f}" for node, number in grown.items() if number > 0)
+        total = sum(number for number in grown.values() if number > 0)
+        yield from graded("kernel_counter", total, f"{what}: {where}", remedy)
     dropped = e.growth("host", "host", "softnet_dropped")
     says = f"this host dropped {dropped:,.0f} packets for want of time (softnet)"
     yield from graded("kernel_counter", dropped, says, "raise net.core.netdev_max_backlog, or lower the rate")

@@ -130,7 +130,7 @@ def right_answers(e: Evidence) -> Iterator[Said]:
     for when, verified in asked.items():
         for check in verified.get("checks", ()):
             if not check["ok"]:
-                says = f"wrong answer {when} the load: {check['name']}: {check.get('says', '')}"
+                says = f"no right answer {when} the load: {check['name']}: {check.get('says', '')}"
                 yield Said("invalid", says, "mend the server: a wrong answer is often a quick one")
     wrong = e.errors("wrong_answer", "protocol")
     says = f"{wrong:,} wrong or malformed answers under load"
