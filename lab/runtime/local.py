@@ -200,7 +200,9 @@ class LocalDeployment(Printed):
 
     def _environment(self, node: Node) -> dict[str, str]:
         path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
-        return {**os.environ, "PYTHONPATH": path, "TMPDIR": self._scratch, **node.env, MARK: self._mark}
+        # Unbuffered, Python writes a line and its end separately: two processes of a node then mix them.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        return {**inherited, "PYTHONPATH": path, "TMPDIR": self._scratch, **node.env, MARK: self._mark}
 
 
 class _Process:

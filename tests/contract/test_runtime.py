@@ -23,7 +23,8 @@ SAY = """
 import json, os, signal, sys, time
 def say(event, **more):
     mono_ms = time.clock_gettime(time.CLOCK_MONOTONIC) * 1e3
-    print(json.dumps({"event": event, "mono_ms": mono_ms, **more}), flush=True)
+    # one write(2), as handlers of signals may say something too: print is not reentrant
+    os.write(1, json.dumps({"event": event, "mono_ms": mono_ms, **more}).encode() + b"\\n")
 """
 # Says ready, answers SIGUSR1, ends on SIGTERM.
 NODE = (
