@@ -32,6 +32,7 @@ READ_BYTES = 16384
 BATCH = 128  # descriptors per wake-up: bounds how late an arrival gets behind a full batch
 TICK_S = 0.01  # housekeeping, and the probe of the loop's lag
 FAILED = "failed"
+_read, _write = os.read, os.write  # the two calls of every request
 
 
 class Engine:
@@ -113,14 +114,14 @@ class Engine:
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
-        connection.sent_s = connection.part_sent_s = sent_s = monotonic()
-        record(second.lateness, sent_s - intended_s)
+        connection.sent_s = sent_s = monotonic()
+        second.lateness[int((sent_s - intended_s) * 1e6)] += 1
         if connection.fd < 0:
             connection.rest = request
             self.pool.dial(connection)
             return
         try:
-            written = os.write(connection.fd, request)
+            written = _write(connection.fd, request)
         except BlockingIOError:
             written = 0
         except OSError as error:
@@ -139,7 +140,7 @@ class Engine:
 
     def _readable(self, connection: Connection) -> None:
         try:
-            data = os.read(connection.fd, READ_BYTES)
+            data = _read(connection.fd, READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -175,7 +176,9 @@ class Engine:
 
     def _book_parts(self, connection: Connection, second: Second, names: Sequence[str]) -> None:
         for name in names:
-            record(second.parts.setdefault(name, {}), self.now_s - connection.part_sent_s)
+            record(
+                second.parts.setdefault(name, {}), self.now_s - max(connection.sent_s, connection.part_sent_s)
+            )
 
     def _continue(self, connection: Connection, reader: Reader) -> None:
         request = reader.next_request()
@@ -214,12 +217,12 @@ class Engine:
         connection.second = connection.reader = None
         connection.answered, connection.failures = True, 0
         second.answered += 1
-        record(second.response, now_s - connection.intended_s)
-        record(second.service, now_s - connection.sent_s)
-        if self.pool.surplus():
-            self.pool.let_go(connection)
-        elif outcome == KEEP and not self.pool.once:
+        second.response[int((now_s - connection.intended_s) * 1e6)] += 1
+        second.service[int((now_s - connection.sent_s) * 1e6)] += 1
+        if outcome == KEEP and self.pool.keeps:
             self.load.free(connection, now_s)
+        elif self.pool.surplus():
+            self.pool.let_go(connection)
         else:
             self._say_goodbye(connection)
 

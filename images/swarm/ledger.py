@@ -10,6 +10,7 @@ all that comes after the window.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -54,10 +55,10 @@ class Second:
         self.k, self.phase, self.starts_s, self.ends_s = k, phase, starts_s, ends_s
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
         self.connects = self.bytes_in = self.bytes_out = 0
-        self.response: Counts = {}
+        self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the name of a page's resource
-        self.service: Counts = {}
-        self.lateness: Counts = {}
+        self.service: Counts = defaultdict(int)
+        self.lateness: Counts = defaultdict(int)
         self.connect: Counts = {}
         self.loop_lag: Counts = {}
         self.errors: dict[str, int] = {}

@@ -87,13 +87,16 @@ class OpenLoad:
         self._arrivals, self._start_s, self._end_s = arrivals, start_s, end_s
         self._idle: deque[Connection] = deque()  # first in, first out: every connection has its turn
         self._queue: deque[tuple[float, Second]] = deque()
+        self._second = ledger.at(start_s)
         self.next_due_s = 0.0
         self._advance()
 
     def due(self, now_s: float) -> None:
         """Send every arrival that is due, or queue it."""
         while (intended_s := self.next_due_s) <= now_s:
-            second = self._ledger.at(intended_s)
+            second = self._second
+            if intended_s >= second.ends_s:
+                second = self._second = self._ledger.at(intended_s)
             second.intended += 1
             connection = self._take_idle()
             if connection is None:
@@ -152,7 +155,7 @@ class ClosedLoad:
         self,
         send: Send,
         ledger: Ledger,
-        think_s: Callable[[], float],
+        think_s: Callable[[], float] | None,
         start_s: float,
         end_s: float,
         random: Random,
@@ -161,6 +164,7 @@ class ClosedLoad:
         self._start_s, self._end_s = start_s, end_s
         self._random = random
         self._thinking: list[tuple[float, int, Connection]] = []
+        self._second = ledger.at(start_s)
         self._order = 0
         self.next_due_s = math.inf
 
@@ -175,7 +179,7 @@ class ClosedLoad:
 
     def free(self, connection: Connection, now_s: float) -> None:
         """Let the user think, then send; without a think time, send at once."""
-        think_s = self._think_s()
+        think_s = self._think_s() if self._think_s is not None else 0.0
         if not connection.answered:
             due_s = max(now_s, self._start_s) + self._random.random() * think_s
         elif not think_s and now_s < self._end_s:
@@ -197,7 +201,9 @@ class ClosedLoad:
         return None
 
     def _begin(self, connection: Connection, due_s: float, now_s: float) -> None:
-        second = self._ledger.at(now_s)
+        second = self._second
+        if now_s >= second.ends_s:
+            second = self._second = self._ledger.at(now_s)
         second.intended += 1
         self._send(connection, due_s, second)
 

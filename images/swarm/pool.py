@@ -64,6 +64,7 @@ class Pool:
         self._retries: list[tuple[float, int, bool]] = []  # when, failures so far, whether it only holds
         self.open = self.open_peak = 0
         self._over = False
+        self.keeps = not once  # whether a connection that has served goes on serving
 
     def ready(self) -> int:
         """Return how many users could send a request now."""
@@ -88,6 +89,7 @@ class Pool:
             _, failures, holds = heappop(self._retries)
             self._take_up(Connection(failures, holds=holds))
         self._shrink()
+        self.keeps = not (self.once or self.surplus())
         self._expire(now_s)
 
     def _next_holds(self) -> bool:

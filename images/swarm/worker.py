@@ -107,8 +107,8 @@ class Worker:
             gevent.sleep(LOOK_S)
         if isinstance(made.exception, ConnectionError):
             raise SwarmError(f"no master at {master.host}:{master.port} within {MASTER_S:g} s")
-        made.get()
-        return made.value
+        runner: WorkerRunner = made.get()
+        return runner
 
     def stop(self) -> None:
         """End because a signal says so; the master is told, so that it need not wait for our silence."""

@@ -49,15 +49,15 @@ class ThinkTime:
     a_s: float = 0.0
     b_s: float = 0.0
 
-    def drawer(self, random: Random) -> Callable[[], float]:
-        """Return a function that draws one think time."""
+    def drawer(self, random: Random) -> Callable[[], float] | None:
+        """Return a function that draws one think time, None where users do not think at all."""
         if self.distribution == "uniform":
             return lambda: random.uniform(self.a_s, self.b_s)
         if self.distribution == "exponential":
             return lambda: random.expovariate(1.0 / self.a_s)
         if self.distribution == "lognormal":
             return lambda: random.lognormvariate(log(self.a_s), self.b_s)
-        return lambda: self.a_s
+        return (lambda: self.a_s) if self.a_s else None
 
 
 @dataclass(frozen=True)
