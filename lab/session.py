@@ -98,8 +98,10 @@ def open_runtime(
 ) -> Iterator[tuple[Runtime, dict[str, Any]]]:
     """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
     if wanted == "local":
+        from lab.runtime import cleanup
         from lab.runtime.local import LocalRuntime
 
+        cleanup.reap(None, say)
         yield LocalRuntime(), {"runtime": "local"}
         return
     from lab import engine, images
