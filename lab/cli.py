@@ -45,9 +45,8 @@ class Sectioned(TyperGroup):
         width = max(len(name) for verbs in SECTIONS.values() for name in verbs)
         for title, verbs in SECTIONS.items():
             with formatter.section(title):
-                room = formatter.width - width - 4
-                rows = [(name, self.commands[name].get_short_help_str(room)) for name in verbs]
-                formatter.write_dl([(f"{name:{width}}", says) for name, says in rows])
+                rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(200)) for name in verbs]
+                formatter.write_dl(rows)
 
 
 app = typer.Typer(

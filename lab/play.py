@@ -25,6 +25,7 @@ from lab.runtime.owner import state_dir
 from lab.topology import DATA, Topology
 
 KEEP_LOGS_S = 24 * 3600.0
+SWARM_READY_S = 60.0
 LONGEST_S = 7 * 24 * 3600.0
 
 
@@ -78,6 +79,9 @@ def up(prepared: session.Prepared, runtime_name: str, with_swarm: bool, say: Say
         topology = _topology(run, prepared, trial, runtime.name, with_swarm)
         deployment = stack.enter_context(runtime.up(topology, logs))
         deployment.wait_event("server", "ready", SERVER_READY_S)
+        if with_swarm:
+            # Before it is ready, GO would be a SIGUSR1 that nobody handles: it would end the master.
+            deployment.wait_event("master", "ready", SWARM_READY_S)
         links = stack.enter_context(TrialLinks().applied(deployment, trial)) if with_swarm else None
         if runtime.name == "docker":
             for node in topology.nodes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.errors import Exit, HostCannot, UsageError
 from lab.verbs import completion, shared
 from lab.verbs.publishing import publish
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
@@ -136,6 +136,9 @@ def clean(
         int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest stay.")
     ] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also images that the present sources no longer make.")
+    ] = False,
     results: ResultsOption = None,
 ) -> int:
     """Remove old runs; the newest and those in progress stay.
@@ -154,9 +157,24 @@ def clean(
         shared.out(
             f"{'would remove' if dry_run else 'removed'} {run.path.name}  {show_bytes(run.size_bytes)}"
         )
+    if images and not dry_run:
+        _remove_old_images()
     if not old:
         shared.say(f"nothing to remove: there are no finished runs beyond the newest {keep}")
     return Exit.OK
+
+
+def _remove_old_images() -> None:
+    from lab import engine
+    from lab import images as building
+
+    client = engine.connect()
+    if client is None:
+        raise HostCannot("clean --images: no Docker engine answers")
+    try:
+        building.remove_old(client, shared.say)
+    finally:
+        client.close()
 
 
 def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto") -> None:

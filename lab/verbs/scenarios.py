@@ -147,7 +147,7 @@ def matrix(
 
     \b
     Examples:
-      echo "matrix=$(lab matrix smoke --format github)" >> "$GITHUB_OUTPUT"
+      lab matrix smoke c10k --format github
       lab matrix smoke c10k --format gitlab > pipeline.yml
     """
     from lab import matrix as cells

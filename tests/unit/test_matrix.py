@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,13 @@ def test_the_workflow_hands_matrix_values_to_shells_as_variables_only():
     assert len(scripts) >= 4
     assert not [script for script in scripts if "${{" in script]
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_workflow_pins_what_others_wrote():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/lab.yml").read_text())
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert [name for name in used if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", name)] == []
 
 
 def test_a_matrix_that_the_system_would_refuse_is_refused(tmp_path):
