@@ -1,15 +1,16 @@
 """The delay line as a process: holds the packets of NFQUEUEs and releases each at its time.
 
-It is a child of the agent, so that the agent's commands never disturb its timing, and takes one JSON command
-a line on its standard input. When that ends, it ends, and the kernel drops what its queues hold: packets are
-late, or lost and counted, but never pass undelayed.
+It is a child of the agent, so that the agent's commands never disturb its timing, and takes one JSON
+command a line on its standard input. When that ends, it ends, and the kernel drops what its queues hold:
+packets are late, or lost and counted, but never pass undelayed.
 
 Time: the kernel does not say when a packet was queued, and wakes us late, 50 … 300 µs on a virtual machine.
-How late, the line learns from its own timers; it wakes up so much earlier, and takes so much off the time at
-which it reads a packet that woke it. Reading each at once costs a wake-up per packet: under load the line
-reads and releases in grains of 100 µs, and what it finds came in the middle of the grain. `select` waits in
-microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic garbage collector: there
-are no cycles.
+How late, the line learns from its own timers; it wakes up so much earlier, and takes so much off the time
+at which it reads a packet that woke it. A wake-up costs more than ten packets, so under load the line does
+not let packets wake it: it looks once a grain, takes what it finds as come in the middle of the time since
+it last looked, and releases what is due within half a grain: early as often as late. `select` waits in
+microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic garbage collector:
+there are no cycles.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from . import netlink
 from .impairment import Impairment
 from .line import Do, Line, Verdict
 
-GRAIN_NS = 100_000
+GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 250_000
+GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain
 EARLY_NS = 20_000  # so close to its due time a packet may go: waiting once more would make it late
 LEAD_MAX_NS = 250_000
 READS_AT_ONCE = 16
@@ -53,8 +55,9 @@ class Lane:
         self.line.change(impairment)
         self._configure()
 
-    def arrive(self, woken_late_ns: int) -> None:
-        """Take what the kernel has queued. A packet that found us asleep came `woken_late_ns` ago."""
+    def arrive(self, woken_late_ns: int) -> int:
+        """Take what the kernel has queued, number of packets. One that woke us came `woken_late_ns` ago."""
+        taken = 0
         for _ in range(READS_AT_ONCE):
             ids = self.queue.read()
             now_ns = time.monotonic_ns()
@@ -62,6 +65,7 @@ class Lane:
             arrived_ns = now_ns - (since_ns // 2 if since_ns < 2 * woken_late_ns else woken_late_ns)
             if not ids:
                 break
+            taken += len(ids)
             if self.line.impairment.constant:
                 self.line.run(arrived_ns, ids[-1], len(ids))
             else:
@@ -69,6 +73,13 @@ class Lane:
             if len(ids) < netlink.MESSAGES_PER_READ:
                 break
         self._looked_ns = now_ns
+        return taken
+
+    @property
+    def grain_ns(self) -> int:
+        """How often to look under load."""
+        by_delay = int(self.line.impairment.delay_ms * 1e6) // GRAINS_PER_DELAY
+        return min(max(by_delay, GRAIN_MIN_NS), GRAIN_MAX_NS)
 
     def leave(self, now_ns: int, until_ns: int) -> None:
         """Release what is due by `until_ns`."""
@@ -173,28 +184,43 @@ class DelayLine:
 
     def serve(self) -> None:
         """Work until the agent hangs up. Raises OSError when the kernel refuses something mid-way."""
+        looked_ns = 0
+        grain_ns = 0  # 0: packets wake us
         while True:
-            started_ns = time.monotonic_ns()
-            wake_ns = self._wake_ns()
-            patience_s = None if wake_ns is None else max(wake_ns - started_ns, 0) / 1e9
-            ready, _, _ = select.select([self._control, *self._sources], (), (), patience_s)
+            ready, early_ns = self._sleep(looked_ns + grain_ns) if grain_ns else self._sleep_until_woken()
+            since_ns, looked_ns = time.monotonic_ns() - looked_ns, time.monotonic_ns()
+            taken = 0
             for source in ready:
                 if source is not self._control:
-                    self._sources[source].arrive(self._lead_ns)
+                    taken += self._sources[source].arrive(self._lead_ns)
                 elif not self._answer():
                     return
             now_ns = time.monotonic_ns()
-            early_ns = EARLY_NS
-            if not ready and wake_ns is not None:
-                early_ns = max(self._lead_ns, EARLY_NS)
-                self._learn(now_ns - max(wake_ns, started_ns))
             for lane in tuple(self._lanes.values()):
                 lane.leave(now_ns, now_ns + early_ns)
                 if lane.closing and not lane.line.held:
                     self._remove(lane)
-            spare_ns = GRAIN_NS - (time.monotonic_ns() - started_ns)
-            if spare_ns > 0 and self._lanes:
-                time.sleep(spare_ns / 1e9)
+            finest_ns = min((lane.grain_ns for lane in self._lanes.values()), default=0)
+            grain_ns = finest_ns if taken and since_ns < 2 * finest_ns else 0
+
+    def _sleep_until_woken(self) -> tuple[Collection[socket.socket], int]:
+        """Wait for a packet, a command or a packet's time: who is ready, and how early releases may be."""
+        asleep_ns, wake_ns = time.monotonic_ns(), self._wake_ns()
+        patience_s = None if wake_ns is None else max(wake_ns - asleep_ns, 0) / 1e9
+        ready, _, _ = select.select([self._control, *self._sources], (), (), patience_s)
+        if ready or wake_ns is None:
+            return ready, EARLY_NS
+        self._learn(time.monotonic_ns() - max(wake_ns, asleep_ns))
+        return (), max(self._lead_ns, EARLY_NS)
+
+    def _sleep(self, until_ns: int) -> tuple[Collection[socket.socket], int]:
+        """Wait for that time or a command, whatever packets come: all queues are looked at then."""
+        asleep_ns = time.monotonic_ns()
+        spare_ns = until_ns - self._lead_ns - asleep_ns
+        ready, _, _ = select.select([self._control], (), (), max(spare_ns, 0) / 1e9)
+        if not ready and spare_ns > 0:
+            self._learn(time.monotonic_ns() - asleep_ns - spare_ns)
+        return [*ready, *self._sources], GRAIN_MIN_NS // 2
 
     def _wake_ns(self) -> int | None:
         """When to wake up for the next release: its due time less what waking up takes."""

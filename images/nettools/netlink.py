@@ -131,6 +131,9 @@ class Queue:
         # An overrun is counted by the kernel either way; without this it also stops delivery until we drain.
         self.socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
         self._ask(_attribute(_CFG_CMD, struct.pack("!BBH", _CMD_BIND, 0, 0)))
+        self.socket.settimeout(
+            None
+        )  # a send to the kernel never waits; with a timeout Python would poll first
         self._at: Sequence[int] = ()
         self._allocate(0)
 

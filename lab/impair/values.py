@@ -91,7 +91,7 @@ class Impairment:
                 raise ValueError(f"{name}: {size} shares of 1 are wanted, not {values}")
         if self.loss_state:
             p13, p31, p32, _p23, p14 = self.loss_state
-            if p13 + p14 > 1 or p31 + p32 > 1:
+            if max(p13 + p14, p31 + p32) > 1 + 1e-9:
                 raise ValueError("loss_state: p13 + p14 and p31 + p32 leave one state: at most 1 each")
 
     @property

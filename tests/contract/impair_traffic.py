@@ -31,7 +31,9 @@ def send(host: str, count: int, interval_us: int, size: int) -> None:
         out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
         start = time.monotonic_ns()
         for number in range(count):
-            time.sleep(max(start + number * interval_us * 1000 - time.monotonic_ns(), 0) / 1e9)
+            wait_ns = start + number * interval_us * 1000 - time.monotonic_ns()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
             stamp = STAMP.pack(number, time.monotonic_ns())
             out.sendto(stamp.ljust(size, b"\0"), (host, PORT))
     say("sent")
