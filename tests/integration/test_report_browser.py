@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 
 from lab.report.html import html
 from tests.data import judged
+from tests.integration.browser import Page, browser, executable
 
-sys.path.insert(0, str(Path(__file__).parent))
-from browser import Page, browser, executable
 
 PROGRAM = executable()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium here: apt-get install chromium")
