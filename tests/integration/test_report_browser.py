@@ -13,7 +13,6 @@ from lab.report.html import html
 from tests.data import judged
 from tests.integration.browser import Page, browser, executable
 
-
 PROGRAM = executable()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium here: apt-get install chromium")
 
