@@ -7,6 +7,7 @@ on request.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -68,25 +69,29 @@ def remove_labelled(engine: Engine, run: str, trial: str | None = None, deadline
             time.sleep(0.2)
 
 
-def _remove(client: Any | None, run: str, only_dead: bool) -> str:
-    says = "" if client is None else remove_labelled(Engine(client.api), run)
+def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -> int:
+    """End the processes that the journals of `run` name and delete their scratch folders; then the journals.
+
+    Returns how many processes there were. Without an engine, journals that name containers stay.
+    """
     killed = 0
     for entry in journal.found():
-        if entry.run != run or (only_dead and not entry.dead) or (client is None and _needs_engine(entry)):
+        if entry.run != run or (only_dead and not entry.dead) or (_needs_engine(entry) and not with_engine):
             continue
         for mark in entry.names.get("mark", []):
             killed += len(procfs.marked(MARK, mark))
             if left := procfs.kill_marked(MARK, mark):
                 raise LabError(f"run {run}: these processes do not end on SIGKILL: {left}")
+        for scratch in entry.names.get("scratch", []):
+            shutil.rmtree(scratch, ignore_errors=True)  # most often gone already
         entry.path.unlink(missing_ok=True)
+    return killed
+
+
+def _remove(client: Any | None, run: str, only_dead: bool) -> str:
+    says = "" if client is None else remove_labelled(Engine(client.api), run)
+    killed = end_processes(run, only_dead, with_engine=client is not None)
     return ", ".join(filter(None, [says, f"{killed} processes" if killed or not says else ""]))
-
-
-def forget(run: str) -> None:
-    """Delete the journals of a run of which nothing is left."""
-    for entry in journal.found():
-        if entry.run == run:
-            entry.path.unlink(missing_ok=True)
 
 
 def _needs_engine(entry: journal.Entry) -> bool:

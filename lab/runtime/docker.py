@@ -49,7 +49,7 @@ class DockerRuntime:
         """See Runtime. Raises NoMeasurement, HostCannot or UsageError; what was made by then is removed."""
         owner = Owner.myself()
         journal = Journal(topology.run, owner)
-        watchdog = Watchdog(topology.run, engine=address(self._engine.api))
+        watchdog = Watchdog(topology.run, address(self._engine.api))
         deployment = DockerDeployment(self._engine, self._images, topology, logs, journal, owner)
         try:
             deployment.make(self._pool)

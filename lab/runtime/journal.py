@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from lab.runtime import procfs
 from lab.runtime.owner import Owner, state_dir
 
-Kind = Literal["container", "network", "mark"]
+Kind = Literal["container", "network", "mark", "scratch"]
 
 
 def folder() -> Path:

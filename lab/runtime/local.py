@@ -45,7 +45,8 @@ class LocalRuntime:
         with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
             journal = Journal(topology.run, Owner.myself())
             journal.will("mark", mark)
-            watchdog = Watchdog(topology.run, mark=mark)
+            journal.will("scratch", scratch)
+            watchdog = Watchdog(topology.run)
             deployment = LocalDeployment(logs, mark, scratch)
             try:
                 for node in topology.nodes:

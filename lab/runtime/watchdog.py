@@ -14,18 +14,15 @@ import time
 import traceback
 from pathlib import Path
 
-from lab.runtime import procfs
-from lab.runtime.owner import MARK
-
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 3.0
 
 
 class Watchdog:
-    """The orchestrator's end. Guards the containers of the engine at an address, processes with a mark."""
+    """The orchestrator's end. Guards what the journals of a run name, and its containers at `engine`."""
 
-    def __init__(self, run: str, *, engine: str | None = None, mark: str | None = None) -> None:
-        task = json.dumps({"run": run, "engine": engine, "mark": mark})
+    def __init__(self, run: str, engine: str | None = None) -> None:
+        task = json.dumps({"run": run, "engine": engine})
         theirs, self._ours = os.pipe()  # close-on-exec: no node inherits our end, or it would never close
         null = os.open(os.devnull, os.O_RDWR)
         try:
@@ -60,11 +57,9 @@ def main() -> None:
     from lab.runtime import cleanup, journal  # late: a run that ends well pays nothing for them
 
     try:
-        if task["mark"]:
-            procfs.kill_marked(MARK, task["mark"])
         if task["engine"]:
             _remove(task["engine"], task["run"])
-        cleanup.forget(task["run"])
+        cleanup.end_processes(task["run"])
     except Exception:
         (journal.folder() / f"{task['run']}.watchdog.log").write_text(
             traceback.format_exc(), encoding="utf-8"

@@ -161,8 +161,10 @@ def test_a_killed_local_run_leaves_no_process(local: Runs) -> None:
     run = local.start("local")
     run.wait_for("up")
     assert len(marked(run)) == 6
+    scratch = Path(f"/proc/{marked(run)[0]}/cwd").readlink()
     run.kill()
     until(lambda: not local.left_of(run), GONE_S)
+    assert not scratch.exists()
 
 
 def test_a_local_run_that_ends_well_leaves_nothing_at_once(local: Runs) -> None:
