@@ -20,6 +20,13 @@ CONNECTIONS, THREADS = 10_000, 12_000
 MEMORY_BYTES, FEW_MEMORY_BYTES = 4 << 30, 1 << 30
 DISK_BYTES, FEW_DISK_BYTES = 5 << 30, 1 << 30
 FIT_LOCAL_PORTS = 10_000
+# Where a distribution keeps sch_netem when its small kernel lacks it, by the ID of os-release(5).
+MORE_MODULES = {
+    "ubuntu": 'sudo apt-get install "linux-modules-extra-$(uname -r)" && sudo modprobe sch_netem',
+    "debian": 'sudo apt-get install "linux-image-$(dpkg --print-architecture)" && sudo reboot',
+    "fedora": 'sudo dnf install "kernel-modules-extra-$(uname -r)" && sudo modprobe sch_netem',
+}
+MORE_MODULES |= dict.fromkeys(("rhel", "centos", "rocky", "almalinux"), MORE_MODULES["fedora"])
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Facts:
 
     python: tuple[int, ...]
     host: Host
+    distribution: str = ""
     engine: Mapping[str, Any] | None = None
     engine_says: str = ""
     images: Mapping[str, bool] = field(default_factory=dict)
@@ -126,7 +134,7 @@ def links(facts: Facts) -> Iterator[Row]:
         yield Row("links", "warn", facts.shaping_says or "not asked", says, "lab images && lab doctor")
         return
     able, why = facts.shaping, facts.shaping.get("why", {})
-    load = 'sudo modprobe sch_netem || sudo apt-get install "linux-modules-extra-$(uname -r)"'
+    load = MORE_MODULES.get(facts.distribution, "sudo modprobe sch_netem")
     if able.get("netem"):
         yield Row("links", "ok", "netem", "the kernel delays, drops, duplicates and reorders")
     elif able.get("nfqueue"):

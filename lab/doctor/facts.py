@@ -51,6 +51,7 @@ def read(results: Path, pool: str) -> Facts:
     return Facts(
         python=sys.version_info[:3],
         host=host.read(),
+        distribution=_distribution(),
         engine=found,
         engine_says=says,
         images=built,
@@ -177,6 +178,13 @@ def _taken(pool: str, routes: str) -> tuple[str, ...]:
     ours = ipaddress.IPv4Network(pool)
     found = [ipaddress.IPv4Network(route, strict=False) for route in docker_spec.host_routes(routes)]
     return tuple(str(route) for route in found if route.overlaps(ours) and route.prefixlen != 24)
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["ID"]
+    except (OSError, KeyError):
+        return ""
 
 
 def _number(name: str) -> int | None:

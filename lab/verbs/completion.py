@@ -65,6 +65,14 @@ def runs(incomplete: str) -> list[str]:
     return _starting(incomplete, ["latest", *(id_ for id_ in ids if id_ != "latest")])
 
 
+def up_runs(incomplete: str) -> list[str]:
+    """Runs that are up, by their journals: RUN.RANDOM.jsonl."""
+    from lab.runtime.owner import state_dir
+
+    found = {path.name.rsplit(".", 2)[0] for path in (state_dir() / "journal").glob("*.jsonl")}
+    return _starting(incomplete, sorted(found))
+
+
 def models(incomplete: str) -> list[str]:
     """The catalog's models, from the manifest's own lines."""
     manifest = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")

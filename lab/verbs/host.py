@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,7 +87,9 @@ def images(
 def down(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Remove what this run left.", autocompletion=completion.runs),
+        typer.Argument(
+            metavar="[RUN]", help="Remove this run, even if it lives.", autocompletion=completion.up_runs
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove what any dead run left.")] = False,
     stop_engine: Annotated[
@@ -111,13 +113,23 @@ def down(
         shared.say("no Docker engine answers: looking for processes only")
     try:
         if run or everything:
-            cleanup.down(client, None if everything else run, shared.say)
+            cleanup.down(client, None if everything or not run else _whole(client, run), shared.say)
     finally:
         if client is not None:
             client.close()
     if stop_engine:
         engine.stop(shared.say)
     return Exit.OK
+
+
+def _whole(client: Any, run: str) -> str:
+    """The id that `run` begins, of what is up; `run` itself where none does. Raises UsageError."""
+    from lab import attach
+
+    found = {row.run for row in attach.nodes(client) if row.run.startswith(run)}
+    if len(found) > 1 and run not in found:
+        raise UsageError(f"{run!r} could be {', '.join(sorted(found))}: give more of it")
+    return found.pop() if len(found) == 1 else run
 
 
 def version() -> int:

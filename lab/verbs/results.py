@@ -157,7 +157,9 @@ def clean(
         shared.out(
             f"{'would remove' if dry_run else 'removed'} {run.path.name}  {show_bytes(run.size_bytes)}"
         )
-    if images and not dry_run:
+    if images and dry_run:
+        shared.say("images are not looked at in a dry run")
+    elif images:
         _remove_old_images()
     if not old:
         shared.say(f"nothing to remove: there are no finished runs beyond the newest {keep}")

@@ -86,6 +86,15 @@ def test_what_no_command_mends_says_why_instead():
     assert (row.level, row.found, row.do) == ("warn", "io_uring_setup: Function not implemented", "")
 
 
+@pytest.mark.parametrize(
+    ("distribution", "command"),
+    [("ubuntu", "apt-get"), ("rocky", "dnf"), ("arch", "sudo modprobe sch_netem")],
+)
+def test_a_missing_netem_is_mended_as_the_distribution_does(distribution, command):
+    shaping = {"netem": False, "nfqueue": True, "tbf": True, "why": {}}
+    assert command in rows(shaping=shaping, distribution=distribution)["links"].do
+
+
 def test_an_engine_that_hangs_is_told_in_its_own_words():
     says = "the Docker engine at unix:///x gives no right answer within 3 s: timed out"
     assert rows(engine=None, engine_says=says)["engine"].found == says
