@@ -10,6 +10,9 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from lab.analysis.judge import judge
+from lab.analysis.model import Summary
+from lab.analysis.summary import summarise
 from lab.record import LoadResult, Run, Sample, Series, TrialRecord
 
 RATE, WARMUP_S, MEASURE_S, USERS, WORKERS = 2000, 2, 10, 1000, 2
@@ -189,3 +192,14 @@ def with_swarm(record: TrialRecord, **changes: Any) -> TrialRecord:
     """The trial with settings of its swarm replaced."""
     swarm = {**record.scenario["swarm"], **changes}
     return replace(record, scenario={**record.scenario, "swarm": swarm})
+
+
+def judged(*trials: TrialRecord, **facts: Any) -> Summary:
+    """The summary of a run of these trials, judged."""
+    made = run(*trials, **facts)
+    return judge(made, summarise(made))
+
+
+def counted(summary: Summary) -> set[tuple[str, str]]:
+    """(check, level) of every finding that counts."""
+    return {(f.check, f.level) for f in summary.findings if not f.expected}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lab.analysis import checks
+from lab.analysis.curves import curves
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds
@@ -27,14 +28,20 @@ LEVELS: dict[Exit, Level] = {Exit.UNTRUSTED: "invalid", Exit.THRESHOLD: "fail"}
 
 
 def judge(run: Run, summary: Summary) -> Summary:
-    """The summary with what the checks found, medians over valid trials, verdict and exit code."""
+    """The summary with findings, thresholds, curves, medians over valid trials, verdict and exit code."""
     outcome = checks.check(run, summary)
     findings = (*_failed(run), *outcome.findings)
     invalid = invalid_trials(run, findings)
     servers = {name: over_valid(server, invalid) for name, server in summary.servers.items()}
     figures = {f.trial: f for server in summary.servers.values() for f in server.per_trial}
     rows = judge_thresholds(run, figures, invalid)
-    update = {"findings": findings, "checks": outcome.tally, "servers": servers, "thresholds": rows}
+    update = {
+        "findings": findings,
+        "checks": outcome.tally,
+        "servers": servers,
+        "thresholds": rows,
+        "curves": tuple(curves(servers.values(), invalid)),
+    }
     judged = summary.model_copy(update=update)
     code = _exit_code(run, judged)
     return judged.model_copy(update={"verdict": _verdict(code, judged), "exit_code": int(code)})

@@ -143,6 +143,41 @@ class LinkSummary(Part):
     counters: dict[str, Any] = Field(default_factory=dict)
 
 
+# `constant`: changes by less than a tenth over the sweep; `neither`: no line passes near the points.
+GrowthLaw = Literal["constant", "linear", "falling", "undetermined", "neither"]
+
+
+class CurvePoint(Part):
+    """The median of the valid trials at one swept value, `x` in base units."""
+
+    x: float
+    value: float
+    trials: int
+
+
+class Growth(Part):
+    """value = start + slope × (x − first x). `grown` is the whole sweep's, as a share of start."""
+
+    law: GrowthLaw
+    slope: float
+    slope_ci95: tuple[float, float]
+    start: float
+    grown: float | None = None
+    grown_ci95: tuple[float, float] | None = None
+
+
+class Curve(Part):
+    """One figure of one server against one swept path; `at` holds the other swept values."""
+
+    server: str
+    path: str
+    at: dict[str, str] = Field(default_factory=dict)
+    metric: str
+    unit: str
+    points: tuple[CurvePoint, ...]
+    growth: Growth | None = None
+
+
 class Summary(Part):
     """summary.json."""
 
@@ -158,4 +193,5 @@ class Summary(Part):
     thresholds: tuple[dict[str, Any], ...] = ()
     links: tuple[LinkSummary, ...] = ()
     servers: dict[str, ServerSummary] = Field(default_factory=dict)
+    curves: tuple[Curve, ...] = ()
     environment: dict[str, Any] = Field(default_factory=dict)

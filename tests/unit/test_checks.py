@@ -9,18 +9,17 @@ import pytest
 from lab.analysis import checks
 from lab.analysis.checks.evidence import graded
 from lab.analysis.checks.table import LIMITS, Limit
-from lab.analysis.judge import judge
-from lab.analysis.model import Summary
-from lab.analysis.summary import summarise
-from lab.record import Run, TrialRecord
+from lab.record import TrialRecord
 from tests import records
 from tests.records import (
     ALL,
     RESPONSE,
     WINDOW_MS,
     N,
+    counted,
     counter,
     hdr,
+    judged,
     second,
     series,
     trial,
@@ -28,15 +27,6 @@ from tests.records import (
     with_load,
     with_swarm,
 )
-
-
-def judged(*trials: TrialRecord, **manifest: Any) -> Summary:
-    made: Run = records.run(*trials, **manifest)
-    return judge(made, summarise(made))
-
-
-def counted(summary: Summary) -> set[tuple[str, str]]:
-    return {(f.check, f.level) for f in summary.findings if not f.expected}
 
 
 def test_a_healthy_trial_passes_and_every_check_was_asked():

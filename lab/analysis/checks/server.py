@@ -94,10 +94,7 @@ def model_profile(e: Evidence) -> Iterator[Said]:
     model = catalog.models().get(e.trial.model or "")
     if model is None:
         raise NoData(f"{e.trial.model} is not in the catalog of models any more")
-    made = {
-        _plain(metric): e.trial.series.highest(SERVER, "syscalls", metric) or 0.0
-        for metric in e.metrics(SERVER, "syscalls")
-    }
+    made = {_plain(metric): e.highest(SERVER, "syscalls", metric) for metric in e.metrics(SERVER, "syscalls")}
     if not made:
         raise NoData("system calls were not counted (it takes root, BPF and containers)")
     missing = [name for name in model.syscalls.must if not _made(made, name)]

@@ -1,0 +1,162 @@
+"""Sweeps as curves: a figure against the swept value, per server, and how it grows: not at all, or linearly.
+
+Noise of a cost is proportional to it, so the line is fitted to relative errors (weighted least squares); its
+slope has the interval of Student's t over trials. What no line describes is called neither.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lab import units
+from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, TrialFigures
+
+FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "cpu_us_per_request": ("µs", ("cpu_us_per_request",)),
+    "response_p50_ms": ("ms", ("response_ms", "p50")),
+    "response_p99_ms": ("ms", ("response_ms", "p99")),
+    "requests_per_s": ("/s", ("requests_per_s",)),
+    "memory_bytes_per_connection": ("B", ("memory_bytes_per_connection",)),
+}
+# A change of less than this over the whole sweep is none; a line that misses a point by more is no law.
+FLAT_SHARE, MISS_SHARE = 0.10, 0.25
+FEWEST_PLACES, FEWEST_TRIALS = 3, 4
+_UNITS: Mapping[str, float] = {
+    "": 1.0, "%": 0.01, "/s": 1.0, "/min": 1 / 60, **units.DURATION, **units.SIZE, **units.BANDWIDTH,
+}  # fmt: skip
+
+
+def curves(servers: Collection[ServerSummary], invalid: Collection[str]) -> Iterator[Curve]:
+    """Every figure of every server along every swept path whose values are numbers, over valid trials."""
+    for path in dict.fromkeys(path for server in servers for path in server.point):
+        lines: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[float, ServerSummary]]] = {}
+        for server in servers:
+            x = position(server.point.get(path))
+            if x is not None:
+                others = tuple((name, str(value)) for name, value in server.point.items() if name != path)
+                lines.setdefault((server.server, others), []).append((x, server))
+        for (name, others), places in lines.items():
+            yield from _of_line(name, path, dict(others), places, invalid)
+
+
+def position(value: object) -> float | None:
+    """Where a swept value stands on an axis, in base units (lab/units.py); None for what is no quantity."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        return position(next(iter(value.values())))  # {file: 64KiB}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = re.fullmatch(r"(?:[a-z]+:)?(\d+(?:\.\d+)?)\s*([A-Za-z%/]*)", str(value).strip())
+    if match is None or match[2] not in _UNITS:
+        return None
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _of_line(
+    server: str,
+    path: str,
+    others: dict[str, str],
+    places: Sequence[tuple[float, ServerSummary]],
+    invalid: Collection[str],
+) -> Iterator[Curve]:
+    for metric, (unit, way) in FIGURES.items():
+        seen = {
+            x: [
+                value
+                for f in one.per_trial
+                if f.status == "ok" and f.trial not in invalid and (value := _figure(f, way)) is not None
+            ]
+            for x, one in sorted(places, key=lambda place: place[0])
+        }
+        seen = {x: values for x, values in seen.items() if values}
+        if len(seen) > 1:
+            yield Curve(
+                server=server,
+                path=path,
+                at=others,
+                metric=metric,
+                unit=unit,
+                points=tuple(
+                    CurvePoint(x=x, value=statistics.median(values), trials=len(values))
+                    for x, values in seen.items()
+                ),
+                growth=growth(seen),
+            )
+
+
+def _figure(figures: TrialFigures, way: Sequence[str]) -> float | None:
+    value: object = figures
+    for name in way:
+        value = getattr(value, name)
+    return value if isinstance(value, float | int) else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """value = start + slope × x, with the 95 % interval of the slope."""
+
+    start: float
+    slope: float
+    interval: tuple[float, float]
+
+    def at(self, x: float) -> float:
+        """Its value."""
+        return self.start + self.slope * x
+
+
+def fit(xs: Sequence[float], ys: Sequence[float]) -> Line:
+    """The line of least relative errors through all trials. Raises ValueError for too few, or values of 0."""
+    if len(xs) < FEWEST_TRIALS or len(set(xs)) < FEWEST_PLACES or min(ys) <= 0:
+        raise ValueError(f"a line needs {FEWEST_PLACES} places, {FEWEST_TRIALS} trials, and values above 0")
+    import numpy
+    from scipy.stats import t
+
+    scale = max(map(abs, xs)) or 1.0  # x in units of its own range: the equations stay well-conditioned
+    (slope, start), covariance = numpy.polyfit(
+        numpy.divide(xs, scale), ys, 1, w=numpy.divide(1.0, ys), cov=True
+    )
+    half = float(t.ppf(0.975, len(xs) - 2)) * math.sqrt(max(float(covariance[0, 0]), 0.0))
+    low, high = float(slope) - half, float(slope) + half
+    return Line(float(start), float(slope) / scale, (low / scale, high / scale))
+
+
+def growth(seen: Mapping[float, Sequence[float]]) -> Growth | None:
+    """The law of growth over x → values of trials; None where there are too few to say."""
+    xs = [x for x, values in seen.items() for _ in values]
+    ys = [value for values in seen.values() for value in values]
+    try:
+        line = fit(xs, ys)
+    except ValueError:
+        return None
+    first, last = min(seen), max(seen)
+    start = line.at(first)
+    if start <= 0:
+        return Growth(law="neither", slope=line.slope, slope_ci95=line.interval, start=start)
+    grown, low, high = ((last - first) * slope / start for slope in (line.slope, *line.interval))
+    return Growth(
+        law=_law(low, high, _worst_miss(line, seen)),
+        slope=line.slope,
+        slope_ci95=line.interval,
+        start=start,
+        grown=grown,
+        grown_ci95=(low, high),
+    )
+
+
+def _law(low: float, high: float, miss: float) -> GrowthLaw:
+    if low > -FLAT_SHARE and high < FLAT_SHARE:
+        return "constant"
+    if miss > MISS_SHARE:
+        return "neither"
+    if low > FLAT_SHARE:
+        return "linear"
+    return "falling" if high < -FLAT_SHARE else "undetermined"
+
+
+def _worst_miss(line: Line, seen: Mapping[float, Sequence[float]]) -> float:
+    """How far the line passes by the median of a place, at worst, as a share of it."""
+    medians = {x: statistics.median(values) for x, values in seen.items()}
+    return max(abs(line.at(x) - value) / value for x, value in medians.items())
