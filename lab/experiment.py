@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lab import collect
 from lab.capacity import Capacity, Placement
 from lab.collect import Recorder
+from lab.draft import Draft, Gauges
 from lab.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
 from lab.load import Driver
 from lab.plan import Plan, Trial
-from lab.record import LoadResult, TrialRecord
+from lab.record import TrialRecord
 from lab.render import Addressing, render
 from lab.runtime import Deployment, Event, Runtime
 from lab.store import RunFolder
@@ -24,7 +24,6 @@ from lab.timeline import ChangesLinks, Timeline
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
 STOP_GRACE_S = 5.0
-LAST_LINES = 50
 
 
 class Watcher(Protocol):
@@ -38,6 +37,9 @@ class Watcher(Protocol):
 
     def event(self, event: Event) -> None:
         """The swarm's phase and progress events."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """A figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Its record is written."""
@@ -91,7 +93,7 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> bool:
             draft.fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             draft.fail("interrupted", Exit.INTERRUPTED)
-        record = draft.record(lab)
+        record = draft.record(lab.placement)
         folder.write(f"trials/{trial.folder}/record.json", record.to_json())
         folder.event("trial_ended", trial=trial.id, status=record.status, reason=record.reason)
         lab.watcher.trial_ended(record)
@@ -113,7 +115,9 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
 
         collectors, notes = collect.for_trial(deployment, topology)
-        recorder = stack.enter_context(Recorder(deployment, collectors, path / "series.csv", notes))
+        recorder = stack.enter_context(
+            Recorder(deployment, collectors, path / "series.csv", notes, Gauges(lab.watcher.gauge))
+        )
         draft.recorder = recorder
 
         say("verifying right answers")
@@ -169,69 +173,6 @@ def survived(deployment: Deployment) -> None:
         raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
-class Draft:
-    """A record in the making: whatever is known when a trial ends, however it ends."""
-
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
-        self.runtime = ""
-        self.stamps: tuple[str, ...] = ()
-        self.ready: Mapping[str, Any] = {}
-        self.verify: list[Mapping[str, Any]] = []
-        self.links: AppliedLinks | None = None
-        self.timeline: Timeline | None = None
-        self.recorder: Recorder | None = None
-        self.load: LoadResult | None = None
-        self.stats: tuple[Mapping[str, Any], ...] = ()
-        self.exits: dict[str, Mapping[str, Any]] = {}
-        self.last_lines: dict[str, list[str]] = {}
-        self.reason: str | None = None
-        self.exit_code = 0
-
-    def fail(self, reason: str, exit_code: int) -> None:
-        """The trial did not come to its end."""
-        self.reason, self.exit_code = reason, int(exit_code)
-
-    def keep_what_ended(self, deployment: Deployment) -> None:
-        """Just before the nodes are removed: its statistics, how nodes ended, last words."""
-        self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
-        nodes = ["server", "master", *(f"worker-{i}" for i in range(self.trial.scenario.swarm.workers))]
-        for node in nodes:
-            ended = deployment.exited(node)
-            if ended is None:
-                continue
-            self.exits[node] = asdict(ended)
-            if ended.code != 0 or ended.signal:
-                self.last_lines[node] = _tail(deployment.log_path(node))
-
-    def record(self, lab: Laboratory) -> TrialRecord:
-        """The record as far as it goes."""
-        trial = self.trial
-        return TrialRecord(
-            id=trial.id,
-            server=trial.server,
-            repeat=trial.repeat,
-            point=dict(trial.point),
-            status="ok" if self.reason is None else "failed",
-            reason=self.reason,
-            exit_code=self.exit_code,
-            scenario=trial.scenario.model_dump(mode="json"),
-            model=trial.scenario.servers[trial.server].model,
-            runtime=self.runtime,
-            stamps=self.stamps,
-            placement=asdict(lab.placement),
-            ready=dict(self.ready),
-            verify=tuple(self.verify),
-            load=self.load,
-            server_stats=self.stats,
-            links=tuple(self.links.records()) if self.links else (),
-            events=tuple(self.timeline.records()) if self.timeline else (),
-            exits=self.exits,
-            warnings=tuple(self.recorder.problems) if self.recorder else (),
-            last_lines=self.last_lines,
-        )
-
-
 def _marking(
     recorder: Recorder, timeline: Timeline, trial: Trial, watcher: Watcher
 ) -> Callable[[Mapping[str, Any]], None]:
@@ -260,9 +201,3 @@ def _event(text: str, name: str) -> dict[str, Any] | None:
 def _last(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "it printed nothing"
-
-
-def _tail(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]

@@ -7,7 +7,7 @@ marks (the ends of the measured window), so that a counter's increase over the w
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -51,10 +51,12 @@ class Recorder:
         collectors: Sequence[Collector],
         path: Path,
         notes: Sequence[str] = (),
+        on_samples: Callable[[Sequence[Sample]], None] = lambda samples: None,
     ) -> None:
         self._deployment = deployment
         self._collectors = collectors
         self._path = path
+        self._on_samples = on_samples
         self._marks: list[tuple[float, bool]] = []
         self._wake = threading.Condition()
         self._stopping = False
@@ -143,6 +145,7 @@ class Recorder:
         for collector in self._collectors:
             samples += self._sample(collector)
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
+        self._on_samples(samples)
         with self._wake:
             if not self._stopping:
                 self._file.append(samples)

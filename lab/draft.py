@@ -1,0 +1,114 @@
+"""A record in the making, and the figures of the moment for whoever watches it being made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.capacity import Placement
+from lab.collect import Recorder
+from lab.plan import Trial
+from lab.record import LoadResult, Sample, TrialRecord
+from lab.runtime import Deployment
+from lab.timeline import Timeline
+
+LAST_LINES = 50
+
+
+class LinkRecords(Protocol):
+    """Links that can tell what became of them."""
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
+
+
+class Draft:
+    """A record in the making: whatever is known when a trial ends, however it ends."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.runtime = ""
+        self.stamps: tuple[str, ...] = ()
+        self.ready: Mapping[str, Any] = {}
+        self.verify: list[Mapping[str, Any]] = []
+        self.links: LinkRecords | None = None
+        self.timeline: Timeline | None = None
+        self.recorder: Recorder | None = None
+        self.load: LoadResult | None = None
+        self.stats: tuple[Mapping[str, Any], ...] = ()
+        self.exits: dict[str, Mapping[str, Any]] = {}
+        self.last_lines: dict[str, list[str]] = {}
+        self.reason: str | None = None
+        self.exit_code = 0
+
+    def fail(self, reason: str, exit_code: int) -> None:
+        """The trial did not come to its end."""
+        self.reason, self.exit_code = reason, int(exit_code)
+
+    def keep_what_ended(self, deployment: Deployment) -> None:
+        """Just before the nodes are removed: its statistics, how nodes ended, last words."""
+        self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
+        nodes = ["server", "master", *(f"worker-{i}" for i in range(self.trial.scenario.swarm.workers))]
+        for node in nodes:
+            ended = deployment.exited(node)
+            if ended is None:
+                continue
+            self.exits[node] = asdict(ended)
+            if ended.code != 0 or ended.signal:
+                self.last_lines[node] = _tail(deployment.log_path(node))
+
+    def record(self, placement: Placement) -> TrialRecord:
+        """The record as far as it goes."""
+        trial = self.trial
+        return TrialRecord(
+            id=trial.id,
+            server=trial.server,
+            repeat=trial.repeat,
+            point=dict(trial.point),
+            status="ok" if self.reason is None else "failed",
+            reason=self.reason,
+            exit_code=self.exit_code,
+            scenario=trial.scenario.model_dump(mode="json"),
+            model=trial.scenario.servers[trial.server].model,
+            runtime=self.runtime,
+            stamps=self.stamps,
+            placement=asdict(placement),
+            ready=dict(self.ready),
+            verify=tuple(self.verify),
+            load=self.load,
+            server_stats=self.stats,
+            links=tuple(self.links.records()) if self.links else (),
+            events=tuple(self.timeline.records()) if self.timeline else (),
+            exits=self.exits,
+            warnings=tuple(self.recorder.problems) if self.recorder else (),
+            last_lines=self.last_lines,
+        )
+
+
+class Gauges:
+    """The server's CPU and memory of this moment, out of the samples, for whoever watches."""
+
+    def __init__(self, gauge: Callable[[str, float], None]) -> None:
+        self._gauge = gauge
+        self._last: Sample | None = None
+
+    def __call__(self, samples: Sequence[Sample]) -> None:
+        """Take what a collector has just sampled."""
+        for sample in samples:
+            if (sample.node, sample.source) != ("server", "cgroup"):
+                continue
+            if sample.metric == "memory_bytes":
+                self._gauge("server_memory_bytes", sample.value)
+            if sample.metric == "cpu_us":
+                if self._last and sample.mono_ms > self._last.mono_ms:
+                    grown_us = sample.value - self._last.value
+                    self._gauge("server_cpu_cores", grown_us / 1000 / (sample.mono_ms - self._last.mono_ms))
+                self._last = sample
+
+
+def _tail(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
