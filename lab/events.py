@@ -83,7 +83,7 @@ class Event(Part):
 
 
 def link_at(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
-    """What a link event makes of a link: (seconds after the window's beginning, the link as it is from then)."""
+    """What a link event makes of a link: (seconds into the window, the link as it is from then)."""
     blank = LinkSpec(endpoints=spec.endpoints)
     changed: list[tuple[float, LinkSpec]]
     if event.action == "clear":

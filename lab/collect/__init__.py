@@ -51,7 +51,7 @@ class Recorder:
         collectors: Sequence[Collector],
         path: Path,
         notes: Sequence[str] = (),
-        on_samples: Callable[[Sequence[Sample]], None] = lambda samples: None,
+        on_samples: Callable[[Sequence[Sample]], None] = lambda _: None,
     ) -> None:
         self._deployment = deployment
         self._collectors = collectors
