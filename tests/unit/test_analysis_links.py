@@ -15,7 +15,14 @@ def probe(p50: float, lost: int = 0, samples: int = 400) -> dict[str, Any]:
 
 
 def link(requested: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    counted_ = {"packets": 90_000, "dropped": 0, "dropped_queue": 0, "dropped_user": 0, "dropped_asked": 0}
+    counted_ = {
+        "packets": 90_000,
+        "bytes": 9_000_000,
+        "dropped": 0,
+        "dropped_queue": 0,
+        "dropped_user": 0,
+        "dropped_asked": 0,
+    }
     lateness = {"samples": 90_000, "p50": 60, "p99": 300, "max": 900}
     asked = {"delay_ms": 20.0} if requested is None else requested
     return {
@@ -101,6 +108,7 @@ def test_a_rate_link_drops_by_design():
     full = link(asked, counters=counting(dropped_queue=500))
     summary = judged(linked(full))
     assert counted(summary) == {("link_rate", "unknown")}
+    assert "dropped 500 packets at its rate" in next(f.says for f in summary.findings if f.expected)
     assert summary.verdict == "PASS"
     measured = {**link()["measured"], "rate_bit_per_s": 8e6}
     assert ("link_rate", "invalid") in counted(judged(linked(link(asked, measured=measured))))

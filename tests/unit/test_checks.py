@@ -316,6 +316,12 @@ def test_a_check_that_crashes_is_unknown_with_its_error():
     assert summary.exit_code == 5
 
 
+def test_a_trial_is_checked_alone_before_the_run_is_over():
+    assert checks.check_trial(trial()) == ()
+    found = checks.check_trial(connected(trial(), 900))
+    assert [(f.check, f.level, f.trial) for f in found] == [("connections_reached", "invalid", "epoll_lt/1")]
+
+
 def test_what_all_trials_share_is_said_once():
     trials = [replace(trial(f"epoll_lt/{i}"), warnings=("collector cgroup: gone",)) for i in (1, 2, 3)]
     said = [f for f in judged(*trials).findings if f.check == "sampling"]

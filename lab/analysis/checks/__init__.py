@@ -13,8 +13,9 @@ from functools import partial
 
 from lab.analysis.checks import generator, host, known, links, load, network, server, whole
 from lab.analysis.checks.evidence import Evidence, NoData, Said
+from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary
-from lab.record import Run
+from lab.record import Run, TrialRecord
 
 
 def _always(e: Evidence) -> bool:
@@ -62,10 +63,11 @@ class RunCheck:
     required: bool = True
 
 
+KNOWN_LIMIT = "known_limit"
 TRIAL_CHECKS = (
     # These two come first: what they find decides how the rest is taken.
     Check("server_died", server.server_died),
-    Check("known_limit", known.known_limits),
+    Check(KNOWN_LIMIT, known.known_limits),
     Check("server_stopped", server.server_stopped),
     Check("offered_load", load.offered_load, excused=True),
     Check("connections_reached", load.connections_reached, excused=True),
@@ -118,14 +120,21 @@ class Outcome:
 
 def check(run: Run, summary: Summary) -> Outcome:
     """Ask every check of every trial, and of the run. Never raises for what a record holds."""
-    figures = {f.trial: f for one in summary.servers.values() for f in one.per_trial}
-    asked = [answer for trial in run.trials for answer in _of_trial(Evidence(trial, figures[trial.id]))]
+    known_figures = {f.trial: f for one in summary.servers.values() for f in one.per_trial}
+    evidence = (Evidence(trial, known_figures[trial.id]) for trial in run.trials)
+    asked = [answer for one in evidence for answer in _of_trial(one)]
     asked += [(one.name, _findings(one.name, partial(one.ask, run, summary), None)) for one in RUN_CHECKS]
     tally: dict[str, Counter[str]] = {}
     for name, found in asked:
         tally.setdefault(name, Counter())[_worst(found)] += 1
     findings = sorted(_collapsed([f for _, found in asked for f in found], len(run.trials)), key=_order)
     return Outcome(tuple(findings), {name: dict(counts) for name, counts in tally.items()})
+
+
+def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
+    """What the checks say of one trial alone, for whoever has to decide at once whether to repeat it."""
+    evidence = Evidence(trial, figures(trial))
+    return tuple(sorted((f for _, found in _of_trial(evidence) for f in found), key=_order))
 
 
 def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
@@ -138,7 +147,7 @@ def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
         if excused and one.excused:
             found = [f.model_copy(update={"expected": True}) for f in found]
         died = died or any(f.level == "fail" for f in found)
-        excused = excused or any(f.expected for f in found)
+        excused = excused or (one.name == KNOWN_LIMIT and any(f.expected for f in found))
         yield one.name, found
 
 

@@ -87,19 +87,29 @@ def rate(e: Evidence) -> Iterator[Said]:
 
 
 def drops(e: Evidence) -> Iterator[Said]:
-    """Packets dropped for want of room in a delay queue: the link lost what nobody asked it to lose."""
+    """Packets dropped for want of room: a delay queue must lose none, a link with a rate does by design."""
     for link in _links(e):
-        by_design = any(way.get("rate_bit_per_s") for way in ways(link))
+        rates = [float(way["rate_bit_per_s"]) for way in ways(link) if way.get("rate_bit_per_s")]
         for place, counted in _counters(link):
             overrun = int(counted.get("dropped_user") or 0)
-            if not by_design:
-                overrun += _dropped_queue(counted, link.get("configured", {}).get(place, {}))
+            dropped = _dropped_queue(counted, link.get("configured", {}).get(place, {}))
+            if rates and dropped:
+                used = int(counted["bytes"]) * 8 / (min(rates) * _load_s(e))
+                says = f"{_name(link)}: {place} dropped {dropped:,} packets at its rate, by design"
+                yield Said("ok", f"{says} ({percent(used)} used on average)", value=dropped, expected=True)
+            elif not rates:
+                overrun += dropped
             yield from graded(
                 "link_drops",
                 overrun,
                 f"{_name(link)}: {overrun:,} packets dropped in the queue of {place}",
                 "raise the link's `limit`: it holds packets per second × delay",
             )
+
+
+def _load_s(e: Evidence) -> float:
+    phases = e.load.phases
+    return (max(phases.values()) - min(phases.values())) / 1000
 
 
 def _dropped_queue(counted: Mapping[str, Any], configured: Mapping[str, Any]) -> int:
