@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 from . import settings
 from .errors import SettingsError, SwarmError
@@ -42,4 +44,11 @@ def _run(role: str, rest: list[str]) -> int:
     return worker.main(given)
 
 
-sys.exit(main(sys.argv[1:]))
+def leave(code: int) -> NoReturn:
+    """End at once: tearing down Locust's greenlets and 50,000 users takes seconds and changes nothing."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+leave(main(sys.argv[1:]))

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -44,16 +45,24 @@ class EngineProcess:
             self._users = users
             self.tell({"do": "users", "target": users})
 
-    def close(self, patience_s: float) -> None:
-        """Let the engine go, by force if it does not within `patience_s`."""
+    def let_go(self) -> None:
+        """End the engine's standard input, which ends the engine."""
         self._reader.kill()
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
-            self._process.wait(patience_s)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
+        except BrokenPipeError:
+            return  # it has ended already, with a command unread
+
+    def close(self, until_s: float) -> None:
+        """Wait for the end, by force once the monotonic clock has reached `until_s`.
+
+        A killed process goes on closing its sockets for a while; its parent need not wait for that.
+        """
+        try:
+            self._process.wait(max(0.0, until_s - monotonic()))
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(patience_s)
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -175,10 +175,9 @@ class Engine:
         self._answered(connection, second, outcome)
 
     def _book_parts(self, connection: Connection, second: Second, names: Sequence[str]) -> None:
+        asked_s = max(connection.sent_s, connection.part_sent_s)
         for name in names:
-            record(
-                second.parts.setdefault(name, {}), self.now_s - max(connection.sent_s, connection.part_sent_s)
-            )
+            record(second.parts.setdefault(name, {}), self.now_s - asked_s)
 
     def _continue(self, connection: Connection, reader: Reader) -> None:
         request = reader.next_request()

@@ -34,6 +34,7 @@ HEADWAY_S = 0.5  # from the decision to the start of the load clock: the message
 MERGE_S = 10.0  # on top of the drain, for the last records to arrive
 LOOK_S = 0.02
 PROGRESS_S = 1.0
+FAREWELL_MS = 500
 
 
 class Stopped(Exception):
@@ -111,7 +112,9 @@ class Master:
         """Send the workers home."""
         self._runner.send_message("swarm_end")
         self._runner.greenlet.kill(block=True, timeout=1.0)
-        self._runner.server.close(linger=500)
+        context = self._runner.server.socket.context
+        self._runner.server.close(linger=FAREWELL_MS)
+        context.term()  # returns when the farewell has left, or its time is over
 
     def _missing(self) -> str:
         missing = sorted(set(range(self._settings.workers)) - set(self._pids))

@@ -69,10 +69,12 @@ class Observer:
         self._users = users
         self._peak = max(self._peak, users)
 
-    def close(self, patience_s: float) -> None:
+    def let_go(self) -> None:
         """Stop telling."""
-        del patience_s
         self._greenlet.kill()
+
+    def close(self, until_s: float) -> None:
+        """There is no process to wait for."""
 
     def _on_request(
         self, name: str, response_time: float | None, response_length: int, exception: object = None, **_: Any

@@ -120,7 +120,10 @@ class Worker:
     def close(self) -> None:
         """Let the engines go."""
         for engine in self._engines:
-            engine.close(CLOSE_S)
+            engine.let_go()
+        until_s = monotonic() + CLOSE_S
+        for engine in self._engines:
+            engine.close(until_s)
 
     def _await_engines(self) -> None:
         deadline_s = monotonic() + HELLO_S

@@ -100,6 +100,7 @@ def test_think_times_have_their_distribution(
     think_time: ThinkTime, mean_s: float, deviation_s: float
 ) -> None:
     draw = think_time.drawer(Random(3))
+    assert draw is not None
     drawn = [draw() for _ in range(20_000)]
     assert mean(drawn) == pytest.approx(mean_s, rel=0.03)
     assert pstdev(drawn) == pytest.approx(deviation_s, rel=0.05, abs=1e-9)
