@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab import units
+from lab.impair.profiles import PROFILES, ProfileName
 from lab.impair.values import Impairment
 from lab.part import Name, Part, Seconds, quantity
 
@@ -80,26 +81,31 @@ class Way(Part):
 
     @model_validator(mode="after")
     def _possible(self) -> Way:
-        Impairment(**self.words())
+        if self.delay is not None:  # without one, what it says may be possible with the rest of its link
+            Impairment(**self.words())
         return self
 
 
 class LinkSpec(Way):
     """A link between two endpoints: a group (`swarm`, `servers`), a server of the scenario, or a worker.
 
-    Its own words hold both ways; `there` (first to second endpoint) and `back` change one way.
+    Its own words hold both ways; `there` (first to second endpoint) and `back` change one way. A `profile`
+    stands behind them: what they do not say is as in lab/impair/profiles.py.
     """
 
     endpoints: tuple[Name, Name] = Field(strict=False)
+    profile: ProfileName | None = None
     there: Way | None = None
     back: Way | None = None
 
     def impairments(self, seed: int = 0) -> tuple[Impairment, Impairment]:
         """There and back. `seed` decides the chances of the user-space delay line."""
-        return self._one(self.there, 2 * seed), self._one(self.back, 2 * seed + 1)
+        known = PROFILES[self.profile] if self.profile else None
+        there, back = (known.there.to_json(), known.back.to_json()) if known else ({}, {})
+        return self._one(there, self.there, 2 * seed), self._one(back, self.back, 2 * seed + 1)
 
-    def _one(self, way: Way | None, seed: int) -> Impairment:
-        words: Mapping[str, Any] = {**self.words(), **(way.words() if way else {})}
+    def _one(self, known: Mapping[str, Any], way: Way | None, seed: int) -> Impairment:
+        words: Mapping[str, Any] = {**known, **self.words(), **(way.words() if way else {})}
         chances = Impairment(**words)
         return chances if chances.constant else Impairment(**{**words, "seed": seed})
 

@@ -59,9 +59,9 @@ class Ended:
 def why_not() -> str | None:
     """None where a kernel can be booted, else the reason."""
     if shutil.which(KERNEL) is None or not MODULES.is_dir():
-        return "user-mode Linux is not installed: run tests/uml/install.sh"
+        return "user-mode Linux is not installed: run tests/install-packages"
     if shutil.which("modprobe") is None:
-        return "kmod is not installed: run tests/uml/install.sh"
+        return "kmod is not installed: run tests/install-packages"
     return None
 
 

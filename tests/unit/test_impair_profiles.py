@@ -1,0 +1,52 @@
+"""Named links: each complete, sourced and possible; a scenario's own words go before it."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from lab.impair.profiles import PROFILES, ProfileName
+from lab.links import LinkSpec
+
+
+def test_every_name_has_a_profile_with_its_source() -> None:
+    assert set(PROFILES) == set(get_args(ProfileName))
+    assert all(len(profile.source) > 20 for profile in PROFILES.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "rtt_ms", "up_bit_per_s"),
+    [
+        ("lan", 0.5, None),
+        ("wifi", 2, 15e6),
+        ("3g", 300, 768e3),
+        ("lte", 70, 12e6),
+        ("satellite", 558, None),
+        ("transatlantic", 72, None),
+    ],
+)
+def test_a_scenario_names_a_profile(name: str, rtt_ms: float, up_bit_per_s: float | None) -> None:
+    there, back = LinkSpec.model_validate({"endpoints": ["swarm", "servers"], "profile": name}).impairments()
+    assert there.delay_ms + back.delay_ms == rtt_ms
+    assert there.rate_bit_per_s == up_bit_per_s
+
+
+def test_own_words_go_before_the_profile() -> None:
+    document = {"endpoints": ["swarm", "servers"], "profile": "lte", "loss": "1%", "back": {"rate": "50mbit"}}
+    there, back = LinkSpec.model_validate(document).impairments(seed=0)
+    assert (there.delay_ms, there.rate_bit_per_s, there.loss) == (35, 12e6, 0.01)
+    assert (back.delay_ms, back.rate_bit_per_s, back.loss) == (35, 50e6, 0.01)
+
+
+def test_one_way_may_say_what_is_possible_only_with_the_rest() -> None:
+    document = {
+        "endpoints": ["swarm", "servers"],
+        "profile": "3g",
+        "jitter": "20ms",
+        "back": {"jitter": "40ms"},
+    }
+    there, back = LinkSpec.model_validate(document).impairments()
+    assert (there.jitter_ms, back.jitter_ms) == (20, 40)
+    with pytest.raises(ValueError, match="exceeds the delay"):
+        LinkSpec.model_validate({"endpoints": ["swarm", "servers"], "jitter": "20ms"})
