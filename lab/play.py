@@ -10,13 +10,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lab import plan, render, session
-from lab.errors import NoMeasurement, UsageError
+from lab.errors import LabError, NoMeasurement, UsageError
 from lab.experiment import SERVER_READY_S
 from lab.impair.trial import TrialLinks
 from lab.plan import Trial
@@ -37,7 +37,8 @@ class Playground:
     topology: Topology
     deployment: Deployment
     logs: Path
-    links: Sequence[dict[str, Any]]
+    links: Sequence[dict[str, Any]] = ()
+    ended: list[str] = field(default_factory=list)
 
     def addresses(self) -> dict[str, str]:
         """Where each node is, on the data network where it is on it."""
@@ -61,9 +62,10 @@ class Playground:
         """Until the server has ended, or was removed; how, in words."""
         try:
             self.deployment.wait_event("server", "stopped", LONGEST_S)
+            self.ended.append("server: stopped")
         except NoMeasurement as error:
-            return str(error).partition(" before 'stopped'")[0]
-        return "server: stopped"
+            self.ended.append(str(error).partition(" before 'stopped'")[0])
+        return self.ended[-1]
 
 
 @contextmanager
@@ -82,13 +84,23 @@ def up(prepared: session.Prepared, runtime_name: str, with_swarm: bool, say: Say
         if with_swarm:
             # Before it is ready, GO would be a SIGUSR1 that nobody handles: it would end the master.
             deployment.wait_event("master", "ready", SWARM_READY_S)
-        links = stack.enter_context(TrialLinks().applied(deployment, trial)) if with_swarm else None
+        ground = Playground(run, topology, deployment, logs)
+        links = stack.enter_context(_linked(ground, trial)) if with_swarm else []
         if runtime.name == "docker":
             for node in topology.nodes:
                 if DATA in node.networks:
                     deployment.helper(node.name)  # for `lab net`
-        records = [dict(record) for record in links.records()] if links else []
-        yield Playground(run, topology, deployment, logs, records)
+        yield replace(ground, links=links)
+
+
+@contextmanager
+def _linked(ground: Playground, trial: Trial) -> Iterator[list[dict[str, Any]]]:
+    """The trial's links in force. Those of nodes that have ended went with their namespaces."""
+    with ExitStack() as stack:
+        links = stack.enter_context(TrialLinks().applied(ground.deployment, trial))
+        yield [dict(record) for record in links.records()]
+        with suppress(*([LabError] if ground.ended else [])):
+            stack.close()
 
 
 def first(resolved: Any, server: str | None) -> session.Prepared:

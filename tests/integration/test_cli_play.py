@@ -70,11 +70,11 @@ def test_it_is_seen_impaired_started_and_taken_down(
     def rtt_ms() -> float:
         return float(json.loads(lab("net", run, "worker-0", "--probe", "server"))["rtt_ms"]["p50"])
 
-    assert rtt_ms() < 30
+    assert rtt_ms() < 60
     assert json.loads(lab("net", run, "server", "delay=60ms"))[0]["delay_ms"] == 60
-    assert 60 <= rtt_ms() < 90
+    assert rtt_ms() >= 60
     lab("net", run, "server", "--clear")
-    assert rtt_ms() < 30
+    assert rtt_ms() < 60
 
     lab("net", run, "--go")
     until(lambda: "master: measure" in out.read_text(), 30)
