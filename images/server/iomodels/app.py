@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 
@@ -11,7 +10,7 @@ from iomodels import handlers, manifest, sessions, settings, workers
 from iomodels.listen import Listener, bind, raise_descriptor_limit
 from iomodels.native import Missing
 from iomodels.session import NewSession
-from iomodels.stats import STATS, Reporter, as_json, emit, log
+from iomodels.stats import STATS, Attendant, as_json, emit, hold_stop_signals, log
 
 EXIT_SETTINGS = 2
 EXIT_CANNOT = 3
@@ -34,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(EXIT_SETTINGS, str(error))
     except OSError as error:
         return _fail(EXIT_SETTINGS, f"port: cannot listen on {wanted.host}:{wanted.port}: {error.strerror}")
+    hold_stop_signals()
     new_session = sessions.make(wanted.wire, handler)
     try:
         return _serve(wanted, listeners, new_session)
@@ -69,10 +69,8 @@ def _serve(wanted: settings.Settings, listeners: list[Listener], new_session: Ne
     if wanted.workers > 1:
         return workers.run(listeners, lambda: _announce(wanted, listeners[0]), model.serve, new_session)
     listener = listeners[0]
-    signal.signal(signal.SIGTERM, lambda *_: listener.stop())
-    signal.signal(signal.SIGINT, lambda *_: listener.stop())
     _announce(wanted, listener)
-    with Reporter(lambda: emit("stats", **as_json(STATS.totals()))):
+    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), listener.stop):
         model.serve(listener, new_session)
     listener.close()
     emit("stopped", **as_json(STATS.totals()))

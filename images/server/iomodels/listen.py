@@ -15,8 +15,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -51,7 +51,7 @@ class Listener(socket.socket):
         self._wake: Callable[[], object] = self.shut_down
 
     def stop(self) -> None:
-        """End the server: no new connections, answers in flight get out. Safe in a signal handler."""
+        """End the server: no new connections, answers in flight get out. For any thread, or a handler."""
         self.stopping = True
         self._wake()
 
@@ -198,12 +198,18 @@ def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.soc
 class Attention:
     """While a process sits in the read or write of one connection, a stop has to reach it there.
 
-    Enter it with the connection's descriptor, and the listener if its `stop` is what ends this process.
+    Enter it with the connection's descriptor, and the listener if its `stop` is what ends this process. The
+    stop comes from another thread, or from a handler in the midst of this one: hence the lock, which one
+    thread may take twice. It keeps a stop from touching a descriptor that has just been closed and given out
+    anew.
     """
 
     def __init__(self, fd: int, listener: Listener | None = None) -> None:
         self._fd = fd
         self._listener = listener
+        self._lock = threading.RLock()
+        self._over = False
+        self._timer: threading.Timer | None = None
 
     def __enter__(self) -> Attention:
         if self._listener is not None:
@@ -211,17 +217,26 @@ class Attention:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._over = True
         if self._listener is not None:
             self._listener.wake_by(self._listener.shut_down)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def hang_up(self) -> None:
-        """End the read at once, and a write that nobody reads when the drain is over. For signal handlers."""
+        """End the read at once, and a write that nobody reads when the drain is over."""
         if self._listener is not None:
             self._listener.shut_down()
-        signal.signal(signal.SIGALRM, lambda *_: shut(self._fd, socket.SHUT_RDWR))
-        signal.setitimer(signal.ITIMER_REAL, DRAIN_S)
-        hang_up([self._fd])
+        self._timer = threading.Timer(DRAIN_S, self._shut, (socket.SHUT_RDWR,))
+        self._timer.daemon = True
+        self._timer.start()
+        self._shut(socket.SHUT_RD)
+
+    def _shut(self, how: int) -> None:
+        with self._lock:
+            if not self._over:
+                shut(self._fd, how)
 
 
 def nagle(fd: int) -> None:

@@ -239,28 +239,49 @@ class UsageClock:
             setattr(self._cell, field, 0)
 
 
-class Reporter:
-    """Calls `tell` once a second from a thread of its own."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self, tell: Callable[[], None], period_s: float = 1.0) -> None:
+
+def hold_stop_signals() -> None:
+    """Block the stop signals in this thread and all that it starts: the `Attendant` takes them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+class Attendant:
+    """A thread beside the model: calls `tell` once a second, and `stop` when the process is told to stop.
+
+    It waits for both at once (rt_sigtimedwait(2)). A handler would do the same in the main thread, but too
+    late if the signal comes just before that thread goes to sleep in the model's own wait.
+    """
+
+    def __init__(self, tell: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
         self._tell = tell
+        self._stop = stop
         self._period_s = period_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Attendant:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._thread.start()  # inherits the mask: a stop must interrupt the model's wait, not this sleep
+        self._thread.start()  # inherits the mask: whatever signals the model uses are not for this thread
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._over = True
+        assert self._thread.ident is not None
+        signal.pthread_kill(self._thread.ident, signal.SIGTERM)
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._period_s):
-            self._tell()
+        while True:
+            asked = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
+            if self._over:
+                return
+            if asked is None:
+                self._tell()
+            else:
+                self._stop()
 
 
 def as_json(total: Counters) -> dict[str, object]:

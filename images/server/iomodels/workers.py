@@ -13,12 +13,11 @@ import traceback
 from collections.abc import Callable
 
 from iomodels.listen import Listener
-from iomodels.native.children import Children, grown_up
+from iomodels.native.children import Children
 from iomodels.session import NewSession
-from iomodels.stats import STATS, Reporter, as_json, emit, log
+from iomodels.stats import STATS, Attendant, as_json, emit, log
 
 KILL_AFTER_S = 1.8  # models drain for 1.5 s; the contract allows 2
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 Serve = Callable[[Listener, NewSession], None]
 
@@ -28,17 +27,15 @@ def run(
 ) -> int:
     """Fork a worker per listener, wait for all to end, and return the exit code of the whole."""
     children = Children(len(listeners))
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # none may come between fork and the child's handlers
     for listener in listeners:
         if children.fork() == 0:
             os._exit(_work(listener, listeners, serve, new_session))
     stop = _Stop(children)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     announce()
     for listener in listeners:
         listener.close()  # or the kernel would go on queueing connections here that nobody accepts
     failed = False
-    with Reporter(lambda: emit("stats", **as_json(STATS.totals()))):
+    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), stop):
         while children:
             for pid, code in children.wait():
                 if code or not stop.asked:
@@ -56,8 +53,6 @@ class _Stop:
     def __init__(self, children: Children) -> None:
         self.asked = False
         self._children = children
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self())
         signal.signal(signal.SIGALRM, lambda *_: children.signal(signal.SIGKILL))
 
     def __call__(self) -> None:
@@ -73,8 +68,7 @@ def _work(mine: Listener, listeners: list[Listener], serve: Serve, new_session: 
         for listener in listeners:
             if listener is not mine:
                 listener.close()
-        grown_up(mine.stop)
-        with Reporter(STATS.publish):
+        with Attendant(STATS.publish, mine.stop):
             serve(mine, new_session)
         STATS.publish()
     except BaseException:

@@ -11,6 +11,9 @@ Backpressure is a pair of callbacks: `pause_writing` when output is held back (h
 
 See epoll(7); Python's documentation, "Transports and Protocols".
 
+A cost that surprises: the transport receives into 256 KiB, and the C library takes a block of that size from
+the kernel and gives it back: mmap(2), mremap(2), munmap(2) for every message.
+
 Trap: a callback that computes holds the loop: everybody waits. And the loop sets O_NONBLOCK, its sendfile is
 a coroutine: a file is read and written here instead.
 """

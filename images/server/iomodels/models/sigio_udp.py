@@ -20,6 +20,7 @@ sender has to notice.
 from __future__ import annotations
 
 import signal
+import threading
 from collections import deque
 
 from iomodels.listen import DRAIN_S, Listener
@@ -60,7 +61,8 @@ class Server:
         self.resting = 0
         self.signals = Signals(NOTIFY, signal.SIGIO)
         listener.setblocking(False)
-        listener.wake_by(lambda: None)  # the stop comes by a signal, and that ends the wait
+        thread = threading.get_ident()
+        listener.wake_by(lambda: signal.pthread_kill(thread, NOTIFY))
         arm(listener.fileno(), NOTIFY)
 
     def run(self) -> None:

@@ -38,6 +38,7 @@ def serve(listener: Listener, new_session: NewSession) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     cell = STATS.cell()
     talks: dict[int, threading.Thread] = {}
+    closing = threading.Lock()  # nobody hangs up on a number that another has just closed
 
     def talk(fd: int, session: Session) -> None:
         with STATS.thread_cell() as mine:
@@ -45,8 +46,9 @@ def serve(listener: Listener, new_session: NewSession) -> None:
                 serve_one(fd, session, mine)
             finally:
                 mine.closed += 1
-                del talks[fd]  # before close: the number may be given out again at once
-                os.close(fd)
+                with closing:
+                    del talks[fd]  # before close: the number may be given out again at once
+                    os.close(fd)
 
     for conn, address in connections(listener, cell):
         fd = conn.detach()
@@ -60,7 +62,8 @@ def serve(listener: Listener, new_session: NewSession) -> None:
             os.close(fd)
             cell.closed += 1
     deadline = time.monotonic() + DRAIN_S
-    hang_up(list(talks))
+    with closing:
+        hang_up(talks)
     for thread in list(talks.values()):
         thread.join(max(0.0, deadline - time.monotonic()))
 

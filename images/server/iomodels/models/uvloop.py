@@ -4,6 +4,9 @@ The program is that of ``asyncio.py``, to the letter. The loop below it is anoth
 Node.js, bound by Cython. The waiting is epoll(7), level-triggered, as before; what goes is the interpreter's
 share between an event and its callback. So the difference between the two is the price of a loop in Python.
 
+libuv waits with epoll_pwait(2), and where it may it hands epoll's own changes to the kernel through io_uring,
+in batches: a few io_uring_enter(2) in its profile are that, and no I/O.
+
 See epoll(7); libuv's documentation, "Design overview"; uvloop's, "Using uvloop".
 
 Trap: libuv keeps a spare descriptor. When there are no more (EMFILE), it closes the spare, accepts, closes
