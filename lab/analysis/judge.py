@@ -10,7 +10,7 @@ from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds
 from lab.errors import Exit
-from lab.record import Run
+from lab.record import Run, TrialRecord
 
 # Several at once: the first that holds (DESIGN: exit codes).
 ORDER = (
@@ -59,7 +59,7 @@ def _failed(run: Run) -> Iterator[Finding]:
         if trial.status == "failed":
             yield Finding(
                 check="measurement",
-                level=LEVELS.get(Exit(trial.exit_code), "unknown"),
+                level=LEVELS.get(_code(trial), "unknown"),
                 trial=trial.id,
                 says=trial.reason or "no measurement came about",
                 do="see the logs in this trial's folder",
@@ -71,6 +71,12 @@ def _exit_code(run: Run, summary: Summary) -> Exit:
     return next((code for code in ORDER if code in codes), Exit.OK)
 
 
+def _code(trial: TrialRecord) -> Exit:
+    """The exit code that a failed trial calls for; one that says nothing is no measurement."""
+    known = {int(code): code for code in ORDER}
+    return known.get(trial.exit_code, Exit.NO_MEASUREMENT)
+
+
 def _exit_codes(run: Run, summary: Summary) -> Iterator[Exit]:
     if run.interrupted:
         yield Exit.INTERRUPTED
@@ -78,7 +84,7 @@ def _exit_codes(run: Run, summary: Summary) -> Iterator[Exit]:
         yield Exit.NO_MEASUREMENT
     for trial in run.trials:
         if trial.status == "failed":
-            yield Exit(trial.exit_code) if trial.exit_code else Exit.NO_MEASUREMENT
+            yield _code(trial)
     for finding in summary.findings:
         if finding.expected:
             continue

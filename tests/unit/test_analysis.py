@@ -86,6 +86,8 @@ def failed(name: str, code: int) -> TrialRecord:
     [
         ((), "PASS", 0),
         ((4,), "UNKNOWN", 4),
+        ((0,), "UNKNOWN", 4),
+        ((77,), "UNKNOWN", 4),
         ((5,), "INVALID", 5),
         ((99,), "FAIL", 99),
         ((99, 5), "INVALID", 5),
