@@ -99,6 +99,23 @@ class Namespaces:
         answer: dict[str, Any] = json.loads(receiver.readline())
         return answer
 
+    def flood(self, packets_per_s: int, count: int) -> dict[str, Any]:
+        """Datagrams from a to b that nobody reads: how many were `sent` in how many `seconds`."""
+        sink = self.begin("b", "sink")
+        source = self.begin("a", "flood", self.address("b"), packets_per_s, count)
+        answer: dict[str, Any] = json.loads(source.readline())
+        waiting = self._traffic["b"].stdin
+        assert waiting is not None
+        waiting.write("\n")
+        assert json.loads(sink.readline()) == "ended"
+        return answer
+
+    def ask(self, node: str, command: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a node's agent."""
+        answer: dict[str, Any] = json.loads(self.exec(self.helper(node), [*CTL, json.dumps(command)], 60).out)
+        assert answer["ok"], answer
+        return answer
+
     def stop(self) -> None:
         """End all processes of the nodes: agents by SIGTERM, within 3 s."""
         for process in self._traffic.values():

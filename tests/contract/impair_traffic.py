@@ -17,7 +17,7 @@ from typing import Any
 
 PORT = 9102
 STAMP = struct.Struct("!Iq")
-SO_RCVBUFFORCE = 33
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 
 def say(answer: Any) -> None:
@@ -61,6 +61,33 @@ def receive(idle_s: float) -> None:
     say({"numbers": numbers, "delays_ms": delays_ms, "times": times})
 
 
+def flood(host: str, packets_per_s: int, count: int) -> None:
+    """`count` small datagrams in bursts, one a millisecond."""
+    burst = max(packets_per_s // 1000, 1)
+    say("ready")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 64 << 20)
+        out.connect((host, PORT))
+        send, payload = out.send, bytes(64)
+        start, sent = time.monotonic(), 0
+        while sent < count:
+            time.sleep(max(start + sent / packets_per_s - time.monotonic(), 0))
+            for _ in range(burst):
+                send(payload)
+            sent += burst
+        seconds = time.monotonic() - start
+    say({"sent": sent, "seconds": seconds})
+
+
+def sink() -> None:
+    """Until the next line: a bound socket that nobody reads, so that receiving costs no process anything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
+        inbox.bind(("0.0.0.0", PORT))
+        say("ready")
+        sys.stdin.readline()
+    say("ended")
+
+
 def bulk_send(host: str, size: int) -> None:
     """`size` pseudo-random bytes over TCP."""
     data = _pattern(size)
@@ -92,13 +119,11 @@ def _pattern(size: int) -> bytes:
 
 
 def main() -> None:
-    does: dict[str, Callable[..., None]] = {
-        "send": send,
-        "receive": receive,
-        "bulk_send": bulk_send,
-        "bulk_receive": bulk_receive,
-    }
-    for line in sys.stdin:
+    ends: list[Callable[..., None]] = [send, receive, bulk_send, bulk_receive, flood, sink]
+    does = {end.__name__: end for end in ends}
+    while (
+        line := sys.stdin.readline()
+    ):  # not by iteration, which reads ahead: `sink` waits for a line of its own
         what, *arguments = json.loads(line)
         does[what](*arguments)
 

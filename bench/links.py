@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""How true and how dear are links? The delay line beside kernel netem and beside a plain veth.
+
+Network namespaces on one bridge, as in tests/contract. Here: a plain veth and the delay line. In user-mode
+Linux: a plain veth and the kernel's netem. An error is always against the plain veth of the same kernel.
+Writes results/bench/links.json. `--quick` takes a tenth of the samples. Quiet the machine first: what else runs
+on it is measured too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
+from lab.impair.values import Impairment, Link, Probe, Side  # noqa: E402
+from tests.contract.impair_namespaces import Namespaces, namespaces  # noqa: E402
+from tests.uml import boot  # noqa: E402
+
+DELAYS_MS = (1, 5, 20, 50, 100)
+UNTOUCHED = Impairment()
+AIMS = {"rtt error, mean": 0.3, "rtt error, p99": 1.0, "CPU, constant": 4.0, "CPU, jitter and loss": 6.0}
+FLOOD_PACKETS_PER_S = (25_000, 50_000, 100_000, 150_000, 200_000)
+VOCABULARY = {
+    "delay": Impairment(delay_ms=20),
+    "jitter uniform": Impairment(delay_ms=20, jitter_ms=5, seed=1),
+    "jitter normal": Impairment(delay_ms=20, jitter_ms=3, distribution="normal", seed=2),
+    "jitter pareto": Impairment(delay_ms=20, jitter_ms=3, distribution="pareto", seed=3),
+    "jitter paretonormal": Impairment(delay_ms=20, jitter_ms=3, distribution="paretonormal", seed=4),
+    "jitter correlated": Impairment(delay_ms=20, jitter_ms=5, delay_correlation=0.5, seed=5),
+    "loss random": Impairment(delay_ms=5, loss=0.05, seed=6),
+    "loss correlated": Impairment(delay_ms=5, loss=0.05, loss_correlation=0.3, seed=7),
+    "loss state": Impairment(delay_ms=5, loss_state=(0.05, 0.4, 0.2, 0.6, 0.02), seed=8),
+    "loss gemodel": Impairment(delay_ms=5, loss_gemodel=(0.02, 0.3, 0.8, 0.0), seed=9),
+    "corrupt": Impairment(delay_ms=5, corrupt=0.05, seed=10),
+    "duplicate": Impairment(delay_ms=5, duplicate=0.1, seed=11),
+    "reorder": Impairment(delay_ms=10, reorder=0.25, seed=12),
+    "reorder gap": Impairment(delay_ms=10, reorder=1.0, reorder_gap=5, seed=13),
+    "rate": Impairment(delay_ms=5, rate_bit_per_s=2e6),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of the report: `ratio` is value ÷ peer's value, `spread` its interquartile range."""
+
+    figure: str
+    case: str
+    value: float | None
+    unit: str
+    spread: float | None = None
+    aim: float | None = None
+    peer: str = ""
+    peer_value: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with the ratio to the peer's value."""
+        ratio = self.value / self.peer_value if self.value is not None and self.peer_value else None
+        return asdict(self) | {"ratio": ratio}
+
+
+def main() -> int:
+    """Exit code 0 when everything was measured, whatever the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    samples = 50 if arguments.quick else 500
+    if arguments.inside:
+        arguments.inside.write_text(json.dumps(measure("netem", samples)))
+        return 0
+    here = measure("delayline", samples)
+    there = in_user_mode_linux(arguments.quick)
+    report = {
+        "rows": [row.to_json() for row in compare(here, there)],
+        "vocabulary": {"delayline": here["vocabulary"], "netem": there and there["vocabulary"]},
+        "why_no_netem": boot.why_not(),
+    }
+    out = ROOT / "results" / "bench" / "links.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=1) + "\n")
+    show(report)
+    print(f"\nwritten: {out.relative_to(ROOT)}")
+    return 0
+
+
+def measure(backend: str, samples: int) -> dict[str, Any]:
+    """All figures of one backend on this kernel."""
+    with tempfile.TemporaryDirectory() as folder, namespaces(Path(folder)) as net:
+        found: dict[str, Any] = {
+            "plain": round_trips(net, "none", UNTOUCHED, samples),
+            "delays": {
+                delay_ms: round_trips(net, backend, Impairment(delay_ms=delay_ms), samples)
+                for delay_ms in DELAYS_MS
+            },
+            "vocabulary": {name: one_word(net, backend, to, samples) for name, to in VOCABULARY.items()},
+        }
+        if backend == "delayline":
+            found["cost"] = {
+                "CPU, constant": cost(net, Impairment(delay_ms=20), samples),
+                "CPU, jitter and loss": cost(net, Impairment(delay_ms=20, jitter_ms=5, loss=0.01), samples),
+            }
+            found["flood"] = [flood(net, rate, samples) for rate in FLOOD_PACKETS_PER_S]
+        return found
+
+
+@contextmanager
+def impaired(net: Namespaces, backend: str, there: Impairment, back: Impairment) -> Iterator[ImpairedLinks]:
+    """The link a ↔ b with that in each direction."""
+    sides = (Side("a", "data", "there"), Side("b", "data", "back"))
+    with applied(
+        net, [Link(("a", "b"), there, back, sides, (Probe("a", net.address("b")),))], backend
+    ) as links:
+        yield links
+
+
+def round_trips(net: Namespaces, backend: str, each_way: Impairment, samples: int) -> list[float]:
+    """Round-trip times in ms of echoes, 5 ms apart, over a link that is impaired alike in both directions."""
+    with impaired(net, backend, each_way, each_way):
+        asked = {"do": "probe", "host": net.address("b"), "count": samples, "interval_ms": 5}
+        return list(net.ask("a", asked)["rtt_ms"]["samples"])
+
+
+def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dict[str, Any]:
+    """Requested, configured and measured of one impairment, over numbered datagrams one way, 1 ms apart."""
+    count = 4 * samples
+    with impaired(net, backend, to, UNTOUCHED) as links:
+        payload, interval_us = (1000, 500) if to.rate_bit_per_s else (100, 1000)
+        seen = net.flow(["receive", 0.5], ["send", net.address("b"), count, interval_us, payload])
+        links.read()
+        record = links.applied()[0]
+    delays, numbers = sorted(seen["delays_ms"]), seen["numbers"]
+    return {
+        "requested": dict(record.requested),
+        "configured": dict(record.configured["a eth0"]),
+        "measured": {
+            "delay_p50_ms": round(delays[len(delays) // 2], 3),
+            "delay_deviation_ms": round(statistics.pstdev(delays), 3),
+            "lost": round(1 - len(set(numbers)) / count, 4),
+            "duplicated": round(len(numbers) / len(set(numbers)) - 1, 4),
+            "out_of_order": round(_overtakers(numbers) / count, 4),
+            "rate_bit_per_s": round(
+                len(numbers) * (payload + 42) * 8 / (seen["times"][-1] - seen["times"][0])
+            ),
+        },
+        "counters": dict(record.counters["a eth0"]),
+    }
+
+
+def cost(net: Namespaces, to: Impairment, samples: int) -> list[float]:
+    """CPU time of the delay line in µs per packet, of five floods; it includes what its verdicts deliver."""
+    found = []
+    for _ in range(5):
+        with impaired(net, "delayline", to, UNTOUCHED) as links:
+            before_s = _cpu_s(net)
+            net.flood(50_000, 200 * samples)
+            used_s = _cpu_s(net) - before_s
+            links.read()
+            counters = links.applied()[0].counters["a eth0"]
+            found.append(used_s * 1e6 / counters["packets"])
+    return found
+
+
+def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
+    """What becomes of so many packets a second at a constant delay of 20 ms."""
+    with impaired(net, "delayline", Impairment(delay_ms=20), UNTOUCHED) as links:
+        sent = net.flood(packets_per_s, packets_per_s * samples // 250)
+        links.read()
+        counters = links.applied()[0].counters["a eth0"]
+    return {
+        "asked_per_s": packets_per_s,
+        "sent_per_s": round(sent["sent"] / sent["seconds"]),
+        "dropped": counters["dropped_queue"] + counters["dropped_user"],
+        "lateness_us": counters["lateness_us"],
+    }
+
+
+def in_user_mode_linux(quick: bool) -> dict[str, Any] | None:
+    """netem's figures, from a kernel that has it; None where none can be booted."""
+    if boot.why_not():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [
+            sys.executable,
+            "bench/links.py",
+            "--inside",
+            "/mnt/rows.json",
+            *(["--quick"] if quick else []),
+        ]
+        ended = boot.run(argv, Path(folder), ROOT, deadline_s=600)
+        if ended.code != 0:
+            raise SystemExit(f"user-mode Linux: {ended.output[-3000:]}\n{ended.console[-1000:]}")
+        found: dict[str, Any] = json.loads((Path(folder) / "rows.json").read_text())
+    found["delays"] = {int(delay_ms): samples for delay_ms, samples in found["delays"].items()}
+    return found
+
+
+def compare(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> Iterator[Row]:
+    """The table: the delay line's figures, netem's as the peer's."""
+    for name, part in (("rtt error, mean", statistics.fmean), ("rtt error, p99", _p99)):
+        for delay_ms in DELAYS_MS:
+            value, peer = (
+                part(found["delays"][delay_ms]) - 2 * delay_ms - statistics.fmean(found["plain"])
+                if found
+                else None
+                for found in (here, there)
+            )
+            spread = _spread(here["delays"][delay_ms])
+            yield Row(name, f"{delay_ms} ms each way", value, "ms", spread, AIMS[name], "netem", peer)
+    for found, label in ((here, "here"), (there, "user-mode Linux")):
+        if found:
+            plain = found["plain"]
+            yield Row("plain veth, round trip", label, statistics.fmean(plain), "ms", _spread(plain))
+    for name, values in here["cost"].items():
+        yield Row(
+            name, "50,000 packets/s", statistics.median(values), "µs/packet", _spread(values), AIMS[name]
+        )
+    whole = [step["sent_per_s"] for step in here["flood"] if not step["dropped"]]
+    yield Row("packets without loss", "20 ms", max(whole, default=None), "packets/s", aim=100_000.0)
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """The table for people."""
+    print(f"{'figure':24} {'case':20} {'value':>10} {'spread':>8} {'aim':>9} {'netem':>8}  unit")
+    for row in report["rows"]:
+        cells = [_number(row[key]) for key in ("value", "spread", "aim", "peer_value")]
+        figures = f"{cells[0]:>10} {cells[1]:>8} {cells[2]:>9} {cells[3]:>8}"
+        print(f"{row['figure']:24} {row['case']:20} {figures}  {row['unit']}")
+    for backend, words in report["vocabulary"].items():
+        print(f"\n{backend}: " + ("" if words else f"not measured: {report['why_no_netem']}"))
+        for name, word in (words or {}).items():
+            print(f"  {name:20} {json.dumps(word['requested'])}\n  {'':20} → {json.dumps(word['measured'])}")
+
+
+def _cpu_s(net: Namespaces) -> float:
+    """CPU time of the delay line of node a, in nanosecond resolution: proc(5), /proc/PID/schedstat."""
+    agent = net.agents["a"].pid
+    child = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0]
+    return int(Path(f"/proc/{child}/schedstat").read_text().split()[0]) / 1e9
+
+
+def _overtakers(numbers: list[int]) -> int:
+    least, count = float("inf"), 0
+    for number in reversed(numbers):
+        count += number > least
+        least = min(least, number)
+    return count
+
+
+def _p99(samples: list[float]) -> float:
+    return sorted(samples)[round(0.99 * (len(samples) - 1))]
+
+
+def _spread(samples: list[float]) -> float:
+    low, _, high = statistics.quantiles(samples, n=4)
+    return high - low
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
