@@ -196,7 +196,7 @@ def _row(
         return row.model_copy(update={"says": str(error)}), None
     row = row.model_copy(update={"ratio": math.exp(statistics.median(ratios))})
     if len(ratios) < FEWEST_FOR_INTERVAL:
-        says = f"{len(ratios)} of the {FEWEST_FOR_INTERVAL} pairs that a comparison needs ({DEFAULT_PAIRS} by default)"
+        says = f"{len(ratios)} of at least {FEWEST_FOR_INTERVAL} pairs ({DEFAULT_PAIRS} by default)"
         return row.model_copy(update={"says": says}), None
     found = effect(_worsening(metric, ratios), math.log1p(metric.margin), int(run.manifest.get("seed") or 0))
     return _with_effect(row, metric, found), found

@@ -150,5 +150,5 @@ def error_count(detail: Any) -> int:
 
 
 def percent(share: float) -> str:
-    """`0.0123` → `1.23 %`; what is more than ten times is said so: `28.5 times`."""
-    return f"{share * 100:.3g} %" if share < 10 else f"{share:,.3g} times"
+    """`0.0123` → `1.23 %`, never in powers of ten."""
+    return f"{share * 100:.3g} %" if share < 10 else f"{share * 100:,.0f} %"
