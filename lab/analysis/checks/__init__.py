@@ -15,6 +15,7 @@ from lab.analysis.checks import generator, host, known, links, load, network, se
 from lab.analysis.checks.evidence import Evidence, NoData, Said
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary
+from lab.errors import Exit
 from lab.record import Run, TrialRecord
 
 
@@ -138,10 +139,16 @@ def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
 
 
 def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
-    """(check, its findings) for every check that applies to the trial."""
-    died = excused = False
+    """(check, its findings) for every check that applies to the trial.
+
+    A server that died failed its trial: whether figures of half a load could be believed is no question then.
+    """
+    died = e.trial.exit_code == Exit.THRESHOLD
+    excused = False
     for one in TRIAL_CHECKS:
-        if not one.applies(e) or (died and one.excused):
+        if died:
+            return
+        if not one.applies(e):
             continue
         found = _findings(one.name, partial(one.ask, e), e.trial.id)
         if excused and one.excused:
