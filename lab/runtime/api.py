@@ -25,8 +25,9 @@ from lab.errors import HostCannot, LabError, NoMeasurement
 
 T = TypeVar("T")
 
-PATIENCE_S = 3.0
-SIGN_S = 1.5
+PATIENCE_S = 1.8
+SIGN_S = 2.2
+GLANCE_S = 0.2
 CALL_S = 60.0
 
 BROKEN = (
@@ -57,6 +58,7 @@ class Engine:
 
     def __init__(self, api: Any) -> None:
         self.api = api
+        self._lost = threading.Event()  # seen by one thread, known to all that wait
 
     def call(
         self,
@@ -73,6 +75,9 @@ class Engine:
         HostCannot where the engine says that the host cannot, EngineLost without a sign of life, else
         NoMeasurement.
         """
+        if self._lost.is_set() and not self.gives_sign():
+            raise EngineLost(f"the Docker engine still gives no sign of life: it was not asked to {what}")
+        self._lost.clear()
         answer: list[T] = []
         failure: list[BaseException] = []
 
@@ -88,19 +93,25 @@ class Engine:
         if failure:
             error = translated(what, failure[0], may)
             if isinstance(error, BrokeOff) and not self.gives_sign():
+                self._lost.set()
                 error = EngineLost(f"the Docker engine is gone: no answer to '{what}', nor to a ping")
             raise error from failure[0]
         return answer[0]
 
     def _wait(self, thread: threading.Thread, what: str, deadline_s: float) -> None:
-        until = time.monotonic() + deadline_s
-        thread.join(min(PATIENCE_S, deadline_s))
+        began = asked = time.monotonic()
+        thread.join(GLANCE_S)
         while thread.is_alive():
-            if not self.gives_sign():
+            now = time.monotonic()
+            if now - asked > PATIENCE_S:
+                if not self.gives_sign():
+                    self._lost.set()
+                asked = now
+            if self._lost.is_set() and thread.is_alive():
                 raise EngineLost(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
-            if time.monotonic() > until:
+            if now - began > deadline_s:
                 raise NoMeasurement(f"the Docker engine did not {what} within {deadline_s:g} s")
-            thread.join(PATIENCE_S)
+            thread.join(GLANCE_S)
 
     def gives_sign(self) -> bool:
         """Whether the engine answers a ping at once, on a connection of its own."""

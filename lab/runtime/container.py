@@ -80,20 +80,21 @@ class Container:
         except (OSError, ValueError, LabError) as error:
             lost = f"its output broke off: {error}"
         try:
-            lines.end(self._exit(), lost)
+            lines.end(self._exit(0.0 if lost else END_S), lost)
         except LabError as error:
             lines.end(None, str(error))
 
-    def _exit(self) -> NodeExit | None:
-        """How it ended, now that its output has; None when it has not within `END_S`."""
-        until = time.monotonic() + END_S
-        while time.monotonic() < until:
+    def _exit(self, patience_s: float) -> NodeExit | None:
+        """How it ended, now that its output has; None when it has not within `patience_s`."""
+        until = time.monotonic() + patience_s
+        while True:
             state = self._call("inspect", self._engine.api.inspect_container)["State"]
             if state["Status"] in ("exited", "dead"):
                 code = int(state["ExitCode"])
                 return NodeExit(code, SIGNALS.get(code), bool(state["OOMKilled"]))
+            if time.monotonic() > until:
+                return None
             time.sleep(0.02)
-        return None
 
     def cgroup(self) -> str | None:
         """Its cgroup, where the engine runs on this host and in this pid namespace."""

@@ -233,17 +233,16 @@ def test_eight_runs_at_once_killed_at_any_moment_never_touch_each_other(
     kept = [containers.start("docker", stay_s=600) for _ in range(2)]
     for run in kept:
         run.wait_for("up")
-    for _ in range(2):
-        killed = [containers.start("docker", stay_s=0.5) for _ in range(6)]
-        for run in killed:
-            run.wait_for("begun")
-        # from before the first creation to after the last removal
-        moments = sorted(chance.uniform(0, 8) for _ in killed)
-        started = time.monotonic()
-        for run, moment in zip(killed, moments, strict=True):
-            time.sleep(max(0.0, started + moment - time.monotonic()))
-            run.kill()
-        until(lambda killed=killed: not any(containers.left_of(run) for run in killed), GONE_S)
+    killed = [containers.start("docker", stay_s=0.5) for _ in range(6)]
+    for run in killed:
+        run.wait_for("begun")
+    # from before the first creation to after the last removal
+    moments = sorted(chance.uniform(0, 8) for _ in killed)
+    started = time.monotonic()
+    for run, moment in zip(killed, moments, strict=True):
+        time.sleep(max(0.0, started + moment - time.monotonic()))
+        run.kill()
+    until(lambda: not any(containers.left_of(run) for run in killed), GONE_S)
     assert [len(containers.left_of(run)) for run in kept] == [6, 6]
     assert foreign()
 
