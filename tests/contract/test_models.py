@@ -219,7 +219,7 @@ def test_a_file_is_sent_whole(model: str) -> None:
 
 @pytest.mark.parametrize("model", TCP_MODELS)
 def test_waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
-    with serving(model, "--handler", "sleep:500ms") as server:
+    with serving(model, "--handler", "sleep:200ms") as server:
         count = min(20, served_at_once(model))
         clients = [Client(server.port) for _ in range(count)]
         idle = [Client(server.port)] if served_at_once(model) > count else []
@@ -249,13 +249,10 @@ def test_running_out_of_descriptors(model: str) -> None:
         clients = [Client(server.port) for _ in range(60)]
         runs_out = entry(model)["needs"]["descriptors_per_connection"] and served_at_once(model) > limit
         tells = runs_out and entry(model).get("out_of_descriptors") != "closes"
-        before = server.stats_when(
-            lambda event: not tells or bool(event["errors"].get("emfile")), "emfile in the statistics"
-        )
-        after = server.stats_when(lambda event: True, "statistics")
-        spent_us = sum(after[key] - before[key] for key in ("cpu_user_us", "cpu_system_us"))
+        if tells:
+            server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile in the statistics")
         if model != "nonblocking":  # it never sleeps: that is what it is
-            assert spent_us < 0.1 * 1000 * (after["mono_ms"] - before["mono_ms"])
+            assert server.cpu_share(over_s=0.5) <= 0.1
         clients[0].send(GET)
         assert clients[0].responses(1)[0].status == 200
         for client in clients[:-1]:

@@ -31,7 +31,8 @@ def feed_in_pieces(data: bytes, cuts: Sequence[int]) -> tuple[list[Request], int
 
 
 TOKENS = [
-    b"GET", b"POST", b"BREW", b" ", b" / ", b"/", b"*", b"http://lab/x", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0",
+    b"GET", b"POST", b"BREW", b" ", b" / ", b"/", b"*", b"http://lab/x", b"HTTP/1.1",
+    b"HTTP/1.0", b"HTTP/2.0",
     b"\r\n", b"\n", b"\r", b"\r\n\r\n",
     b"Host: lab\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n",
     b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Connection: close\r\n",

@@ -29,6 +29,7 @@ from iomodels.session import REST, Address, Effects, NewSession, Session, Timers
 from iomodels.stats import STATS
 
 NOTIFY = signal.SIGRTMIN + 1
+WAKE = signal.SIGUSR1  # of the stop; a real-time signal would fail when the queue is full
 DATAGRAM_BYTES = 65535
 MOST_UNSENT = 1024
 
@@ -59,10 +60,10 @@ class Server:
         self.timers: Timers[Exchange] = Timers()
         self.unsent: deque[tuple[bytes, Address, Session]] = deque()
         self.resting = 0
-        self.signals = Signals(NOTIFY, signal.SIGIO)
+        self.signals = Signals(NOTIFY, signal.SIGIO, WAKE)
         listener.setblocking(False)
         thread = threading.get_ident()
-        listener.wake_by(lambda: signal.pthread_kill(thread, NOTIFY))
+        listener.wake_by(lambda: signal.pthread_kill(thread, WAKE))
         arm(listener.fileno(), NOTIFY)
 
     def run(self) -> None:
@@ -80,7 +81,7 @@ class Server:
         """Wait for one signal and do what is due; return whether the drain is over."""
         notice = self.signals.wait(timeout_s)
         self.cell.wakeups += 1
-        if notice is not None:
+        if notice is not None and notice.number != WAKE:
             self.cell.signals += 1
             self.cell.ready += 1
             if notice.number == signal.SIGIO:
