@@ -38,7 +38,8 @@ class Draft:
         self.recorder: Recorder | None = None
         self.load: LoadResult | None = None
         self.stats: tuple[Mapping[str, Any], ...] = ()
-        self.exits: dict[str, Mapping[str, Any]] = {}
+        self.exits: dict[str, dict[str, Any]] = {}
+        self.server_stopped = False
         self.last_lines: dict[str, list[str]] = {}
         self.reason: str | None = None
         self.exit_code = 0
@@ -56,6 +57,8 @@ class Draft:
             if ended is None:
                 continue
             self.exits[node] = asdict(ended)
+            if node == "server":
+                self.exits[node] |= {"early": not self.server_stopped}
             if ended.code != 0 or ended.signal:
                 self.last_lines[node] = _tail(deployment.log_path(node))
 

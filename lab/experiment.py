@@ -137,6 +137,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
             links.probe("after")
             draft.verify.append(verify(deployment, "after"))
         say("stopping")
+        draft.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)
 
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from lab import catalog, units
+from lab import catalog, metrics, units
 from lab.events import Event
 from lab.links import LinkSpec
 from lab.part import Arrivals, Bytes, Name, Part, Seconds, unknown
@@ -137,6 +138,31 @@ class Swarm(Part):
         return self
 
 
+def _condition(value: Any) -> str | dict[str, Any]:
+    """`p(99)<100ms`, or `{threshold: p(99)<100ms, abort_on_fail: true}`; its metric is checked with it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("threshold"), str):
+        extra = set(value) - {"threshold", "abort_on_fail"}
+        if not extra and isinstance(value.get("abort_on_fail", False), bool):
+            return value
+    raise ValueError("write 'p(99)<100ms', or {threshold: 'p(99)<100ms', abort_on_fail: true}")
+
+
+CONDITION_SCHEMA = {
+    "oneOf": [
+        {"type": "string", "examples": ["p(99)<100ms"]},
+        {
+            "type": "object",
+            "properties": {"threshold": {"type": "string"}, "abort_on_fail": {"type": "boolean"}},
+            "required": ["threshold"],
+            "additionalProperties": False,
+        },
+    ]
+}
+Condition = Annotated[str | dict[str, Any], BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
+
+
 class Expect(Part):
     """A known limit of a server: when met, it is a finding and not a failure."""
 
@@ -156,6 +182,7 @@ class Scenario(Part):
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     repeat: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=1, ge=0)
+    thresholds: dict[str, dict[str, list[Condition]]] = Field(default_factory=dict)
     expect: dict[str, Expect] = Field(default_factory=dict)
     question: str = ""
 
@@ -187,11 +214,22 @@ class Scenario(Part):
                 raise ValueError(f"{where}ends after the measured window ({self.swarm.phases.measure:g}s)")
         return self
 
+    def _conditions(self) -> Iterator[tuple[str, str, Any]]:
+        for name, of_server in self.thresholds.items():
+            for metric, conditions in of_server.items():
+                yield from ((name, metric, condition) for condition in conditions)
+
     @model_validator(mode="after")
     def _refers(self) -> Scenario:
-        for name in self.expect:
-            if name not in self.servers:
-                raise ValueError(unknown(name, list(self.servers), "server") + " (in expect)")
+        for part in ("expect", "thresholds"):
+            for name in getattr(self, part):
+                if name not in self.servers:
+                    raise ValueError(f"{part}: " + unknown(name, list(self.servers), "server"))
+        for name, metric, condition in self._conditions():
+            try:
+                metrics.read(metric, condition)
+            except ValueError as error:
+                raise ValueError(f"thresholds.{name}.{metric}: {error}") from None
         for name, server in self.servers.items():
             if server.model is None:
                 continue

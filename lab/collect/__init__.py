@@ -164,9 +164,8 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
 
     nodes = [node.name for node in topology.nodes]
     notes: list[str] = []
-    groups = {name: path for name in nodes if (path := deployment.cgroup(name))}
     collectors: list[Collector] = [
-        Cgroup(groups),
+        Cgroup(deployment.nodes, deployment.cgroup),
         Procfs(nodes, deployment.pids),
         Sockets([name for name in nodes if name != "master"], deployment.pids),
         HostCollector(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lab.clock import mono_ms
@@ -12,18 +12,29 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 class Cgroup:
-    """Reads the cgroups of named nodes; `paths` maps node → path below the hierarchy, such as /docker/ID."""
+    """Reads the cgroups of nodes; `path_of` gives a node's path below the hierarchy, such as /docker/ID.
+
+    `nodes` lists them anew at every sample: helpers join later.
+    """
 
     source = "cgroup"
 
-    def __init__(self, paths: Mapping[str, str], root: Path = ROOT) -> None:
+    def __init__(
+        self, nodes: Callable[[], list[str]], path_of: Callable[[str], str | None], root: Path = ROOT
+    ) -> None:
         self._read = _version2 if (root / "cgroup.controllers").exists() else _version1
         self._root = root
-        self._paths = paths
+        self._nodes, self._path_of = nodes, path_of
+        self._paths: dict[str, str | None] = {}
 
     def sample(self) -> Iterable[Sample]:
         """cpu_us, cpu_user_us, cpu_system_us, memory_bytes, memory_peak_bytes, pids, throttled, oom_kills."""
-        for node, path in self._paths.items():
+        for node in self._nodes():
+            if node not in self._paths:
+                self._paths[node] = self._path_of(node)
+            path = self._paths[node]
+            if path is None:
+                continue
             now = mono_ms()
             for metric, value in self._read(self._root, path.lstrip("/")):
                 yield Sample(now, node, self.source, metric, value)

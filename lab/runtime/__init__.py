@@ -41,6 +41,9 @@ class Deployment(Protocol):
     runtime: str
     stamps: tuple[str, ...]
 
+    def nodes(self) -> list[str]:
+        """Every node that was started so far, helpers included."""
+
     def address(self, node: str, network: str) -> str:
         """The IP address under which `node` is reached on `network`."""
 

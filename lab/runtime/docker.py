@@ -144,6 +144,10 @@ class DockerDeployment(Printed):
         container.create(spec, networks[1:])
         container.run(self._listen(node.name))
 
+    def nodes(self) -> list[str]:
+        """See Deployment."""
+        return list(self._containers)
+
     def address(self, node: str, network: str) -> str:
         """See Deployment."""
         found = self._container(node).addresses.get(self._named(network))

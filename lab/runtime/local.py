@@ -101,6 +101,10 @@ class LocalDeployment(Printed):
         )
         self._nodes[node.name] = _Process(process, environment, self._listen(node.name))
 
+    def nodes(self) -> list[str]:
+        """See Deployment."""
+        return list(self._nodes)
+
     def address(self, node: str, network: str) -> str:
         """See Deployment: every node is on the loopback."""
         self._of(node)

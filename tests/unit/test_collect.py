@@ -38,7 +38,7 @@ def test_cgroup_version_2(tmp_path):
     write(tmp_path, f"{group}/memory.peak", "8192\n")
     write(tmp_path, f"{group}/memory.events", "low 0\noom 1\noom_kill 1\n")
     write(tmp_path, f"{group}/pids.current", "3\n")
-    found = figures(Cgroup({"server": "/docker/abc"}, tmp_path).sample())
+    found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert found["cpu_us"] == 500
     assert found["memory_bytes"] == 4096
     assert found["memory_peak_bytes"] == 8192
@@ -54,13 +54,13 @@ def test_cgroup_version_1(tmp_path):
     write(tmp_path, f"memory/{group}/memory.usage_in_bytes", "4096\n")
     write(tmp_path, f"memory/{group}/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
     write(tmp_path, f"pids/{group}/pids.current", "3\n")
-    found = figures(Cgroup({"server": "/docker/abc"}, tmp_path).sample())
+    found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert (found["cpu_us"], found["cpu_user_us"], found["cpu_system_us"]) == (500, 300, 200)
     assert (found["memory_bytes"], found["pids"], found["oom_kills"]) == (4096, 3, 0)
 
 
 def test_a_group_that_has_gone_is_left_out(tmp_path):
-    assert list(Cgroup({"server": "/docker/gone"}, tmp_path).sample()) == []
+    assert list(Cgroup(lambda: ["server"], lambda _: "/docker/gone", tmp_path).sample()) == []
 
 
 def test_this_process_through_procfs():
@@ -174,4 +174,4 @@ def test_version_is_chosen_by_the_tree(tmp_path, name):
     write(tmp_path, "cgroup.controllers", "cpu")
     write(tmp_path, "g/cpu.stat", "usage_usec 1\n")
     write(tmp_path, "g/memory.current", "1\n")
-    assert name in figures(Cgroup({"server": "g"}, tmp_path).sample())
+    assert name in figures(Cgroup(lambda: ["server"], lambda _: "g", tmp_path).sample())
