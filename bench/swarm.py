@@ -1,5 +1,4 @@
 """What does a request cost the generator? The engine beside wrk, FastHttpUser and HttpUser, in one run.
-run.
 
 A C server on one CPU, one generator at a time on the other; peers take turns in shuffled rounds, so that a
 busy moment of the machine hits all of them. Figures are medians over the rounds, ratios are taken within a

@@ -63,6 +63,8 @@ class Lanes:
 
     async def read(self, interface: str) -> list[dict[str, object]]:
         """Per lane of the interface: `peers`, `counters` since its start, lateness since the last read."""
+        if all(name != interface for name, _ in self._lanes):
+            return []
         kernel, seen = netlink.counters(), await rules.seen()
         found: list[dict[str, object]] = []
         for (name, peers), lane in self._lanes.items():

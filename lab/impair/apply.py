@@ -47,6 +47,7 @@ class _State:
     counters: dict[str, Any] = field(default_factory=dict)
     probed: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -83,8 +84,20 @@ class ImpairedLinks:
     def probe(self, when: str) -> None:
         """Measure every link's round trip and loss from inside its nodes, then `read`.
 
-        `when` is `before`, `during` or `after` the load. Raises HostCannot when a peer cannot be reached.
+        `when` is `before`, `during` or `after` the load. Before, what goes wrong is raised: HostCannot when a
+        peer cannot be reached, LabError when a rule has vanished. Later it is kept as a problem of the links,
+        to be judged with the rest.
         """
+        try:
+            self._probe(when)
+            self.read()
+        except LabError as error:
+            if when == "before":
+                raise
+            for state in self._states:
+                state.problems.append(f"{when} the load: {error}")
+
+    def _probe(self, when: str) -> None:
         helpers = {interface.helper.node: interface.helper for interface in self._interfaces}
         for state in self._states:
             link = state.link
@@ -96,7 +109,6 @@ class ImpairedLinks:
             ]
             if answers:
                 state.probed[when] = _pooled(answers)
-        self.read()
 
     def read(self) -> None:
         """Read configuration and counters back. Raises LabError when a rule has vanished."""
@@ -141,6 +153,7 @@ class ImpairedLinks:
                 measured=_measured(state),
                 counters=dict(state.counters),
                 changes=tuple(state.changes),
+                problems=tuple(state.problems),
             )
             for state in self._states
         )

@@ -30,9 +30,11 @@ def why_not(
 
 def build(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
     """Impair the interface; what the delay line then holds, per branch."""
+    configured = []
     for branch in branches:
-        _set(helper, interface, branch.peers, branch.impairment)
-    return [found["configured"] for found in read(helper, interface, branches)]
+        lanes = _set(helper, interface, branch.peers, branch.impairment)["configured"]["lanes"]
+        configured.append(_checked(_lane(lanes, interface, branch.peers)["impairment"], branch.impairment))
+    return configured
 
 
 def change(

@@ -29,8 +29,8 @@ def why_not(impairments: Iterable[Impairment], can: Mapping[str, Any], branches:
 
 def build(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
     """Impair the interface; what the kernel then holds, per branch."""
-    _run(helper, interface, argv.build(interface, branches))
-    return [found["configured"] for found in read(helper, interface, branches)]
+    qdiscs = _run(helper, interface, argv.build(interface, branches))["configured"]["qdiscs"]
+    return [found["configured"] for found in _all_found(qdiscs, interface, branches)]
 
 
 def change(
@@ -55,13 +55,19 @@ def clear(helper: Helper, interface: str) -> None:
 def read(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
     """Per branch: `configured` and `counters`. Raises LabError if a rule has vanished or changed."""
     qdiscs = helper.ask(do="read", interface=interface)["configured"]["qdiscs"]
-    return [_found(qdiscs, interface, branches, i, branch.impairment) for i, branch in enumerate(branches)]
+    return _all_found(qdiscs, interface, branches)
 
 
 def _run(
     helper: Helper, interface: str, commands: Sequence[argv.Argv], at_ms: float | None = None
 ) -> dict[str, Any]:
     return helper.ask(do="set", backend=name, interface=interface, commands=commands, at_mono_ms=at_ms)
+
+
+def _all_found(
+    qdiscs: Sequence[Mapping[str, Any]], interface: str, branches: Sequence[Branch]
+) -> list[dict[str, Any]]:
+    return [_found(qdiscs, interface, branches, i, branch.impairment) for i, branch in enumerate(branches)]
 
 
 def _found(

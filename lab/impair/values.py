@@ -187,7 +187,8 @@ class AppliedImpairment:
     """One link in force: asked for, read back from where it is applied, and seen by probes.
 
     `configured` is keyed by `node interface [→ peers]`; `counters` likewise, since the link was applied;
-    `changes` are the timed changes in order, each with wanted and actual time.
+    `changes` are the timed changes in order, each with wanted and actual time; `problems` say in words why
+    the link may not have been what it should be: a rule that vanished, a helper that died.
     """
 
     endpoints: tuple[str, str]
@@ -198,10 +199,12 @@ class AppliedImpairment:
     measured: Mapping[str, Any] = field(default_factory=dict)
     counters: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Mapping[str, Any], ...] = ()
+    problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the trial's record."""
-        return {**vars(self), "endpoints": list(self.endpoints), "changes": list(self.changes)}
+        lists = {name: list(getattr(self, name)) for name in ("endpoints", "changes", "problems")}
+        return {**vars(self), **lists}
 
 
 def _gilbert_elliott_share(p: float, r: float, loss_bad: float, loss_good: float) -> float:

@@ -183,17 +183,18 @@ def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Itera
 
 
 def _join(prefix: str, switch: str, node: str, address: str) -> None:
-    name = f"{prefix}-{node}"
-    port = f"port-{node}"
-    peer = ["type", "veth", "peer", "name", port, "netns", switch]
-    run("ip", "-n", name, "link", "add", "eth0", *peer)
+    name, port = f"{prefix}-{node}", f"port-{node}"
+    batch = f"""
+        link add eth0 type veth peer name {port} netns {switch}
+        address add {address} dev eth0
+        link set dev lo up
+        link set dev eth0 up
+    """
     # Without IPv6 nothing but our own packets crosses the link, so counters are exact.
-    run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
-    run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
-    run("ip", "-n", name, "address", "add", address, "dev", "eth0")
+    settings = ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.ping_group_range=0 2147483647"]
+    run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
+    subprocess.run(["ip", "-n", name, "-batch", "-"], input=batch, text=True, timeout=20, check=True)
     run("ip", "-n", switch, "link", "set", "dev", port, "master", "br0", "up")
-    for link in ("lo", "eth0"):
-        run("ip", "-n", name, "link", "set", "dev", link, "up")
 
 
 def _stop(agents: dict[str, subprocess.Popen[str]]) -> None:
