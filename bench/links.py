@@ -3,7 +3,7 @@
 
 Network namespaces on one bridge, as in tests/contract. Here: a plain veth and the delay line. In user-mode
 Linux: a plain veth and the kernel's netem. An error is always against the plain veth of the same kernel.
-Writes results/bench/links.json. `--quick` takes a tenth of the samples. Quiet the machine first: whatever else
+Writes results/bench/links.json. `--quick` takes a tenth of the samples. Quiet the machine first: what else
 runs on it is measured too.
 """
 
