@@ -25,16 +25,15 @@ class Cgroup:
         self._read = _version2 if (root / "cgroup.controllers").exists() else _version1
         self._root = root
         self._nodes, self._path_of = nodes, path_of
-        self._paths: dict[str, str | None] = {}
+        self._paths: dict[str, str] = {}
 
     def sample(self) -> Iterable[Sample]:
         """cpu_us, cpu_user_us, cpu_system_us, memory_bytes, memory_peak_bytes, pids, throttled, oom_kills."""
         for node in self._nodes():
-            if node not in self._paths:
-                self._paths[node] = self._path_of(node)
-            path = self._paths[node]
+            path = self._paths.get(node) or self._path_of(node)
             if path is None:
                 continue
+            self._paths[node] = path
             now = mono_ms()
             for metric, value in self._read(self._root, path.lstrip("/")):
                 yield Sample(now, node, self.source, metric, value)
