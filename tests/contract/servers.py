@@ -30,9 +30,7 @@ Event = dict[str, Any]
 
 def entry(model: str) -> dict[str, Any]:
     """Return the whole manifest entry of a model."""
-    models: Any = manifest.read((ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8"))["models"]
-    found: dict[str, Any] = models[model]
-    return found
+    return manifest.entries()[model]
 
 
 def served_at_once(model: str) -> int:

@@ -41,15 +41,23 @@ def load(path: Path | None = None) -> dict[str, Model]:
     Raises:
         ManifestError: bad syntax, or an entry without a key that is needed.
     """
+    return {name: _model(name, entry) for name, entry in entries(path).items()}
+
+
+def entries(path: Path | None = None) -> dict[str, dict[str, Value]]:
+    """Return the whole entries by name, in the manifest's order.
+
+    Raises:
+        ManifestError: bad syntax.
+    """
     path = path or Path(__file__).parent.parent / "manifest.yaml"
-    entries = read(path.read_text(encoding="utf-8"))["models"]
-    assert isinstance(entries, dict)
-    return {name: _model(name, entry) for name, entry in entries.items()}
+    found = read(path.read_text(encoding="utf-8"))["models"]
+    assert isinstance(found, dict)
+    return {name: entry for name, entry in found.items() if isinstance(entry, dict)}
 
 
-def _model(name: str, entry: Value) -> Model:
+def _model(name: str, entry: dict[str, Value]) -> Model:
     try:
-        assert isinstance(entry, dict)
         transports, options = entry["transports"], entry.get("options", {})
         assert isinstance(transports, list)
         assert isinstance(options, dict)

@@ -1,0 +1,73 @@
+"""The table of models in ``docs/models.md``, made from the manifest.
+
+``python -m iomodels.catalogue docs/models.md`` renews it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from iomodels import manifest
+from iomodels.manifest import Value
+
+BEGIN = "<!-- made from images/server/manifest.yaml by `python -m iomodels.catalogue`: do not edit -->"
+END = "<!-- end -->"
+
+
+def table() -> str:
+    """Return the models as a Markdown table."""
+    entries = manifest.entries()
+    rows = [
+        "| model | family | shape | transport | its calls | own memory per connection | known limits |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in entries.items():
+        cells = [
+            f"[`{name}`](#{name})",
+            str(entry["family"]),
+            str(entry["shape"]),
+            _joined(entry["transports"]),
+            _joined(_below(entry["syscalls"])["must"], code=True),
+            _size(entry["memory_bytes_per_connection"]),
+            ", ".join(
+                f"{key.replace('_', ' ')} {value}" for key, value in _below(entry.get("limits")).items()
+            )
+            or "–",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def renewed(page: str) -> str:
+    """Return the page with a fresh table between its marks.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN!r} … {END!r} in the page")
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def _below(value: Value) -> dict[str, Value]:
+    return value if isinstance(value, dict) else {}
+
+
+def _joined(value: Value, code: bool = False) -> str:
+    assert isinstance(value, list)
+    return ", ".join(f"`{item}`" if code else str(item) for item in value)
+
+
+def _size(value: Value) -> str:
+    assert isinstance(value, int)
+    if value >= 1 << 20:
+        return f"{value / (1 << 20):.1f} MiB"
+    return f"{value >> 10} KiB" if value >= 1 << 10 else "–"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
