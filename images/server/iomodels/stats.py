@@ -278,7 +278,8 @@ class Attendant:
             asked = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
             if self._over:
                 return
-            if asked is None:
+            # After a SIGCONT later than the period, Python returns a siginfo that nobody has filled in.
+            if asked is None or asked.si_signo not in STOP_SIGNALS:
                 self._tell()
             else:
                 self._stop()
