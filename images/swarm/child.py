@@ -131,7 +131,6 @@ class Child:
         self._engine.ledger.start(at_s, settings.warmup_s, settings.measure_s)
         self._ends_s = at_s + settings.load_s
         self._engine.begin(self._load(at_s, position, of))
-        gc.freeze()
 
     def _load(self, at_s: float, position: int, of: int) -> LoadProcess:
         engine, load = self._engine, self._settings.load

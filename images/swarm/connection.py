@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from itertools import cycle, repeat
 
+from .errors import SwarmError
 from .exchange import Reader
 from .ledger import Second
 
@@ -62,7 +63,10 @@ class Dialler:
 
     def __init__(self, host: str, port: int, transport: str, sources: Sequence[str] = ()) -> None:
         kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
-        found = socket.getaddrinfo(host, port, socket.AF_INET, kind)
+        try:
+            found = socket.getaddrinfo(host, port, socket.AF_INET, kind)
+        except socket.gaierror as error:
+            raise SwarmError(f"cannot find the target {host!r}: {error.strerror}") from error
         family, _, self._protocol, _, address = found[0]
         self._family, self._kind = family, kind
         self._address = (str(address[0]), int(address[1]))

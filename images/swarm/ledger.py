@@ -97,29 +97,34 @@ class Second:
 
 
 class Ledger:
-    """The seconds of one load, found by time."""
+    """The seconds of one load, found by time; they are made as the clock reaches them."""
 
     def __init__(self, *, forget: bool = True) -> None:
         self._forget = forget  # settled seconds; not where a request may still be booked in one long past
         self._seconds = [Second(BEFORE, "spawn", -math.inf, math.inf)]
+        self._ahead: Iterator[Second] = iter(())
         self._current = self._seconds[0]
         self._forgotten = dict.fromkeys(COUNTERS, 0)
 
     def start(self, start_s: float, warmup_s: float, measure_s: float) -> None:
-        """Lay out all seconds of a load that begins at `start_s`."""
+        """Lay out a load that begins at `start_s`."""
         self._seconds[0].ends_s = start_s
-        for k, phase, begins_s, ends_s in layout(warmup_s, measure_s):
-            self._seconds.append(Second(k, phase, start_s + begins_s, start_s + ends_s))
+        self._ahead = (
+            Second(k, phase, start_s + begins_s, start_s + ends_s)
+            for k, phase, begins_s, ends_s in layout(warmup_s, measure_s)
+        )
 
     def at(self, time_s: float) -> Second:
-        """Return the second that holds this moment."""
+        """Return the second that holds this moment. Raises `LookupError` for one that is forgotten."""
         current = self._current
         if current.starts_s <= time_s < current.ends_s:
             return current
         return self._seek(time_s)
 
     def _seek(self, time_s: float) -> Second:
-        for second in self._seconds:
+        while self._seconds[-1].ends_s <= time_s:
+            self._seconds.append(next(self._ahead))
+        for second in reversed(self._seconds):
             if second.starts_s <= time_s < second.ends_s:
                 self._current = second
                 return second

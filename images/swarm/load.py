@@ -60,7 +60,11 @@ class Hold:
 
     def release(self) -> Connection | None:
         """Give the last one back."""
-        return self.gathered.pop() if self.gathered else None
+        while self.gathered:
+            connection = self.gathered.pop()
+            if not connection.gone:
+                return connection
+        return None
 
     def waiting(self) -> int:
         """Nothing waits."""

@@ -136,8 +136,10 @@ def _fit_together(settings: Settings) -> None:
         raise SettingsError("page: needs the wire http1, on connections that last (no churn)")
     if settings.clients.idle_share and settings.load.executor == "ramping-users":
         raise SettingsError("clients.idle_share: with ramping-users, who leaves would not be defined")
-    if settings.wire == "datagram" and (settings.clients.churn or settings.clients.slow_share):
-        raise SettingsError("clients: datagrams have no connections that could churn or be slow")
+    if settings.wire == "datagram" and settings.clients.churn:
+        raise SettingsError("clients.churn: datagrams have no connections")
+    if settings.wire in ("datagram", "greet") and settings.clients.slow_share:
+        raise SettingsError(f"clients.slow_share: {settings.wire} has no request that could be slow")
 
 
 def _address(raw: Raw, key: str, default: Raw | None = None) -> Address:
