@@ -59,6 +59,7 @@ class Engine:
     def __init__(self, api: Any) -> None:
         self.api = api
         self._lost = threading.Event()  # seen by one thread, known to all that wait
+        self._asking = threading.Lock()  # one asks for a sign at a time: who asked later would know later
 
     def call(
         self,
@@ -103,9 +104,12 @@ class Engine:
         thread.join(GLANCE_S)
         while thread.is_alive():
             now = time.monotonic()
-            if now - asked > PATIENCE_S:
-                if not self.gives_sign():
-                    self._lost.set()
+            if now - asked > PATIENCE_S and self._asking.acquire(blocking=False):
+                try:
+                    if not self.gives_sign():
+                        self._lost.set()
+                finally:
+                    self._asking.release()
                 asked = now
             if self._lost.is_set() and thread.is_alive():
                 raise EngineLost(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
@@ -171,10 +175,15 @@ class Stream:
         data = b""
         while len(data) < size:
             self._set_timeout(until_s)
-            part = self._buffer.read1(size - len(data))
+            try:
+                part = self._buffer.read1(size - len(data))
+            except TimeoutError:
+                raise
+            except (OSError, ValueError) as error:  # ValueError: it was closed by another thread
+                raise BrokeOff(f"the Docker engine broke off a node's output: {error}") from error
             if not part:
                 if data:
-                    raise NoMeasurement("the Docker engine broke off in the middle of a node's output")
+                    raise BrokeOff("the Docker engine broke off in the middle of a node's output")
                 return b""
             data += part
         return data

@@ -67,6 +67,8 @@ class Container:
         follower.start()
         self._call("start", api.start)
         state = self._call("inspect", api.inspect_container)
+        if state["State"]["Status"] == "created":
+            raise NoMeasurement(f"the Docker engine says that it started {self.node}, and has not")
         self.pid = int(state["State"]["Pid"])
         networks = state["NetworkSettings"]["Networks"]
         self.addresses = {network: found["IPAddress"] for network, found in networks.items()}
@@ -77,8 +79,8 @@ class Container:
         try:
             for number, data in stream.frames():
                 lines.feed(number, data)
-        except (OSError, ValueError, LabError) as error:
-            lost = f"its output broke off: {error}"
+        except LabError as error:
+            lost = str(error)
         try:
             lines.end(self._exit(0.0 if lost else END_S), lost)
         except LabError as error:

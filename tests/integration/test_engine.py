@@ -102,11 +102,16 @@ def test_it_outlives_the_command_that_started_it_and_holds_none_of_its_pipes(dae
     client.close()
 
 
-def test_a_killed_engine_is_started_again(daemon: Daemon) -> None:
+@pytest.mark.parametrize("its_containerd_too", [False, True])
+def test_a_killed_engine_is_started_again(daemon: Daemon, its_containerd_too: bool) -> None:
     engine.ensure(print, daemon).close()
     pid = json.loads(daemon.record.read_text())["pid"]
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: procfs.start_ticks(pid) is None)
+    killed = [pid]
+    if its_containerd_too:
+        killed.append(int((daemon.exec_root / "containerd/containerd.pid").read_text()))
+    for one in killed:
+        os.kill(one, signal.SIGKILL)
+    until(lambda: all(procfs.start_ticks(one) is None for one in killed))
     assert daemon.pidfile.exists()
     engine.ensure(print, daemon).close()
     assert json.loads(daemon.record.read_text())["pid"] != pid
