@@ -129,8 +129,8 @@ def _probe(url: str) -> Any | None:
         ValueError,
         KeyError,
     ) as error:
-        if not url.startswith("unix://") and "DOCKER_HOST" not in os.environ:
-            return None
+        if url.startswith("unix://") and not _listens(path):
+            return None  # it ended just now
         says = (
             f"the Docker engine at {url} gives no right answer within {PROBE_S:g} s: {one_line(str(error))}"
         )
