@@ -31,7 +31,8 @@ from .line import Do, Line, Verdict
 GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 250_000
 GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain
 EARLY_NS = 20_000  # so close to its due time a packet may go: waiting once more would make it late
-LEAD_MAX_NS = 250_000
+LEAD_MAX_NS, LEAD_STEP_NS = 250_000, 3_000
+RELEASE_NS = 20_000  # what a verdict takes from our waking up until its packet is on its way
 READS_AT_ONCE = 16
 COPY_MARK = 0x1AB  # on the copies that we send: the rules let them pass
 _WHOLE_PACKET_BYTES = 0xFFFF
@@ -210,7 +211,7 @@ class DelayLine:
         ready, _, _ = select.select([self._control, *self._sources], (), (), patience_s)
         if ready or wake_ns is None:
             return ready, EARLY_NS
-        self._learn(time.monotonic_ns() - max(wake_ns, asleep_ns))
+        self._learn(time.monotonic_ns() + RELEASE_NS - max(wake_ns, asleep_ns))
         return (), max(self._lead_ns, EARLY_NS)
 
     def _sleep(self, until_ns: int) -> tuple[Collection[socket.socket], int]:
@@ -219,7 +220,7 @@ class DelayLine:
         spare_ns = until_ns - self._lead_ns - asleep_ns
         ready, _, _ = select.select([self._control], (), (), max(spare_ns, 0) / 1e9)
         if not ready and spare_ns > 0:
-            self._learn(time.monotonic_ns() - asleep_ns - spare_ns)
+            self._learn(time.monotonic_ns() + RELEASE_NS - asleep_ns - spare_ns)
         return [*ready, *self._sources], GRAIN_MIN_NS // 2
 
     def _wake_ns(self) -> int | None:
@@ -228,8 +229,9 @@ class DelayLine:
         return min(due) - self._lead_ns if due else None
 
     def _learn(self, late_ns: int) -> None:
-        """A running mean of how late a timer wakes us; bounded, so that one stall does not count for long."""
-        self._lead_ns += (min(late_ns, LEAD_MAX_NS) - self._lead_ns) // 8
+        """A running median of how late a timer wakes us: a busy machine makes the mean of a few stalls."""
+        step_ns = LEAD_STEP_NS if late_ns > self._lead_ns else -LEAD_STEP_NS
+        self._lead_ns = min(max(self._lead_ns + step_ns, 0), LEAD_MAX_NS)
 
     def _answer(self) -> bool:
         line = self._commands.readline()

@@ -211,7 +211,8 @@ def test_rate_is_kept(net: Namespaces, backend: str) -> None:
     seconds = seen["times"][-1] - seen["times"][0]
     frame_bits = (1000 + 28 + 14) * 8
     assert len(seen["numbers"]) == 60
-    assert (len(seen["times"]) - 1) * frame_bits / seconds == pytest.approx(1e6, rel=0.05)
+    found_bit_per_s = (len(seen["times"]) - 1) * frame_bits / seconds
+    assert 0.8e6 < found_bit_per_s < 1.05e6  # a busy machine may hold packets up, but never hurry them
 
 
 def test_a_full_queue_drops_and_is_counted_but_lets_nothing_pass_early(net: Namespaces, backend: str) -> None:
