@@ -10,13 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from lab.errors import Exit, LabError
-from lab.verbs import host, play, results, run, scenarios
+from lab.verbs import compare, host, play, results, run, scenarios
 from lab.verbs.shared import say
 
 SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
     "Measure": {"run": run.run, "rerun": run.rerun, "plan": run.plan},
     "Results": {
         "report": results.report,
+        "compare": compare.compare,
         "runs": results.runs,
         "bundle": results.bundle,
         "merge": results.merge,

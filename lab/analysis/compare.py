@@ -104,9 +104,20 @@ def compare(base: Run, heads: Sequence[Run], gate: Gate | None = None) -> Compar
 
 def compare_within(run: Run, base: str, head: str, gate: Gate | None = None) -> Comparison:
     """Two servers of one run, whose trials were interleaved in blocks: the form that a gate should use."""
+    return compare_alternatives(run, [(base, head)], gate)
+
+
+def compare_alternatives(
+    run: Run, alternatives: Iterable[tuple[str, str]], gate: Gate | None = None
+) -> Comparison:
+    """Several pairs of servers of one run, (base, head) each; Holm sees the metrics of all."""
     asked, side = gate or Gate(), Side.of(run)
-    suffixes = [name[len(base) :] for name in side.trials if name == base or name.startswith(base + ",")]
-    pairs = [(base + suffix, head + suffix) for suffix in suffixes if head + suffix in side.trials]
+    pairs = [
+        (name, head + name[len(base) :])
+        for base, head in alternatives
+        for name in side.trials
+        if (name == base or name.startswith(base + ",")) and head + name[len(base) :] in side.trials
+    ]
     return _conclude(run.id, [_head(side, side, pairs, asked)], asked)
 
 
@@ -280,7 +291,10 @@ def _conclude(base: str, heads: Sequence[HeadComparison], gate: Gate) -> Compari
 
 
 def _refusal(head: HeadComparison, gate: Gate) -> str | None:
-    """Why these pairs can gate nothing: too few for so many metrics, or blind to what is to be detected."""
+    """Why these pairs can gate nothing: another machine or load, too few, or blind to what is asked."""
+    if blocked := [drift.fact for drift in head.drift if drift.matters]:
+        few = ", ".join(blocked[:3]) + (" …" if len(blocked) > 3 else "")
+        return f"{head.head} cannot be compared with the base: {few} differ"
     gated = [row for server in head.servers for row in server.metrics if row.gated]
     if not gated:
         return "no metric to gate on was measured in both runs"

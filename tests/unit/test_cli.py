@@ -76,8 +76,8 @@ def test_help_names_every_verb_by_purpose_and_cuts_none_short(lab):
 
 
 def test_no_verb_is_missing_from_a_section():
-    asked = """run rerun plan report runs bundle merge clean list show validate models graph compose matrix
-        schema up ps logs net doctor images down version"""
+    asked = """run rerun plan report compare runs bundle merge clean list show validate models graph compose
+        matrix schema up ps logs net doctor images down version"""
     assert set(VERBS) == set(asked.split())
     assert len(VERBS) == len(set(VERBS))
 
@@ -119,6 +119,11 @@ WRONG = [
     (["merge", "latest", "--results", "absent"], "no runs in absent"),
     (["clean", "--keep", "0"], "--keep"),
     (["net"], "RUN"),
+    (["compare", "latest"], "a base and a head"),
+    (["compare", "latest", "latest~1", "--metric", "cpu"], "cpu_us_per_request"),
+    (["compare", "latest", "latest~1", "--detect", "20"], "no unit"),
+    (["compare", "latest", "latest~1", "--results", "absent"], "no runs in absent"),
+    (["compare", "base", "--within", "latest"], "two servers"),
 ]
 
 

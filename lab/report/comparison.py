@@ -1,0 +1,187 @@
+"""A comparison for people: in words, as tables in the terminal and in Markdown, as a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from markupsafe import Markup
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.analysis.comparison import Comparison, Drift, HeadComparison, MetricRow, ServerComparison
+from lab.analysis.statistics import Decision
+from lab.report import markdown as md
+from lab.report import text
+from lab.report.terminal import PIPE_WIDTH
+
+HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
+DRIFT_HEADINGS = ("fact", "base", "head", "rules a decision out")
+NOTE = (
+    "Medians over the valid trials; the ratio is the median of the paired trials', with its exact 95 % "
+    "interval. MDE: the least worsening that these pairs would have found (power 80 %). "
+    "Decisions in brackets are of metrics that do not gate."
+)
+STYLE: dict[Decision, str] = {"REGRESSION": "bold red", "OK": "green", "INCONCLUSIVE": "yellow"}
+CELL_WIDTH = 24
+
+
+def row(metric: MetricRow) -> list[str]:
+    """The cells under HEADINGS."""
+    return [
+        metric.metric,
+        _figure(metric.base, metric.unit),
+        _figure(metric.head, metric.unit),
+        text.NOTHING if metric.ratio is None else f"{metric.ratio:.3f}",
+        text.NOTHING if metric.ci95 is None else f"{metric.ci95[0]:.3f} … {metric.ci95[1]:.3f}",
+        text.NOTHING if metric.mde is None else f"{metric.mde - 1:.1%}",
+        _decision(metric),
+    ]
+
+
+def rows(server: ServerComparison) -> list[list[str]]:
+    """A row for every metric that decides or was measured; sentences say why one that decides was not."""
+    return [row(metric) for metric in server.metrics if metric.gated or metric.base is not None]
+
+
+def sentences(made: Comparison) -> Iterator[str]:
+    """What was decided and of what: the refusal first, then every gated metric that is not simply OK."""
+    if made.refusal:
+        yield f"these runs can gate nothing: {text.clean(made.refusal)}"
+    for head in made.heads:
+        for server in head.servers:
+            for metric in server.metrics:
+                if metric.gated and (metric.decision != "OK" or metric.improved):
+                    yield f"{_label(server, head, made)}: {_sentence(metric)}"
+
+
+def terminal(made: Comparison, console: Console) -> None:
+    """Print the comparison. Not a terminal: no colour, no frames, 100 columns."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+    console.print(Text(made.decision, style=STYLE[made.decision]) + Text(f"  base {text.clean(made.base)}"))
+    for sentence in sentences(made):
+        console.print(Padding(Text(f"· {sentence}"), (0, 0, 0, 2)))
+    for head in made.heads:
+        for note in head.notes:
+            console.print(Padding(Text(f"note: {text.clean(note)}", style="dim"), (0, 0, 0, 2)))
+        for server in head.servers:
+            console.print()
+            console.print(Text(f"{_label(server, head, made)}  ({_pairs(server)})", style="bold"))
+            console.print(_table(HEADINGS, rows(server), console, numbers=range(1, 6)))
+        if head.drift:
+            console.print()
+            console.print(Text(f"{text.clean(head.head)}: what else differs", style="bold"))
+            console.print(_table(DRIFT_HEADINGS, [_drift(d, CELL_WIDTH) for d in head.drift], console))
+
+
+def markdown(made: Comparison) -> str:
+    """The comparison for a pull request."""
+    lines = [f"# Comparison: {made.decision}", "", f"Base `{text.clean(made.base)}`.", ""]
+    lines += [f"- {md.escape(sentence)}" for sentence in sentences(made)]
+    sections = [lines]
+    for head in made.heads:
+        sections.append(
+            [
+                f"## Head `{text.clean(head.head)}`: {head.decision}",
+                "",
+                *(f"> {md.escape(n)}" for n in head.notes),
+            ]
+        )
+        for server in head.servers:
+            cells = [[md.escape(cell) for cell in shown] for shown in rows(server)]
+            title = f"### {md.escape(_label(server, head, made))} ({md.escape(_pairs(server))})"
+            sections.append([title, "", *md.table(HEADINGS, cells)])
+        if head.drift:
+            cells = [[md.escape(cell) for cell in _drift(drift)] for drift in head.drift]
+            sections.append(
+                ["### What else differs", "", *md.table(DRIFT_HEADINGS, cells, len(DRIFT_HEADINGS))]
+            )
+    return md.fit([*sections, [NOTE]], md.LIMIT_BYTES)
+
+
+def html(made: Comparison) -> str:
+    """The comparison as a part of a page: plain elements, everything a run brought along escaped."""
+    parts = [_tag("h1", f"Comparison: {made.decision}"), _tag("p", f"Base {made.base}")]
+    parts.append(_list(sentences(made)))
+    for head in made.heads:
+        parts += [_tag("h2", f"Head {head.head}: {head.decision}"), _list(head.notes)]
+        for server in head.servers:
+            caption = f"{_label(server, head, made)} ({_pairs(server)})"
+            parts.append(_html_table(caption, HEADINGS, rows(server)))
+        if head.drift:
+            parts.append(_html_table("What else differs", DRIFT_HEADINGS, [_drift(d) for d in head.drift]))
+    return "\n".join([*parts, _tag("p", NOTE)]) + "\n"
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return text.size(value) if unit == "B" else text.number(value)
+
+
+def _decision(metric: MetricRow) -> str:
+    word = metric.decision + (", improved" if metric.improved else "")
+    return word if metric.gated else f"({word})"
+
+
+def _sentence(metric: MetricRow) -> str:
+    unit = "" if metric.unit == "B" else metric.unit
+    figures = f"{_figure(metric.base, metric.unit)} → {_figure(metric.head, metric.unit)} {unit}".rstrip()
+    word = "improved" if metric.improved else metric.decision
+    if metric.ratio is None or metric.ci95 is None:
+        return f"{metric.metric} {word}: {text.clean(metric.says)}"
+    low, high = metric.ci95
+    return (
+        f"{metric.metric} {word}: {metric.ratio - 1:+.1%} ({low - 1:+.1%} … {high - 1:+.1%}), {figures}; "
+        f"up to {metric.margin:.0%} is allowed"
+    )
+
+
+def _label(server: ServerComparison, head: HeadComparison, made: Comparison) -> str:
+    if server.server != server.head_server:
+        return f"{text.clean(server.server)} → {text.clean(server.head_server)}"
+    return text.clean(server.server) + (f" of {text.clean(head.head)}" if len(made.heads) > 1 else "")
+
+
+def _pairs(server: ServerComparison) -> str:
+    dropped = f"; without a valid partner: {', '.join(server.dropped)}" if server.dropped else ""
+    return text.plural(server.pairs, "pair") + text.clean(dropped)
+
+
+def _drift(drift: Drift, width: int | None = None) -> list[str]:
+    cells = [text.clean(value) for value in (drift.fact, drift.base, drift.head)]
+    short = [c if width is None or len(c) <= width else c[: width - 1] + "…" for c in cells]
+    return [*short, "yes" if drift.matters else "no"]
+
+
+def _table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, numbers: Sequence[int] = ()
+) -> Table:
+    frame = box.SIMPLE_HEAD if console.is_terminal else None
+    shown = Table(box=frame, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for place, heading in enumerate(headings):
+        side: Literal["right", "left"] = "right" if place in numbers else "left"
+        shown.add_column(heading, justify=side, overflow="fold", no_wrap=place == 0)
+    for cells in rows:
+        shown.add_row(*(Text(cell) for cell in cells))
+    return shown
+
+
+def _tag(name: str, content: str) -> Markup:
+    return Markup("<{0}>{1}</{0}>").format(Markup(name), text.clean(content))
+
+
+def _list(items: Sequence[str] | Iterator[str]) -> Markup:
+    inner = Markup("").join(_tag("li", item) for item in items)
+    return Markup("<ul>{}</ul>").format(inner) if inner else Markup("")
+
+
+def _html_table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    head = Markup("").join(_tag("th", heading) for heading in headings)
+    body = Markup("\n").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(_tag("td", c) for c in cells)) for cells in rows
+    )
+    table = "<table><caption>{}</caption>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody></table>"
+    return Markup(table).format(text.clean(caption), head, body)
