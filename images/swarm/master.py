@@ -30,6 +30,7 @@ WORKERS_S = 60.0  # for all workers to come
 GO_S = 600.0  # for SIGUSR1, and for SIGUSR2 where there is a barrier
 SPAWN_SLACK_S = 30.0  # on top of twice the ramp, for Locust's dispatch
 SILENCE_S = 4.0  # of an engine that should tell its status ten times a second
+STALL_S = 1.0  # of the master itself
 HEADWAY_S = 0.5  # from the decision to the start of the load clock: the message has to be there before
 MERGE_S = 10.0  # on top of the drain, for the last records to arrive
 LOOK_S = 0.02
@@ -243,12 +244,14 @@ class Master:
     def _look(self) -> None:
         """Let the others run, then see whether anybody is missing."""
         gevent.sleep(LOOK_S)
-        now_s = monotonic()
-        stalled = now_s - self._looked_s > 1.0  # it was this process that slept: their words are still unread
+        now_s, slept_s = monotonic(), monotonic() - self._looked_s
         self._looked_s = now_s
+        if slept_s > STALL_S:  # it was we who did not listen: their words are still unread
+            say("warning", f"the master could not listen for {slept_s:.1f} s")
+            self._heard_s = dict.fromkeys(self._heard_s, now_s)
         if self.stopped.is_set():
             raise Stopped
-        if not stalled and self._lost is None:
+        if self._lost is None:
             self._find_silent(now_s)
         if self._lost is not None:
             raise WorkerLostError(f"worker {self._lost[0]} is lost: {self._lost[1]}")
