@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from . import settings
+from . import child, settings
 from .errors import SettingsError, SwarmError
 
 ROLES = ("master", "worker", "engine", "verify")
@@ -27,9 +27,8 @@ def main(arguments: list[str]) -> int:
 
 def _run(role: str, rest: list[str]) -> int:
     given = settings.from_environment()
+    child.exchange_of(given)  # refuses a handler or a path that there is not
     if role == "engine":
-        from . import child
-
         return child.main(given, int(rest[0]))
     if role == "verify":
         from . import verify

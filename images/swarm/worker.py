@@ -22,6 +22,7 @@ from locust import events, runners
 from locust.runners import WorkerRunner
 from locust.stats import RequestStats
 
+from . import ports
 from .accounting import Books
 from .child import raise_open_files
 from .children import EngineProcess, split
@@ -41,9 +42,9 @@ CLOSE_S = 1.0
 def main(settings: Settings) -> int:
     """Run until the master ends the load; return the exit code."""
     raise_open_files()
-    runners.CONNECT_RETRY_COUNT = round(
-        MASTER_S / runners.CONNECT_TIMEOUT
-    )  # Locust's own patience is 5 minutes
+    ports.plan(settings)
+    # Locust's own patience with a missing master is five minutes.
+    runners.CONNECT_RETRY_COUNT = round(MASTER_S / runners.CONNECT_TIMEOUT)
     worker = Worker(settings)
     gevent.signal_handler(signal.SIGTERM, worker.stop)
     try:
@@ -61,9 +62,8 @@ class Worker:
         self._hello: set[int] = set()
         self._heard_s = monotonic()
         self._environment = environment(Environment, events, settings)
-        self._environment.stats = RequestStats(
-            use_response_times_cache=False
-        )  # as Locust's own workers have it
+        # As Locust's own workers have it: the cache serves the master's page.
+        self._environment.stats = RequestStats(use_response_times_cache=False)
         self._engines = self._make_engines()
         self._environment.events.heartbeat_received.add_listener(self._on_heartbeat)
         self._runner: WorkerRunner | None = None

@@ -192,6 +192,8 @@ def test_sigterm_ends_a_worker_that_waits_for_its_master() -> None:
     [
         ("master", {"target": None}, "target must be an object"),
         ("worker", {"wire": "smtp"}, "wire must be one of"),
+        ("worker", {"handler": "helo"}, "handler must be one of"),
+        ("master", {"page": {"paths": ["/nowhere"]}}, "there is no '/nowhere'"),
         ("captain", {}, "which role?"),
     ],
 )

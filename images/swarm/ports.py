@@ -1,0 +1,44 @@
+"""Will the client's ports last? Planned before the load, refused beyond.
+
+Whoever closes a TCP connection first keeps its port in TIME_WAIT for 60 s (tcp(7); TCP_TIMEWAIT_LEN in the
+kernel). Where that is us, on the wires echo and greet with a connection per request, a rate above ports /
+60 s runs out of them. With `tcp_tw_reuse` a port may be taken again after 1 s; its value 2, the default,
+allows that on loopback only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import HostError
+from .settings import Settings
+
+TIME_WAIT_S, REUSED_AFTER_S = 60.0, 1.0
+SYSCTL = Path("/proc/sys/net/ipv4")
+
+
+def needed(settings: Settings, reuse: int) -> int:
+    """Return how many ports a worker has in use; 0 where the server closes first or the rate is not known."""
+    closes_first = settings.wire == "greet" or (settings.wire == "echo" and settings.clients.churn)
+    if not closes_first or not settings.load.is_open:
+        return 0
+    loopback = settings.target.host in ("localhost",) or settings.target.host.startswith("127.")
+    kept_s = REUSED_AFTER_S if reuse == 1 or (reuse == 2 and loopback) else TIME_WAIT_S
+    highest_per_s = max(settings.load.rate_per_s, *(stage.target for stage in settings.load.stages), 0.0)
+    return round(highest_per_s / settings.workers * min(kept_s, settings.load_s)) + settings.users
+
+
+def available(settings: Settings) -> int:
+    """Return how many there are: the local range, once for each source address."""
+    low, high = (int(word) for word in (SYSCTL / "ip_local_port_range").read_text().split())
+    return (high - low + 1) * max(1, len(settings.source_addresses))
+
+
+def plan(settings: Settings) -> None:
+    """Raise `HostError` if a worker of this load would run out of ports."""
+    need, have = needed(settings, int((SYSCTL / "tcp_tw_reuse").read_text())), available(settings)
+    if need > have:
+        raise HostError(
+            f"{need:,} ports are needed, a worker has {have:,}: each is kept {TIME_WAIT_S:g} s after its use; "
+            "more workers, more source addresses, a wider ip_local_port_range or a lower rate would do"
+        )
