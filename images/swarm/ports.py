@@ -39,6 +39,6 @@ def plan(settings: Settings) -> None:
     need, have = needed(settings, int((SYSCTL / "tcp_tw_reuse").read_text())), available(settings)
     if need > have:
         raise HostError(
-            f"{need:,} ports are needed, a worker has {have:,}: each is kept {TIME_WAIT_S:g} s after its use; "
+            f"{need:,} ports needed, a worker has {have:,}: each is kept {TIME_WAIT_S:g} s after its use; "
             "more workers, more source addresses, a wider ip_local_port_range or a lower rate would do"
         )

@@ -48,6 +48,6 @@ def test_source_addresses_multiply_the_ports() -> None:
 
 def test_a_rate_beyond_the_ports_is_refused() -> None:
     greedy = {"executor": "constant-arrival-rate", "rate_per_s": 1e6}
-    with pytest.raises(HostError, match="ports are needed"):
+    with pytest.raises(HostError, match="ports needed"):
         ports.plan(load(load=greedy))
     ports.plan(load())
