@@ -104,7 +104,7 @@ class Engine:
         thread.join(GLANCE_S)
         while thread.is_alive():
             now = time.monotonic()
-            if now - asked > PATIENCE_S and self._asking.acquire(blocking=False):
+            if now - asked > PATIENCE_S and not self._lost.is_set() and self._asking.acquire(blocking=False):
                 try:
                     if not self.gives_sign():
                         self._lost.set()
