@@ -128,6 +128,19 @@ class Server:
             assert pipe is not None
             pipe.close()
 
+    def resources(self) -> tuple[int, int, int]:
+        """Return how many descriptors, threads and processes it has now, all of its processes together."""
+        pids = self.family()
+        descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+        return descriptors, sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids), len(pids)
+
+    def resources_fall_to(self, limit: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return the resources once they are back within the limit, or what is left at the deadline."""
+        end = time.monotonic() + DEADLINE_S
+        while (found := self.resources()) > limit and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
     def cpu_share(self, over_s: float) -> float:
         """Return how much of a CPU all of its processes use, measured over that time (10 ms grain)."""
         begin, used_s = time.monotonic(), self._cpu_s()

@@ -22,7 +22,16 @@ PATTERN = b"0123456789abcdef"
 @pytest.fixture(scope="module", params=TCP_MODELS)
 def web(request: pytest.FixtureRequest) -> Iterator[Server]:
     with serving(request.param) as server:
+        with Client(server.port) as client:  # whatever a first connection makes once is part of the baseline
+            client.send(GET)
+            client.responses(1)
+        server.stats_when(lambda event: event["open"] == 0, "idle server")
+        baseline = server.resources()
         yield server
+        left = server.resources_fall_to(baseline)
+        assert all(now <= then for now, then in zip(left, baseline, strict=True)), (
+            f"{left} left of {baseline}"
+        )
         last, seconds = server.terminate()
         assert seconds < 2.0
         assert last["open"] == 0

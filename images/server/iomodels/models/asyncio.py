@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from iomodels.listen import DRAIN_S, OUT_OF, Listener, hang_up, nagle
 from iomodels.session import Close, Effects, NewSession, SendFile, Session, Wait
-from iomodels.stats import STATS, Counters
+from iomodels.stats import STATS, Counters, log
 
 
 def serve(listener: Listener, new_session: NewSession) -> None:
@@ -41,7 +41,7 @@ async def converse(listener: Listener, new_session: NewSession) -> None:
     talks: set[Conversation] = set()
     stopped, emptied = asyncio.Event(), asyncio.Event()
     listener.wake_by(lambda: loop.call_soon_threadsafe(stopped.set))
-    loop.set_exception_handler(complain)
+    loop.set_exception_handler(lambda loop, context: complain(loop, context, listener))
     server = await loop.create_server(
         lambda: Conversation(new_session, cell, talks, emptied, listener.nodelay),
         sock=listener,
@@ -60,11 +60,14 @@ async def converse(listener: Listener, new_session: NewSession) -> None:
             await asyncio.sleep(0)  # connection_lost is called from the loop
 
 
-def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any], listener: Listener) -> None:
     """Count the one error that the loop survives (it rests for a second); anything else is a bug."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in OUT_OF:
         STATS.error("emfile", f"accept: {error.strerror}; the loop rests before the next try")
+        return
+    if isinstance(error, ValueError) and listener.fileno() == -1:
+        log("info", "the loop's rest ended after the stop: there is no listener to go back to")
         return
     loop.default_exception_handler(context)
 
