@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.errors import HostCannot, LabError, UsageError
 from lab.impair import BACKENDS
-from lab.impair.apply import ImpairedLinks, applied
-from lab.impair.values import Impairment, Link, Probe, Side
+from lab.impair.apply import applied
+from lab.impair.values import Impairment, Link, Side
+from tests.contract.impair_flows import (
+    IDLE_S,
+    LATE_MS,
+    UNTOUCHED,
+    counters,
+    flow,
+    link,
+    measured,
+    share_bounds,
+)
 from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
-UNTOUCHED = Impairment()
-IDLE_S = 0.4
-LATE_MS = 2.0  # of the fastest of many round trips: others share the machine, and now and then hold us up
 
 
 @pytest.fixture(scope="module")
@@ -48,37 +50,6 @@ def backend(request: pytest.FixtureRequest, net: Namespaces) -> str:
 
 
 CAPABILITIES = [*CTL, '{"do": "capabilities"}']
-
-
-def link(
-    net: Namespaces, there: Impairment, back: Impairment = UNTOUCHED, to: str = "b", peers: bool = False
-) -> Link:
-    """A link from a to another node, impaired at both ends."""
-    hosts = (net.address(to),) if peers else ()
-    sides = (Side("a", "data", "there", hosts), Side(to, "data", "back"))
-    return Link(("a", to), there, back, sides, (Probe("a", net.address(to)),))
-
-
-def measured(links: ImpairedLinks, index: int = 0) -> dict[str, Any]:
-    links.probe("before")
-    return dict(links.applied()[index].measured["before"])
-
-
-def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict[str, Any]:
-    """Datagrams from a to b: what b saw."""
-    return net.flow(["receive", IDLE_S], ["send", net.address("b"), count, interval_us, size])
-
-
-def counters(links: ImpairedLinks) -> dict[str, Any]:
-    """Of node a's interface."""
-    links.read()
-    return dict(next(c for label, c in links.applied()[0].counters.items() if label.startswith("a ")))
-
-
-def share_bounds(share: float, count: int) -> tuple[float, float]:
-    """Where a binomial share lies but for one run in a million: five standard deviations."""
-    spread = max(5 * math.sqrt(share * (1 - share) / count), 2 / count)
-    return share - spread, share + spread
 
 
 def test_delay_is_as_asked_each_way(net: Namespaces, backend: str) -> None:
@@ -134,17 +105,6 @@ def test_loss_is_as_asked(net: Namespaces, backend: str, impairment: Impairment)
     if backend == "delayline":
         assert counted["dropped_asked"] == (0 if impairment.corrupt else count - len(seen["numbers"]))
         assert counted["dropped_queue"] == counted["dropped_user"] == 0
-
-
-def test_correlated_loss_keeps_its_share_in_the_delay_line(net: Namespaces) -> None:
-    count = 2000
-    impairment = Impairment(loss=0.2, loss_correlation=0.5, seed=11)
-    with applied(net, [link(net, impairment)], "delayline") as links:
-        seen = flow(net, count, 300)
-        assert counters(links)["dropped_asked"] == count - len(seen["numbers"])
-    lost = 1 - len(seen["numbers"]) / count
-    low, high = share_bounds(0.2, count // 3)  # ρ = 0.5 leaves (1 − ρ)/(1 + ρ) as many independent samples
-    assert low <= lost <= high
 
 
 def test_partition_and_healing(net: Namespaces, backend: str) -> None:
@@ -320,27 +280,6 @@ def _put_back(inside: list[str], backend: str) -> None:
     run(*inside, "iptables", "-t", "raw", "-A", "OUTPUT", *rule)
 
 
-def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) -> None:
-    """First packets of a flow, held while its connection is unconfirmed, must not clash when released."""
-    rule = ["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"]
-    inside = ["ip", "netns", "exec", net.namespace("a")]
-    run(*inside, "iptables", "-A", *rule)
-    try:
-        with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], "delayline") as links:
-            assert measured(links)["lost"] == 0
-    finally:
-        run(*inside, "iptables", "-D", *rule)
-
-
-def test_ctl_is_the_way_in(net: Namespaces) -> None:
-    net.helper("a")
-    done = net.run("a", [*CTL, '{"do": "interfaces"}'], 15)
-    assert (done.code, json.loads(done.out)["interfaces"]["eth0"]["addresses"]) == (0, ["198.18.250.1/24"])
-    refused = net.run("a", [*CTL, '{"do": "nothing"}'], 15)
-    assert (refused.code, json.loads(refused.out)["ok"]) == (1, False)
-    assert "known are capabilities, clear" in json.loads(refused.out)["says"]
-
-
 def test_what_cannot_be_is_refused(net: Namespaces, backend: str) -> None:
     nowhere = Link(("a", "b"), UNTOUCHED, UNTOUCHED, (Side("a", "control", "there"),))
     with (
@@ -351,57 +290,3 @@ def test_what_cannot_be_is_refused(net: Namespaces, backend: str) -> None:
     twice = [link(net, Impairment(delay_ms=1)), link(net, Impairment(delay_ms=2), to="c")]
     with pytest.raises(UsageError, match="two links impair what leaves a"), applied(net, twice, backend):
         pass
-
-
-def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -> None:
-    with namespaces(tmp_path) as net:
-        with _cleared_by_nobody(net) as links:
-            assert measured(links)["loss"] == 0
-            agent = net.agents["a"]
-            os.kill(_child(agent), signal.SIGKILL)
-            assert agent.wait(5) == 1
-            lost = net.run("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
-            assert json.loads(lost.out)["lost"] == 5
-            with pytest.raises(LabError, match="no agent"):
-                links.read()
-        assert agent.stdout is not None
-        last = json.loads(agent.stdout.read().splitlines()[-1])
-        assert (last["level"], "delay line died" in last["says"]) == ("error", True)
-
-
-def test_the_death_of_the_agent_ends_the_delay_line(tmp_path: Path) -> None:
-    with namespaces(tmp_path) as net, _cleared_by_nobody(net):
-        agent = net.agents.pop("a")
-        child = _child(agent)
-        agent.kill()
-        agent.wait(5)
-        assert agent.stdout is not None
-        agent.stdout.close()
-        end = time.monotonic() + 5
-        while Path(f"/proc/{child}").exists():
-            assert time.monotonic() < end, "the delay line outlives its agent"
-            time.sleep(0.01)
-        net.agents["a"] = agent
-
-
-def _child(agent: subprocess.Popen[str]) -> int:
-    return int(Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()[0])
-
-
-@contextmanager
-def _cleared_by_nobody(net: Namespaces) -> Iterator[ImpairedLinks]:
-    """A delay line whose agent is gone at the end: taking it away must say so."""
-    with ExitStack() as stack:
-        links = stack.enter_context(applied(net, [link(net, Impairment(delay_ms=5))], "delayline"))
-        yield links
-        with pytest.raises(LabError, match="no agent"):
-            stack.close()
-
-
-def test_without_net_raw_duplicates_are_refused_and_the_rest_works(tmp_path: Path) -> None:
-    with namespaces(tmp_path, capabilities="+net_admin") as net:
-        doubled = link(net, Impairment(delay_ms=5, duplicate=0.1))
-        with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
-            pass
-        with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-            assert measured(links)["rtt_min_ms"] == pytest.approx(20, abs=LATE_MS)

@@ -11,10 +11,11 @@ import pytest
 from tests.uml import boot
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 110.0
+DEADLINE_S = 170.0  # 50 s on a quiet machine
 
 
 @pytest.mark.uml
+@pytest.mark.timeout(DEADLINE_S + 20)
 def test_netem_keeps_the_contract(tmp_path: Path) -> None:
     if reason := boot.why_not():
         pytest.skip(reason)

@@ -1,0 +1,114 @@
+"""What only the delay line promises: exact chances, death without a leak, no more privilege than it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.errors import HostCannot, LabError
+from lab.impair.apply import ImpairedLinks, applied
+from lab.impair.values import Impairment
+from tests.contract.impair_flows import LATE_MS, counters, flow, link, measured, share_bounds
+from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespaces]:
+    with namespaces(tmp_path_factory.mktemp("helpers")) as made:
+        yield made
+
+
+def test_correlated_loss_keeps_its_share_in_the_delay_line(net: Namespaces) -> None:
+    count = 2000
+    impairment = Impairment(loss=0.2, loss_correlation=0.5, seed=11)
+    with applied(net, [link(net, impairment)], "delayline") as links:
+        seen = flow(net, count, 300)
+        assert counters(links)["dropped_asked"] == count - len(seen["numbers"])
+    lost = 1 - len(seen["numbers"]) / count
+    low, high = share_bounds(0.2, count // 3)  # ρ = 0.5 leaves (1 − ρ)/(1 + ρ) as many independent samples
+    assert low <= lost <= high
+
+
+def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) -> None:
+    """First packets of a flow, held while its connection is unconfirmed, must not clash when released."""
+    rule = ["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"]
+    inside = ["ip", "netns", "exec", net.namespace("a")]
+    run(*inside, "iptables", "-A", *rule)
+    try:
+        with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], "delayline") as links:
+            assert measured(links)["lost"] == 0
+    finally:
+        run(*inside, "iptables", "-D", *rule)
+
+
+def test_ctl_is_the_way_in(net: Namespaces) -> None:
+    net.helper("a")
+    done = net.run("a", [*CTL, '{"do": "interfaces"}'], 15)
+    assert (done.code, json.loads(done.out)["interfaces"]["eth0"]["addresses"]) == (0, ["198.18.250.1/24"])
+    refused = net.run("a", [*CTL, '{"do": "nothing"}'], 15)
+    assert (refused.code, json.loads(refused.out)["ok"]) == (1, False)
+    assert "known are capabilities, clear" in json.loads(refused.out)["says"]
+
+
+def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -> None:
+    with namespaces(tmp_path) as net:
+        with _cleared_by_nobody(net) as links:
+            assert measured(links)["loss"] == 0
+            agent = net.agents["a"]
+            os.kill(_child(agent), signal.SIGKILL)
+            assert agent.wait(5) == 1
+            lost = net.run("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
+            assert json.loads(lost.out)["lost"] == 5
+            with pytest.raises(LabError, match="no agent"):
+                links.read()
+        assert agent.stdout is not None
+        last = json.loads(agent.stdout.read().splitlines()[-1])
+        assert (last["level"], "delay line died" in last["says"]) == ("error", True)
+
+
+def test_the_death_of_the_agent_ends_the_delay_line(tmp_path: Path) -> None:
+    with namespaces(tmp_path) as net, _cleared_by_nobody(net):
+        agent = net.agents.pop("a")
+        child = _child(agent)
+        agent.kill()
+        agent.wait(5)
+        assert agent.stdout is not None
+        agent.stdout.close()
+        end = time.monotonic() + 5
+        while Path(f"/proc/{child}").exists():
+            assert time.monotonic() < end, "the delay line outlives its agent"
+            time.sleep(0.01)
+        net.agents["a"] = agent
+
+
+def _child(agent: subprocess.Popen[str]) -> int:
+    return int(Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()[0])
+
+
+@contextmanager
+def _cleared_by_nobody(net: Namespaces) -> Iterator[ImpairedLinks]:
+    """A delay line whose agent is gone at the end: taking it away must say so."""
+    with ExitStack() as stack:
+        links = stack.enter_context(applied(net, [link(net, Impairment(delay_ms=5))], "delayline"))
+        yield links
+        with pytest.raises(LabError, match="no agent"):
+            stack.close()
+
+
+def test_without_net_raw_duplicates_are_refused_and_the_rest_works(tmp_path: Path) -> None:
+    with namespaces(tmp_path, capabilities="+net_admin") as net:
+        doubled = link(net, Impairment(delay_ms=5, duplicate=0.1))
+        with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
+            pass
+        with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
+            assert measured(links)["rtt_min_ms"] == pytest.approx(20, abs=LATE_MS)
