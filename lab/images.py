@@ -38,6 +38,14 @@ class Image:
     requirements: str | None = None
 
 
+@dataclass(frozen=True)
+class Sources:
+    """A checkout, and the folder of what is kept between builds."""
+
+    root: Path
+    scratch: Path
+
+
 IMAGES: Mapping[str, Image] = {
     "server": Image(("wire", "server/manifest.yaml", "server/iomodels"), "server.txt"),
     "swarm": Image(("wire", "swarm"), "swarm.txt"),
@@ -45,22 +53,25 @@ IMAGES: Mapping[str, Image] = {
 }
 
 
-def build(client: Any, which: Iterable[str], say: Say, root: Path = ROOT) -> dict[str, str]:
-    """Build those of `which` that are missing; the tag of each.
+def build(
+    client: Any, which: Iterable[str], say: Say, root: Path = ROOT, scratch: Path | None = None
+) -> dict[str, str]:
+    """Build those of `which` that are missing, from the sources in `root`; the tag of each.
 
-    Raises HostCannot, NoMeasurement, UsageError.
+    `scratch` keeps wheels between builds (default: build/ in `root`). Raises HostCannot, NoMeasurement,
+    UsageError.
     """
     engine = Engine(client.api)
     machine = _machine(engine)
     tags = {name: tag(name, machine, root) for name in which}
     if all(_exists(engine, wanted) for wanted in tags.values()):
         return tags
-    folder = root / "build"
+    folder = scratch or root / "build"
     folder.mkdir(exist_ok=True)
     with alone(folder / "lock", "building the images", LOCK_S, say):
         for name, wanted in tags.items():
             if not _exists(engine, wanted):
-                _build(engine, name, wanted, machine, root, say)
+                _build(engine, name, wanted, machine, Sources(root, folder), say)
     return tags
 
 
@@ -92,16 +103,17 @@ def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
                 say(f"kept image {old}: {error}")
 
 
-def _build(engine: Engine, name: str, wanted: str, machine: str, root: Path, say: Say) -> None:
+def _build(engine: Engine, name: str, wanted: str, machine: str, sources: Sources, say: Say) -> None:
+    root, kept = sources.root, sources.scratch
     base_tag = tag("base", machine, root)
     if not _exists(engine, base_tag):
         _only_own(machine)
-        base.make(engine, root / "images/base", base_tag, root / "build", say)
+        base.make(engine, root / "images/base", base_tag, kept, say)
     image = IMAGES[name]
     wheels = None
     if image.requirements:
-        wheels = laid_out(root / "requirements" / image.requirements, machine, root / "build", say)
-    with tempfile.TemporaryDirectory(dir=root / "build") as scratch, step(say, f"image {name}"):
+        wheels = laid_out(root / "requirements" / image.requirements, machine, kept, say)
+    with tempfile.TemporaryDirectory(dir=kept) as scratch, step(say, f"image {name}"):
         context = Path(scratch)
         lay_out(root / "images", image.parts, context)
         compile_all(context, say)

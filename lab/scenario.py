@@ -67,7 +67,10 @@ Handler = Annotated[
 
 
 class Server(Part):
-    """One server container: an I/O model of the catalog, or an image of your own."""
+    """One server container: an I/O model of the catalog, or an image of your own.
+
+    Both: the model out of another build of the lab's server image (`lab compare --ab`).
+    """
 
     model: Annotated[str, AfterValidator(_model)] | None = None
     image: str | None = None
@@ -80,9 +83,9 @@ class Server(Part):
     pids: int | None = Field(default=None, ge=8)
 
     @model_validator(mode="after")
-    def _one_source(self) -> Server:
-        if (self.model is None) == (self.image is None):
-            raise ValueError("name either a model of the catalog or an image of your own, one of the two")
+    def _has_a_source(self) -> Server:
+        if self.model is None and self.image is None:
+            raise ValueError("name a model of the catalog, or an image of your own")
         if self.model and self.workers > 1 and not catalog.models()[self.model].workers:
             raise ValueError(f"{self.model} runs as one process: workers must be 1")
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from lab.runtime import Runtime
 from lab.settings import Resolved
 
 Say = Callable[[str], None]
+# An image by its content: a registry's digest, or the id of one that is here.
+DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Request:
     only: tuple[str, ...] = ()
     trusted: bool = False
     rerun_of: str | None = None
+    alternatives: Mapping[str, Any] | None = None
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
@@ -147,7 +151,7 @@ def addressing(runtime: str) -> Callable[[], render.Addressing]:
 
 def _only_trusted(prepared: Prepared, request: Request) -> None:
     for name, server in prepared.resolved.scenario.servers.items():
-        if server.image and "@sha256:" not in server.image and not request.trusted:
+        if server.image and not DIGEST.search(server.image) and not request.trusted:
             raise UsageError(
                 f"servers.{name}.image: {server.image} is a tag, which can change: give a digest "
                 "(name@sha256:…), or run with --trusted"
@@ -179,6 +183,7 @@ def _manifest(
         "scenario_sha256": hashlib.sha256(text).hexdigest(),
         "question": prepared.resolved.scenario.question,
         "rerun_of": request.rerun_of,
+        "alternatives": request.alternatives,
         "argv": list(request.argv),
         "seed": prepared.resolved.scenario.seed,
         "plan": prepared.plan.to_json(),

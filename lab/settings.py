@@ -105,11 +105,17 @@ def load_settings(lab_yaml: Path) -> Settings:
 
 def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
     """The scenario of one sweep point: the same data with the values at these paths replaced."""
-    tree = _Tree(Document("sweep", {}))
+    return changed(resolved, values, "sweep").scenario
+
+
+def changed(resolved: Resolved, values: Mapping[str, Any], source: str) -> Resolved:
+    """The same with the values at these paths replaced, by what `source` says. Raises UsageError."""
+    tree = _Tree(Document(source, {}))
     tree.data, tree.origins = copy.deepcopy(resolved.data), dict(resolved.origins)
     for path, value in values.items():
-        tree.put(tuple(path.split(".")), value, (Document(f"sweep.{path} = {value}", None), ()))
-    return _validate(Scenario, tree.data, tree.origins, Document("sweep", {}))
+        tree.put(tuple(path.split(".")), value, (Document(f"{source}.{path} = {value}", None), ()))
+    scenario = _validate(Scenario, tree.data, tree.origins, Document(source, {}))
+    return Resolved(scenario, resolved.settings, tree.data, tree.origins)
 
 
 def first_comment(path: Path) -> str:

@@ -151,9 +151,9 @@ def _pairs(server: ServerComparison) -> str:
 
 
 def _drift(drift: Drift, width: int | None = None) -> list[str]:
-    cells = [text.clean(value) for value in (drift.fact, drift.base, drift.head)]
-    short = [c if width is None or len(c) <= width else c[: width - 1] + "…" for c in cells]
-    return [*short, "yes" if drift.matters else "no"]
+    values = [text.clean(value) for value in (drift.base, drift.head)]
+    short = [v if width is None or len(v) <= width else v[: width - 1] + "…" for v in values]
+    return [text.clean(drift.fact), *short, "yes" if drift.matters else "no"]
 
 
 def _table(

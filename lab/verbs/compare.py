@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.errors import Exit, LabError, UsageError
 from lab.verbs import completion, shared
-from lab.verbs.shared import JsonOption, ResultsOption
+from lab.verbs.shared import JsonOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
+    from lab.ab import Version
     from lab.analysis.compare import Gate
     from lab.analysis.comparison import Comparison
 
@@ -20,7 +24,9 @@ def compare(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="BASE HEAD…", help="Runs; with --within two servers.", autocompletion=completion.runs
+            metavar="BASE HEAD…",
+            help="Runs; with --within two servers; with --ab two versions and a SCENARIO.",
+            autocompletion=completion.runs,
         ),
     ],
     within: Annotated[
@@ -29,6 +35,16 @@ def compare(
             "--within", metavar="RUN", help="Two servers of this run.", autocompletion=completion.runs
         ),
     ] = None,
+    ab: Annotated[
+        bool,
+        typer.Option("--ab", help="Measure two git refs (. is the work tree) or images now, interleaved."),
+    ] = False,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=1, help="With --ab: blocks.")] = 10,
+    overrides: SetOption = None,
+    repository: Annotated[
+        Path, typer.Option("--repository", metavar="FOLDER", help="With --ab: where the refs are.")
+    ] = shared.ROOT,
+    trusted: TrustedOption = False,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="Decide by this metric alone (repeatable)."),
@@ -57,13 +73,18 @@ def compare(
       lab compare latest~1 latest
       lab compare main-run one-run other-run --metric cpu_us_per_request -o compare.md
       lab compare --within latest thread epoll_lt --fail-on-regression --detect 20%
+      lab compare --ab main HEAD smoke --pairs 10 --fail-on-regression
     """
     gate = _gate(metric, detect)
     for file in output or ():
         if file.suffix not in WRITERS:
             raise UsageError(f"-o {file}: the name ends with {', '.join(WRITERS)}")
+    gates, files = fail or gate.detect is not None, output or []
+    if ab:
+        measured = _Measured(pairs, overrides, repository, trusted, results)
+        return _ab(what, measured, gate, lambda made, more: tell(made, gates, [*files, *more], as_json))
     made = _within(within, what, gate, results) if within else _runs(what, gate, results)
-    return tell(made, fail or gate.detect is not None, output or [], as_json)
+    return tell(made, gates, files, as_json)
 
 
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
@@ -106,6 +127,84 @@ def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Com
     return compare_within(found, names[0], names[1], gate)
 
 
+class _Measured(NamedTuple):
+    """How the two versions are to be measured."""
+
+    pairs: int
+    overrides: list[str] | None
+    repository: Path
+    trusted: bool
+    results: Path | None
+
+
+def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparison, list[Path]], int]) -> int:
+    """Measure base and head of a scenario in one run, then compare within it."""
+    from lab import ab, report, session, store
+    from lab.analysis.compare import compare_alternatives
+    from lab.verbs.run import record
+
+    if len(asked) != 3:
+        raise UsageError("compare --ab: give a base and a head (git refs or images), and a scenario")
+    path, resolved = shared.load(asked[2], how.overrides, "docker")
+    base, head = _versions(asked[:2], how.repository)
+    doubled, names = ab.alternatives(resolved, base.image, head.image, how.pairs)
+    prepared = session.prepare(doubled)
+    _forecast(how.pairs, len(prepared.plan.trials) // (2 * how.pairs), gate)
+    request = session.Request(
+        scenario=path,
+        runtime="docker",
+        results=shared.results_folder(how.results, resolved),
+        argv=sys.argv[1:],
+        trusted=how.trusted,
+        alternatives={"base": base._asdict(), "head": head._asdict()},
+    )
+    folder = record(prepared, request)
+    summary = report.write_all(folder)
+    code = finish(
+        compare_alternatives(store.read_run(folder), names, gate),
+        [folder / f"comparison{suffix}" for suffix in WRITERS],
+    )
+    shared.say(f"\nreport: {shared.relative(folder)}/report.html ({summary.verdict})")
+    return Exit.INTERRUPTED if summary.exit_code == Exit.INTERRUPTED else code
+
+
+def _versions(asked: list[str], repository: Path) -> list[Version]:
+    from lab import ab, engine
+
+    client = engine.ensure(shared.say)
+    try:
+        return ab.versions(client, asked, shared.say, repository)
+    finally:
+        client.close()
+
+
+def _forecast(pairs: int, servers: int, gate: Gate) -> None:
+    """Say what these pairs could see, before they are measured. Raises CannotSee where that is nothing."""
+    from lab.analysis.compare import METRICS
+    from lab.analysis.statistics import fewest_pairs, minimal_detectable
+
+    gated = [m for m in METRICS if (m.name in gate.metrics if gate.metrics else m.gate == "always")]
+    family = servers * len(gated)
+    if pairs < fewest_pairs(family):
+        raise CannotSee(
+            f"{pairs} pairs cannot decide {family} metrics: give --pairs {fewest_pairs(family)} or more, "
+            "or fewer metrics (--metric) or servers"
+        )
+    for metric in gated:
+        margin = math.log1p(metric.margin)
+        least = [math.expm1(minimal_detectable(spread, pairs, margin, family)) for spread in SPREADS]
+        shared.say(
+            f"{metric.name}: {pairs} pairs would find a worsening of {least[0]:.0%} if pairs spread by "
+            f"{SPREADS[0]:.0%}, of {least[1]:.0%} if by {SPREADS[1]:.0%}"
+        )
+
+
+class CannotSee(LabError):
+    """So few pairs, or so noisy ones, that a regression could not be seen."""
+
+    exit_code = Exit.UNTRUSTED
+
+
 def _json(made: Comparison) -> str:
     return made.model_dump_json(indent=1) + "\n"
 
@@ -122,6 +221,7 @@ def _html(made: Comparison) -> str:
     return html(made)
 
 
+SPREADS = (0.02, 0.05)
 WRITERS = {".md": _markdown, ".html": _html, ".json": _json}
 
 

@@ -135,20 +135,27 @@ def _request(
 
 def measure(prepared: session.Prepared, request: session.Request, as_json: bool, ci: str) -> int:
     """Run what is prepared under a live view, write its reports, show its table."""
+    from lab import report
+    from lab.verbs.results import show_summary
+
+    folder = record(prepared, request)
+    summary = report.write_all(folder)
+    show_summary(summary, folder, as_json, ci)
+    return summary.exit_code
+
+
+def record(prepared: session.Prepared, request: session.Request) -> Path:
+    """Run what is prepared under a live view; the run's folder."""
     from rich.console import Console
 
-    from lab import report, session
+    from lab import session
     from lab.report.live import make_view
-    from lab.verbs.results import show_summary
     from lab.verbs.signals import interrupting
 
     console = Console(stderr=True)
     view = make_view(console, plain=not console.is_terminal or "CI" in os.environ)
     with interrupting(), view:
-        folder = session.run(prepared, request, view, view.step)
-    summary = report.write_all(folder)
-    show_summary(summary, folder, as_json, ci)
-    return summary.exit_code
+        return session.run(prepared, request, view, view.step)
 
 
 def plan(

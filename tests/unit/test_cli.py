@@ -124,6 +124,7 @@ WRONG = [
     (["compare", "latest", "latest~1", "--detect", "20"], "no unit"),
     (["compare", "latest", "latest~1", "--results", "absent"], "no runs in absent"),
     (["compare", "base", "--within", "latest"], "two servers"),
+    (["compare", "--ab", "HEAD", "smoke"], "and a scenario"),
 ]
 
 

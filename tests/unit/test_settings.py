@@ -76,7 +76,7 @@ def test_flags_win_over_the_environment(loading):
         ("executor: constant-arrival-rate", "executor: constant", "s.yaml:8:20: swarm.load.executor: unknown value"),
         ("rate: 100/s", "think-time: 1s", "s.yaml:8:9: swarm.load: constant-arrival-rate takes a rate"),
         ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is no name"),
-        ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: name either a model"),
+        ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: name a model"),
         ("{model: thread}", "{model: thread, memory: 64mb}", "s.yaml:4:35: servers.thread.memory: '64mb'"),
         ("users: 10", "users: 10\n  wire: datagram", "udp"),
         ("name: good", "name: good\nhandler: slep", "s.yaml:3:10: handler: unknown handler 'slep'; did you mean sleep"),

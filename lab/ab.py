@@ -1,0 +1,144 @@
+"""Two versions of the server, interleaved on one host: what a CI job should use to compare base and head.
+
+Every server of a scenario becomes two, `NAME.base` and `NAME.head`, that differ in their image alone. One run
+measures both in every block, in random order, so that a drift of the host meets both alike (Abedi & Brecht
+2017). Orchestrator, swarm and links are this checkout's own.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab.catalog import ROOT
+from lab.errors import HostCannot, UsageError
+from lab.settings import Resolved, changed
+
+Say = Callable[[str], None]
+BASE, HEAD = ".base", ".head"
+# What a server image is made of (lab/images.py); nothing else of a version is looked at.
+SOURCES = ("images", "requirements")
+WORK_TREE = "."
+GIT_S = 60.0
+
+
+class Version(NamedTuple):
+    """One side of the comparison: what was asked for, the commit it means if it is one, its image."""
+
+    asked: str
+    revision: str | None
+    image: str
+
+
+def versions(client: Any, asked: Iterable[str], say: Say, repository: Path = ROOT) -> list[Version]:
+    """The image of each git ref (built unless it is here: equal sources share one) or image reference.
+
+    `.` is the work tree as it stands. Raises UsageError for what is neither, HostCannot where git or the
+    build fails.
+    """
+    return [_version(client, word, say, repository) for word in asked]
+
+
+def _version(client: Any, asked: str, say: Say, repository: Path) -> Version:
+    from lab import images
+
+    if ":" in asked:  # never in a ref: git-check-ref-format(1)
+        return Version(asked, None, asked if "@sha256:" in asked else _content(client, asked))
+    revision = None if asked == WORK_TREE else commit(asked, repository)
+    with nullcontext(repository) if revision is None else sources(revision, repository) as root:
+        tag = images.build(client, ["server"], say, root, ROOT / "build")["server"]
+    say(f"{asked}: {f'commit {revision[:12]}' if revision else 'the work tree'}, image {tag}")
+    return Version(asked, revision, _content(client, tag))
+
+
+def _content(client: Any, reference: str) -> str:
+    """The id of an image that is here: its content, whatever becomes of its name. Raises UsageError."""
+    import docker.errors
+
+    from lab.runtime.api import Engine
+
+    engine = Engine(client.api)
+    try:
+        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, may=(404,))
+    except docker.errors.NotFound:
+        raise UsageError(f"--ab {reference}: no such image here: pull or build it first") from None
+    return str(found["Id"])
+
+
+def commit(ref: str, repository: Path) -> str:
+    """The commit that a ref means. Raises UsageError."""
+    done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if done.returncode:
+        raise UsageError(f"--ab {ref}: no commit of {repository}, and no image (NAME:TAG or NAME@sha256:…)")
+    return done.stdout.decode().strip()
+
+
+@contextmanager
+def sources(revision: str, repository: Path) -> Iterator[Path]:
+    """What images are made of, as it was at a commit, in a folder that goes again.
+
+    `git archive` reads only: the repository holds no trace of it, whatever becomes of this process.
+    """
+    done = _git(repository, "archive", "--format=tar", revision, *SOURCES)
+    if done.returncode:
+        raise HostCannot(f"git archive {revision[:12]}: {done.stderr.decode(errors='replace').strip()}")
+    with tempfile.TemporaryDirectory(prefix="lab-ab-") as folder:
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+            tar.extractall(folder, filter="data")
+        yield Path(folder)
+
+
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, timeout=GIT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostCannot(f"git {arguments[0]}: {error}") from error
+
+
+def alternatives(
+    resolved: Resolved, base: str, head: str, pairs: int
+) -> tuple[Resolved, list[tuple[str, str]]]:
+    """The scenario with every server twice, `pairs` blocks of it, and the names of (base, head).
+
+    What is said of a server (thresholds, limits expected, links, events) is said of both. Raises UsageError.
+    """
+    names = list(resolved.scenario.servers)
+    if any(path.startswith("servers.") for path in resolved.scenario.sweep):
+        raise UsageError("--ab: a sweep over `servers.…` cannot be doubled: sweep the swarm or the links")
+    data = resolved.data
+    values: dict[str, Any] = {"repeat": pairs}
+    values["servers"] = {
+        name + side: {**data["servers"][name], "image": image}
+        for name in names
+        for side, image in ((BASE, base), (HEAD, head))
+    }
+    for part in ("thresholds", "expect"):
+        if part in data:
+            values[part] = {name + side: said for name, said in data[part].items() for side in (BASE, HEAD)}
+    for part in ("links", "events"):
+        if part in data:
+            values[part] = [one for said in data[part] for one in _doubled(said, names)]
+    return changed(resolved, values, "--ab"), [(name + BASE, name + HEAD) for name in names]
+
+
+def _doubled(said: Mapping[str, Any], names: list[str]) -> list[Any]:
+    """A link or an event, once for each side where it names a server; else as it is."""
+    both = [_renamed(said, names, side) for side in (BASE, HEAD)]
+    return both if both[0] != both[1] else [copy.deepcopy(said)]
+
+
+def _renamed(value: Any, names: list[str], side: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _renamed(child, names, side) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_renamed(child, names, side) for child in value]
+    return value + side if value in names else value
