@@ -9,6 +9,7 @@ from typing import Any
 
 from lab import catalog
 from lab.capacity import Capacity, Placement
+from lab.links import Way
 from lab.plan import Plan, Trial
 from lab.scenario import Scenario, Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
@@ -55,6 +56,7 @@ def render(
         networks=(Network(CONTROL), Network(DATA)),
         io_uring=needs_io_uring(plan.scenario),
         helper_cpu_set=placement.swarm,
+        helper_raw=duplicates(trial.scenario),
     )
 
 
@@ -62,6 +64,14 @@ def needs_io_uring(scenario: Scenario) -> bool:
     """Whether any model of the run needs io_uring: then all servers of the run get the profile with it."""
     models = [server.model for server in scenario.servers.values() if server.model]
     return any(catalog.models()[model].needs.io_uring for model in models)
+
+
+def duplicates(scenario: Scenario) -> bool:
+    """Whether any link duplicates packets, from the beginning or by an event."""
+    ways: list[Way | None] = [way for link in scenario.links for way in (link, link.there, link.back)]
+    for event in scenario.events:
+        ways += [event.set, event.merge, event.ramp.to if event.ramp else None]
+    return any(way is not None and way.duplicate for way in ways)
 
 
 def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from lab import catalog, metrics, units
 from lab.events import Event
-from lab.links import LinkSpec
+from lab.links import LinkSpec, Way
 from lab.part import Arrivals, Bytes, Name, Part, Seconds, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
@@ -213,9 +213,22 @@ class Scenario(Part):
             if event.endpoints is not None and event.endpoints not in joined:
                 known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
                 raise ValueError(f"{where}no such link [{', '.join(event.endpoints)}]; links are {known}")
+            self._ramp_begins(event, where)
             if event.ends > self.swarm.phases.measure:
                 raise ValueError(f"{where}ends after the measured window ({self.swarm.phases.measure:g}s)")
         return self
+
+    def _ramp_begins(self, event: Event, where: str) -> None:
+        """A ramp goes from what the link says itself: a profile behind it has other words and units."""
+        link = next((link for link in self.links if link.endpoints == event.link), None)
+        if event.ramp is None or link is None or link.profile is None:
+            return
+        for name in Way.model_fields:
+            if getattr(event.ramp.to, name) is not None and getattr(link, name) is None:
+                says = (
+                    f"the link has its {name} from profile {link.profile}: write it at the link, to ramp from"
+                )
+                raise ValueError(where + says)
 
     def _conditions(self) -> Iterator[tuple[str, str, Any]]:
         for name, of_server in self.thresholds.items():

@@ -55,6 +55,7 @@ class Topology:
     """Everything that one trial needs to be up. Nodes start in the order given.
 
     `helper_cpu_set` is where the helpers that join a node's namespace run: not on the server's CPUs.
+    `helper_raw`: they may send packets of their own (NET_RAW), for links that duplicate.
     """
 
     run: str
@@ -63,6 +64,7 @@ class Topology:
     networks: tuple[Network, ...]
     io_uring: bool = False
     helper_cpu_set: str = ""
+    helper_raw: bool = False
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises KeyError."""

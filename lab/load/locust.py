@@ -30,7 +30,7 @@ class LocustDriver:
         deployment.signal("master", "SIGUSR1")
         deadline_ms = mono_ms() + 1000 * _longest(trial)
         while not seen.done.wait(LOOK_S):
-            _everyone_alive(deployment, trial, seen)
+            _everyone_alive(deployment, seen)
             if mono_ms() > deadline_ms:
                 raise NoMeasurement(
                     f"the load did not end within {_longest(trial):.0f} s; its last phase was {seen.phase}"
@@ -82,10 +82,10 @@ def _longest(trial: Trial) -> float:
     return ramp + swarm.connect_deadline + load + swarm.drain + swarm.request_timeout + SLACK_S
 
 
-def _everyone_alive(deployment: Deployment, trial: Trial, seen: _Watch) -> None:
-    names = ["master", *(f"worker-{index}" for index in range(trial.scenario.swarm.workers))]
-    for name in names:
-        ended = deployment.exited(name)
+def _everyone_alive(deployment: Deployment, seen: _Watch) -> None:
+    """The swarm and the helpers that hold its links; the server may die, that is a result."""
+    for name in deployment.nodes():
+        ended = None if name == "server" else deployment.exited(name)
         if ended is None or (ended.code == 0 and ended.signal is None):
             continue
         how = ended.signal or f"exit code {ended.code}"

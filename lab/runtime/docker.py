@@ -173,7 +173,18 @@ class DockerDeployment(Printed):
             if name not in self._containers:
                 argv = ("python", "-m", "nettools", "agent")
                 cpus = self._topology.helper_cpu_set
-                self._start(Node(name, "nettools", "nettools", argv=argv, joins=node, cpu_set=cpus))
+                able = ("NET_ADMIN", "NET_RAW") if self._topology.helper_raw else ("NET_ADMIN",)
+                self._start(
+                    Node(
+                        name,
+                        "nettools",
+                        "nettools",
+                        argv=argv,
+                        joins=node,
+                        cpu_set=cpus,
+                        capabilities=able,
+                    )
+                )
                 self.wait_event(name, "ready", HELPER_READY_S)
         return name
 

@@ -66,8 +66,15 @@ WRONG_LINKS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("a late delay line", "delayline_lateness", "suspect", {"counters": counting(lateness_us={"p99": 1500})}),
     ("a very late one", "delayline_lateness", "invalid", {"counters": counting(lateness_us={"p99": 4000})}),
     ("lateness not told", "delayline_lateness", "unknown", {"counters": counting(lateness_us=None)}),
+    ("a rule that vanished", "link_in_force", "invalid", {"problems": ["the netem qdisc of eth1 is gone"]}),
     ("counters not read", "link_drops", "unknown", {"counters": {}}),
 ]
+
+
+def test_an_event_that_did_not_happen_is_invalid():
+    event = {"what": "limit", "target": "server", "error": "not here"}
+    summary = judged(replace(linked(link()), events=(event,)))
+    assert ("link_in_force", "invalid") in counted(summary)
 
 
 @pytest.mark.parametrize(

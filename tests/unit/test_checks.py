@@ -224,7 +224,15 @@ def test_a_fault_is_seen_and_named(check, level, spoil):
 
 def test_every_check_has_a_fault_that_it_sees():
     seen = {fault[1] for fault in FAULTS}
-    elsewhere = {"known_limit", "link_delay", "link_loss", "link_rate", "link_drops", "delayline_lateness"}
+    elsewhere = {
+        "known_limit",
+        "link_in_force",
+        "link_delay",
+        "link_loss",
+        "link_rate",
+        "link_drops",
+        "delayline_lateness",
+    }
     assert {check.name for check in checks.TRIAL_CHECKS} == seen | elsewhere
 
 

@@ -79,6 +79,13 @@ def test_refused_with_the_reason(tmp_path, event, says):
     assert says in str(caught.value)
 
 
+def test_a_ramp_from_a_profile_is_refused(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], profile: lte}\n"
+    event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 90ms}}, for: 2s}"
+    with pytest.raises(UsageError, match="from profile lte: write it at the link"):
+        scenario(tmp_path, event, link=link)
+
+
 class Fake:
     """A deployment and its links, as far as events need them."""
 

@@ -31,6 +31,10 @@ def _model(e: Evidence) -> bool:
     return _always(e) and e.trial.model is not None
 
 
+def _linked_or_timed(e: Evidence) -> bool:
+    return bool(e.trial.events) or _linked(e)
+
+
 def _linked(e: Evidence) -> bool:
     return _always(e) and bool(e.trial.scenario.get("links") or e.trial.links)
 
@@ -91,6 +95,7 @@ TRIAL_CHECKS = (
     Check("model_profile", server.model_profile, required=False, applies=_model),
     Check("right_answers", server.right_answers),
     Check("kernel_counters", network.kernel_counters, required=False, excused=True, applies=_isolated),
+    Check("link_in_force", links.in_force, applies=_linked_or_timed),
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
     Check("link_rate", links.rate, required=False, applies=_linked),

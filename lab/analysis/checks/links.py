@@ -26,6 +26,17 @@ def loses(way: Mapping[str, Any]) -> bool:
     return any(way.get(name) for name in (*LOSSES, "rate_bit_per_s"))
 
 
+def in_force(e: Evidence) -> Iterator[Said]:
+    """The link was there to the end: no rule had vanished, no helper was dead, and every event happened."""
+    for link in e.trial.links:
+        for problem in link.get("problems", ()):
+            yield Said("invalid", f"{_name(link)}: {problem}", "see the helper's log in this trial's folder")
+    for event in e.trial.events:
+        if event.get("error"):
+            says = f"{event['what']} of {event['target']} did not happen: {event['error']}"
+            yield Said("invalid", says, "mend the event, or run where it can be done")
+
+
 def delay(e: Evidence) -> Iterator[Said]:
     """Median round trip against the delays asked for, both ways together: the probe that was furthest off."""
     for link in _links(e):
