@@ -62,9 +62,9 @@ def test_a_load_from_hello_to_result() -> None:
     assert events[-1]["event"] == "result"
     assert all(event["mono_ms"] > 0 for event in events)
     assert_consistent(result, seconds)
-    assert (result["answered"], result["whole"]["answered"], result["errors"]) == (400, 600, {})
+    assert (result["answered"], result["whole"]["answered"], result["errors"]) == (800, 1200, {})
     assert result["connected_peak"] == served["accepted"] == 50
-    assert served["requests"] == 600
+    assert served["requests"] == 1200
     assert [worker["index"] for worker in result["workers"]] == [0, 1]
     assert nodes.master.named("progress")
     assert not any(node.errors for node in (nodes.master, *nodes.workers))
@@ -77,7 +77,7 @@ def test_one_user_on_two_workers_still_gets_the_whole_rate() -> None:
     ):
         nodes.go()
         result = nodes.result(30.0)
-    assert (result["answered"], result["connected_peak"]) == (200, 1)
+    assert (result["answered"], result["connected_peak"]) == (400, 1)
 
 
 def test_ten_thousand_connections_in_five_seconds() -> None:
@@ -110,7 +110,7 @@ def test_users_that_cannot_connect_do_not_hold_the_load_up_for_ever() -> None:
     with swarm(given) as nodes:
         nodes.go()
         result = nodes.result(30.0)
-    assert (result["sent"], result["unsent"], result["connected_peak"]) == (0, 200, 0)
+    assert (result["sent"], result["unsent"], result["connected_peak"]) == (0, 400, 0)
     assert set(result["errors"]) == {"connect_refused"}
     assert result["errors"]["connect_refused"]["count"] == result["whole"]["errors"]["connect_refused"]
 

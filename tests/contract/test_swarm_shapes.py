@@ -29,7 +29,7 @@ from tests.contract.swarm_nodes import (
     swarm,
 )
 
-OPEN = {"executor": "constant-arrival-rate", "rate_per_s": 200}
+OPEN = {"executor": "constant-arrival-rate", "rate_per_s": 400}
 
 
 def test_poisson_arrivals_are_sent_and_repeat_with_their_seed() -> None:
@@ -117,9 +117,9 @@ def test_in_http_churn_the_server_closes_first_so_that_our_ports_are_free() -> N
 
 @pytest.mark.parametrize("side", ["write", "read"])
 def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
-    clients = {"slow_share": 0.5, "slow_side": side, "slow_bytes_per_s": 50}
+    clients = {"slow_share": 0.5, "slow_side": side, "slow_bytes_per_s": 100}
     with model_server("epoll_lt", "http1", "hello") as (server, port):
-        run = run_engine(settings(port, clients=clients, phases={"warmup_s": 0, "measure_s": 2}))
+        run = run_engine(settings(port, clients=clients, phases={"warmup_s": 0, "measure_s": 1}))
         server.end()
         served = server.named("stopped")[-1]
     run.assert_conserved()
@@ -128,7 +128,7 @@ def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
     assert served["requests"] >= 400 + run.done["slow_answered"]
     assert served["open_peak"] == 20
     if side == "write":
-        assert run.done["slow_answered"] >= 10  # 35 bytes at 50 a second: one each 0.7 s
+        assert run.done["slow_answered"] >= 10  # 35 bytes at 100 a second: one each 0.35 s
 
 
 def test_a_server_that_is_tired_of_slow_clients_is_seen_to_be() -> None:
@@ -149,7 +149,7 @@ def test_a_server_that_is_tired_of_slow_clients_is_seen_to_be() -> None:
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_page_is_one_request_with_named_parts(at_once: bool) -> None:
     page = {"paths": ["/", "/plaintext", "/json"], "at_once": at_once}
-    load = {"executor": "constant-arrival-rate", "rate_per_s": 100}
+    load = {"executor": "constant-arrival-rate", "rate_per_s": 200}
     with model_server("epoll_lt", "http1", "file:64KiB") as (server, port):
         run = run_engine(settings(port, handler="file:64KiB", page=page, load=load))
         server.end()
@@ -268,5 +268,5 @@ def test_the_page_wants_its_password_and_the_barrier_its_signal() -> None:
         began_ms = time.monotonic() * 1e3
         nodes.master.process.send_signal(SIGUSR2)
         result: dict[str, Any] = nodes.result(30.0)
-    assert result["answered"] == 200
+    assert result["answered"] == 400
     assert result["window_mono_ms"][0] > began_ms
