@@ -216,7 +216,9 @@ class Engine:
         connection.second = connection.reader = None
         connection.answered, connection.failures = True, 0
         second.answered += 1
-        second.response[int((now_s - connection.intended_s) * 1e6)] += 1
+        response_s = now_s - connection.intended_s
+        second.under_way_s += response_s
+        second.response[int(response_s * 1e6)] += 1
         second.service[int((now_s - connection.sent_s) * 1e6)] += 1
         if outcome == KEEP and self.pool.keeps:
             self.load.free(connection, now_s)

@@ -48,6 +48,7 @@ class Second:
         "sent",
         "service",
         "starts_s",
+        "under_way_s",
         "unsent",
     )
 
@@ -55,6 +56,7 @@ class Second:
         self.k, self.phase, self.starts_s, self.ends_s = k, phase, starts_s, ends_s
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
         self.connects = self.bytes_in = self.bytes_out = 0
+        self.under_way_s = 0.0  # request-seconds: the area under the number of requests under way
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the name of a page's resource
         self.service: Counts = defaultdict(int)
@@ -88,6 +90,7 @@ class Second:
         record |= {name: pack(getattr(self, name)) for name in HISTOGRAMS}
         record["parts"] = {name: pack(counts) for name, counts in self.parts.items()}
         record |= {"connected": self.connected, "in_flight": self.in_flight, "errors": self.errors}
+        record["under_way_s"] = self.under_way_s
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 
     def length_s(self) -> float:

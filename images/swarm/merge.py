@@ -22,6 +22,7 @@ class Sum:
 
     def __init__(self) -> None:
         self.counters = dict.fromkeys(COUNTERS, 0)
+        self.under_way_s = 0.0
         self.errors: dict[str, int] = {}
         self.histograms: dict[str, Counts] = {name: {} for name in HISTOGRAMS}
         self.parts: dict[str, Counts] = {}
@@ -30,6 +31,7 @@ class Sum:
         """Add one engine's second."""
         for name in COUNTERS:
             self.counters[name] += record[name]
+        self.under_way_s += record["under_way_s"]
         merge(self.errors, record["errors"])
         for name in HISTOGRAMS:
             merge(self.histograms[name], unpack(record[name]))
@@ -40,6 +42,7 @@ class Sum:
         """Add another sum."""
         for name in COUNTERS:
             self.counters[name] += other.counters[name]
+        self.under_way_s += other.under_way_s
         merge(self.errors, other.errors)
         for name in HISTOGRAMS:
             merge(self.histograms[name], other.histograms[name])
@@ -50,6 +53,7 @@ class Sum:
         """Return counters, errors and the encoded response and service times."""
         record = self.counters | {
             "errors": self.errors,
+            "under_way_s": round(self.under_way_s, 6),
             "response_hdr": encode(self.histograms["response"]),
             "service_hdr": encode(self.histograms["service"]),
         }
