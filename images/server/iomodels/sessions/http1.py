@@ -56,7 +56,7 @@ class HttpSession(Turns[Request]):
     def reply(self, request: Request) -> Effects:
         """Return the response to one request."""
         method, keep, minor = request.method, request.keep_alive, request.minor
-        path = _path(request.target)
+        path = "/" if request.target == "/" else _path(request.target)
         head_only = method == "HEAD"
         if path == "/" and method in ("GET", "HEAD", "POST"):
             content = self._handler.answer(request.body)
