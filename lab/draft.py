@@ -41,6 +41,7 @@ class Draft:
         self.exits: dict[str, dict[str, Any]] = {}
         self.server_stopped = False
         self.last_lines: dict[str, list[str]] = {}
+        self.calibration: Mapping[str, Any] = {}
         self.reason: str | None = None
         self.exit_code = 0
 
@@ -87,6 +88,7 @@ class Draft:
             exits=self.exits,
             warnings=tuple(self.recorder.problems) if self.recorder else (),
             last_lines=self.last_lines,
+            calibration=dict(self.calibration),
         )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from lab import collect
@@ -73,33 +74,51 @@ class Laboratory:
     placement: Placement
     addressing: Callable[[], Addressing]
     watcher: Watcher
+    calibrate: Callable[[Trial], Mapping[str, Any]]
+    disturbed: Callable[[TrialRecord, Path], str | None]
 
 
 def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> bool:
     """Run every trial and write its record. Returns whether it was interrupted.
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
-    scenario, ends the run (HostCannot, UsageError).
+    scenario, ends the run (HostCannot, UsageError). One that was disturbed is kept aside and measured again.
     """
+    spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):
-        lab.watcher.trial_started(index, len(plan.trials), trial.id)
-        folder.event("trial_started", trial=trial.id)
-        draft = Draft(trial)
-        try:
-            run_trial(plan, trial, folder, lab, draft)
-        except (HostCannot, UsageError):
-            raise
-        except LabError as error:
-            draft.fail(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            draft.fail("interrupted", Exit.INTERRUPTED)
-        record = draft.record(lab.placement)
-        folder.write(f"trials/{trial.folder}/record.json", record.to_json())
-        folder.event("trial_ended", trial=trial.id, status=record.status, reason=record.reason)
-        lab.watcher.trial_ended(record)
-        if record.exit_code == Exit.INTERRUPTED:
-            return True
+        while True:
+            lab.watcher.trial_started(index, len(plan.trials), trial.id)
+            record = attempt(plan, trial, folder, lab)
+            if record.exit_code == Exit.INTERRUPTED:
+                return True
+            why = lab.disturbed(record, folder.trial(trial.folder)) if spare else None
+            if why is None:
+                break
+            spare -= 1
+            folder.set_aside(trial.folder, trial.id, why)
+            lab.watcher.step(f"disturbed, so measured again: {why}")
     return False
+
+
+def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> TrialRecord:
+    """Run one trial and write its record, however it ended. Raises HostCannot, UsageError."""
+    folder.event("trial_started", trial=trial.id)
+    draft = Draft(trial)
+    try:
+        draft.calibration = lab.calibrate(trial)
+        run_trial(plan, trial, folder, lab, draft)
+    except (HostCannot, UsageError):
+        raise
+    except LabError as error:
+        draft.fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        draft.fail("interrupted", Exit.INTERRUPTED)
+    record = draft.record(lab.placement)
+    folder.trial(trial.folder)
+    folder.write(f"trials/{trial.folder}/record.json", record.to_json())
+    folder.event("trial_ended", trial=trial.id, status=record.status, reason=record.reason)
+    lab.watcher.trial_ended(record)
+    return record
 
 
 def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draft: Draft) -> None:

@@ -29,12 +29,21 @@ class Trial:
         return self.id.replace("/", "-")
 
 
+# An invalid trial may be measured again: at most so many of a plan's, but at least one.
+REPEATED_SHARE = 0.20
+
+
 @dataclass(frozen=True)
 class Plan:
     """All trials of a run."""
 
     scenario: Scenario
     trials: tuple[Trial, ...]
+
+    @property
+    def repeats_allowed(self) -> int:
+        """How many invalid trials may be measured again."""
+        return max(1, int(REPEATED_SHARE * len(self.trials)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for plan.json: the order, and what differs between trials."""

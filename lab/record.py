@@ -142,3 +142,4 @@ class Run:
     trials: tuple[TrialRecord, ...]
     interrupted: bool = False
     problems: tuple[str, ...] = ()
+    repeated: tuple[Mapping[str, str], ...] = ()

@@ -24,6 +24,7 @@ from lab.catalog import ROOT
 from lab.errors import HostCannot, UsageError
 from lab.load.locust import LocustDriver
 from lab.plan import Plan
+from lab.record import TrialRecord
 from lab.runtime import Runtime
 from lab.settings import Resolved
 
@@ -55,6 +56,7 @@ class Request:
     trusted: bool = False
     rerun_of: str | None = None
     alternatives: Mapping[str, Any] | None = None
+    calibrate: bool = True
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
@@ -87,6 +89,8 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             placement=prepared.placement,
             addressing=addressing(runtime.name),
             watcher=watcher,
+            calibrate=_calibrator(prepared, request, runtime, folder, say),
+            disturbed=_disturbed,
         )
         with _placed(prepared.placement):
             interrupted = experiment.run(prepared.plan, folder, laboratory)
@@ -94,6 +98,33 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
         folder.write("manifest.json", {**manifest, "interrupted": True})
     folder.point_latest()
     return folder.path
+
+
+def _calibrator(
+    prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
+) -> Callable[[plan.Trial], Mapping[str, Any]]:
+    from lab import calibration, images
+
+    if not request.calibrate:
+        return calibration.skipped
+    return calibration.Calibrator(
+        runtime=runtime,
+        driver=LocustDriver(),
+        addressing=addressing(runtime.name),
+        host=prepared.host,
+        placement=prepared.placement,
+        versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
+        folder=folder.path,
+        say=say,
+    )
+
+
+def _disturbed(record: TrialRecord, folder: Path) -> str | None:
+    """Why the trial in `folder` should be measured again, by its checks; None where it should not."""
+    from lab.analysis import checks
+
+    series, _ = store.read_series(folder / "series.csv")
+    return checks.disturbed(replace(record, series=series))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +15,7 @@ from lab.errors import LabError, UsageError
 from lab.record import Run, Sample, Series, TrialRecord
 
 TRIALS = "trials"
+REPEATED = "repeated"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -77,6 +78,17 @@ class RunFolder:
         except OSError as error:
             raise LabError(f"{path}: cannot be made: {error.strerror}") from error
         return path
+
+    def set_aside(self, folder: str, trial_id: str, why: str) -> None:
+        """Keep a trial's folder out of what counts, below repeated/, with the reason. Raises LabError."""
+        taken = len(list(self.path.glob(f"{REPEATED}/{folder}.*")))
+        self.write(f"{TRIALS}/{folder}/{REPEATED}.json", {"trial": trial_id, "says": why})
+        try:
+            (self.path / REPEATED).mkdir(exist_ok=True)
+            (self.path / TRIALS / folder).rename(self.path / REPEATED / f"{folder}.{taken + 1}")
+        except OSError as error:
+            raise LabError(f"{self.path / REPEATED}: cannot be written: {error.strerror}") from error
+        self.event("trial_repeated", trial=trial_id, reason=why)
 
     def write(self, name: str, data: Any) -> None:
         """Write one file: text as it is, other data as JSON."""
@@ -189,4 +201,14 @@ def read_run(path: Path) -> Run:
         trials=tuple(trials),
         interrupted=bool(manifest.get("interrupted")),
         problems=tuple(problems),
+        repeated=tuple(_repeated(path)),
     )
+
+
+def _repeated(path: Path) -> Iterator[Mapping[str, str]]:
+    """The trials that were set aside and measured again, each with the reason."""
+    for file in sorted((path / REPEATED).glob(f"*/{REPEATED}.json")):
+        try:
+            yield json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            yield {"trial": file.parent.name, "says": f"the reason cannot be read: {error}"}

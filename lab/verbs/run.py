@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from lab.verbs import shared
 from lab.verbs.shared import (
     CiOption,
     JsonOption,
+    NoCalibrationOption,
     ResultsOption,
     RunArgument,
     RuntimeOption,
@@ -38,6 +40,7 @@ def run(
     server: ServerOption = None,
     results: ResultsOption = None,
     trusted: TrustedOption = False,
+    no_calibration: NoCalibrationOption = False,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
@@ -52,7 +55,8 @@ def run(
 
     def one(name: str) -> int:
         path, resolved = shared.load(name, overrides, runtime)
-        request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved), trusted)
+        request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved))
+        request = replace(request, trusted=trusted, calibrate=not no_calibration)
         return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 
     from lab import session
@@ -86,6 +90,7 @@ def rerun(
     runtime: RuntimeOption = None,
     results: ResultsOption = None,
     trusted: TrustedOption = False,
+    no_calibration: NoCalibrationOption = False,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
@@ -106,31 +111,17 @@ def rerun(
         recorded.environment, session.environment(prepared), known=False
     ):
         shared.say(f"differs: {what}: then {then}, now {now}")
-    request = _request(
-        recorded.scenario_file,
-        runtime or recorded.runtime,
-        shared.results_folder(results),
-        trusted,
-        folder.name,
-    )
+    request = _request(recorded.scenario_file, runtime or recorded.runtime, shared.results_folder(results))
+    request = replace(request, trusted=trusted, rerun_of=folder.name, calibrate=not no_calibration)
     code = measure(prepared, request, as_json, ci)
     shared.say(f"a rerun of {folder.name}; set them side by side: lab compare {folder.name} latest")
     return code
 
 
-def _request(
-    scenario: Path, runtime: str, results: Path, trusted: bool, rerun_of: str | None = None
-) -> session.Request:
+def _request(scenario: Path, runtime: str, results: Path) -> session.Request:
     from lab import session
 
-    return session.Request(
-        scenario=scenario,
-        runtime=runtime,
-        results=results,
-        argv=sys.argv[1:],
-        trusted=trusted,
-        rerun_of=rerun_of,
-    )
+    return session.Request(scenario=scenario, runtime=runtime, results=results, argv=sys.argv[1:])
 
 
 def measure(prepared: session.Prepared, request: session.Request, as_json: bool, ci: str) -> int:

@@ -69,6 +69,10 @@ CiOption = Annotated[
         autocompletion=completion.ci_systems,
     ),
 ]
+NoCalibrationOption = Annotated[
+    bool,
+    typer.Option("--no-calibration", help="Do not measure what the swarm can do at all, if yet unknown."),
+]
 TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
 
 

@@ -34,7 +34,7 @@ def test_a_healthy_trial_passes_and_every_check_was_asked():
     assert [f for f in summary.findings if f.level != "ok"] == []
     assert (summary.verdict, summary.exit_code) == ("PASS", 0)
     linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline"))}
-    assert set(checks.REQUIRED) - set(summary.checks) == linked | {"generator_ceiling"}
+    assert set(checks.REQUIRED) - set(summary.checks) == linked
     assert all(set(levels) == {"ok"} for levels in summary.checks.values())
 
 

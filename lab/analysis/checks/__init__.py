@@ -87,7 +87,7 @@ TRIAL_CHECKS = (
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("loop_lag", generator.loop_lag),
-    Check("generator_ceiling", generator.generator_ceiling, applies=_calibrated),
+    Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_calibrated),
     Check("client_exhausted", generator.client_exhausted),
     Check("throttled", server.throttled, applies=_isolated),
     Check("oom", server.oom, applies=_isolated),
@@ -108,12 +108,20 @@ TRIAL_CHECKS = (
 )
 RUN_CHECKS = (
     RunCheck("complete", whole.complete),
+    RunCheck("repeated", whole.repeated),
     RunCheck("provenance", whole.provenance),
     RunCheck("fairness", whole.fairness),
 )
 # From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
 BADNESS: tuple[Level, ...] = ("ok", "suspect", "unknown", "fail", "invalid")
 REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
+
+
+# What comes from outside the server. Only a trial with such a finding is measured again: to repeat one for
+# what its server did (wrong answers, errors, a leak) until it does not show would be to choose the result.
+DISTURBANCES = frozenset(
+    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,14 @@ def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
     """What the checks say of one trial alone, for whoever has to decide at once whether to repeat it."""
     evidence = Evidence(trial, figures(trial))
     return tuple(sorted((f for _, found in _of_trial(evidence) for f in found), key=_order))
+
+
+def disturbed(trial: TrialRecord) -> str | None:
+    """Why a trial should be measured again; None where it is valid, failed, or invalid by its own doing."""
+    for finding in check_trial(trial):
+        if finding.level == "invalid" and not finding.expected and finding.check in DISTURBANCES:
+            return finding.says
+    return None
 
 
 def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:

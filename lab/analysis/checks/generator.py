@@ -44,6 +44,8 @@ def loop_lag(e: Evidence) -> Iterator[Said]:
 
 def generator_ceiling(e: Evidence) -> Iterable[Said]:
     """The rate achieved against the most that this swarm does with a server that costs nothing."""
+    if "why_not" in e.trial.calibration:
+        raise NoData(str(e.trial.calibration["why_not"]))
     ceiling = float(e.trial.calibration["ceiling_per_s"])
     rate = e.figures.requests_per_s
     if rate is None:

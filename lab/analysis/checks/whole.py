@@ -31,6 +31,17 @@ def complete(run: Run, _: Summary) -> Iterator[Said]:
         yield Said("suspect", problem, "the rest of the run is complete")
 
 
+def repeated(run: Run, _: Summary) -> Iterator[Said]:
+    """Trials that were invalid by a disturbance from outside, and were measured again: counted and shown."""
+    if run.repeated:
+        each = "; ".join(f"{one['trial']}: {one['says']}" for one in run.repeated)
+        count = len(run.repeated)
+        what = "1 trial was" if count == 1 else f"{count} trials were"
+        yield Said(
+            "suspect", f"{what} disturbed and measured again ({each})", "their records are kept in repeated/"
+        )
+
+
 def provenance(run: Run, _: Summary) -> Iterator[Said]:
     """What it takes to repeat the run is on record."""
     environment = run.manifest.get("environment", {})

@@ -1,0 +1,191 @@
+"""The generator's ceiling: the most that this swarm does on this host, with as many connections.
+
+A rate near the ceiling says what the swarm can do, not what the server can. It is found in a closed loop
+against a null server, the cheapest there is: an event loop whose handler answers a constant. Where even so
+the server, or whoever else is on this host, kept the swarm from saturating its CPUs, the ceiling is
+extrapolated from the swarm's CPU time per request, and says so. It is measured once for all that it depends
+on, and kept in the lab's state folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import catalog
+from lab.capacity import Placement, plan_capacity
+from lab.errors import LabError, NoMeasurement
+from lab.host import Host
+from lab.load import Driver
+from lab.plan import Plan, Trial
+from lab.record import LoadResult
+from lab.render import Addressing, render
+from lab.runtime import Runtime
+from lab.runtime.owner import state_dir
+from lab.scenario import Load, Server
+from lab.store import to_json, write_atomically
+
+# By wire, because not every model speaks every transport.
+NULL_SERVERS = {
+    "http1": ("epoll_lt", "hello"),
+    "echo": ("epoll_lt", "echo"),
+    "greet": ("epoll_lt", "hello"),
+    "datagram": ("sigio_udp", "echo"),
+}
+RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
+READY_S = 30.0
+# Who used so much of its CPUs was the limit.
+SATURATED = 0.9
+# Changes from call to call, or has no bearing.
+PASSING = ("memory_available_bytes", "swap_used_bytes")
+
+
+@dataclass
+class Calibrator:
+    """Tells what the swarm of a trial can do at all: from memory, the state folder, or by measuring it."""
+
+    runtime: Runtime
+    driver: Driver
+    addressing: Callable[[], Addressing]
+    host: Host
+    placement: Placement
+    versions: Mapping[str, str]
+    folder: Path
+    say: Callable[[str], None]
+    known: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, trial: Trial) -> Mapping[str, Any]:
+        """`{"ceiling_per_s": …}`, or `{"why_not": …}` where it could not be measured."""
+        null = null_trial(trial, self.placement)
+        key = self._key(null)
+        if key not in self.known:
+            self.known[key] = self._stored(key) or self._measured(null, key)
+        return self.known[key]
+
+    def _key(self, null: Trial) -> str:
+        """Of everything that the ceiling depends on."""
+        topology = self._topology(null, "calibration", Addressing()).to_json()
+        host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
+        known = {"topology": topology, "host": host, "versions": dict(self.versions)}
+        text = to_json({**known, "runtime": self.runtime.name, "placement": asdict(self.placement)})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _topology(self, null: Trial, run: str, where: Addressing) -> Any:
+        plan = Plan(null.scenario, (null,))
+        return render(run, plan, null, plan_capacity(plan, self.host), self.placement, where)
+
+    def _stored(self, key: str) -> Mapping[str, Any] | None:
+        file = _file(key)
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return found if found["ceiling_per_s"] > 0 else None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.say(f"calibration: {file} cannot be read ({error}): measuring again")
+            return None
+
+    def _measured(self, null: Trial, key: str) -> Mapping[str, Any]:
+        """Measure and keep. What goes wrong here does not take the run with it: the check says unknown."""
+        self.say("calibrating: what can this swarm do at all? (once for this host, load and version)")
+        try:
+            found = {**self._measure(null, key), "measured_by": self.folder.name}
+            _file(key).parent.mkdir(exist_ok=True)
+            write_atomically(_file(key), to_json(found))
+        except (LabError, OSError) as error:
+            self.say(f"not calibrated: {error}")
+            return {"why_not": str(error)}
+        self.say(f"the swarm's ceiling: {found['ceiling_per_s']:,.0f} requests/s")
+        return found
+
+    def _measure(self, null: Trial, key: str) -> dict[str, Any]:
+        logs = self.folder / "calibration" / key
+        logs.mkdir(parents=True, exist_ok=True)
+        topology = self._topology(null, self.folder.name, self.addressing())
+        with self.runtime.up(topology, logs) as deployment:
+            deployment.wait_event("server", "ready", READY_S)
+            load = self.driver.run(deployment, null, lambda _: None)
+            stats = [event for event in deployment.events("server") if event.get("event") == "stats"]
+        server = null.scenario.servers[null.server]
+        about = {"server": server.model, "handler": null.scenario.handler}
+        return about | ceiling(load, stats, _count(self.placement.swarm), server.workers)
+
+
+def skipped(_: Trial) -> Mapping[str, Any]:
+    """For a run that was asked not to calibrate."""
+    return {"why_not": "asked not to (--no-calibration)"}
+
+
+def null_trial(trial: Trial, placement: Placement) -> Trial:
+    """The trial's swarm in a closed loop without think time, against a null server, with nothing between."""
+    scenario, swarm = trial.scenario, trial.scenario.swarm
+    model, handler = NULL_SERVERS[swarm.wire]
+    workers = _count(placement.server) if catalog.models()[model].workers else 1
+    phases = swarm.phases.model_copy(update={"warmup": WARMUP_S, "measure": MEASURE_S})
+    changes = {
+        "load": Load.model_validate({"executor": "constant-users", "think-time": "0s"}),
+        "phases": phases,
+        "spawn_rate": max(swarm.spawn_rate, swarm.users / RAMP_S),
+        "request_timeout": TIMEOUT_S,
+        "drain": DRAIN_S,
+    }
+    null = scenario.model_copy(
+        update={
+            "servers": {"null": Server(model=model, workers=workers)},
+            "handler": handler,
+            "swarm": swarm.model_copy(update=changes),
+            "links": (),
+            "events": (),
+            "seed": 1,
+        }
+    )
+    return Trial("calibration/1", "null", 1, {}, null)
+
+
+def ceiling(
+    load: LoadResult, stats: Sequence[Mapping[str, Any]], swarm_cpus: int, server_cpus: int
+) -> dict[str, Any]:
+    """The ceiling [requests/s] and what it was found from. Raises NoMeasurement if nothing was answered."""
+    seconds = [s for s in load.seconds if s.get("phase") == "measure" and s.get("answered")]
+    if not seconds:
+        raise NoMeasurement("the null server answered nothing")
+    rate = statistics.median(float(s["answered"]) for s in seconds)
+    swarm = statistics.median(_busiest(s["cpu_cores"], swarm_cpus) for s in seconds)
+    server = _server_share(stats, load.window_ms, server_cpus)
+    limits = [who for who, share in (("swarm", swarm), ("server", server)) if share >= SATURATED]
+    return {
+        "ceiling_per_s": rate if "swarm" in limits else rate / swarm,
+        "rate_per_s": rate,
+        "swarm_cpu_share": swarm,
+        "server_cpu_share": server,
+        "limited_by": limits[0] if limits else "neither",
+    }
+
+
+def _busiest(cores: Sequence[float], cpus: int) -> float:
+    """How near the swarm is to its end: its busiest engine (one thread), or all on the CPUs they share."""
+    return min(1.0, max(max(cores), sum(cores) / cpus))
+
+
+def _server_share(stats: Sequence[Mapping[str, Any]], window_ms: tuple[float, float], cpus: int) -> float:
+    """CPU time of the server within the window as a share of its CPUs; 0 where it cannot be told."""
+    within = [s for s in stats if window_ms[0] <= float(s["mono_ms"]) <= window_ms[1]]
+    if len(within) < 2:
+        return 0.0
+    first, last = within[0], within[-1]
+    used_us = sum(float(last[name]) - float(first[name]) for name in ("cpu_user_us", "cpu_system_us"))
+    return used_us / 1000 / (float(last["mono_ms"]) - float(first["mono_ms"])) / cpus
+
+
+def _file(key: str) -> Path:
+    return state_dir() / "calibration" / f"{key}.json"
+
+
+def _count(cpus: str) -> int:
+    """How many CPUs a placement names: `0,2` → 2."""
+    return len(cpus.split(",")) if cpus else 1
