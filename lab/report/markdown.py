@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lab.analysis.model import ServerSummary, Summary
 from lab.record import Run
-from lab.report import findings, links, text, why
+from lab.report import findings, links, sweeps, text, why
 from lab.report.findings import Group
 from lab.report.order import in_order
 
@@ -27,6 +27,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _bars(summary, "p99 response time [ms]", lambda s: s.response_ms.p99, text.number),
         _bars(summary, "CPU time per request [µs]", lambda s: s.cpu_us_per_request, text.number),
         _bars(summary, "Memory per connection", text.memory, text.size),
+        _growth(summary),
         _why(summary),
         _thresholds(summary),
         _links(summary),
@@ -124,6 +125,14 @@ def _bars(
         for (name, value), cell in zip(values.items(), cells, strict=True)
     ]
     return [f"### {title}", "", "```text", *lines, "```"]
+
+
+def _growth(summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in sweeps.laws(summary)]
+    if not rows:
+        return []
+    words = [f"- {escape(sentence)}" for sentence in sweeps.law_sentences(summary)]
+    return ["## Growth", "", *words, "", *table(sweeps.HEADINGS, rows, 3)]
 
 
 def _why(summary: Summary) -> list[str]:

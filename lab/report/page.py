@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.record import Run, TrialRecord
-from lab.report import findings, links, text, why
+from lab.report import findings, links, sweeps, text, why
 from lab.report.setup import limits, topology
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
@@ -43,6 +43,8 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
         "sweep": data["sweep"],
+        "growth": _growth(summary),
+        "laws": sweeps.law_sentences(summary),
         "upper": text.quantile_name(data["upper"]),
         "typical": ", the one with the median p99" if several else "",
         "why": _why(summary),
@@ -128,6 +130,11 @@ def _comparison(summary: Summary) -> Table:
     head = ["server", "family", *(f"{column.title}\n{column.unit}" for column in text.COLUMNS)]
     numeric = frozenset(range(2, len(head)))
     return Table("Servers compared", head, _aligned(rows, numeric), numeric)
+
+
+def _growth(summary: Summary) -> Table | None:
+    rows = sweeps.laws(summary)
+    return Table("Laws of growth", sweeps.HEADINGS, rows, frozenset({3, 4, 6, 7})) if rows else None
 
 
 def _why(summary: Summary) -> Table | None:

@@ -1,4 +1,4 @@
-"""Sweeps as plain chart data: each figure of a server against the value that was swept."""
+"""Sweeps: each figure of a server against the value that was swept, as chart data; its growth in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import re
 from typing import Any
 
 from lab import units
-from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import measured, memory
+from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
+from lab.report.text import NOTHING, clean, measured, memory, number, size
 
 _UNITS: dict[str, float] = {
     "": 1.0, "%": 0.01, "/s": 1.0, "/min": 1 / 60, **units.DURATION, **units.SIZE, **units.BANDWIDTH,
 }  # fmt: skip
+
+
+HEADINGS = ("server", "figure", "against", "from", "to", "growth", "over the sweep", "95 % interval")
+FIGURES = {
+    "cpu_us_per_request": "CPU time per request",
+    "response_p50_ms": "median response time",
+    "response_p99_ms": "p99 response time",
+    "requests_per_s": "rate",
+    "memory_bytes_per_connection": "memory per connection",
+}
+LAWS: dict[GrowthLaw | None, str] = {
+    "constant": "does not grow",
+    "linear": "grows linearly",
+    "falling": "falls",
+    "neither": "changes, but along no line",
+    "undetermined": "may grow: the interval is too wide to say",
+    None: "not fitted: too few values or trials",
+}
 
 
 def sweep(summary: Summary) -> dict[str, Any] | None:
@@ -47,3 +65,65 @@ def position(value: object) -> float | None:
     if match is None or match[2] not in _UNITS:
         return None
     return float(match[1]) * _UNITS[match[2]]
+
+
+def laws(summary: Summary) -> list[list[str]]:
+    """The cells under HEADINGS, a row for every curve."""
+    return [
+        [
+            _label(curve),
+            FIGURES.get(curve.metric, curve.metric),
+            clean(curve.path),
+            _at(curve, 0),
+            _at(curve, -1),
+            LAWS[curve.growth.law if curve.growth else None],
+            *_grown(curve.growth),
+        ]
+        for curve in summary.curves
+    ]
+
+
+def law_sentences(summary: Summary) -> list[str]:
+    """For each figure along each swept path: which servers follow which law of growth."""
+    groups: dict[tuple[str, str], dict[GrowthLaw, list[str]]] = {}
+    for curve in summary.curves:
+        if curve.growth is not None:
+            of_law = groups.setdefault((curve.metric, curve.path), {})
+            of_law.setdefault(curve.growth.law, []).append(_told(curve, curve.growth))
+    return [
+        f"Against {clean(path)} the {FIGURES.get(metric, metric)} "
+        + "; ".join(f"{LAWS[law]} for {', '.join(of_law[law])}" for law in LAWS if law in of_law)
+        + "."
+        for (metric, path), of_law in groups.items()
+    ]
+
+
+def _told(curve: Curve, growth: Growth) -> str:
+    """`select (+0.031 µs each)` where a line says how much each unit costs, else the name alone."""
+    if growth.law != "linear":
+        return _label(curve)
+    return f"{_label(curve)} ({_each(growth.slope)} {curve.unit} each)"
+
+
+def _each(slope: float) -> str:
+    return f"{slope:+.2g}"
+
+
+def _label(curve: Curve) -> str:
+    others = "".join(f", {path.rsplit('.', 1)[-1]} {value}" for path, value in curve.at.items())
+    return clean(curve.server + others)
+
+
+def _at(curve: Curve, place: int) -> str:
+    """`31.2 µs at 10`."""
+    point = curve.points[place]
+    value = size(point.value) if curve.unit == "B" else f"{number(point.value)} {curve.unit}"
+    return f"{value} at {point.x:,.10g}"
+
+
+def _grown(growth: Growth | None) -> tuple[str, str]:
+    """`+210%` and `+190% … +230%`: the line over the whole sweep, as a share of its start."""
+    if growth is None or growth.grown is None or growth.grown_ci95 is None:
+        return NOTHING, NOTHING
+    low, high = growth.grown_ci95
+    return f"{growth.grown:+.0%}", f"{low:+.0%} … {high:+.0%}"

@@ -1,0 +1,66 @@
+"""Laws of growth in words and tables, in Markdown and HTML."""
+
+from __future__ import annotations
+
+from lab.analysis.curves import curves, growth
+from lab.analysis.model import Curve, CurvePoint, Summary
+from lab.report import sweeps
+from lab.report.html import html
+from lab.report.markdown import escape, markdown
+from tests.data import judged
+
+PLACES = (10.0, 1000.0, 2000.0, 4000.0)
+
+
+def curve(server: str, start: float, slope: float, metric: str = "cpu_us_per_request") -> Curve:
+    seen = {x: [start + slope * x] * 3 for x in PLACES}
+    points = tuple(CurvePoint(x=x, value=values[0], trials=3) for x, values in seen.items())
+    return Curve(
+        server=server, path="swarm.users", metric=metric, unit="µs", points=points, growth=growth(seen)
+    )
+
+
+def summary(*lines: Curve) -> Summary:
+    return Summary(run="r", scenario="s", curves=lines)
+
+
+def test_servers_are_grouped_by_law_and_a_line_says_what_each_unit_costs() -> None:
+    lines = (curve("epoll_lt", 10, 0), curve("epoll_et", 11, 0), curve("select", 10, 0.03))
+    assert sweeps.law_sentences(summary(*lines)) == [
+        "Against swarm.users the CPU time per request does not grow for epoll_lt, epoll_et; "
+        "grows linearly for select (+0.03 µs each)."
+    ]
+
+
+def test_a_row_tells_both_ends_the_law_and_its_interval() -> None:
+    [row] = sweeps.laws(summary(curve("select", 10, 0.03)))
+    assert dict(zip(sweeps.HEADINGS, row, strict=True)) == {
+        "server": "select",
+        "figure": "CPU time per request",
+        "against": "swarm.users",
+        "from": "10.3 µs at 10",
+        "to": "130 µs at 4,000",
+        "growth": "grows linearly",
+        "over the sweep": "+1162%",
+        "95 % interval": "+1162% … +1162%",
+    }
+
+
+def test_too_few_places_are_said_not_fitted() -> None:
+    bare = curve("poll", 10, 0).model_copy(update={"growth": None})
+    assert "not fitted" in sweeps.laws(summary(bare))[0][5]
+    assert sweeps.law_sentences(summary(bare)) == []
+
+
+def test_both_reports_carry_them_and_only_with_a_sweep() -> None:
+    run, made = judged.sweep()
+    made = made.model_copy(update={"curves": tuple(curves(made.servers.values(), ()))})
+    sentences = sweeps.law_sentences(made)
+    assert sentences
+    page, text = html(run, made), markdown(run, made)
+    assert all(sentence in page and escape(sentence) in text for sentence in sentences)
+    assert "## Growth" in text
+    assert "Laws of growth" in page
+    run, made = judged.golden()
+    assert "Laws of growth" not in html(run, made)
+    assert "## Growth" not in markdown(run, made)
