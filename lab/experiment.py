@@ -59,6 +59,9 @@ class AppliedLinks(ChangesLinks, Protocol):
     def probe(self, when: str) -> None:
         """Measure the links; `when` is `before` or `after` the load."""
 
+    def phase(self, name: str) -> None:
+        """A phase of the load begins."""
+
     def records(self) -> Sequence[Mapping[str, Any]]:
         """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
 
@@ -148,7 +151,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
 
         timeline = stack.enter_context(Timeline(trial, deployment, links))
         draft.timeline = timeline
-        take = _marking(recorder, timeline, trial, lab.watcher)
+        take = _marking(recorder, timeline, links, trial, lab.watcher)
         draft.load = lab.driver.run(deployment, trial, take)
 
         if not timeline.killed("server"):
@@ -194,11 +197,13 @@ def survived(deployment: Deployment) -> None:
 
 
 def _marking(
-    recorder: Recorder, timeline: Timeline, trial: Trial, watcher: Watcher
+    recorder: Recorder, timeline: Timeline, links: AppliedLinks, trial: Trial, watcher: Watcher
 ) -> Callable[[Mapping[str, Any]], None]:
     """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin."""
 
     def take(event: Mapping[str, Any]) -> None:
+        if event.get("event") == "phase":
+            links.phase(event["phase"])
         if event.get("event") == "phase" and event.get("phase") == "measure":
             start = float(event["starts_mono_ms"])
             timeline.begin(start)

@@ -28,7 +28,7 @@ from . import netlink
 from .impairment import Impairment
 from .line import Do, Line, Verdict
 
-GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 250_000
+GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 500_000
 GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain
 EARLY_NS = 20_000  # so close to its due time a packet may go: waiting once more would make it late
 LEAD_MAX_NS, LEAD_STEP_NS = 250_000, 3_000

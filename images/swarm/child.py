@@ -41,6 +41,8 @@ from .slow import Burden
 from .workload import Clients
 
 STATUS_EVERY_S = 0.1
+# Thousands of connections that end at once are a burst for link and server: nobody measures any more by then.
+SHUT_AFTER_S = 1.5
 BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
 
 
@@ -106,6 +108,7 @@ class Child:
         self._second: Second = self._engine.ledger.at(monotonic())
         self._cpu_s = 0.0
         self._done = False
+        self._shuts_s = math.inf
 
     def run(self) -> int:
         """Turn the loop until the parent lets go."""
@@ -150,6 +153,8 @@ class Child:
         if now_s >= self._next_status_s:
             self._next_status_s = now_s + STATUS_EVERY_S
             self._channel.send({"event": "status"} | self._status())
+        if now_s >= self._shuts_s:
+            self._shut()
         if not self._done and now_s >= self._ends_s:
             self._drain(now_s)
 
@@ -165,9 +170,13 @@ class Child:
         if self._engine.is_quiet():
             self._done = True
             self._report(math.inf)
+            self._shuts_s = now_s + SHUT_AFTER_S
             self._channel.send({"event": "done"} | self._status() | self._totals())
-            self._engine.pool.shut()
-            self._slow.hold(0)
+
+    def _shut(self) -> None:
+        self._shuts_s = math.inf
+        self._engine.pool.shut()
+        self._slow.hold(0)
 
     def _report(self, until_s: float) -> None:
         for second in self._engine.ledger.news(until_s):

@@ -36,7 +36,7 @@ class Disturbing(Protocol):
         """Cost nothing from now on."""
 
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
 
 
 class Recorder:

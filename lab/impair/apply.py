@@ -48,6 +48,7 @@ class _State:
     probed: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    lateness_us: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -118,6 +119,36 @@ class ImpairedLinks:
                 state, label = interface.owners[index], interface.label(index)
                 state.configured[label] = reading["configured"]
                 state.counters[label] = _later(state.counters.get(label, {}), reading["counters"])
+                if label in state.lateness_us:
+                    state.counters[label]["lateness_us"] = state.lateness_us[label]
+
+    def load_begins(self) -> None:
+        """Lateness counts from here: the ramp before is a burst that nobody measures."""
+        self._forget_lateness()
+        self._read_during("when the load began")
+
+    def load_ends(self) -> None:
+        """Lateness counts to here: what the connections' end makes of it is not the load's."""
+        self._forget_lateness()
+        self._read_during("when the load ended")
+        for state in self._states:
+            state.lateness_us = {
+                label: counted["lateness_us"]
+                for label, counted in state.counters.items()
+                if "lateness_us" in counted
+            }
+
+    def _forget_lateness(self) -> None:
+        for state in self._states:
+            for counted in state.counters.values():
+                counted.pop("lateness_us", None)
+
+    def _read_during(self, when: str) -> None:
+        try:
+            self.read()
+        except LabError as error:
+            for state in self._states:
+                state.problems.append(f"{when}: {error}")
 
     def change(
         self, index: int, there: Impairment, back: Impairment, at_mono_ms: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,10 +43,28 @@ class Impaired:
 
     def __init__(self, links: ImpairedLinks, order: Sequence[tuple[str, str]], seed: int) -> None:
         self._links, self._order, self._seed = links, order, seed
+        self._lock = threading.Lock()
+        self._reading: list[threading.Thread] = []
 
     def probe(self, when: str) -> None:
         """Measure every link; `when` is before or after."""
-        self._links.probe(when)
+        for thread in self._reading:
+            thread.join()
+        with self._lock:
+            self._links.probe(when)
+
+    def phase(self, name: str) -> None:
+        """The load's phases as they begin: what is late counts from warm-up to drain. Returns at once."""
+        reads = {"warmup": self._links.load_begins, "drain": self._links.load_ends}
+        if name not in reads:
+            return
+
+        def read() -> None:
+            with self._lock:
+                reads[name]()
+
+        self._reading.append(threading.Thread(target=read, name=f"links at {name}", daemon=True))
+        self._reading[-1].start()
 
     def records(self) -> Sequence[Mapping[str, Any]]:
         """Per link: requested, configured, measured, counters, changes."""
@@ -69,6 +88,9 @@ class Unimpaired:
 
     def probe(self, when: str) -> None:
         """Nothing to measure against."""
+
+    def phase(self, name: str) -> None:
+        """Nothing that could be late."""
 
     def records(self) -> Sequence[Mapping[str, Any]]:
         """No links."""
