@@ -39,6 +39,8 @@ NULL_SERVERS = {
 }
 RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
+# To be raised when the way of measuring, or what is made of it, changes.
+RECIPE = 3
 # Who used so much of its CPUs was the limit.
 SATURATED = 0.9
 # Changes from call to call, or has no bearing.
@@ -71,7 +73,7 @@ class Calibrator:
         """Of everything that the ceiling depends on."""
         topology = self._topology(null, "calibration", Addressing()).to_json()
         host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
-        known = {"topology": topology, "host": host, "versions": dict(self.versions)}
+        known = {"topology": topology, "host": host, "versions": dict(self.versions), "recipe": RECIPE}
         text = to_json({**known, "runtime": self.runtime.name, "placement": asdict(self.placement)})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -150,16 +152,20 @@ def null_trial(trial: Trial, placement: Placement) -> Trial:
 def ceiling(
     load: LoadResult, stats: Sequence[Mapping[str, Any]], swarm_cpus: int, server_cpus: int
 ) -> dict[str, Any]:
-    """The ceiling [requests/s] and what it was found from. Raises NoMeasurement if nothing was answered."""
+    """The ceiling [requests/s], that of the best second, and medians of what it was found from.
+
+    Raises NoMeasurement if nothing was answered.
+    """
     seconds = [s for s in load.seconds if s.get("phase") == "measure" and s.get("answered")]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
-    rate = statistics.median(float(s["answered"]) for s in seconds)
-    swarm = statistics.median(_busiest(s["cpu_cores"], swarm_cpus) for s in seconds)
+    shares = [(float(s["answered"]), _busiest(s["cpu_cores"], swarm_cpus)) for s in seconds]
+    most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
+    rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)
     limits = [who for who, share in (("swarm", swarm), ("server", server)) if share >= SATURATED]
     return {
-        "ceiling_per_s": rate if "swarm" in limits else rate / swarm,
+        "ceiling_per_s": most,
         "rate_per_s": rate,
         "swarm_cpu_share": swarm,
         "server_cpu_share": server,
