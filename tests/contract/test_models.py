@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import os
 import random
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +16,16 @@ from collections.abc import Iterator
 import pytest
 from wire import echo, greet, http1
 
-from tests.contract.servers import TCP_MODELS, Client, Server, entry, served_at_once, serving
+from tests.contract.servers import (
+    DEADLINE_S,
+    ROOT,
+    TCP_MODELS,
+    Client,
+    Server,
+    entry,
+    served_at_once,
+    serving,
+)
 
 GET = http1.request("GET", "/", "lab")
 PATTERN = b"0123456789abcdef"
@@ -284,6 +296,26 @@ def test_a_stop_with_a_peer_that_never_reads(model: str) -> None:
         _, seconds = server.terminate()
         assert seconds < 2.0
         assert server.family() == []
+
+
+def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
+    path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
+    command = [sys.executable, "-m", "iomodels", "epoll_lt", "--host", "127.0.0.1", "--port", "0"]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"ready" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=DEADLINE_S) == 1
+        assert process.stderr.read() == b"standard output is closed: nobody takes the statistics\n"
+    finally:
+        process.kill()
+        process.wait(timeout=DEADLINE_S)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def test_select_refuses_what_does_not_fit_and_serves_the_rest() -> None:

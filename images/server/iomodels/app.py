@@ -12,6 +12,7 @@ from iomodels.native import Missing
 from iomodels.session import NewSession
 from iomodels.stats import STATS, Attendant, as_json, emit, hold_stop_signals, log
 
+EXIT_CRASHED = 1
 EXIT_SETTINGS = 2
 EXIT_CANNOT = 3
 
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     new_session = sessions.make(wanted.wire, handler)
     try:
         return _serve(wanted, listeners, new_session)
+    except BrokenPipeError:
+        return _fail(EXIT_CRASHED, "standard output is closed: nobody takes the statistics")
     except Missing as missing:
         return _fail(EXIT_CANNOT, f"{wanted.model}: {missing}")
 

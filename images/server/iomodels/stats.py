@@ -259,6 +259,7 @@ class Attendant:
         self._stop = stop
         self._period_s = period_s
         self._over = False
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
 
     def __enter__(self) -> Attendant:
@@ -270,8 +271,11 @@ class Attendant:
     def __exit__(self, *_: object) -> None:
         self._over = True
         assert self._thread.ident is not None
-        signal.pthread_kill(self._thread.ident, signal.SIGTERM)
+        if self._thread.is_alive():
+            signal.pthread_kill(self._thread.ident, signal.SIGTERM)
         self._thread.join()
+        if self._fault is not None:
+            raise self._fault
 
     def _run(self) -> None:
         while True:
@@ -280,9 +284,20 @@ class Attendant:
                 return
             # After a SIGCONT later than the period, Python returns a siginfo that nobody has filled in.
             if asked is None or asked.si_signo not in STOP_SIGNALS:
-                self._tell()
+                if not self._told():
+                    return
             else:
                 self._stop()
+
+    def _told(self) -> bool:
+        """Tell; a failure (nobody reads our lines any more) ends the server and comes out of the block."""
+        try:
+            self._tell()
+        except Exception as fault:
+            self._fault = fault
+            self._stop()
+            return False
+        return True
 
 
 def as_json(total: Counters) -> dict[str, object]:
