@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.capacity import Capacity, Placement
+from lab.clock import mono_ms
 from lab.collect import Recorder
 from lab.draft import Draft, Gauges
 from lab.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
@@ -24,6 +26,8 @@ from lab.timeline import ChangesLinks, Timeline
 
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
+GONE_S = 5.0
+LOOK_S = 0.05
 STOP_GRACE_S = 5.0
 
 
@@ -157,6 +161,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         if not timeline.killed("server"):
             survived(deployment)
             links.probe("after")
+            connections_gone(deployment)
             draft.verify.append(verify(deployment, "after"))
         say("stopping")
         draft.server_stopped = deployment.exited("server") is None
@@ -172,6 +177,22 @@ def verify(deployment: Deployment, when: str) -> Mapping[str, Any]:
             f"the verification itself failed (exit {answer.code}): {_last(answer.err or answer.out)}"
         )
     return {**verified, "when": when}
+
+
+def connections_gone(deployment: Deployment) -> None:
+    """Wait until the server says that the swarm's connections are closed, at most GONE_S.
+
+    A server at its limit would refuse, or keep waiting, whoever asks for right answers before. One that
+    prints no statistics is given the time that the swarm takes to close.
+    """
+    asked_ms = mono_ms()
+    while mono_ms() < asked_ms + 1000 * GONE_S:
+        told = [e for e in deployment.events("server") if e.get("event") == "stats"]
+        if told and told[-1]["open"] == 0 and told[-1]["mono_ms"] > asked_ms:
+            return
+        if deployment.exited("server") is not None:
+            return
+        time.sleep(LOOK_S)
 
 
 def right_answers(verified: Mapping[str, Any]) -> Mapping[str, Any]:

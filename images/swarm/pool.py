@@ -18,7 +18,7 @@ from typing import Protocol
 from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
-RETRY_S, RETRY_MOST_S = 4.0, 60.0
+RETRY_S, RETRY_MOST_S = 10.0, 60.0
 LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
 
 

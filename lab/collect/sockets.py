@@ -43,14 +43,16 @@ class Sockets:
         self._nodes = tuple(nodes)
         self._pids = pids
         self._proc = proc
+        self._first: dict[str, int] = {}
 
     def sample(self) -> Iterable[Sample]:
         """established, tcp_inuse, time_wait, listen_overflows, retransmits and their kin."""
         for node in self._nodes:
-            pids = self._pids(node)
-            if not pids:
+            if node not in self._first and (pids := self._pids(node)):
+                self._first[node] = pids[0]
+            if node not in self._first:
                 continue
-            net = self._proc / str(pids[0]) / "net"
+            net = self._proc / str(self._first[node]) / "net"
             now = mono_ms()
             for metric, value in _namespace(net):
                 yield Sample(now, node, self.source, metric, value)
