@@ -20,7 +20,7 @@ FREE_MS, REST = 1.0, 1000
 class Procfs:
     """Sums over the processes of a node. `pids(node)` lists them anew at every sample (servers fork).
 
-    The kernel walks all threads of a process for its sums, and is not interrupted meanwhile: a node that takes
+    The kernel walks all threads of a process for its sums, uninterrupted: a node that takes
     long to look at is looked at less often, so that looking takes at most 1/REST of the time.
     """
 
