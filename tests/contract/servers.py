@@ -131,13 +131,14 @@ class Server:
     def resources(self) -> tuple[int, int, int]:
         """Return how many descriptors, threads and processes it has now, all of its processes together."""
         pids = self.family()
-        descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-        return descriptors, sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids), len(pids)
+        return _entries(pids, "fd"), _entries(pids, "task"), len(pids)
 
     def resources_fall_to(self, limit: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return the resources once they are back within the limit, or what is left at the deadline."""
         end = time.monotonic() + DEADLINE_S
-        while (found := self.resources()) > limit and time.monotonic() < end:
+        while any(now > then for now, then in zip(found := self.resources(), limit, strict=True)):
+            if time.monotonic() > end:
+                break
             time.sleep(0.05)
         return found
 
@@ -165,6 +166,17 @@ class Server:
             if int(fields[3]) == self.process.pid and fields[0] != "Z":
                 pids.append(int(path.parent.name))
         return pids
+
+
+def _entries(pids: list[int], folder: str) -> int:
+    """Return how many entries a folder of /proc has, over all pids; one that has ended meanwhile has none."""
+    count = 0
+    for pid in pids:
+        try:
+            count += len(list(Path(f"/proc/{pid}/{folder}").iterdir()))
+        except FileNotFoundError:
+            continue
+    return count
 
 
 @contextmanager
