@@ -136,10 +136,10 @@ class Server:
     def resources_fall_to(self, limit: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return the resources once they are back within the limit, or what is left at the deadline."""
         end = time.monotonic() + DEADLINE_S
-        while any(now > then for now, then in zip(found := self.resources(), limit, strict=True)):
-            if time.monotonic() > end:
-                break
+        found = self.resources()
+        while any(now > then for now, then in zip(found, limit, strict=True)) and time.monotonic() < end:
             time.sleep(0.05)
+            found = self.resources()
         return found
 
     def cpu_share(self, over_s: float) -> float:
