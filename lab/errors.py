@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code that the command ends with (DESIGN: exit codes)."""
+"""What can go wrong, each with the exit code that the command ends with (README: exit codes)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scenario: one question to the lab, as a frozen value. The words are those of DESIGN's scenario page.
+"""A scenario: one question to the lab, as a frozen value. Words: containerlab's, netem's, Locust's, k6's.
 
 `Scenario` is what the YAML means; where each value came from is `lab.load`'s business (lab/settings.py).
 """

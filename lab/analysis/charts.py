@@ -87,7 +87,7 @@ def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
 
 
 def supported_nines(samples: int) -> float | None:
-    """How far log10(1 / (1 − q)) may go with so many samples: one hundred beyond the quantile (TRUST.md)."""
+    """How far log10(1 / (1 − q)) may go with so many samples: one hundred beyond the quantile."""
     if samples >= FEWEST["p95"]:
         return math.log10(samples / 100)
     if samples >= FEWEST["p90"]:

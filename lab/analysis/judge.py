@@ -12,7 +12,7 @@ from lab.analysis.thresholds import judge_thresholds
 from lab.errors import Exit
 from lab.record import Run, TrialRecord
 
-# Several at once: the first that holds (DESIGN: exit codes).
+# Several at once: the first that holds (README: exit codes).
 ORDER = (
     Exit.INTERRUPTED,
     Exit.INTERNAL,

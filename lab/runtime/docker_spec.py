@@ -50,7 +50,7 @@ def container_name(topology: Topology, node: str) -> str:
 def host_config(node: Node, place: Place) -> dict[str, Any]:
     """Keyword arguments of docker-py's `create_host_config`: no privilege, nothing to write on.
 
-    Sources: docker(1) run, capabilities(7), TRUST's security rules.
+    Sources: docker(1) run, capabilities(7).
     """
     limits = node.limits
     memory = limits.memory_bytes or DEFAULT_MEMORY_BYTES
