@@ -75,9 +75,16 @@ def ours(folder):
     return [label for label in labels if label in runs]
 
 
-def test_from_a_scenario_to_its_reports(tmp_path):
-    run(tmp_path, SCENARIO)
-    found = summary(tmp_path)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of one whole run on the engine, for all who only look."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder, SCENARIO, "--runtime", "docker")
+    return folder
+
+
+def test_from_a_scenario_to_its_reports(whole):
+    found = summary(whole)
     assert found["verdict"] in ("PASS", "INVALID", "INCONCLUSIVE")
     assert set(found["servers"]) == {"thread", "epoll_lt", "blocking"}
     for name in ("thread", "epoll_lt"):
@@ -91,22 +98,21 @@ def test_from_a_scenario_to_its_reports(tmp_path):
     assert found["servers"]["blocking"]["served_at_once"] == 1
     assert found["servers"]["thread"]["threads_peak"] >= 20
     assert not [f for f in found["findings"] if f["check"] in ("outcomes", "server_count", "locust_count")]
-    assert {path.name for path in latest(tmp_path).iterdir()} >= {
+    assert {path.name for path in latest(whole).iterdir()} >= {
         "manifest.json", "plan.json", "scenario.yaml", "summary.json", "report.html", "report.md",
         "junit.xml", "events.jsonl", "trials",
     }  # fmt: skip
-    assert ours(tmp_path) == []
+    assert ours(whole) == []
 
 
-def test_the_reports_come_again_from_the_raw_records(tmp_path):
-    run(tmp_path, SCENARIO, "--server", "epoll_lt")
+def test_the_reports_come_again_from_the_raw_records(whole):
     names = ("summary.json", "report.md", "report.html", "junit.xml")
-    before = {name: (latest(tmp_path) / name).read_bytes() for name in names}
+    before = {name: (latest(whole) / name).read_bytes() for name in names}
     for name in names:
-        (latest(tmp_path) / name).unlink()
-    command = [sys.executable, "-m", "lab.cli", "report", "latest", "--results", tmp_path / "results"]
+        (latest(whole) / name).unlink()
+    command = [sys.executable, "-m", "lab.cli", "report", "latest", "--results", whole / "results"]
     subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert {name: (latest(tmp_path) / name).read_bytes() for name in names} == before
+    assert {name: (latest(whole) / name).read_bytes() for name in names} == before
 
 
 def test_a_delayed_link_is_asked_configured_and_measured(tmp_path):
@@ -120,12 +126,9 @@ def test_a_delayed_link_is_asked_configured_and_measured(tmp_path):
     assert ours(tmp_path) == []
 
 
-def test_both_runtimes_give_the_same_summary(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "other").mkdir()
-    run(tmp_path / "one", SCENARIO, "--server", "thread", "--runtime", "docker")
-    run(tmp_path / "other", SCENARIO, "--server", "thread", "--runtime", "local")
-    one, other = summary(tmp_path / "one"), summary(tmp_path / "other")
+def test_both_runtimes_give_the_same_summary(whole, tmp_path):
+    run(tmp_path, SCENARIO, "--server", "thread", "--runtime", "local")
+    one, other = summary(whole), summary(tmp_path)
     assert set(one) == set(other)
     assert set(one["servers"]["thread"]) == set(other["servers"]["thread"])
     assert "not isolated" in other["stamps"]
