@@ -18,8 +18,13 @@ from typing import Protocol
 from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
-RETRY_S, RETRY_MOST_S = 10.0, 60.0
+FIRST_RETRY_S, RETRY_S, RETRY_MOST_S = 0.25, 10.0, 60.0
 LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
+
+
+def retry_s(failures: int) -> float:
+    """How long a user stays away that was turned away once more: soon the first time, then ever longer."""
+    return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2 ** (failures - 1), RETRY_MOST_S)
 
 
 class Owner(Protocol):
@@ -162,7 +167,7 @@ class Pool:
         """Close a connection that went wrong; its user tries again."""
         self.close(connection)
         if not connection.ending:
-            pause_s = 0.0 if connection.answered else min(RETRY_S * 2**connection.failures, RETRY_MOST_S)
+            pause_s = 0.0 if connection.answered else retry_s(connection.failures)
             heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.holds))
 
     def close(self, connection: Connection) -> None:

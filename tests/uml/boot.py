@@ -33,7 +33,10 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mkdir -p /dev/shm
+mount --bind {root} /srv
 for place in /tmp /run /dev/shm; do mount -t tmpfs tmpfs $place; done
+# A checkout below /tmp is hidden by that: it comes back at its own place.
+[ -e {root} ] || (mkdir -p {root} && mount --bind /srv {root})
 mount -t hostfs -o {folder} none /mnt
 mkdir -p /run/kernel/lib
 ln -s {modules} /run/kernel/lib/modules

@@ -8,7 +8,10 @@ import time
 from lab import clean, store
 from tests.runfolders import make_run
 
-LATER = time.time() + 2 * clean.QUIET_S
+
+def later() -> float:
+    """So long after now that every run has been quiet for long enough."""
+    return time.time() + 2 * clean.QUIET_S
 
 
 def test_the_oldest_go_first_and_the_newest_stay(tmp_path):
@@ -28,8 +31,7 @@ def test_a_run_in_progress_stays_until_it_has_been_quiet(tmp_path):
     run = make_run(tmp_path, missing=["thread/1"])
     make_run(tmp_path)
     assert not [entry for entry in clean.old(tmp_path, keep=1) if entry.path == run]
-    later = [entry.path for entry in clean.old(tmp_path, keep=0, now_s=LATER)]
-    assert run in later
+    assert run in [entry.path for entry in clean.old(tmp_path, keep=0, now_s=later())]
 
 
 def test_an_interrupted_run_is_not_in_progress(tmp_path):
@@ -43,11 +45,11 @@ def test_a_torn_manifest_is_old_only_once_it_is_quiet(tmp_path):
     run = make_run(tmp_path)
     (run / "manifest.json").write_text("{")
     assert clean.old(tmp_path, keep=0) == []
-    assert [entry.path for entry in clean.old(tmp_path, keep=0, now_s=LATER)] == [run]
+    assert [entry.path for entry in clean.old(tmp_path, keep=0, now_s=later())] == [run]
 
 
 def test_other_folders_are_left_alone(tmp_path):
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "x.json").write_text("{}")
-    assert clean.old(tmp_path, keep=0, now_s=LATER) == []
+    assert clean.old(tmp_path, keep=0, now_s=later()) == []
     assert clean.old(tmp_path / "absent", keep=0) == []
