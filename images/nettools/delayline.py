@@ -15,7 +15,6 @@ there are no cycles.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import select
@@ -27,6 +26,7 @@ from collections.abc import Collection, Mapping
 from . import netlink
 from .impairment import Impairment
 from .line import Do, Line, Verdict
+from .scheduling import be_prompt
 
 GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 500_000
 GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain
@@ -36,7 +36,6 @@ RELEASE_NS = 20_000  # what a verdict takes from our waking up until its packet 
 READS_AT_ONCE = 16
 COPY_MARK = 0x1AB  # on the copies that we send: the rules let them pass
 _WHOLE_PACKET_BYTES = 0xFFFF
-_PR_SET_TIMERSLACK = 29
 
 
 class Lane:
@@ -278,7 +277,7 @@ class DelayLine:
 def main() -> int:
     """Serve the commands of the socket that is our standard input."""
     gc.disable()
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    be_prompt()
     with socket.socket(fileno=sys.stdin.fileno()) as control:
         DelayLine(control).serve()
     return 0
