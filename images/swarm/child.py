@@ -42,7 +42,7 @@ from .workload import Clients
 
 STATUS_EVERY_S = 0.1
 # Thousands of connections that end at once are a burst for link and server: nobody measures any more by then.
-SHUT_AFTER_S = 1.5
+SHUT_AFTER_S = 1.0
 BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
 
 
