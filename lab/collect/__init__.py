@@ -36,6 +36,14 @@ class Disturbing(Protocol):
         """Cost nothing from now on."""
 
 
+@runtime_checkable
+class Resting(Protocol):
+    """A collector that looks less often at what takes long to look at."""
+
+    def wake(self) -> None:
+        """Look at everything the next time: an end of the window must be sampled."""
+
+
 INTERVAL_S = 1.0
 
 
@@ -114,15 +122,23 @@ class Recorder:
                     return
                 now = mono_ms()
                 quiet = any(hush for at, hush in self._marks if at <= now)
+                marked = any(at <= now for at, _ in self._marks)
                 self._marks = [mark for mark in self._marks if mark[0] > now]
             if now >= due:
                 due = max(due + INTERVAL_S * 1000, now)
+            if marked:
+                self._wake_all()
             self._sample_all(now)
             if quiet:
                 self._quiet()
 
     def _next(self, due: float) -> float:
         return min(due, self._marks[0][0]) if self._marks else due
+
+    def _wake_all(self) -> None:
+        for collector in self._collectors:
+            if isinstance(collector, Resting):
+                collector.wake()
 
     def _quiet(self) -> None:
         for collector in self._collectors:

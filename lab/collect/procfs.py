@@ -31,6 +31,10 @@ class Procfs:
         self._pids = pids
         self._not_before_ms: dict[str, float] = {}
 
+    def wake(self) -> None:
+        """Look at every node the next time."""
+        self._not_before_ms.clear()
+
     def sample(self) -> Iterable[Sample]:
         """processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
         for node in self._nodes:
