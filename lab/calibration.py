@@ -27,8 +27,9 @@ from lab.record import LoadResult
 from lab.render import Addressing, render
 from lab.runtime import Runtime
 from lab.runtime.owner import state_dir
-from lab.scenario import Load, Server
+from lab.scenario import Server
 from lab.store import to_json, write_atomically
+from lab.swarming import Load
 
 # By wire, because not every model speaks every transport.
 NULL_SERVERS = {

@@ -11,7 +11,8 @@ from lab import catalog
 from lab.capacity import Capacity, Placement
 from lab.links import Way
 from lab.plan import Plan, Trial
-from lab.scenario import Scenario, Swarm
+from lab.scenario import Scenario
+from lab.swarming import Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
