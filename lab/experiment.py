@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from lab.render import Addressing, render
 from lab.runtime import Deployment, Event, Runtime
 from lab.store import RunFolder
 from lab.timeline import ChangesLinks, Timeline
+from lab.topology import Topology
+from lab.ui import NoPage
 
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
@@ -50,6 +52,16 @@ class Watcher(Protocol):
         """Its record is written."""
 
 
+class Gate(Protocol):
+    """Thresholds that end the run. What was crossed: `metric`, `threshold`, `value`, `says`."""
+
+    def live(self, trial: Trial) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None]:
+        """Takes the events of the trial's load; tells what was crossed, if anything."""
+
+    def at_end(self, record: TrialRecord, folder: Path) -> Mapping[str, Any] | None:
+        """What a trial that has ended crossed; its series are in `folder`."""
+
+
 class Links(Protocol):
     """Applies the links of a trial to a deployment (lab/impair)."""
 
@@ -70,6 +82,16 @@ class AppliedLinks(ChangesLinks, Protocol):
         """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
 
 
+class Page(Protocol):
+    """Locust's own page, where it is wanted (lab/ui.py)."""
+
+    def added(self, topology: Topology) -> Topology:
+        """The same topology, whose masters serve it."""
+
+    def shown(self, deployment: Deployment) -> AbstractContextManager[None]:
+        """It can be reached within the `with`; raises HostCannot where it cannot."""
+
+
 @dataclass(frozen=True)
 class Laboratory:
     """What trials are run with."""
@@ -83,13 +105,16 @@ class Laboratory:
     watcher: Watcher
     calibrate: Callable[[Trial], Mapping[str, Any]]
     disturbed: Callable[[TrialRecord, Path], str | None]
+    gate: Gate
+    page: Page = field(default_factory=NoPage)
 
 
-def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> bool:
-    """Run every trial and write its record. Returns whether it was interrupted.
+def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
+    """Run every trial and write its record. Returns how it ended early, for the manifest; empty if it did not.
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
-    scenario, ends the run (HostCannot, UsageError). One that was disturbed is kept aside and measured again.
+    scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that was
+    disturbed is kept aside and measured again.
     """
     spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):
@@ -97,14 +122,17 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> bool:
             lab.watcher.trial_started(index, len(plan.trials), trial.id)
             record = attempt(plan, trial, folder, lab)
             if record.exit_code == Exit.INTERRUPTED:
-                return True
+                return {"interrupted": True}
             why = lab.disturbed(record, folder.trial(trial.folder)) if spare else None
             if why is None:
                 break
             spare -= 1
             folder.set_aside(trial.folder, trial.id, why)
             lab.watcher.step(f"disturbed, so measured again: {why}")
-    return False
+        if aborted := record.aborted or lab.gate.at_end(record, folder.trial(trial.folder)):
+            lab.watcher.step(f"the run ends here: {aborted['says']}")
+            return {"aborted": {"trial": trial.id, **aborted}}
+    return {}
 
 
 def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> TrialRecord:
@@ -116,6 +144,9 @@ def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> Tri
         run_trial(plan, trial, folder, lab, draft)
     except (HostCannot, UsageError):
         raise
+    except Aborted as error:
+        draft.fail(str(error), error.exit_code)
+        draft.aborted = error.facts
     except LabError as error:
         draft.fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -135,7 +166,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
     folder.write(f"trials/{trial.folder}/topology.json", topology.to_json())
     with ExitStack() as stack:
         say("starting the server and the swarm")
-        deployment = stack.enter_context(lab.runtime.up(topology, path))
+        deployment = stack.enter_context(lab.runtime.up(lab.page.added(topology), path))
         stack.callback(draft.keep_what_ended, deployment)
         draft.runtime, draft.stamps = deployment.runtime, deployment.stamps
         draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
@@ -153,9 +184,10 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.links = links
         links.probe("before")
 
+        stack.enter_context(lab.page.shown(deployment))
         timeline = stack.enter_context(Timeline(trial, deployment, links))
         draft.timeline = timeline
-        take = _marking(recorder, timeline, links, trial, lab.watcher)
+        take = _marking(recorder, timeline, links, trial, lab)
         draft.load = lab.driver.run(deployment, trial, take)
 
         if not timeline.killed("server"):
@@ -209,6 +241,16 @@ class ServerDied(LabError):
     exit_code = Exit.THRESHOLD
 
 
+class Aborted(LabError):
+    """A threshold with `abort_on_fail` did not hold while the load ran. `facts`: which, and what was seen."""
+
+    exit_code = Exit.THRESHOLD
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        super().__init__(f"aborted: {facts['says']}")
+        self.facts = facts
+
+
 def survived(deployment: Deployment) -> None:
     """Raises ServerDied with its exit code and signal."""
     ended = deployment.exited("server")
@@ -218,9 +260,13 @@ def survived(deployment: Deployment) -> None:
 
 
 def _marking(
-    recorder: Recorder, timeline: Timeline, links: AppliedLinks, trial: Trial, watcher: Watcher
+    recorder: Recorder, timeline: Timeline, links: AppliedLinks, trial: Trial, lab: Laboratory
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin."""
+    """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin.
+
+    What it returns raises Aborted once a threshold has ended the run.
+    """
+    crossed = lab.gate.live(trial)
 
     def take(event: Mapping[str, Any]) -> None:
         if event.get("event") == "phase":
@@ -230,7 +276,9 @@ def _marking(
             timeline.begin(start)
             recorder.mark(start, quiet=True)
             recorder.mark(start + 1000 * trial.scenario.swarm.phases.measure)
-        watcher.event(event)
+        lab.watcher.event(event)
+        if found := crossed(event):
+            raise Aborted(found)
 
     return take
 

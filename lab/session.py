@@ -11,7 +11,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Request:
     rerun_of: str | None = None
     alternatives: Mapping[str, Any] | None = None
     calibrate: bool = True
+    announce_page: Callable[[str], None] | None = None  # None: Locust's page is not wanted
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
@@ -76,11 +77,13 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
     """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
     prepared.capacity.require()
     _only_trusted(prepared, request)
-    with open_runtime(request.runtime, prepared, say) as (runtime, facts):
+    with ExitStack() as stack:
+        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, say))
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
         say(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
         _write_plan(folder, prepared, request, manifest)
+        page = stack.enter_context(_page(request, runtime))
         laboratory = experiment.Laboratory(
             runtime=runtime,
             driver=LocustDriver(),
@@ -91,9 +94,10 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             watcher=watcher,
             calibrate=_calibrator(prepared, request, runtime, folder, say),
             disturbed=_disturbed,
+            page=page,
         )
-        with _placed(prepared.placement):
-            interrupted = experiment.run(prepared.plan, folder, laboratory)
+        stack.enter_context(_placed(prepared.placement))
+        interrupted = experiment.run(prepared.plan, folder, laboratory)
     if interrupted:
         folder.write("manifest.json", {**manifest, "interrupted": True})
     folder.point_latest()
@@ -118,6 +122,14 @@ def _calibrator(
         folder=folder.path,
         say=say,
     )
+
+
+def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experiment.Page]:
+    from lab.ui import NoPage, Page
+
+    if request.announce_page is None:
+        return nullcontext(NoPage())
+    return Page(request.announce_page, local=runtime.name == "local")
 
 
 def _disturbed(record: TrialRecord, folder: Path) -> str | None:

@@ -44,6 +44,7 @@ class Page:
 class Ui:
     """Locust's own page, served by the master."""
 
+    host: str
     port: int
     password: str
 
@@ -159,8 +160,9 @@ def _page(raw: Raw) -> Page:
 
 
 def _ui(raw: Raw) -> Ui:
-    fields.only(raw, "ui", ("port", "password"))
+    fields.only(raw, "ui", ("host", "port", "password"))
     password = raw.get("password")
     if not isinstance(password, str) or not password:
         raise SettingsError("ui.password must be a text that is not empty")
-    return Ui(fields.whole(raw, "port", least=1), password)
+    host = str(raw.get("host", "0.0.0.0"))
+    return Ui(host, fields.whole(raw, "port", least=1), password)

@@ -18,7 +18,7 @@ REALM = {"WWW-Authenticate": 'Basic realm="I/O Model Lab"'}
 
 def serve(environment: Any, ui: Ui) -> None:
     """Start the page; any user name will do, the password must be right (RFC 7617)."""
-    page = environment.create_web_ui(host="", port=ui.port, delayed_start=True)
+    page = environment.create_web_ui(host=ui.host, port=ui.port, delayed_start=True)
 
     def guard() -> Response | None:
         given = request.authorization

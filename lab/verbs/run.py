@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import Exit, LabError
-from lab.verbs import shared
+from lab.verbs import shared, streams
 from lab.verbs.shared import (
     CiOption,
     JsonOption,
@@ -22,6 +22,7 @@ from lab.verbs.shared import (
     ServerOption,
     SetOption,
     TrustedOption,
+    UiOption,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run(
     results: ResultsOption = None,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
+    ui: UiOption = False,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
@@ -51,12 +53,14 @@ def run(
       lab run smoke
       lab run c10k --server epoll_lt --set swarm.users=1000
       lab run mine.yaml --runtime local --json > summary.json
+      lab run smoke --ui
     """
 
     def one(name: str) -> int:
         path, resolved = shared.load(name, overrides, runtime)
         request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved))
         request = replace(request, trusted=trusted, calibrate=not no_calibration)
+        request = replace(request, announce_page=shared.say if ui else None)
         return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 
     from lab import session
@@ -137,13 +141,11 @@ def measure(prepared: session.Prepared, request: session.Request, as_json: bool,
 
 def record(prepared: session.Prepared, request: session.Request) -> Path:
     """Run what is prepared under a live view; the run's folder."""
-    from rich.console import Console
-
     from lab import session
     from lab.report.live import make_view
     from lab.verbs.signals import interrupting
 
-    console = Console(stderr=True)
+    console = streams.console(stderr=True)
     view = make_view(console, plain=not console.is_terminal or "CI" in os.environ)
     with interrupting(), view:
         return session.run(prepared, request, view, view.step)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.errors import UsageError
 from lab.verbs import completion
+from lab.verbs.streams import out, say
 
 if TYPE_CHECKING:
     from lab.settings import Resolved
@@ -73,21 +74,10 @@ NoCalibrationOption = Annotated[
     bool,
     typer.Option("--no-calibration", help="Do not measure what the swarm can do at all, if yet unknown."),
 ]
+UiOption = Annotated[
+    bool, typer.Option("--ui", help="Locust's own page while it runs, on 127.0.0.1, behind a password.")
+]
 TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error."""
-    typer.echo(text, err=True)
-
-
-def out(text: str) -> None:
-    """A result, on standard output. A reader that went away (`lab … | head`) ends the command, well."""
-    try:
-        typer.echo(text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(Exit.OK) from None
 
 
 def out_json(data: Any) -> None:

@@ -1,0 +1,169 @@
+"""`--ui`: Locust's own page, reached from this host.
+
+Ports cannot be published on an internal network, so a forwarder on the loopback passes connections on to the
+master. The page wants a password, made for the run; it goes to whoever started the run and to the master's
+environment, into no file. One URL holds for the whole run; between trials nobody answers there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from lab.errors import HostCannot
+from lab.runtime import Deployment, Say
+from lab.topology import CONTROL, Node, Topology
+
+USER = "lab"
+PORT = 8089  # Locust's own
+READY_S = 60.0
+CONNECT_S = 3.0
+CHUNK_BYTES = 65536
+Address = tuple[str, int]
+
+
+class Forwarder:
+    """A free port of 127.0.0.1 whose connections go to `target`; while that is None they are closed."""
+
+    def __init__(self) -> None:
+        self.target: Address | None = None
+        self._open: set[socket.socket] = set()
+        forwarder = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                forwarder._forward(self.request)
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads, self._server.block_on_close = True, False
+        self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def close(self) -> None:
+        """Listen no more, and end the connections there are. It may be called again."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        for one in list(self._open):
+            with suppress(OSError):  # it has just ended by itself
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _forward(self, client: socket.socket) -> None:
+        if self.target is None:
+            return
+        with suppress(OSError), socket.create_connection(self.target, CONNECT_S) as master:
+            master.settimeout(None)
+            ends = {client, master}
+            self._open |= ends
+            try:
+                back = threading.Thread(target=_pump, args=(master, client), daemon=True)
+                back.start()
+                _pump(client, master)
+                back.join()
+            finally:
+                self._open -= ends
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass bytes on until one side ends, then pass on the end."""
+    with suppress(OSError):  # either side may vanish: the other learns it by the end of stream
+        while data := source.recv(CHUNK_BYTES):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+class Page:
+    """Locust's page of every master of a run, each behind a forwarder of its own."""
+
+    def __init__(self, announce: Say, *, local: bool) -> None:
+        """`local`: masters are plain processes; they share the host's ports and listen on its loopback."""
+        self._announce, self._local = announce, local
+        self._password = secrets.token_urlsafe(12)
+        self._stack = ExitStack()
+        self._forwarders: dict[str, Forwarder] = {}
+        self._targets: dict[str, int] = {}
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def added(self, topology: Topology) -> Topology:
+        """The same topology, whose masters serve the page."""
+        return replace(topology, nodes=tuple(self._with_page(node) for node in topology.nodes))
+
+    @contextmanager
+    def shown(self, deployment: Deployment) -> Iterator[None]:
+        """The page can be reached within the `with`. Raises HostCannot where the master cannot be."""
+        for master, port in self._targets.items():
+            deployment.wait_event(master, "ready", READY_S)
+            target = (deployment.address(master, CONTROL), port)
+            _reach(target)
+            if master not in self._forwarders:
+                self._open(master)
+            self._forwarders[master].target = target
+        try:
+            yield
+        finally:
+            for forwarder in self._forwarders.values():
+                forwarder.target = None
+
+    def _open(self, master: str) -> None:
+        forwarder = self._forwarders[master] = Forwarder()
+        self._stack.callback(forwarder.close)
+        whose = "" if master == "master" else f" of {master}"
+        self._announce(f"Locust's page{whose}: {forwarder.url} user {USER} password {self._password}")
+
+    def _with_page(self, node: Node) -> Node:
+        if node.role != "master":
+            return node
+        port = self._targets[node.name] = _free_port() if self._local else PORT
+        settings: dict[str, Any] = json.loads(node.env["LAB_SWARM"])
+        host = "127.0.0.1" if self._local else "0.0.0.0"  # a container is on internal networks only
+        settings["ui"] = {"host": host, "port": port, "password": self._password}
+        return replace(node, env={**node.env, "LAB_SWARM": json.dumps(settings, separators=(",", ":"))})
+
+
+class NoPage:
+    """No page was asked for."""
+
+    def added(self, topology: Topology) -> Topology:
+        """As it is."""
+        return topology
+
+    @contextmanager
+    def shown(self, deployment: Deployment) -> Iterator[None]:
+        """Nothing to show."""
+        yield
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _reach(target: Address) -> None:
+    try:
+        socket.create_connection(target, CONNECT_S).close()
+    except OSError as error:
+        raise HostCannot(
+            f"--ui: the master at {target[0]}:{target[1]} cannot be reached from here ({error}): containers' "
+            "addresses answer on the engine's own host only, not where it runs in a virtual machine "
+            "(Docker Desktop) or elsewhere; run without --ui"
+        ) from error
