@@ -89,10 +89,16 @@ class Agent:
         return {"wanted_mono_ms": wanted_ms, "applied_mono_ms": applied_ms, "configured": configured}
 
     async def _clear(self, command: Command) -> Answer:
+        interface, commands = str(command["interface"]), _commands(command)
         async with self._one_at_a_time:
-            cleared = await self._lanes.clear(str(command["interface"]))
-        async with tc.Batch(_commands(command)) as batch:
-            await batch.run()
+            cleared = await self._lanes.clear(interface)
+        try:
+            async with tc.Batch(commands) as batch:
+                await batch.run()
+        except Refused:
+            # An interface that is gone, as a container's is once it has ended, has taken its rules along.
+            if interface in (name for _, name in socket.if_nameindex()):
+                raise
         return {"cleared": cleared, "applied_mono_ms": time.monotonic_ns() / 1e6}
 
     async def _read(self, command: Command) -> Answer:
