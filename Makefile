@@ -37,7 +37,7 @@ down: $(RUN_STAMP) ## remove what killed runs left; ENGINE=1 also stops an engin
 test: $(DEV_STAMP) ## all tests: unit, contract, integration, on a real engine and a real netem where there is one
 	@tests/install-packages
 	@$(LAB) images || echo "no images: the tests that need Docker are skipped, and say why"
-	@$(PYTEST) -m "not soak" --durations 15 $(ARGS)
+	@tests/all $(PY) $(ARGS)
 
 check: lint ## format, lint, types, unit and contract tests without Docker
 	@$(PYTEST) -m "not soak and not docker and not uml and not root" tests/unit tests/contract $(ARGS)

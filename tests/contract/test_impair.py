@@ -30,7 +30,11 @@ from tests.contract.impair_flows import (
 )
 from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.alone,
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -240,6 +240,7 @@ def one_big_request(given: dict[str, Any]) -> dict[str, int]:
     return {"answered": second.answered, "failed": second.failed}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("delay_s", [0.02, 0.1])
 def test_known_delays_are_recovered_within_a_hundredth(delay_s: float) -> None:
     """Every other connection is delayed; what both share, the way there and back, cancels out."""

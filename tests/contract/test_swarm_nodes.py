@@ -80,6 +80,7 @@ def test_one_user_on_two_workers_still_gets_the_whole_rate() -> None:
     assert (result["answered"], result["connected_peak"]) == (400, 1)
 
 
+@pytest.mark.alone
 def test_ten_thousand_connections_in_five_seconds() -> None:
     given = settings(
         0,
@@ -225,6 +226,7 @@ def test_verify_finds_a_wrong_server_wrong() -> None:
 PAUSE_S, WINDOW_S, RATE_PER_S = 2.0, 20, 600
 
 
+@pytest.mark.alone
 def test_coordinated_omission_is_not_omitted() -> None:
     """A server that stands still for D of T: p(q) = D - (1 - q) T in an open load; a closed one hides it."""
     phases = {"warmup_s": 1, "measure_s": WINDOW_S}

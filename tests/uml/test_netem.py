@@ -15,6 +15,7 @@ DEADLINE_S = 170.0  # 50 s on a quiet machine
 
 
 @pytest.mark.uml
+@pytest.mark.alone
 @pytest.mark.timeout(DEADLINE_S + 20)
 def test_netem_keeps_the_contract(tmp_path: Path) -> None:
     if reason := boot.why_not():
