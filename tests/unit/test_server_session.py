@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import time
 
 import pytest
 from iomodels import handlers, sessions
@@ -27,6 +29,59 @@ def test_answers_wait_their_turn() -> None:
     assert session.answers == 2
     assert len(session.resumed()) == 1
     assert session.ended() == (CLOSE,)
+
+
+@pytest.mark.parametrize("handler", ["hello", "echo", "json", "file:1KiB"])
+def test_an_answer_that_was_kept_is_the_one_that_would_be_made(
+    handler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    asked = [
+        GET,
+        http1.request("HEAD", "/", "lab"),
+        http1.request("POST", "/", "lab", body=b"one"),
+        http1.request("POST", "/", "lab", body=b"two"),
+        http1.request("GET", "/json", "lab"),
+        http1.request("DELETE", "/", "lab"),
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ]
+    source = random.Random(7)
+    session = make("http1", handler)
+    for data in source.choices(asked, k=200):
+        plainly = [content(effect) for effect in make("http1", handler).received(data)]
+        assert [content(effect) for effect in session.received(data)] == plainly
+    assert session.answers == 200
+
+
+def content(effect: object) -> object:
+    """Return the effect; of a file, which has a number of its own in each server, what is sent of it."""
+    return effect[1:] if isinstance(effect, SendFile) else effect
+
+
+def test_a_kept_answer_has_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, dates = make("http1"), []
+    for now in (1e9, 1e9 + 0.9, 1e9 + 1.0, 1e9 - 5):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        for _ in range(2):
+            answer = session.received(GET)[0]
+            assert isinstance(answer, bytes)
+            dates.append(answer.split(b"Date: ")[1][17:25])
+    assert dates == [b"01:46:40"] * 4 + [b"01:46:41"] * 2 + [b"01:46:35"] * 2
+
+
+def test_the_handler_works_for_every_request_although_its_answer_is_kept() -> None:
+    class Counting:
+        content_type, wait_s, calls = "text/plain", 0.0, 0
+
+        def answer(self, payload: bytes) -> bytes:
+            self.calls += 1
+            return b"same"
+
+    handler = Counting()
+    session = sessions.make("http1", handler)(PEER)
+    for _ in range(5):
+        session.received(GET)
+    assert handler.calls == 5
 
 
 def test_a_fault_comes_after_the_answers_before_it() -> None:

@@ -14,7 +14,7 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from iomodels.stats import STATS, Counters
@@ -109,9 +109,11 @@ class Stream:
             except BlockingIOError:
                 self.cell.eagain += 1
                 sent = 0
-            self.cell.bytes_out += sent
+            cell, session = self.cell, self.session
+            cell.bytes_out += sent
             if sent == len(data):
-                self._count_answers()
+                cell.requests += session.answers
+                session.answers = 0
                 return READ
             self._queue = deque((memoryview(data)[sent:],))
             return self.flush()
@@ -260,8 +262,11 @@ class Timers(Generic[R]):
         """Return how long a model may sleep; None for as long as it likes."""
         return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
 
-    def due(self) -> Iterator[R | None]:
+    def due(self) -> Iterable[R | None]:
         """Take out what is due now: the listener, and the streams that still rest."""
+        return self._expired() if self._heap else ()  # asked at every wake-up; nearly always nobody rests
+
+    def _expired(self) -> Iterator[R | None]:
         heap = self._heap
         while heap and heap[0][0] <= time.monotonic():
             item = heapq.heappop(heap)[2]
