@@ -22,6 +22,7 @@ from lab.capacity import Placement, plan_capacity
 from lab.errors import LabError, NoMeasurement
 from lab.host import Host
 from lab.load import Driver
+from lab.loads import Load
 from lab.plan import Plan, Trial
 from lab.record import LoadResult
 from lab.render import Addressing, render
@@ -29,7 +30,6 @@ from lab.runtime import Runtime
 from lab.runtime.owner import state_dir
 from lab.scenario import Server
 from lab.store import to_json, write_atomically
-from lab.swarming import Load
 
 # By wire, because not every model speaks every transport.
 NULL_SERVERS = {

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lab import loads
 from lab.plan import Plan
 from lab.settings import Resolved
-from lab.units import show_seconds
 
 
 def mermaid(resolved: Resolved, expanded: Plan) -> str:
@@ -16,11 +16,7 @@ def mermaid(resolved: Resolved, expanded: Plan) -> str:
     first = expanded.trials[0]
     swarm = first.scenario.swarm
     workers = [f"worker{index}" for index in range(swarm.workers)]
-    load = (
-        f"{swarm.load.rate:g} requests/s"
-        if swarm.load.rate is not None
-        else f"think time {show_seconds(swarm.load.think_time or 0.0)}"
-    )
+    load = loads.words(swarm.load.model_dump())
     lines = [
         "flowchart LR",
         f'  subgraph swarm["swarm: {swarm.users:,} users, {load}, wire {swarm.wire}"]',

@@ -10,9 +10,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from lab import units
 from lab.impair.profiles import PROFILES, ProfileName
 from lab.impair.values import Impairment
-from lab.part import Name, Part, Seconds, quantity
+from lab.part import Name, Part, Seconds, Share, quantity
 
-Share = Annotated[float, *quantity(units.share, r"^\d+(\.\d+)?%$", "1%")]
 BitRate = Annotated[float, *quantity(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 _PERCENT = r"^\d+(\.\d+)?%$"
 LOSS_SCHEMA = {

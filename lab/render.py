@@ -10,6 +10,7 @@ from typing import Any
 from lab import catalog
 from lab.capacity import Capacity, Placement
 from lab.links import Way
+from lab.loads import CLOSED, Load, ThinkTime
 from lab.plan import Plan, Trial
 from lab.scenario import Scenario
 from lab.swarming import Swarm
@@ -17,6 +18,8 @@ from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
 LINGER_S = 120
+# LAB_SWARM's names of the scenario's words (images/CONTRACT.md); the others are the same.
+CLIENT_SETTINGS = {"idle": "idle_share", "slow": "slow_share", "slow_rate": "slow_bytes_per_s"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "workers": swarm.workers,
         "worker_index": worker_index,
         "seed": scenario.seed,
-        "load": _load(swarm),
+        "load": _load(swarm.load),
         "phases": {"warmup_s": swarm.phases.warmup, "measure_s": swarm.phases.measure},
         "connect_deadline_s": swarm.connect_deadline,
         "request_timeout_s": swarm.request_timeout,
@@ -95,13 +98,48 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "linger_s": LINGER_S,
         "master": {"host": where.master_host, "port": where.master_port},
         "source_addresses": [],
+        **_asked(swarm),
     }
 
 
-def _load(swarm: Swarm) -> dict[str, Any]:
-    if swarm.load.executor == "constant-arrival-rate":
-        return {"executor": swarm.load.executor, "rate_per_s": swarm.load.rate}
-    return {"executor": swarm.load.executor, "think_time_s": swarm.load.think_time}
+def _asked(swarm: Swarm) -> dict[str, Any]:
+    """Clients, page and engines of LAB_SWARM, where the scenario asks for them."""
+    asked: dict[str, Any] = {}
+    if swarm.engines > 1:
+        asked["engines"] = swarm.engines
+    clients = swarm.clients.model_dump(exclude_none=True, exclude_defaults=True)
+    if clients:
+        asked["clients"] = {CLIENT_SETTINGS.get(name, name): value for name, value in clients.items()}
+    if swarm.page is not None:
+        asked["page"] = {"paths": list(swarm.page.paths), "at_once": swarm.page.at_once}
+    return asked
+
+
+def _load(load: Load) -> dict[str, Any]:
+    """LAB_SWARM's `load`: the same words, with units in the names."""
+    open_load = load.executor not in CLOSED
+    target = "target_per_s" if open_load else "target_users"
+    settings: dict[str, Any] = {"executor": load.executor}
+    if open_load:
+        settings["rate_per_s" if load.rate is not None else "start_rate_per_s"] = load.rate or load.start_rate
+        if load.arrivals is not None:
+            settings["arrivals"] = load.arrivals
+    elif isinstance(load.think_time, ThinkTime):
+        settings["think_time"] = _think_time(load.think_time)
+    else:
+        settings["think_time_s"] = load.think_time
+    if load.stages:
+        settings["stages"] = [{"duration_s": s.duration, target: s.target} for s in load.stages]
+    return settings
+
+
+def _think_time(think: ThinkTime) -> dict[str, Any]:
+    if think.uniform is not None:
+        return {"distribution": "uniform", "min_s": think.uniform[0], "max_s": think.uniform[1]}
+    if think.lognormal is not None:
+        median_s, sigma = think.lognormal.median, think.lognormal.sigma
+        return {"distribution": "lognormal", "median_s": median_s, "sigma": sigma}
+    return {"distribution": "exponential", "mean_s": think.exponential}
 
 
 def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: Addressing) -> Node:

@@ -6,26 +6,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lab.part import Arrivals, Part, Seconds
+from lab import units
+from lab.loads import Load
+from lab.part import BytesPerS, Part, Seconds, Share, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
-
-
-class Load(Part):
-    """Open (`constant-arrival-rate`) or closed (`constant-users`) load."""
-
-    executor: Literal["constant-arrival-rate", "constant-users"]
-    rate: Arrivals | None = None
-    think_time: Seconds | None = None
-
-    @model_validator(mode="after")
-    def _belongs(self) -> Load:
-        open_load = self.executor == "constant-arrival-rate"
-        if open_load and (self.rate is None or self.think_time is not None):
-            raise ValueError("constant-arrival-rate takes a rate (such as 2000/s) and no think-time")
-        if not open_load and (self.think_time is None or self.rate is not None):
-            raise ValueError("constant-users takes a think-time (such as 500ms, or 0s) and no rate")
-        return self
+# A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.
+ONE_EXCHANGE = ("greet", "datagram")
+# What the server has besides the handler's own `/` (images/CONTRACT.md).
+PAGE_PATHS = ("/", "/plaintext", "/json")
+# A slow client does one byte each time its engine looks after it, every 10 ms.
+SLOW_MOST_BYTES_PER_S = 100.0
 
 
 class Phases(Part):
@@ -41,21 +32,100 @@ class Phases(Part):
         return self
 
 
+class Clients(Part):
+    """What kinds of clients the users are: shares of all; who is neither idle nor slow carries the load.
+
+    `idle` hold a connection and never speak; `slow` write their request or read their answer a few bytes a
+    second, beside the load and its figures; with `churn` every request has a connection of its own.
+    """
+
+    idle: Share = 0.0
+    slow: Share = 0.0
+    slow_side: Literal["write", "read"] | None = None
+    slow_rate: BytesPerS | None = None
+    churn: bool = False
+
+    @model_validator(mode="after")
+    def _agree(self) -> Clients:
+        if self.idle and self.churn:
+            raise ValueError("idle clients hold their connection, churn ends it: one or the other")
+        if not self.slow and (self.slow_side or self.slow_rate is not None):
+            raise ValueError("slow-side and slow-rate belong to slow (such as slow: 5%)")
+        if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MOST_BYTES_PER_S:
+            raise ValueError(f"slow-rate: from above 0 to {SLOW_MOST_BYTES_PER_S:g}B/s, a byte at a time")
+        return self
+
+
+class Page(Part):
+    """A request that is several resources: one after the other on a connection, or pipelined (`at-once`)."""
+
+    paths: tuple[str, ...] = Field(min_length=1, strict=False)
+    at_once: bool = False
+
+    @model_validator(mode="after")
+    def _known(self) -> Page:
+        for path in self.paths:
+            if path not in PAGE_PATHS:
+                raise ValueError("paths: " + unknown(path, list(PAGE_PATHS), "resource"))
+        return self
+
+
 class Swarm(Part):
     """The client side. A user is a connection."""
 
     wire: Wire = "http1"
     workers: int = Field(default=2, ge=1, le=64)
+    engines: int = Field(default=1, ge=1, le=64)
     users: int = Field(ge=1, le=1_000_000)
     spawn_rate: float = Field(default=500, gt=0)
     load: Load
+    clients: Clients = Clients()
+    page: Page | None = None
     phases: Phases = Phases()
     connect_deadline: Seconds = 10.0
     request_timeout: Seconds = 5.0
     drain: Seconds = 5.0
 
+    @property
+    def most_users(self) -> int:
+        """The most users there ever are: the ramp's, or those of the highest stage."""
+        targets = self.load.stages if self.load.executor == "ramping-users" else ()
+        return max(self.users, *(int(stage.target) for stage in targets), 0)
+
+    @property
+    def one_exchange(self) -> bool:
+        """Whether a connection lasts for one exchange only: then users hold none in between."""
+        return self.clients.churn or self.wire in ONE_EXCHANGE
+
     @model_validator(mode="after")
     def _shares(self) -> Swarm:
         if self.users < self.workers:
             raise ValueError(f"{self.workers} workers cannot share {self.users} users: at least one each")
+        engines = self.workers * self.engines
+        if self.users < engines:
+            raise ValueError(f"{engines} engines cannot share {self.users} users: at least one each")
+        each = self.users // engines
+        if each <= int(each * self.clients.idle) + int(each * self.clients.slow):
+            raise ValueError(f"clients: of an engine's {each} users none is left to carry the load")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Swarm:
+        if self.load.stages_s > self.phases.measure:
+            took, window = (units.show_seconds(s) for s in (self.load.stages_s, self.phases.measure))
+            raise ValueError(f"load.stages: they take {took}, the measured window is {window}")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_fit(self) -> Swarm:
+        """What makes no sense together; the swarm's nodes refuse the same (images/CONTRACT.md)."""
+        clients = self.clients
+        if self.page is not None and (self.wire != "http1" or clients.churn or clients.slow):
+            raise ValueError("page: needs the wire http1, on connections that last, with no slow clients")
+        if self.wire in ONE_EXCHANGE and (clients.idle or clients.slow or clients.churn):
+            raise ValueError(
+                f"clients: {self.wire} has one exchange per connection: none to hold, slow or churn"
+            )
+        if clients.idle and self.load.executor == "ramping-users":
+            raise ValueError("clients.idle: with ramping-users, who leaves would not be defined")
         return self

@@ -67,6 +67,11 @@ def arrivals_per_s(text: object) -> float:
     return _parse(text, {"/s": 1.0, "/min": 1 / 60}, "an arrival rate", "2000/s")
 
 
+def bytes_per_s(text: object) -> float:
+    """`10B/s` → 10 [bytes/s]. Raises ValueError."""
+    return _parse(text, {"B/s": 1.0, "KiB/s": 1024.0}, "a pace", "10B/s")
+
+
 def share(text: object) -> float:
     """`0.1%` → 0.001. Raises ValueError; more than 100 % is refused."""
     value = _parse(text, {"%": 0.01}, "a percentage", "1%")

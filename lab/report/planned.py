@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lab import loads
 from lab.units import show_bytes, show_seconds
 from lab.yamlfile import Keys, show_path
 
@@ -24,7 +25,8 @@ def as_text(prepared: Prepared) -> str:
     lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
     lines += [
         "",
-        f"load: {swarm.users:,} users over {swarm.workers} workers, {_load(swarm)}, wire {swarm.wire}",
+        f"load: {swarm.users:,} users over {swarm.workers} workers, "
+        f"{loads.words(swarm.load.model_dump())}, wire {swarm.wire}",
     ]
     lines += [
         f"server on CPU {prepared.placement.server}, all else on CPU {prepared.placement.swarm}",
@@ -80,12 +82,6 @@ def _leaves(value: Any, path: Keys) -> Any:
 def _trial_s(trial: Any) -> float:
     swarm = trial.scenario.swarm
     return float(8 + swarm.users / swarm.spawn_rate + swarm.phases.warmup + swarm.phases.measure)
-
-
-def _load(swarm: Any) -> str:
-    if swarm.load.rate is not None:
-        return f"open: {swarm.load.rate:g} arrivals/s"
-    return f"closed: think time {show_seconds(swarm.load.think_time)}"
 
 
 def _amount(need: Need, value: int | None) -> str:

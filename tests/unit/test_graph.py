@@ -31,7 +31,7 @@ def test_every_node_is_drawn_once(tmp_path):
     ):
         assert text.count(label) == 1
     assert text.count("subgraph") == text.splitlines().count("  end") == 2
-    assert "10 users, 100 requests/s, wire http1" in text
+    assert "10 users, open: 100 arrivals/s, wire http1" in text
 
 
 def test_links_stand_on_the_edge_as_they_were_written(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
-    "scenario", "swarming", "settings", "part", "links", "events", "units", "yamlfile", "catalog", "plan", "capacity", "host", "topology", "render",
+    "scenario", "swarming", "loads", "settings", "part", "links", "events", "units", "yamlfile", "catalog", "plan", "capacity", "host", "topology", "render",
     "record", "metrics", "errors", "clock", "store",
 }  # fmt: skip
 BACKENDS = {"runtime", "impair", "load", "collect", "engine", "images"}

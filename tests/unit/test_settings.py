@@ -74,7 +74,7 @@ def test_flags_win_over_the_environment(loading):
         ("rate: 100/s", "rate: 100", "s.yaml:8:49: swarm.load.rate: 100 has no unit: write an arrival rate such as 100/s"),
         ("  users: 10\n", "", "s.yaml:7:3: swarm: 'users' is missing"),
         ("executor: constant-arrival-rate", "executor: constant", "s.yaml:8:20: swarm.load.executor: unknown value"),
-        ("rate: 100/s", "think-time: 1s", "s.yaml:8:9: swarm.load: constant-arrival-rate takes a rate"),
+        ("rate: 100/s", "think-time: 1s", "s.yaml:8:9: swarm.load: constant-arrival-rate needs rate (such as 2000/s)"),
         ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is no name"),
         ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: name a model"),
         ("{model: thread}", "{model: thread, memory: 64mb}", "s.yaml:4:35: servers.thread.memory: '64mb'"),
