@@ -267,6 +267,7 @@ def test_known_delays_are_recovered_within_a_hundredth(delay_s: float) -> None:
     assert slow - quick == pytest.approx(sorted(held)[len(held) // 2] * 1e6, rel=0.01, abs=50)
 
 
+@pytest.mark.alone
 def test_a_stall_shows_in_response_times_and_not_in_lateness_alone() -> None:
     """One connection, a server that stands still once: those meant for the pause waited for it."""
     stall_s = 0.5

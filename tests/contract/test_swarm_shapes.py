@@ -67,6 +67,7 @@ def test_idle_clients_hold_and_the_others_work() -> None:
     assert run.sum("answered") == served["requests"] == 200
 
 
+@pytest.mark.alone
 def test_which_clients_are_idle_is_spread_evenly_and_they_never_speak() -> None:
     spoke: Counter[int] = Counter()
     lock = threading.Lock()
