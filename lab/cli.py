@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from lab.errors import Exit, LabError
 from lab.verbs import compare, host, play, results, run, scenarios
-from lab.verbs.shared import say
+from lab.verbs.streams import ReaderGone, say
 
 SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
     "Measure": {"run": run.run, "rerun": run.rerun, "plan": run.plan},
@@ -72,6 +72,8 @@ def main() -> None:
     except LabError as error:
         say("\n".join([f"lab: {error}", *getattr(error, "__notes__", ())]))
         sys.exit(error.exit_code)
+    except ReaderGone:
+        sys.exit(Exit.READER_GONE)
     except typer.Abort:
         sys.exit(Exit.INTERRUPTED)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     UNTRUSTED = 5
     THRESHOLD = 99
     INTERRUPTED = 130
+    READER_GONE = 141  # 128 + SIGPIPE: how shells tell of `lab report | head`
 
 
 class LabError(Exception):

@@ -16,10 +16,10 @@ from lab.analysis.comparison import Comparison, Drift, HeadComparison, MetricRow
 from lab.analysis.statistics import Decision
 from lab.report import markdown as md
 from lab.report import text
-from lab.report.terminal import PIPE_WIDTH
 
 HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
 DRIFT_HEADINGS = ("fact", "base", "head", "rules a decision out")
+PIPE_WIDTH = 100
 NOTE = (
     "Medians over the valid trials; the ratio is the median of the paired trials', with its exact 95 % "
     "interval. MDE: the least worsening that these pairs would have found (power 80 %). "
@@ -61,7 +61,7 @@ def sentences(made: Comparison) -> Iterator[str]:
 def terminal(made: Comparison, console: Console) -> None:
     """Print the comparison. Not a terminal: no colour, no frames, 100 columns."""
     if not console.is_terminal:
-        console = Console(file=console.file, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+        console.width = PIPE_WIDTH
     console.print(Text(made.decision, style=STYLE[made.decision]) + Text(f"  base {text.clean(made.base)}"))
     for sentence in sentences(made):
         console.print(Padding(Text(f"· {sentence}"), (0, 0, 0, 2)))

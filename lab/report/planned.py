@@ -19,9 +19,7 @@ def as_text(prepared: Prepared) -> str:
     scenario, trials = prepared.plan.scenario, prepared.plan.trials
     swarm = scenario.swarm
     lines = [f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name, ""]
-    lines += [
-        f"{len(trials)} trials, about {show_seconds(sum(map(_trial_s, trials)))} in all, in this order:"
-    ]
+    lines += [f"{len(trials)} trials, about {show_seconds(sum(map(trial_s, trials)))} in all, in this order:"]
     lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
     lines += [
         "",
@@ -79,7 +77,8 @@ def _leaves(value: Any, path: Keys) -> Any:
         yield path, value
 
 
-def _trial_s(trial: Any) -> float:
+def trial_s(trial: Any) -> float:
+    """About how many seconds a trial takes, its start and end included."""
     swarm = trial.scenario.swarm
     return float(8 + swarm.users / swarm.spawn_rate + swarm.phases.warmup + swarm.phases.measure)
 

@@ -12,7 +12,6 @@ from lab.analysis.model import Summary
 from lab.report import findings, text
 from lab.report.order import in_order
 
-PIPE_WIDTH = 100
 # The comparison has nine columns; below this width they would break into unreadable towers.
 NARROWEST_TABLE = 96
 VERDICT_STYLE = {
@@ -31,27 +30,32 @@ LEVEL_STYLE = {
 
 
 def table(summary: Summary, console: Console) -> None:
-    """Print the summary for people. Not a terminal: no colour, no frames, 100 columns."""
-    if not console.is_terminal:
-        console = Console(file=console.file, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+    """Print the summary for people. Not a terminal: no colour, no frames, a line per finding and row."""
     summary = in_order(summary)
     _heading(summary, console)
     _findings(summary, console)
-    if console.width >= NARROWEST_TABLE:
-        console.print(_comparison(summary, console))
+    if not console.is_terminal or console.width >= NARROWEST_TABLE:
+        _comparison(summary, console)
     else:
         _blocks(summary, console)
     _failures(summary, console)
 
 
+def _line(console: Console, line: Text, indent: int = 0) -> None:
+    """Folded below its indent on a terminal; in one piece elsewhere, for grep and its like."""
+    if console.is_terminal:
+        console.print(Padding(line, (0, 0, 0, indent)))
+    else:
+        console.print(Text(" " * indent) + line, soft_wrap=True)
+
+
 def _heading(summary: Summary, console: Console) -> None:
     verdict = Text(summary.verdict, style=VERDICT_STYLE.get(summary.verdict, "bold"))
-    console.print(verdict + Text(f"  {findings.verdict_meaning(summary)}", style="default"))
-    console.print(
-        Text(f"{text.clean(summary.scenario)}  {text.clean(summary.question)}".rstrip()), style="dim"
-    )
+    _line(console, verdict + Text(f"  {findings.verdict_meaning(summary)}", style="default"))
+    asked = f"{text.clean(summary.scenario)}  {text.clean(summary.question)}".rstrip()
+    _line(console, Text(asked, style="dim"))
     for stamp in summary.stamps:
-        console.print(Text(f"stamped: {text.clean(stamp)}", style="yellow"))
+        _line(console, Text(f"stamped: {text.clean(stamp)}", style="yellow"))
 
 
 def _findings(summary: Summary, console: Console) -> None:
@@ -60,19 +64,28 @@ def _findings(summary: Summary, console: Console) -> None:
         line = Text(f"{group.word:9} ", style=LEVEL_STYLE[group.word])
         line.append(f"{group.first} ", style="default")
         line.append(f"{group.more} ".lstrip() + f"[{group.check}]", style="dim")
-        console.print(Padding(line, (0, 0, 0, 2)))
+        _line(console, line, 2)
         if group.do:
-            console.print(Padding(Text("→ " + group.do, style="dim"), (0, 0, 0, 12)))
+            _line(console, Text("→ " + group.do, style="dim"), 12)
     if summary.findings:
         console.print()
 
 
-def _comparison(summary: Summary, console: Console) -> Table:
+def _comparison(summary: Summary, console: Console) -> None:
     """Columns two blanks apart where they fit, else one: a row that wraps is hard to read and to grep."""
-    shown = _table(summary, framed=console.is_terminal, gap=2)
-    if console.measure(shown, options=console.options.update(width=1000)).maximum > console.width:
-        shown = _table(summary, framed=console.is_terminal, gap=1)
-    return shown
+    if not console.is_terminal:
+        shown = _table(summary, framed=False, gap=2)
+        console.width = max(console.width, _natural_width(shown, console))
+        console.print(shown)
+        return
+    shown = _table(summary, framed=True, gap=2)
+    if _natural_width(shown, console) > console.width:
+        shown = _table(summary, framed=True, gap=1)
+    console.print(shown)
+
+
+def _natural_width(shown: Table, console: Console) -> int:
+    return console.measure(shown, options=console.options.update(width=1000)).maximum
 
 
 def _table(summary: Summary, *, framed: bool, gap: int) -> Table:
@@ -103,8 +116,7 @@ def _failures(summary: Summary, console: Console) -> None:
     for name, server in summary.servers.items():
         reason = text.failure(server)
         if reason:
-            console.print(Text(f"{text.clean(name)}: no figures: {reason}", style="red"))
+            _line(console, Text(f"{text.clean(name)}: no figures: {reason}", style="red"))
         elif server.errors.by_kind:
-            console.print(
-                Text(f"{text.clean(name)}: failed requests: {text.by_kind(server.errors)}", style="dim")
-            )
+            failed = f"{text.clean(name)}: failed requests: {text.by_kind(server.errors)}"
+            _line(console, Text(failed, style="dim"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from lab.errors import Exit, LabError, UsageError
-from lab.verbs import completion, shared
+from lab.verbs import completion, shared, streams
 from lab.verbs.shared import JsonOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
@@ -236,11 +236,9 @@ def tell(made: Comparison, gates: bool, files: list[Path], as_json: bool) -> int
     if as_json:
         shared.out(_json(made).rstrip())
     else:
-        from rich.console import Console
-
         from lab.report.comparison import terminal
 
-        terminal(made, Console())
+        terminal(made, streams.console())
     if gates and made.refusal:
         shared.say(f"lab: not gated: {made.refusal}")
     return code

@@ -149,7 +149,7 @@ def logs(
         which = "no such log" if not chosen else "several trials have it: add --trial"
         raise UsageError(f"{node}: {which}; there are: {', '.join(files) or 'none'}")
     for text in _reading(chosen[0], follow):
-        typer.echo(shared.printable(text), nl=False)
+        shared.out(shared.printable(text), end="")
     return Exit.OK
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.errors import Exit, HostCannot, UsageError
-from lab.verbs import completion, shared
+from lab.verbs import completion, shared, streams
 from lab.verbs.publishing import publish
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
@@ -184,11 +184,9 @@ def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto"
     if as_json:
         shared.out(summary.model_dump_json(indent=1))
     else:
-        from rich.console import Console
-
         from lab.report.terminal import table
 
-        table(summary, Console())
+        table(summary, streams.console())
     shown = shared.relative(folder)
     shared.say(f"\nreport: {shown}/report.html   summary: {shown}/summary.json")
     publish(ci, folder, summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from lab.verbs.shared import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lab import session
 
 WEIGHT = (
@@ -143,12 +146,19 @@ def record(prepared: session.Prepared, request: session.Request) -> Path:
     """Run what is prepared under a live view; the run's folder."""
     from lab import session
     from lab.report.live import make_view
+    from lab.report.planned import trial_s
     from lab.verbs.signals import interrupting
 
     console = streams.console(stderr=True)
-    view = make_view(console, plain=not console.is_terminal or "CI" in os.environ)
+    each_s = statistics.fmean(map(trial_s, prepared.plan.trials))
+    view = make_view(console, plain=_wants_lines(console), trial_s=each_s)
     with interrupting(), view:
         return session.run(prepared, request, view, view.step)
+
+
+def _wants_lines(console: Console) -> bool:
+    """Whether to print line by line: no terminal, one that cannot move its cursor, or a CI's log."""
+    return not console.is_terminal or console.is_dumb_terminal or "CI" in os.environ
 
 
 def plan(

@@ -12,7 +12,8 @@ import typer
 
 from lab.errors import UsageError
 from lab.verbs import completion
-from lab.verbs.streams import out, say
+from lab.verbs.streams import out as out
+from lab.verbs.streams import say as say
 
 if TYPE_CHECKING:
     from lab.settings import Resolved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,21 +154,6 @@ def test_a_torn_summary_is_told_and_breaks_nothing(lab, tmp_path):
     assert lab("runs", "--results", tmp_path).stdout.split() == ["UNREADABLE", run.name]
 
 
-def test_a_reader_that_goes_away_is_no_error():
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-c", TRY, "models"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=30,
-        cwd=ROOT,
-    )
-    os.close(write)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_no_colour_reaches_a_pipe_and_none_where_it_is_unwanted(lab, tmp_path):
     for text in (
         lab("runs", "--results", tmp_path).stderr,
@@ -260,3 +246,29 @@ def test_servers_are_read_off_a_scenario_without_a_parser():
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_installed(shell):
     assert "_LAB_COMPLETE" in lab_process(_LAB_COMPLETE=f"source_{shell}")
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["report"]])
+def test_a_reader_that_goes_away_ends_the_command_as_it_ends_other_tools(arguments, tmp_path):
+    """`lab … | head`: nothing on standard error but what was said for people, and 128 + SIGPIPE."""
+    make_run(tmp_path)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-c", TRY, *arguments],
+            stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60, cwd=ROOT,
+            env=os.environ | {"LAB_RESULTS": str(tmp_path)},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_nobody_on_standard_error_changes_nothing(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-c", TRY, "validate", "smoke"],
+            stdout=subprocess.PIPE, stderr=nobody, timeout=60, cwd=ROOT,
+        )  # fmt: skip
+    assert done.returncode == Exit.OK
