@@ -169,6 +169,7 @@ class Child:
             self._engine.give_up()
         if self._engine.is_quiet():
             self._done = True
+            self._slow.rest()
             self._report(math.inf)
             self._shuts_s = now_s + SHUT_AFTER_S
             self._channel.send({"event": "done"} | self._status() | self._totals())

@@ -8,6 +8,7 @@ allows that on loopback only.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from .errors import HostError
@@ -25,7 +26,8 @@ def needed(settings: Settings, reuse: int) -> int:
     loopback = settings.target.host in ("localhost",) or settings.target.host.startswith("127.")
     kept_s = REUSED_AFTER_S if reuse == 1 or (reuse == 2 and loopback) else TIME_WAIT_S
     highest_per_s = max(settings.load.rate_per_s, *(stage.target for stage in settings.load.stages), 0.0)
-    return round(highest_per_s / settings.workers * min(kept_s, settings.load_s)) + settings.users
+    used = highest_per_s * min(kept_s, settings.load_s) + settings.users
+    return math.ceil(used / settings.workers)
 
 
 def available(settings: Settings) -> int:

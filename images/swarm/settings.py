@@ -133,14 +133,17 @@ def parse(raw: Raw) -> Settings:
 
 
 def _fit_together(settings: Settings) -> None:
-    if settings.page is not None and (settings.wire != "http1" or settings.clients.churn):
-        raise SettingsError("page: needs the wire http1, on connections that last (no churn)")
+    clients = settings.clients
+    if settings.page is not None and (settings.wire != "http1" or clients.churn or clients.slow_share):
+        raise SettingsError("page: needs the wire http1, on connections that last, with no slow clients")
     if settings.clients.idle_share and settings.load.executor == "ramping-users":
         raise SettingsError("clients.idle_share: with ramping-users, who leaves would not be defined")
-    if settings.wire == "datagram" and settings.clients.churn:
+    if settings.wire == "datagram" and clients.churn:
         raise SettingsError("clients.churn: datagrams have no connections")
-    if settings.wire in ("datagram", "greet") and settings.clients.slow_share:
-        raise SettingsError(f"clients.slow_share: {settings.wire} has no request that could be slow")
+    if settings.wire in ("datagram", "greet") and (clients.slow_share or clients.idle_share):
+        raise SettingsError(
+            f"clients: {settings.wire} has no connection to hold, no request that could be slow"
+        )
 
 
 def _address(raw: Raw, key: str, default: Raw | None = None) -> Address:

@@ -4,7 +4,7 @@ read).
 They are a burden on the server, not part of the measured load: each keeps a connection of its own busy,
 polled at its own slow pace and not by the engine's epoll set, where a reader that leaves bytes behind would
 be reported for ever. Their outcomes are counted apart: `slow_answered`, and `slow_ended` when the server
-had enough of one.
+had enough of one. With the load they rest: what is counted then is final.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Burden:
         self.reads, self.pause_s = side == "read", STEP_BYTES / bytes_per_s
         self.answered = self.ended = 0
         self._clients: list[SlowClient] = []
+        self._resting = False
 
     def hold(self, number: int) -> None:
         """Have so many of them."""
@@ -103,9 +104,13 @@ class Burden:
             client.next_s = monotonic() + self.pause_s * (len(self._clients) % 100) / 100  # not all in step
             self._clients.append(client)
 
+    def rest(self) -> None:
+        """Do nothing any more; connections stay open."""
+        self._resting = True
+
     def step(self, now_s: float) -> None:
         """Let those whose time has come do their next byte."""
-        for client in self._clients:
+        for client in () if self._resting else self._clients:
             if client.next_s <= now_s:
                 client.step(now_s)
 

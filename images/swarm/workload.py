@@ -26,6 +26,7 @@ from .fields import Raw
 OPEN = ("constant-arrival-rate", "ramping-arrival-rate")
 CLOSED = ("constant-users", "ramping-users")
 ARRIVALS = ("constant", "poisson")
+SLOW_MOST_BYTES_PER_S = 100.0  # one byte each time the engine looks after them, every 10 ms
 DISTRIBUTIONS = ("constant", "uniform", "exponential", "lognormal")
 
 
@@ -145,6 +146,8 @@ def parse_clients(raw: Raw) -> Clients:
     )
     if clients.idle_share + clients.slow_share > 1:
         raise SettingsError("clients: idle_share and slow_share together are more than 1")
+    if clients.slow_bytes_per_s > SLOW_MOST_BYTES_PER_S:
+        raise SettingsError(f"clients.slow_bytes_per_s: at most {SLOW_MOST_BYTES_PER_S:g}, a byte at a time")
     if clients.idle_share and clients.churn:
         raise SettingsError("clients: a client cannot both hold its connection and churn")
     return clients

@@ -126,7 +126,9 @@ def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
     run.assert_conserved()
     assert run.errors() == {}
     assert (run.sum("answered"), run.done["slow_ended"]) == (400, 0)
-    assert served["requests"] >= 400 + run.done["slow_answered"]
+    # None that the swarm does not know of, but those that its ten slow clients had in flight at the end.
+    known = 400 + run.done["slow_answered"]
+    assert known <= served["requests"] <= known + 10
     assert served["open_peak"] == 20
     if side == "write":
         assert run.done["slow_answered"] >= 10  # 35 bytes at 100 a second: one each 0.35 s

@@ -26,13 +26,13 @@ def load(**changes: Any) -> settings.Settings:
 @pytest.mark.parametrize(
     ("changes", "reuse", "needed"),
     [
-        ({}, 2, 500 * 30 + 100),
-        ({"phases": {"measure_s": 600}}, 0, 500 * 60 + 100),
-        ({}, 1, 500 + 100),
-        ({"target": {"host": "127.0.0.1", "port": 1}}, 2, 500 + 100),
+        ({}, 2, 500 * 30 + 50),
+        ({"phases": {"measure_s": 600}}, 0, 500 * 60 + 50),
+        ({}, 1, 500 + 50),
+        ({"target": {"host": "127.0.0.1", "port": 1}}, 2, 500 + 50),
         ({"wire": "http1", "clients": {"churn": True}}, 0, 0),
         ({"wire": "echo"}, 0, 0),
-        ({"wire": "echo", "clients": {"churn": True}}, 0, 500 * 30 + 100),
+        ({"wire": "echo", "clients": {"churn": True}}, 0, 500 * 30 + 50),
         ({"load": {"executor": "constant-users"}}, 0, 0),
     ],
     ids=["open", "long", "reuse", "loopback", "http", "kept", "echo churn", "closed"],
