@@ -46,13 +46,14 @@ def _in_progress(run: Path, now_s: float) -> bool:
 
 
 def _complete(run: Path) -> bool:
-    """Whether every planned trial has its record, or the run says that it was interrupted."""
+    """Whether every planned trial has its record, or the run says that it ended early."""
     try:
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
         planned = len(manifest["plan"]["trials"])
     except (ValueError, KeyError, TypeError):
         return False
-    return bool(manifest.get("interrupted")) or len(list(run.glob("trials/*/record.json"))) >= planned
+    ended_early = bool(manifest.get("interrupted") or manifest.get("aborted"))
+    return ended_early or len(list(run.glob("trials/*/record.json"))) >= planned
 
 
 def _size(run: Path) -> int:

@@ -44,6 +44,7 @@ class Draft:
         self.calibration: Mapping[str, Any] = {}
         self.reason: str | None = None
         self.exit_code = 0
+        self.aborted: Mapping[str, Any] | None = None
 
     def fail(self, reason: str, exit_code: int) -> None:
         """The trial did not come to its end."""
@@ -89,6 +90,7 @@ class Draft:
             warnings=tuple(self.recorder.problems) if self.recorder else (),
             last_lines=self.last_lines,
             calibration=dict(self.calibration),
+            aborted=self.aborted,
         )
 
 

@@ -110,11 +110,11 @@ class Laboratory:
 
 
 def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
-    """Run every trial and write its record. Returns how it ended early, for the manifest; empty if it did not.
+    """Run every trial and write its record. Returns how it ended early, for the manifest, or nothing.
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
-    scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that was
-    disturbed is kept aside and measured again.
+    scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that
+    was disturbed is kept aside and measured again.
     """
     spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):

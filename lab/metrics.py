@@ -29,10 +29,11 @@ _GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*
 
 @dataclass(frozen=True)
 class Unit:
-    """How a bound is written, and what it is in the unit of the figures."""
+    """How a bound is written, what it is in the unit of the figures, and how a figure is."""
 
     example: str
     read: Callable[[str], float]
+    show: Callable[[float], str]
 
 
 def _count(text: str) -> float:
@@ -41,12 +42,12 @@ def _count(text: str) -> float:
     return float(text)
 
 
-MS = Unit("100ms", lambda text: units.seconds(text) * 1e3)
-US = Unit("20us", lambda text: units.seconds(text) * 1e6)
-SHARE = Unit("0.1%", units.share)
-PER_S = Unit("1000/s", units.arrivals_per_s)
-BYTES = Unit("64KiB", units.size_bytes)
-NUMBER = Unit("1000", _count)
+MS = Unit("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
+US = Unit("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
+SHARE = Unit("0.1%", units.share, "{:.3%}".format)
+PER_S = Unit("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
+BYTES = Unit("64KiB", units.size_bytes, "{:,.0f} bytes".format)
+NUMBER = Unit("1000", _count, "{:,.6g}".format)
 
 # Distributions of times. `latency` is the response time: from the intended send to the answer.
 TIMES = {
@@ -78,7 +79,10 @@ METRICS = (*TIMES, "errors", *VALUES)
 
 @dataclass(frozen=True)
 class Threshold:
-    """One condition. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s)."""
+    """One condition. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s).
+
+    One with `abort_on_fail` ends the run; `delay_s` after the window's beginning is the earliest.
+    """
 
     metric: str
     aggregate: str
@@ -87,13 +91,23 @@ class Threshold:
     text: str
     percentile: float | None = None
     abort_on_fail: bool = False
+    delay_s: float = 0.0
 
     def holds(self, value: float) -> bool:
         """Whether a figure satisfies it."""
         return OPERATORS[self.compare](value, self.bound)
 
+    @property
+    def is_upper(self) -> bool:
+        """Whether it bounds the figure from above."""
+        return self.compare in ("<", "<=")
 
-def parse(metric: str, text: str, abort_on_fail: bool = False) -> Threshold:
+    def shown(self, value: float) -> str:
+        """A figure of its metric with the unit."""
+        return _aggregates(self.metric)["p(N)" if self.percentile else self.aggregate].show(value)
+
+
+def parse(metric: str, text: str, abort_on_fail: bool = False, delay_s: float = 0.0) -> Threshold:
     """Read one threshold of a metric. Raises ValueError that says what would be right."""
     if metric not in METRICS:
         raise ValueError(unknown(metric, list(METRICS), "metric"))
@@ -112,7 +126,7 @@ def parse(metric: str, text: str, abort_on_fail: bool = False) -> Threshold:
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     aggregate = f"p({percentile:g})" if percentile is not None else word
-    return Threshold(metric, aggregate, compare, value, text.strip(), percentile, abort_on_fail)
+    return Threshold(metric, aggregate, compare, value, text.strip(), percentile, abort_on_fail, delay_s)
 
 
 def _aggregates(metric: str) -> dict[str, Unit]:
@@ -133,7 +147,21 @@ def _percentile(text: str, argument: str) -> float:
 
 
 def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
-    """One threshold of a scenario: a text, or `{threshold: …, abort_on_fail: true}`. Raises ValueError."""
-    if isinstance(condition, Mapping):
-        return parse(metric, str(condition["threshold"]), bool(condition.get("abort_on_fail")))
-    return parse(metric, condition)
+    """One threshold of a scenario: a text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
+
+    Raises ValueError that says what would be right.
+    """
+    if not isinstance(condition, Mapping):
+        return parse(metric, condition)
+    delay = condition.get("delay_abort_eval")
+    if delay is not None and not condition.get("abort_on_fail"):
+        raise ValueError("delay_abort_eval needs abort_on_fail: true")
+    delay_s = units.seconds(delay) if delay is not None else 0.0
+    return parse(metric, str(condition["threshold"]), bool(condition.get("abort_on_fail")), delay_s)
+
+
+def aborting(thresholds: Mapping[str, Any], server: str) -> tuple[Threshold, ...]:
+    """The thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
+    of_server = thresholds.get(server) or {}
+    each = (read(metric, condition) for metric, conditions in of_server.items() for condition in conditions)
+    return tuple(threshold for threshold in each if threshold.abort_on_fail)

@@ -112,6 +112,7 @@ class TrialRecord:
     warnings: tuple[str, ...] = ()
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    aborted: Mapping[str, Any] | None = None
     series: Series = field(default_factory=Series)
 
     def to_json(self) -> dict[str, Any]:

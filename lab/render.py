@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import catalog
+from lab import catalog, metrics
 from lab.capacity import Capacity, Placement
 from lab.links import Way
 from lab.loads import CLOSED, Load, ThinkTime
@@ -99,6 +99,7 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "master": {"host": where.master_host, "port": where.master_port},
         "source_addresses": [],
         **_asked(swarm),
+        **({"tell_window": True} if metrics.aborting(scenario.thresholds, trial.server) else {}),
     }
 
 

@@ -96,7 +96,7 @@ def _condition(value: Any) -> str | dict[str, Any]:
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and isinstance(value.get("threshold"), str):
-        extra = set(value) - {"threshold", "abort_on_fail"}
+        extra = set(value) - {"threshold", "abort_on_fail", "delay_abort_eval"}
         if not extra and isinstance(value.get("abort_on_fail", False), bool):
             return value
     raise ValueError("write 'p(99)<100ms', or {threshold: 'p(99)<100ms', abort_on_fail: true}")
@@ -107,7 +107,11 @@ CONDITION_SCHEMA = {
         {"type": "string", "examples": ["p(99)<100ms"]},
         {
             "type": "object",
-            "properties": {"threshold": {"type": "string"}, "abort_on_fail": {"type": "boolean"}},
+            "properties": {
+                "threshold": {"type": "string"},
+                "abort_on_fail": {"type": "boolean"},
+                "delay_abort_eval": {"type": "string", "examples": ["5s"]},
+            },
             "required": ["threshold"],
             "additionalProperties": False,
         },

@@ -75,6 +75,8 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
     """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
+    from lab.analysis.abort import AbortGate
+
     prepared.capacity.require()
     _only_trusted(prepared, request)
     with ExitStack() as stack:
@@ -94,12 +96,13 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             watcher=watcher,
             calibrate=_calibrator(prepared, request, runtime, folder, say),
             disturbed=_disturbed,
+            gate=AbortGate(),
             page=page,
         )
         stack.enter_context(_placed(prepared.placement))
-        interrupted = experiment.run(prepared.plan, folder, laboratory)
-    if interrupted:
-        folder.write("manifest.json", {**manifest, "interrupted": True})
+        ended_early = experiment.run(prepared.plan, folder, laboratory)
+    if ended_early:
+        folder.write("manifest.json", {**manifest, **ended_early})
     folder.point_latest()
     return folder.path
 

@@ -207,6 +207,8 @@ class Master:
             figures = self._statuses.progress(
                 self._collection.latest_response, (now - answered) / (now_s - at_s)
             )
+            if self._settings.tell_window and self._phase in ("measure", "drain"):
+                figures["window"] = self._collection.window_so_far().as_record()
             emit("progress", phase=self._phase, **figures)
             answered, at_s = now, now_s
 

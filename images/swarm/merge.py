@@ -112,6 +112,15 @@ class Collection:
         """Return the sum over the measured window."""
         return self._sums.get("measure", Sum())
 
+    def window_so_far(self) -> Sum:
+        """Return the sum over what has been told of the measured window."""
+        result = Sum()
+        result.include(self.window())
+        for (_, phase), told in self._open.items():
+            if phase == "measure":
+                result.include(total(told.values()))
+        return result
+
     def whole(self) -> Sum:
         """Return the sum over all phases."""
         result = Sum()

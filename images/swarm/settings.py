@@ -20,7 +20,7 @@ WIRES = tuple(DEFAULT_HANDLER)
 KNOWN = (
     "target", "wire", "handler", "users", "spawn_rate_per_s", "workers", "worker_index", "seed", "load",
     "phases", "connect_deadline_s", "request_timeout_s", "drain_s", "linger_s", "master", "source_addresses",
-    "engines", "clients", "page", "locustfile", "ui", "barrier",
+    "engines", "clients", "page", "locustfile", "ui", "barrier", "tell_window",
 )  # fmt: skip
 
 
@@ -76,6 +76,7 @@ class Settings:
     locustfile: str | None
     ui: Ui | None
     barrier: bool
+    tell_window: bool
 
     @property
     def load_s(self) -> float:
@@ -127,6 +128,7 @@ def parse(raw: Raw) -> Settings:
         locustfile=str(locustfile) if locustfile else None,
         ui=_ui(fields.mapping(raw, "ui")) if "ui" in raw else None,
         barrier=fields.flag(raw, "barrier"),
+        tell_window=fields.flag(raw, "tell_window"),
     )
     _fit_together(settings)
     return settings

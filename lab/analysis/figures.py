@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lab.analysis.histogram import quantiles
@@ -94,9 +95,14 @@ def _memory(trial: TrialRecord, source: str, metric: str, connections: int | Non
 def _errors(load: LoadResult) -> Errors:
     result = load.result
     by_kind = {kind: int(_count(detail)) for kind, detail in result.get("errors", {}).items()}
-    failed = int(result["failed"]) + int(result.get("unsent", 0))
-    meant = max(int(result.get("intended", 0)), int(result["sent"]))
+    failed, meant = failed_of(result)
     return Errors(rate=failed / meant if meant else 0.0, by_kind={k: n for k, n in by_kind.items() if n})
+
+
+def failed_of(result: Mapping[str, Any]) -> tuple[int, int]:
+    """Requests that failed or were never sent, and how many there should have been."""
+    failed = int(result["failed"]) + int(result.get("unsent", 0))
+    return failed, max(int(result.get("intended", 0)), int(result["sent"]))
 
 
 def _count(detail: Any) -> float:

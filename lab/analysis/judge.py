@@ -62,7 +62,9 @@ def _failed(run: Run) -> Iterator[Finding]:
                 level=LEVELS.get(_code(trial), "unknown"),
                 trial=trial.id,
                 says=trial.reason or "no measurement came about",
-                do="see the logs in this trial's folder",
+                do="half a window has no validity checks: run it without abort_on_fail for those"
+                if trial.aborted
+                else "see the logs in this trial's folder",
             )
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.analysis.figures import failed_of
 from lab.analysis.histogram import Times, fewest, times
 from lab.analysis.model import TrialFigures
 from lab.metrics import TIMES, Threshold, read
@@ -19,14 +20,21 @@ def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> t
     """The figure that a threshold is about, or None and why there is none."""
     if trial.load is None:
         return None, "no measurement came about"
-    if threshold.metric in TIMES:
-        return _of_times(threshold, trial.load.result)
-    if threshold.metric == "errors":
-        failed = int(trial.load.result["failed"]) + int(trial.load.result.get("unsent", 0))
-        return (figures.errors.rate if threshold.aggregate == "rate" else float(failed)), ""
+    if threshold.metric in (*TIMES, "errors"):
+        return in_window(threshold, trial.load.result)
     name = "connections_peak" if threshold.metric == "connections" else threshold.metric
     value: float | None = getattr(figures, name)
     return value, "" if value is not None else f"{threshold.metric} was not measured"
+
+
+def in_window(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | None, str]:
+    """The same of the window's sums, whole or so far: for times and errors."""
+    if threshold.metric in TIMES:
+        return _of_times(threshold, result)
+    failed, meant = failed_of(result)
+    if threshold.aggregate == "count":
+        return float(failed), ""
+    return (failed / meant if meant else 0.0), ""
 
 
 def _of_times(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | None, str]:
@@ -59,7 +67,17 @@ def _rows(
     asked = (trials[0].scenario.get("thresholds") or {}).get(trials[0].server, {})
     valid = [trial for trial in trials if trial.status == "ok" and trial.id not in invalid]
     for metric, condition in ((m, c) for m, conditions in asked.items() for c in conditions):
-        yield {"server": name, "metric": metric, **_row(metric, condition, valid, figures)}
+        row = _row(metric, condition, valid, figures)
+        yield {"server": name, "metric": metric, **row, **_aborted(metric, row["threshold"], trials)}
+
+
+def _aborted(metric: str, text: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What a threshold's row says where it ended a trial before there was a figure of the whole window."""
+    for trial in trials:
+        found = trial.aborted or {}
+        if (found.get("metric"), found.get("threshold")) == (metric, text):
+            return {"ok": False, "value": found["value"], "trial": trial.id, "says": found["says"]}
+    return {}
 
 
 def _row(

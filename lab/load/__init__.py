@@ -16,4 +16,7 @@ class Driver(Protocol):
     """Runs the load of one trial on a deployment that is up."""
 
     def run(self, deployment: Deployment, trial: Trial, on_event: OnEvent) -> LoadResult:
-        """Returns when the load is over; raises NoMeasurement with the cause when none came about."""
+        """Returns when the load is over; raises NoMeasurement with the cause when none came about.
+
+        A LabError that `on_event` raises ends the load, and is raised here.
+        """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.clock import mono_ms
-from lab.errors import Exit, NoMeasurement
+from lab.errors import Exit, LabError, NoMeasurement
 from lab.load import OnEvent
 from lab.plan import Trial
 from lab.record import LoadResult
@@ -35,6 +35,8 @@ class LocustDriver:
                 raise NoMeasurement(
                     f"the load did not end within {_longest(trial):.0f} s; its last phase was {seen.phase}"
                 )
+        if seen.error:
+            raise seen.error
         if seen.lost:
             raise WorkerLost(seen.lost)
         events = deployment.events("master")
@@ -57,6 +59,7 @@ class _Watch:
         self.done = threading.Event()
         self.result: Mapping[str, Any] = {}
         self.lost: str | None = None
+        self.error: LabError | None = None
         self.phase = "none"
 
     def take(self, node: str, event: Event) -> None:
@@ -70,8 +73,11 @@ class _Watch:
             self.done.set()
         if kind == "result":
             self.result = event
-        self._on_event(event)
-        if kind == "result":
+        try:
+            self._on_event(event)
+        except LabError as error:
+            self.error = self.error or error
+        if kind == "result" or self.error:
             self.done.set()
 
 

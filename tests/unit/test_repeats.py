@@ -12,6 +12,7 @@ import pytest
 
 from lab import experiment, plan, store
 from lab.analysis import checks
+from lab.analysis.abort import AbortGate
 from lab.capacity import place
 from lab.errors import Exit
 from lab.experiment import Laboratory
@@ -51,9 +52,10 @@ def run(
         runtime=unused, driver=unused, links=unused, capacity=unused, addressing=unused,
         placement=place(HOST, expanded.scenario), watcher=watcher,  # type: ignore[arg-type]
         calibrate=lambda _: {"ceiling_per_s": 9.0}, disturbed=lambda record, _: disturbed(record),
+        gate=AbortGate(),
     )  # fmt: skip
     monkeypatch.setattr(experiment, "run_trial", lambda *_: None)
-    assert experiment.run(expanded, folder, laboratory) is False
+    assert experiment.run(expanded, folder, laboratory) == {}
     return folder, expanded, watcher
 
 

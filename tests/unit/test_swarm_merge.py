@@ -74,6 +74,16 @@ def test_a_settled_second_is_folded_at_once_and_counted_once() -> None:
     assert collected.whole().counters["answered"] == 5
 
 
+def test_the_window_so_far_is_what_has_been_told_of_it() -> None:
+    collected = collection()
+    so_far = collected.window_so_far()
+    assert (so_far.counters["answered"], so_far.counters["failed"]) == (4, 2), (
+        "folded and open seconds, no warm-up"
+    )
+    assert so_far.histograms["response"] == {100: 1, 200: 1, 300: 1, 400: 1}
+    assert collected.window().counters["answered"] == 3, "nothing was folded by looking"
+
+
 def test_the_window_is_the_sum_of_its_seconds() -> None:
     collected = collection()
     collected.close()

@@ -22,7 +22,14 @@ def complete(run: Run, _: Summary) -> Iterator[Said]:
         raise NoData("the plan was not kept with the run")
     recorded = {trial.id for trial in run.trials}
     missing = [name for name in planned if name not in recorded]
-    if missing:
+    if aborted := run.manifest.get("aborted"):
+        yield Said(
+            "suspect",
+            f"the run ended at {aborted['trial']}, {len(missing)} of {len(planned)} trials were not run: "
+            f"{aborted['says']}",
+            "run it without abort_on_fail to measure the rest",
+        )
+    elif missing:
         few = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
         yield Said(
             "unknown", f"{len(missing)} of {len(planned)} trials have no record: {few}", "run it again"

@@ -1,0 +1,84 @@
+"""Thresholds that end a run (`abort_on_fail`): looked at while the window runs, and after each trial.
+
+As in k6, such a threshold is held against all that has been measured so far, and ends the run though later
+data might have mended it: `delay_abort_eval` gives it time. Live are upper bounds of times and of errors,
+once the warm-up is over and there are samples enough. What else there is (a rate, CPU time, memory, any lower
+bound) is known at the end of a trial, and then stops the trials that would follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lab import store
+from lab.analysis.checks import check_trial
+from lab.analysis.figures import figures
+from lab.analysis.thresholds import figure, in_window
+from lab.metrics import TIMES, Threshold, aborting
+from lab.plan import Trial
+from lab.record import TrialRecord
+
+Facts = dict[str, Any]
+
+
+def is_live(threshold: Threshold) -> bool:
+    """Whether a part of the window can tell: a lower bound would be broken before it could be reached."""
+    return threshold.metric in (*TIMES, "errors") and threshold.metric != "connect" and threshold.is_upper
+
+
+class AbortGate:
+    """See experiment.Gate."""
+
+    def live(self, trial: Trial) -> Live:
+        """See experiment.Gate."""
+        return Live(trial.scenario.thresholds, trial.server)
+
+    def at_end(self, record: TrialRecord, folder: Path) -> Facts | None:
+        """See experiment.Gate."""
+        if not aborting(record.scenario["thresholds"], record.server):
+            return None
+        series, _ = store.read_series(folder / "series.csv")
+        return at_end(replace(record, series=series))
+
+
+class Live:
+    """Watches the load of one trial by its events."""
+
+    def __init__(self, thresholds: Mapping[str, Any], server: str) -> None:
+        self._thresholds = [one for one in aborting(thresholds, server) if is_live(one)]
+        self._begins_ms: float | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> Facts | None:
+        """Take an event of the swarm; the first threshold that does not hold, or None."""
+        if event.get("event") == "phase" and event["phase"] == "measure":
+            self._begins_ms = float(event["starts_mono_ms"])
+        if event.get("event") != "progress" or self._begins_ms is None or "window" not in event:
+            return None
+        after_s = (float(event["mono_ms"]) - self._begins_ms) / 1000
+        for threshold in self._thresholds:
+            value, _ = in_window(threshold, event["window"])
+            if value is not None and after_s >= threshold.delay_s and not threshold.holds(value):
+                return _facts(threshold, value, f"{after_s:.1f} s into the window")
+        return None
+
+
+def at_end(trial: TrialRecord) -> Facts | None:
+    """The first aborting threshold that a valid trial does not hold, or None. Never raises for a record."""
+    asked = aborting(trial.scenario.get("thresholds") or {}, trial.server)
+    if trial.status != "ok" or any(f.level == "invalid" and not f.expected for f in check_trial(trial)):
+        return None
+    found = figures(trial)
+    for threshold in asked:
+        value, why_not = figure(threshold, trial, found)
+        if value is None or not threshold.holds(value):
+            return _facts(threshold, value, why_not or "at the end of the trial")
+    return None
+
+
+def _facts(threshold: Threshold, value: float | None, when: str) -> Facts:
+    seen = "cannot be told" if value is None else f"is {threshold.shown(value)}"
+    says = f"threshold {threshold.metric} {threshold.text}: {threshold.aggregate} {seen} ({when})"
+    return {"metric": threshold.metric, "threshold": threshold.text, "value": value, "says": says}
