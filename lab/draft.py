@@ -94,25 +94,39 @@ class Draft:
         )
 
 
+MEMORY = {"cgroup": "memory_bytes", "procfs": "rss_bytes"}
+
+
 class Gauges:
-    """The server's CPU and memory of this moment, out of the samples, for whoever watches."""
+    """The server's CPU and memory of this moment, out of the samples, for whoever watches.
+
+    The cgroup's where it has one of its own, else those of its processes.
+    """
 
     def __init__(self, gauge: Callable[[str, float], None]) -> None:
         self._gauge = gauge
-        self._last: Sample | None = None
+        self._cpu: dict[str, Sample] = {}
+        self._grouped = False
 
     def __call__(self, samples: Sequence[Sample]) -> None:
         """Take what a collector has just sampled."""
         for sample in samples:
-            if (sample.node, sample.source) != ("server", "cgroup"):
+            if sample.node != "server" or sample.source not in MEMORY:
                 continue
-            if sample.metric == "memory_bytes":
+            self._grouped |= sample.source == "cgroup"
+            if sample.source == "procfs" and self._grouped:
+                continue
+            if sample.metric == MEMORY[sample.source]:
                 self._gauge("server_memory_bytes", sample.value)
             if sample.metric == "cpu_us":
-                if self._last and sample.mono_ms > self._last.mono_ms:
-                    grown_us = sample.value - self._last.value
-                    self._gauge("server_cpu_cores", grown_us / 1000 / (sample.mono_ms - self._last.mono_ms))
-                self._last = sample
+                self._cores(sample)
+
+    def _cores(self, sample: Sample) -> None:
+        last = self._cpu.get(sample.source)
+        if last and sample.mono_ms > last.mono_ms:
+            grown_us = sample.value - last.value
+            self._gauge("server_cpu_cores", grown_us / 1000 / (sample.mono_ms - last.mono_ms))
+        self._cpu[sample.source] = sample
 
 
 def _tail(path: Path) -> list[str]:

@@ -185,7 +185,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         links.probe("before")
 
         stack.enter_context(lab.page.shown(deployment))
-        timeline = stack.enter_context(Timeline(trial, deployment, links))
+        timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         draft.timeline = timeline
         take = _marking(recorder, timeline, links, trial, lab)
         draft.load = lab.driver.run(deployment, trial, take)

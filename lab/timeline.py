@@ -49,7 +49,14 @@ class _Due:
 class Timeline:
     """The events of one trial. `begin(start)` once the window's beginning is known; ends with the `with`."""
 
-    def __init__(self, trial: Trial, deployment: Deployment, links: ChangesLinks) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        deployment: Deployment,
+        links: ChangesLinks,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._say = say
         self._due = sorted(_all_due(trial, deployment, links), key=lambda due: due.at_s * 1000 - due.ahead_ms)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -86,6 +93,8 @@ class Timeline:
             done = Happened(due.what, due.target, wanted_ms, None, str(error))
         with self._lock:
             self._happened.append(done)
+        failed = f", which failed: {done.error}" if done.error else ""
+        self._say(f"event at {due.at_s:g} s: {due.what} {due.target}{failed}")
 
     def killed(self, node: str) -> bool:
         """Whether an event has killed the node."""

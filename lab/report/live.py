@@ -87,8 +87,8 @@ class _Base:
     def step(self, text: str) -> None:
         """See View."""
         with self._lock:
-            self.state.doing = clean(text)
-            self._changed(self._indent() + self.state.doing)
+            self.state.step(text, self._clock())
+            self._changed(self._indent() + clean(text))
 
     def event(self, event: Mapping[str, Any]) -> None:
         """See View."""
@@ -120,7 +120,7 @@ class _Base:
 
     def _phase(self, phase: str) -> None:
         if phase != self.state.phase:
-            self.state.phase = phase
+            self.state.enter(phase)
             self._changed(f"  {phase}")
 
     def _indent(self) -> str:

@@ -15,6 +15,8 @@ from lab.analysis.model import Quantiles
 from lab.record import TrialRecord
 from lab.report.text import NOTHING, clean, number, quantile, size
 
+LOADED = ("spawn", "warmup", "measure", "drain")
+MOST_EVENTS = 3
 GAUGES = {"server_cpu_cores": "server CPU [cores]", "server_memory_bytes": "server memory"}
 
 
@@ -34,11 +36,23 @@ class State:
     gauges: dict[str, float] = field(default_factory=dict)
     trial_took_s: list[float] = field(default_factory=list)
     finished: list[tuple[str, str]] = field(default_factory=list)
+    happened: list[tuple[float, str]] = field(default_factory=list)
 
     def begin(self, index: int, total: int, trial: str, now_s: float) -> None:
         """A new trial: nothing of the last one is left on show."""
         self.index, self.total, self.trial, self.trial_started_s = index, total, clean(trial), now_s
-        self.phase, self.doing, self.progress, self.gauges = "", "", {}, {}
+        self.phase, self.doing, self.progress, self.gauges, self.happened = "", "", {}, {}, []
+
+    def step(self, text: str, now_s: float) -> None:
+        """What goes on now; under load it happens beside the load, which goes on."""
+        if self.trial and self.phase in LOADED:
+            self.happened.append((now_s - self.trial_started_s, clean(text)))
+        else:
+            self.doing = clean(text)
+
+    def enter(self, phase: str) -> None:
+        """A phase of the load begins."""
+        self.phase = self.doing = clean(phase)
 
     def remaining_s(self, now_s: float) -> float | None:
         """From the mean duration of the trials so far; before the first has ended, from what was expected."""
@@ -53,7 +67,7 @@ class State:
 def panel(state: State, now_s: float, height: int) -> Group:
     """The whole panel, as high as the terminal allows."""
     lines: list[Text | Table] = []
-    room = max(1, height - 10)
+    room = max(1, height - 10 - MOST_EVENTS)
     hidden = len(state.finished) - room
     if hidden > 0:
         lines.append(Text(f"… {hidden} finished before", style="dim"))
@@ -62,14 +76,16 @@ def panel(state: State, now_s: float, height: int) -> Group:
     if not state.trial:
         return Group(*lines, Text(f"{state.doing or 'preparing'} · {elapsed}", style="bold"))
     lines.append(Text(f"[{state.index}/{state.total}] {state.trial} · {elapsed}", style="bold"))
-    doing = state.phase or state.doing
-    lines.append(Text(f"  {doing} · {duration(now_s - state.trial_started_s)} in this trial", style="cyan"))
+    in_trial = f"{duration(now_s - state.trial_started_s)} in this trial"
+    lines.append(Text(f"  {state.doing} · {in_trial}", style="cyan"))
     cells = progress_cells(state.progress) | gauge_cells(state.gauges)
     if cells:
         grid = Table.grid(padding=(0, 2))
         for name, value in cells.items():
             grid.add_row(Text(f"  {name}", style="dim"), Text(value, justify="right"))
         lines.append(grid)
+    for at_s, says in state.happened[-MOST_EVENTS:]:
+        lines.append(Text(f"  {duration(at_s):>4}  {says}", style="yellow"))
     return Group(*lines)
 
 

@@ -91,6 +91,7 @@ class Fake:
 
     def __init__(self, wanted):
         self.done = []
+        self.said = []
         self._wanted = wanted
         self.enough = threading.Event()
 
@@ -121,7 +122,7 @@ def run(tmp_path, wanted, *events):
     trial = next(t for t in expand(scenario(tmp_path, *events)).trials if t.server == "thread")
     fake = Fake(wanted)
     start = mono_ms() + 100
-    with Timeline(trial, fake, fake) as timeline:
+    with Timeline(trial, fake, fake, fake.said.append) as timeline:
         timeline.begin(start)
         assert fake.enough.wait(10)
     return start, fake, timeline
@@ -142,6 +143,7 @@ def test_they_happen_in_time_and_are_written_down(tmp_path):
     records = timeline.records()
     assert [r["what"] for r in records] == ["pause", "limit", "unpause", "set"]
     assert records[1]["error"] == "not here"
+    assert "event at 0.15 s: limit server, which failed: not here" in fake.said
     assert records[3]["actual_mono_ms"] == records[3]["wanted_mono_ms"] == pytest.approx(start + 300)
 
 

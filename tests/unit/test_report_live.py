@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from lab.draft import Gauges
+from lab.record import Sample
 from lab.report.live import LiveView, PlainView, View, make_view
 from lab.report.running import duration, panel
 from tests.data import judged
@@ -123,6 +125,42 @@ def test_what_remains_is_told_from_what_was_expected_until_a_trial_has_ended() -
     view = make_view(shown, plain=True, clock=Clock(), trial_s=20.0)
     view.trial_started(1, 3, "a/1")
     assert text_of(shown).endswith("[1/3] a/1, about 1:00 left\n")
+
+
+def test_an_event_under_load_stands_beside_the_phase_and_what_comes_after_replaces_it() -> None:
+    clock = Clock()
+    view = LiveView(console(terminal=True), clock)
+    view.trial_started(1, 1, "a/1")
+    view.event({"event": "phase", "phase": "measure", "starts_mono_ms": 1.0})
+    clock.now_s = 4.0
+    view.step("event at 2 s: pause server")
+
+    def shown() -> list[str]:
+        page = Console(file=io.StringIO(), width=80, color_system=None)
+        page.print(panel(view.state, clock.now_s, 24))
+        return [line.strip() for line in text_of(page).splitlines()]
+
+    assert shown()[1:] == ["measure · 4s in this trial", "4s  event at 2 s: pause server"]
+    view.event({"event": "phase", "phase": "done", "starts_mono_ms": 1.0})
+    view.step("stopping")
+    assert shown()[1] == "stopping · 4s in this trial"
+
+
+def test_gauges_come_from_the_cgroup_and_from_processes_where_there_is_none() -> None:
+    seen: list[tuple[str, float]] = []
+
+    def told(*rows: tuple[str, str, float, float]) -> list[tuple[str, float]]:
+        seen.clear()
+        gauges = Gauges(lambda name, value: seen.append((name, value)))
+        for source, metric, mono_ms, value in rows:
+            gauges([Sample(mono_ms, "server", source, metric, value)])
+        return seen
+
+    processes = [("procfs", "cpu_us", 0.0, 0.0), ("procfs", "rss_bytes", 0.0, 7.0)]
+    assert told(*processes, ("procfs", "cpu_us", 1000.0, 250_000.0)) == [
+        ("server_memory_bytes", 7.0), ("server_cpu_cores", 0.25),
+    ]  # fmt: skip
+    assert told(("cgroup", "memory_bytes", 0.0, 9.0), *processes) == [("server_memory_bytes", 9.0)]
 
 
 def test_durations() -> None:
