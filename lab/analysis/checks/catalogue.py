@@ -1,0 +1,50 @@
+"""The tables of checks and limits in `docs/validity.md`, made from the code that judges.
+
+`python -m lab.analysis.checks.catalogue docs/validity.md` renews them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.analysis.checks import DISTURBANCES, RUN_CHECKS, TRIAL_CHECKS, Check, RunCheck
+from lab.analysis.checks.table import LIMITS
+
+BEGIN = "<!-- made by `python -m lab.analysis.checks.catalogue`: do not edit -->"
+END = "<!-- end -->"
+
+
+def tables() -> str:
+    """Every check with what it asks, and every limit with its source, as two Markdown tables."""
+    rows = ["| check | asks | without data | |", "|---|---|---|---|"]
+    for check in (*TRIAL_CHECKS, *RUN_CHECKS):
+        said = (inspect.getdoc(check.ask) or "").partition("\n")[0]
+        without = "INCONCLUSIVE" if check.required else "noted"
+        rows.append(f"| `{check.name}` | {said} | {without} | {', '.join(_remarks(check))} |")
+    rows += ["", "| limit | | by |", "|---|---|---|"]
+    rows += [f"| `{limit.name}` | {limit.text()} | {limit.source} |" for limit in LIMITS.values()]
+    return "\n".join(rows)
+
+
+def _remarks(check: Check | RunCheck) -> Iterator[str]:
+    if isinstance(check, Check) and check.excused:
+        yield "not counted at an expected limit"
+    if check.name in DISTURBANCES:
+        yield "measured again once"
+
+
+def renewed(page: str) -> str:
+    """The page with fresh tables between its marks. Raises ValueError where the marks are not there."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN!r} … {END!r} in the page")
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
