@@ -180,6 +180,12 @@ def is_ramping(load: Mapping[str, Any]) -> bool:
     return load.get("executor") in RAMPING
 
 
+def most_users(load: Mapping[str, Any], users: int) -> int:
+    """The most users there ever are: the ramp's, or those of the highest stage."""
+    targets = [int(s["target"]) for s in _stages(load)] if load.get("executor") == "ramping-users" else []
+    return max(users, *targets, 0)
+
+
 def arrivals_due(load: Mapping[str, Any], window_s: float) -> float:
     """How many arrivals an open load asks for within the window: the area below its rate."""
     due, left_s = 0.0, window_s

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lab import units
+from lab import loads, units
 from lab.loads import Load
 from lab.part import BytesPerS, Part, Seconds, Share, unknown
 
@@ -89,8 +89,7 @@ class Swarm(Part):
     @property
     def most_users(self) -> int:
         """The most users there ever are: the ramp's, or those of the highest stage."""
-        targets = self.load.stages if self.load.executor == "ramping-users" else ()
-        return max(self.users, *(int(stage.target) for stage in targets), 0)
+        return loads.most_users(self.load.model_dump(), self.users)
 
     @property
     def one_exchange(self) -> bool:

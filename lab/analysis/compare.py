@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lab import loads
 from lab.analysis.comparison import Comparison, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.drift import differences
 from lab.analysis.judge import invalid_trials, judge
@@ -86,8 +87,8 @@ class Side:
             }
             for name, server in summary.servers.items()
         }
-        loads = {t.id.rsplit("/", 1)[0]: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
-        closed = frozenset(name for name, load in loads.items() if load.get("executor") == "constant-users")
+        asked = {t.id.rsplit("/", 1)[0]: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
+        closed = frozenset(name for name, load in asked.items() if loads.is_closed(load))
         return cls(run, trials, closed)
 
 

@@ -9,6 +9,7 @@ from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, Quantiles, TrialFigures
 from lab.record import LoadResult, TrialRecord
+from lab.swarming import ONE_EXCHANGE
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
@@ -25,6 +26,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         return ratio(trial.series.increase(SERVER, "server", metric, window), answered)
 
     peak = connections_peak(trial)
+    held = None if _one_exchange(trial) else peak
     return TrialFigures(
         trial=trial.id,
         status=trial.status,
@@ -41,8 +43,8 @@ def figures(trial: TrialRecord) -> TrialFigures:
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
         memory_peak_bytes=_highest(trial, ("cgroup", "memory_bytes"), ("procfs", "rss_bytes")),
-        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", peak),
-        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", peak),
+        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
+        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
         switches_per_request=_sum(per_request("switches_voluntary"), per_request("switches_involuntary")),
         syscalls_per_request=_syscalls(load, trial),
         wakeups_per_request=per_request("wakeups"),
@@ -64,6 +66,12 @@ def connections_peak(trial: TrialRecord) -> int | None:
     """Connections the server held at once: its own count; the kernel's where the server prints none."""
     own = open_peak(trial)
     return own if own is not None else _whole(trial.series.highest(SERVER, "sockets", "established"))
+
+
+def _one_exchange(trial: TrialRecord) -> bool:
+    """Whether connections come and go with each request: then no memory is any connection's own."""
+    swarm = trial.scenario.get("swarm") or {}
+    return swarm.get("wire") in ONE_EXCHANGE or bool((swarm.get("clients") or {}).get("churn"))
 
 
 def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from lab import catalog
+from lab import catalog, loads
 from lab.analysis import limits
 from lab.analysis.figures import figures
 from lab.analysis.model import (
@@ -58,7 +58,7 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
 def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from trial.stamps
     yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
-    if trial.scenario.get("swarm", {}).get("load", {}).get("executor") == "constant-users":
+    if loads.is_closed(trial.scenario.get("swarm", {}).get("load", {})):
         # A closed load sends less when the server is slow: its response times leave the waiting out.
         yield CLOSED
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab import loads
 from lab.analysis.model import Summary, TrialFigures
 from lab.record import Run, TrialRecord
 from lab.report import findings, links, sweeps, text, why
@@ -85,12 +86,13 @@ def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
 def load_words(trials: Sequence[TrialRecord]) -> str:
     """`10,000 connections, 2,000 requests/s offered (open)`; ranges where trials differ."""
     swarms = [trial.scenario.get("swarm", {}) for trial in trials]
-    loads = [swarm.get("load", {}) for swarm in swarms]
+    each = [swarm.get("load", {}) for swarm in swarms]
     words = f"{_span([swarm.get('users') for swarm in swarms])} connections"
-    if any(load.get("rate") is not None for load in loads):
-        return f"{words}, {_span([load.get('rate') for load in loads])} requests/s offered (open)"
-    if any(load.get("think_time") is not None for load in loads):
-        return f"{words}, {_span([load.get('think_time') for load in loads])} s of think time (closed)"
+    rates = [load.get("rate") for load in each]
+    if any(rate is not None for rate in rates):
+        return f"{words}, {_span(rates)} requests/s offered (open)"
+    if any(load.get("executor") for load in each):
+        return f"{words}, " + "; ".join(dict.fromkeys(loads.words(load) for load in each))
     return words
 
 

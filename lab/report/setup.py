@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lab import loads
 from lab.analysis.model import Summary
 from lab.record import Run, TrialRecord
 from lab.report.links import words
-from lab.report.text import clean, plural
+from lab.report.text import clean, percent, plural
 
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:
@@ -53,8 +54,12 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
     if any(trial.placement.get("overlap") for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
-    if any(_load(trial).get("executor") == "constant-users" for trial in trials):
+    if any(loads.is_closed(_load(trial)) for trial in trials):
         yield _CLOSED
+    if any(loads.is_ramping(_load(trial)) for trial in trials):
+        yield _RAMPING
+    for swarm in _distinct([trial.scenario.get("swarm", {}) for trial in trials]):
+        yield from _kinds(swarm)
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
     elif any(server.trials_valid < 6 for server in summary.servers.values()):
@@ -81,6 +86,10 @@ _CLOSED = (
     "The load is closed: a slow server is sent fewer requests, and the waits of those that were never "
     "sent are missing from its response times (coordinated omission)."
 )
+_RAMPING = (
+    "The load changes within the window, as asked: rates are means over it, quantiles those of all its "
+    "answers, and whether it was steady was not asked."
+)
 _ONE_TRIAL = (
     "One trial per server: enough to show, not enough to compare. Repeat at least six times for that."
 )
@@ -88,6 +97,30 @@ _OUTSIDE = (
     "CPU time, system calls and switches are those of the server's own processes; what the kernel does for "
     "them elsewhere (interrupts, the delay line) is not in them."
 )
+
+
+def _distinct(swarms: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """One swarm of each kind: those that differ in clients or page."""
+    kinds = {repr((swarm.get("clients"), swarm.get("page"))): swarm for swarm in swarms}
+    yield from kinds.values()
+
+
+def _kinds(swarm: Mapping[str, Any]) -> Iterator[str]:
+    """What the kinds of clients, and what a request is, mean for the figures."""
+    clients, page = swarm.get("clients") or {}, swarm.get("page")
+    if clients.get("idle"):
+        yield f"{percent(clients['idle'])} of the users hold a connection and never speak."
+    if clients.get("slow"):
+        yield (
+            f"{percent(clients['slow'])} of the users are slow clients: a burden that is in the server's "
+            "CPU time and memory, but not among the requests and response times."
+        )
+    if clients.get("churn"):
+        yield "Every request has a connection of its own: its connect is part of its response time."
+    if page:
+        together = "pipelined on one connection" if page.get("at_once") else "one after the other"
+        paths = clean(", ".join(page["paths"]))
+        yield f"A request is a page of {plural(len(page['paths']), 'resource')} ({paths}), {together}."
 
 
 def _load(trial: TrialRecord) -> Mapping[str, Any]:

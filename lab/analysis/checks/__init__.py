@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from lab import loads
 from lab.analysis.checks import generator, host, known, links, load, network, server, whole
 from lab.analysis.checks.evidence import Evidence, NoData, Said
 from lab.analysis.figures import figures
@@ -29,6 +30,11 @@ def _isolated(e: Evidence) -> bool:
 
 def _model(e: Evidence) -> bool:
     return _always(e) and e.trial.model is not None
+
+
+def _unramped(e: Evidence) -> bool:
+    """A load that changes as asked has no steady state to be missed."""
+    return _always(e) and not loads.is_ramping(e.swarm["load"])
 
 
 def _linked_or_timed(e: Evidence) -> bool:
@@ -83,7 +89,7 @@ TRIAL_CHECKS = (
     Check("server_count", load.server_count, excused=True, applies=_model),
     Check("locust_count", load.locust_count, excused=True),
     Check("errors", load.errors, excused=True),
-    Check("steady", load.steady, excused=True),
+    Check("steady", load.steady, excused=True, applies=_unramped),
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("loop_lag", generator.loop_lag),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from lab import loads
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.model import Level, TrialFigures
 from lab.record import LoadResult, TrialRecord
@@ -94,7 +95,12 @@ class Evidence:
     @property
     def open_load(self) -> bool:
         """Whether arrivals come by the clock, whatever the server does."""
-        return bool(self.swarm["load"]["executor"] != "constant-users")
+        return not loads.is_closed(self.swarm["load"])
+
+    @property
+    def clients(self) -> Mapping[str, Any]:
+        """What kinds of clients the users are; empty where all of them carry the load."""
+        return self.swarm.get("clients") or {}
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lab import loads
 from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.histogram import FEWEST, merged, times
+from lab.swarming import ONE_EXCHANGE
 
-# Wires with one connection per exchange: there a user's connection is not held between requests.
-ONE_EXCHANGE = ("greet", "datagram")
+# A Poisson process draws fewer arrivals than its mean by more than this in 1 of 30,000 windows.
+POISSON_SIGMAS = 4.0
 CONNECTION_ERRORS = (
     "connect_refused",
     "connect_timeout",
@@ -26,7 +28,9 @@ def offered_load(e: Evidence) -> Iterable[Said]:
     """Arrivals that were sent, of those asked for. A closed load asks for none: it has no rate to miss."""
     if not e.open_load:
         return ()
-    asked = float(e.swarm["load"]["rate"]) * e.window_s
+    asked = loads.arrivals_due(e.swarm["load"], e.window_s)
+    if e.swarm["load"].get("arrivals") == "poisson":
+        asked = max(float(e.result["intended"]), asked - POISSON_SIGMAS * math.sqrt(asked))
     reached = float(e.result["sent"]) / asked
     return graded(
         "offered_load",
@@ -38,9 +42,10 @@ def offered_load(e: Evidence) -> Iterable[Said]:
 
 def connections_reached(e: Evidence) -> Iterable[Said]:
     """Connections open at once on the client's side, of the users asked for."""
-    if e.swarm["wire"] in ONE_EXCHANGE:
+    if e.swarm["wire"] in ONE_EXCHANGE or e.clients.get("churn"):
         return ()
-    asked, peak = int(e.swarm["users"]), int(e.result["connected_peak"])
+    asked = loads.most_users(e.swarm["load"], int(e.swarm["users"]))
+    peak = int(e.result["connected_peak"])
     return graded(
         "connections_reached",
         peak / asked,
@@ -120,11 +125,22 @@ def outcomes(e: Evidence) -> Iterator[Said]:
 
 
 def server_count(e: Evidence) -> Iterable[Said]:
-    """The server answered at least what the swarm got, and at most what it was sent."""
+    """The server answered at least what the swarm got, and at most what it was sent.
+
+    A page counts as its resources there. Slow clients are asked apart: what one of them did not get, because
+    it was ended or still under way, the server may have answered.
+    """
     if not e.trial.model and not e.trial.server_stats:
         raise NoData("the server's image prints no statistics")
     counted = _requests_of_load(e)
-    answered, sent = int(e.whole["answered"]), int(e.whole["sent"])
+    parts = len((e.swarm.get("page") or {}).get("paths", ())) or 1
+    slow: Mapping[str, int] = e.result.get("slow") or {}
+    of_slow = int(slow.get("answered", 0))
+    open_ended = int(slow.get("ended", 0)) + math.ceil(
+        float(e.clients.get("slow", 0)) * int(e.swarm["users"])
+    )
+    answered = int(e.whole["answered"]) * parts + of_slow
+    sent = int(e.whole["sent"]) * parts + of_slow + open_ended
     off = max(answered - counted, counted - sent, 0)
     return graded(
         "server_count",
