@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     _alike(sources)
     taken: dict[str, int] = {}
     trials: list[dict[str, Any]] = []
+    aborted: list[dict[str, Any]] = []
     folder = store.RunFolder.create(results, str(sources[0].manifest["scenario"]))
     for source in sources:
         shift = max((taken.get(_cell(trial), 0) for trial in source.trials), default=0)
@@ -54,10 +55,13 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
             _copy(source.path, folder, str(trial["id"]), renamed)
             trials.append({**renamed, "source": source.id})
             taken[_cell(trial)] = max(taken.get(_cell(trial), 0), renamed["repeat"])
+        _copy_repeated(source, folder, shift)
+        if found := source.manifest.get("aborted"):
+            aborted.append({**found, "trial": _renumbered({"id": found["trial"]}, shift)["id"]})
     for name in ("scenario.yaml", "scenario.resolved.yaml", "scenario.resolved.json"):
         shutil.copyfile(sources[0].path / name, folder.path / name)
     folder.event("runs_merged", run=folder.id, sources=[source.id for source in sources])
-    manifest = _manifest(folder.id, sources, trials, argv)
+    manifest = _manifest(folder.id, sources, trials, argv) | {"aborted": next(iter(aborted), None)}
     folder.write("plan.json", manifest["plan"])
     folder.write("manifest.json", manifest)  # the last: a folder without it is not yet a run
     folder.point_latest()
@@ -107,21 +111,37 @@ def _cell(trial: Mapping[str, Any]) -> str:
 
 
 def _renumbered(trial: Mapping[str, Any], shift: int) -> dict[str, Any]:
-    repeat = int(trial["repeat"]) + shift
+    repeat = int(str(trial["id"]).rpartition("/")[2]) + shift
     return {**trial, "id": f"{_cell(trial)}/{repeat}", "repeat": repeat}
 
 
 def _copy(source: Path, folder: store.RunFolder, id_: str, renamed: Mapping[str, Any]) -> None:
     """A trial's folder under its new id; a trial that never came about has none."""
     old = source / store.TRIALS / id_.replace("/", "-")
-    if not old.is_dir():
-        return
-    name = str(renamed["id"]).replace("/", "-")
-    shutil.copytree(old, folder.path / store.TRIALS / name)
+    if old.is_dir():
+        _copy_folder(old, folder, f"{store.TRIALS}/{renamed['id'].replace('/', '-')}", id_, renamed)
+
+
+def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
+    """The trials that were set aside, with the reasons, under new ids; one with a torn reason as it is."""
+    for old in sorted((source.path / store.REPEATED).glob("*")):
+        try:
+            told = json.loads((old / f"{store.REPEATED}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.copytree(old, folder.path / store.REPEATED / f"{source.id}.{old.name}")
+            continue
+        renamed = _renumbered({"id": told["trial"]}, shift)
+        name = f"{store.REPEATED}/{renamed['id'].replace('/', '-')}{old.suffix}"
+        _copy_folder(old, folder, name, told["trial"], renamed)
+        folder.write(f"{name}/{store.REPEATED}.json", {**told, "trial": renamed["id"]})
+
+
+def _copy_folder(old: Path, folder: store.RunFolder, name: str, id_: str, renamed: Mapping[str, Any]) -> None:
+    shutil.copytree(old, folder.path / name)
     if renamed["id"] != id_ and (old / "record.json").exists():
         record = json.loads((old / "record.json").read_text(encoding="utf-8"))
         changed = {**record, "id": renamed["id"], "repeat": renamed["repeat"]}
-        folder.write(f"{store.TRIALS}/{name}/record.json", changed)
+        folder.write(f"{name}/record.json", changed)
 
 
 def _manifest(
@@ -135,7 +155,7 @@ def _manifest(
         "argv": list(argv),
         "plan": {**first["plan"], "trials": trials},
         "interrupted": any(bool(source.manifest.get("interrupted")) for source in sources),
-        "machines": len({_fingerprint(source) for source in sources}),
+        "machines": len({one for source in sources for one in _fingerprints(source.manifest)}),
         "sources": [
             {
                 **{key: source.manifest.get(key) for key in ("run", "argv", "limits", "environment")},
@@ -146,6 +166,8 @@ def _manifest(
     }
 
 
-def _fingerprint(source: Source) -> str:
-    host = source.manifest["environment"]["host"]
-    return json.dumps([host.get(key) for key in FINGERPRINT])
+def _fingerprints(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """One for each machine that a run, or each of those it was merged of, was measured on."""
+    for one in manifest.get("sources") or (manifest,):
+        host = one["environment"]["host"]
+        yield json.dumps([host.get(key) for key in FINGERPRINT])

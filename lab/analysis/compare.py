@@ -10,7 +10,7 @@ from typing import Literal
 
 from lab import loads
 from lab.analysis.comparison import Comparison, HeadComparison, MetricRow, ServerComparison
-from lab.analysis.drift import differences
+from lab.analysis.drift import differences, several_machines
 from lab.analysis.judge import invalid_trials, judge
 from lab.analysis.model import TrialFigures
 from lab.analysis.statistics import (
@@ -124,13 +124,15 @@ def compare_alternatives(
 
 def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) -> HeadComparison:
     drift = tuple(differences(base.run, head.run))
-    blocked = [fact.fact for fact in drift if fact.matters]
+    mixed = sorted({run.id for run in (base.run, head.run) if several_machines(run)})
+    blocked = [fact.fact for fact in drift if fact.matters] + [f"the machines of {run}" for run in mixed]
     servers = _decided([_server(base, head, *pair, gate) for pair in names])
     if blocked:
         servers = [_withheld(server, f"{', '.join(blocked)} differ") for server in servers]
     return HeadComparison(
         head=head.run.id,
         decision=_worst([server.decision for server in servers]),
+        blocked=tuple(blocked),
         notes=tuple(_notes(base, head, names, blocked)),
         drift=drift,
         servers=tuple(servers),
@@ -293,8 +295,8 @@ def _conclude(base: str, heads: Sequence[HeadComparison], gate: Gate) -> Compari
 
 def _refusal(head: HeadComparison, gate: Gate) -> str | None:
     """Why these pairs can gate nothing: another machine or load, too few, or blind to what is asked."""
-    if blocked := [drift.fact for drift in head.drift if drift.matters]:
-        few = ", ".join(blocked[:3]) + (" …" if len(blocked) > 3 else "")
+    if head.blocked:
+        few = ", ".join(head.blocked[:3]) + (" …" if len(head.blocked) > 3 else "")
         return f"{head.head} cannot be compared with the base: {few} differ"
     gated = [row for server in head.servers for row in server.metrics if row.gated]
     if not gated:

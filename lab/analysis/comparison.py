@@ -56,10 +56,11 @@ class Drift(Part):
 
 
 class HeadComparison(Part):
-    """One head run against the base."""
+    """One head run against the base. `blocked`: what differs so that nothing can be decided."""
 
     head: str
     decision: Decision = "INCONCLUSIVE"
+    blocked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
     servers: tuple[ServerComparison, ...] = ()

@@ -24,6 +24,11 @@ EXPERIMENT = (
 IGNORED = ("environment.host.memory_available_bytes", "environment.host.swap_used_bytes")
 
 
+def several_machines(run: Run) -> bool:
+    """Whether a run was merged of runs on different machines."""
+    return int(run.manifest.get("machines") or 1) > 1
+
+
 def differences(base: Run, head: Run) -> Iterator[Drift]:
     """Every fact in which the runs differ, those that rule a decision out first."""
     ours, theirs = _facts(base), _facts(head)

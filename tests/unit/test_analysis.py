@@ -141,6 +141,11 @@ def test_a_death_that_the_runtime_saw_counts_even_at_the_very_end():
     assert ("server_died", "fail") in counted(judged(replace(trial(), exits=exits)))
 
 
+def test_a_run_of_several_machines_says_so():
+    assert counted(judged(trial(), machines=2)) == {("machines", "suspect")}
+    assert counted(judged(trial(), machines=1)) == set()
+
+
 # -- fairness
 
 

@@ -154,6 +154,16 @@ def test_across_machines_nothing_is_better_than_inconclusive():
     assert "not comparable" in made.heads[0].notes[0]
 
 
+def test_a_run_merged_of_several_machines_decides_nothing():
+    both = run(sampled("epoll_lt", 100)), run(sampled("epoll_lt", 150, seed=2), "head")
+    base, head = (replace(one, manifest={**one.manifest, "machines": 2}) for one in both)
+    made = compare(base, [head])
+    assert (made.decision, row(made).decision) == ("INCONCLUSIVE", "INCONCLUSIVE")
+    assert f"the machines of {base.id}" in made.heads[0].blocked
+    assert "cannot be compared" in (made.refusal or "")
+    assert compare(both[0], [both[1]]).decision == "REGRESSION"
+
+
 def test_a_new_kernel_is_shown_and_allowed():
     base, head = run(sampled("epoll_lt", 100)), run(sampled("epoll_lt", 100, seed=2), "head")
     made = compare(base, [other_machine(head, kernel="6.19.0")])

@@ -84,6 +84,36 @@ def test_other_machines_are_counted(tmp_path):
     assert [s["environment"]["host"]["cpu_model"] for s in found["sources"]] == ["test", "another"]
 
 
+def test_a_merged_run_merged_again_keeps_count_of_its_machines(tmp_path):
+    other = {"host": {**HOST.to_json(), "cpu_model": "another"}}
+    runs = [make_run(tmp_path / "a", only=["thread"]), make_run(tmp_path / "b", environment=other)]
+    merged = merge.merge(runs, tmp_path / "results", [])
+    third = make_run(tmp_path / "c", only=["thread"])
+    assert manifest(merge.merge([merged, third], tmp_path / "results", []))["machines"] == 2
+
+
+def test_trials_that_were_set_aside_come_along_with_their_reasons(tmp_path):
+    runs = [make_run(tmp_path / name, only=["thread"]) for name in "ab"]
+    for run, why in zip(runs, ("late", "stolen"), strict=True):
+        store.RunFolder(run).set_aside("thread-1", "thread/1", why)
+    merged = merge.merge(runs, tmp_path / "results", [])
+    assert store.read_run(merged).repeated == (
+        {"trial": "thread/1", "says": "late"},
+        {"trial": "thread/2", "says": "stolen"},
+    )
+    record = json.loads((merged / "repeated/thread-2.1/record.json").read_text())
+    assert (record["id"], record["repeat"], record["reason"]) == ("thread/2", 2, runs[1].name)
+    assert (merged / "repeated/thread-2.1/server.log").exists()
+
+
+def test_a_run_that_a_threshold_ended_says_so_when_merged(tmp_path):
+    runs = [make_run(tmp_path / name, text=TEXT + "repeat: 2\n") for name in "ab"]
+    facts = {"trial": "thread/1", "says": "too slow"}
+    store.RunFolder(runs[1]).write("manifest.json", {**manifest(runs[1]), "aborted": facts})
+    merged = merge.merge(runs, tmp_path / "results", [])
+    assert manifest(merged)["aborted"] == {"trial": "thread/3", "says": "too slow"}
+
+
 REFUSED = [
     ({"text": TEXT + "seed: 9\n"}, "scenario"),
     ({"overrides": ("swarm.users=20",)}, "--set"),

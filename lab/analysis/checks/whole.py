@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.evidence import NoData, Said, percent
 from lab.analysis.checks.table import LIMITS
+from lab.analysis.drift import several_machines
 from lab.analysis.model import Summary
 from lab.record import Run, TrialRecord
 
@@ -46,6 +47,16 @@ def repeated(run: Run, _: Summary) -> Iterator[Said]:
         what = "1 trial was" if count == 1 else f"{count} trials were"
         yield Said(
             "suspect", f"{what} disturbed and measured again ({each})", "their records are kept in repeated/"
+        )
+
+
+def machines(run: Run, _: Summary) -> Iterator[Said]:
+    """All trials come from one machine: figures of two cannot be set side by side."""
+    if several_machines(run):
+        yield Said(
+            "suspect",
+            f"its trials come from {run.manifest['machines']} different machines",
+            "do not compare servers that were measured on different machines: run them on one",
         )
 
 
