@@ -134,8 +134,9 @@ class Collection:
 
 
 def is_settled(record: Record) -> bool:
-    """Whether every request meant for this second has had its outcome."""
-    return bool(record["intended"] == record["answered"] + record["failed"] + record["unsent"])
+    """Whether every request meant for this second has had its outcome, and was told."""
+    told = record["intended"] == record["answered"] + record["failed"] + record["unsent"]
+    return bool(told and not record.get("more"))
 
 
 def total(records: Iterable[Record]) -> Sum:

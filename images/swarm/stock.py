@@ -8,6 +8,7 @@ result).
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import resource
@@ -132,6 +133,7 @@ class Observer:
 
     def _finish(self) -> None:
         self._done = True
+        gc.collect()  # the users that have ended close their connections by it
         self._report(math.inf)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         own = {
@@ -143,8 +145,10 @@ class Observer:
         self._on_record(0, {"event": "done"} | self._status() | own)
 
     def _report(self, until_s: float) -> None:
+        # A request is heard of when it has its answer: until the end any second may get one more.
+        more = until_s < math.inf
         for second in self._ledger.news(until_s):
-            self._on_record(0, {"event": "second"} | second.as_record())
+            self._on_record(0, {"event": "second", "more": more} | second.as_record())
 
     def _status(self) -> dict[str, Any]:
         users = {"users": self._users, "ready": self._users, "connected": self._users}
