@@ -57,6 +57,7 @@ class Request:
     rerun_of: str | None = None
     alternatives: Mapping[str, Any] | None = None
     calibrate: bool = True
+    repeat_disturbed: bool = True
     announce_page: Callable[[str], None] | None = None  # None: Locust's page is not wanted
 
 
@@ -95,7 +96,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             addressing=addressing(runtime.name),
             watcher=watcher,
             calibrate=_calibrator(prepared, request, runtime, folder, say),
-            disturbed=_disturbed,
+            disturbed=_disturbed if request.repeat_disturbed else _taken_as_it_is,
             gate=AbortGate(),
             page=page,
         )
@@ -133,6 +134,10 @@ def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experime
     if request.announce_page is None:
         return nullcontext(NoPage())
     return Page(request.announce_page, local=runtime.name == "local")
+
+
+def _taken_as_it_is(record: TrialRecord, folder: Path) -> None:
+    """No trial is measured again; its findings say what disturbed it all the same."""
 
 
 def _disturbed(record: TrialRecord, folder: Path) -> str | None:

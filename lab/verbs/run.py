@@ -16,6 +16,7 @@ from lab.verbs.shared import (
     CiOption,
     JsonOption,
     NoCalibrationOption,
+    NoRepeatsOption,
     ResultsOption,
     RunArgument,
     RuntimeOption,
@@ -45,6 +46,7 @@ def run(
     results: ResultsOption = None,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
+    no_repeats: NoRepeatsOption = False,
     ui: UiOption = False,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
@@ -63,6 +65,7 @@ def run(
         path, resolved = shared.load(name, overrides, runtime)
         request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved))
         request = replace(request, trusted=trusted, calibrate=not no_calibration)
+        request = replace(request, repeat_disturbed=not no_repeats)
         request = replace(request, announce_page=shared.say if ui else None)
         return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 

@@ -75,6 +75,9 @@ NoCalibrationOption = Annotated[
     bool,
     typer.Option("--no-calibration", help="Do not measure what the swarm can do at all, if yet unknown."),
 ]
+NoRepeatsOption = Annotated[
+    bool, typer.Option("--no-repeats", help="Do not measure a disturbed trial again: it stays INVALID.")
+]
 UiOption = Annotated[
     bool, typer.Option("--ui", help="Locust's own page while it runs, on 127.0.0.1, behind a password.")
 ]
