@@ -32,6 +32,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _thresholds(summary),
         _links(summary),
         _failures(summary),
+        _checks(summary),
         _environment(summary),
         _problems(run),
     ]
@@ -177,14 +178,28 @@ def _failures(summary: Summary) -> list[str]:
     return ["## Failures", "", *lines] if lines else []
 
 
+def _checks(summary: Summary) -> list[str]:
+    """Every check that was made, and how often it said what."""
+    rows = [
+        [escape(name), escape(", ".join(f"{level} {count:,}" for level, count in tally.items()))]
+        for name, tally in summary.checks.items()
+    ]
+    return _folded(f"{text.plural(len(rows), 'validity check')} made", ["check", "trials"], rows)
+
+
 def _environment(summary: Summary) -> list[str]:
     rows = [[escape(key), escape(text.facts(value))] for key, value in summary.environment.items()]
+    return _folded("Environment", ["fact", "value"], rows)
+
+
+def _folded(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table behind a line to click on; nothing where it is empty."""
     if not rows:
         return []
     return [
-        "<details><summary>Environment</summary>",
+        f"<details><summary>{title}</summary>",
         "",
-        *table(["fact", "value"], rows, 2),
+        *table(head, rows, len(head)),
         "",
         "</details>",
     ]

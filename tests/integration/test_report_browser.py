@@ -162,10 +162,11 @@ def test_a_sweep_lets_the_reader_choose_the_point(page: Page, files: dict[str, P
         "swarm.users 10000"
     )
     page.evaluate(
-        "(() => { const s = document.querySelector('#response select'); s.selectedIndex = 0;"
+        "(() => { const s = document.querySelector('#response select'); s.focus(); s.selectedIndex = 0;"
         " s.dispatchEvent(new Event('change')); })()"
     )
     page.wait("document.querySelector('#memory select').selectedOptions[0].textContent === 'swarm.users 10'")
+    assert page.evaluate("document.activeElement === document.querySelector('#response select')")
 
 
 def test_it_can_be_used_by_keyboard_and_screen_reader(page: Page, files: dict[str, Path]) -> None:
@@ -173,6 +174,8 @@ def test_it_can_be_used_by_keyboard_and_screen_reader(page: Page, files: dict[st
     focusable = page.evaluate(FOCUSABLE)
     assert focusable[0] == "A"
     assert focusable.count("SUMMARY") >= 9
+    summaries = page.evaluate("[...document.querySelectorAll('summary')].map(s => s.textContent)")
+    assert len(set(summaries)) == len(summaries)
     unnamed = "[...document.querySelectorAll('figure svg')].filter(s => !s.getAttribute('aria-label')).length"
     assert page.evaluate(unnamed) == 0
     assert page.evaluate("document.documentElement.lang") == "en"
@@ -190,7 +193,13 @@ def test_it_prints_in_light_colours_on_several_pages(page: Page, files: dict[str
     background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert background == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.paper = [document.querySelector('#percentiles svg')"
+        ".getAttribute('width'), document.querySelector('#trials details').open] })"
+    )
     pdf = page.pdf()
+    assert page.evaluate("window.paper") == ["688", True]
+    assert not page.evaluate("document.querySelector('#trials details').open")
     page.prefer("light")
     assert pdf.startswith(b"%PDF")
     assert 4 <= pdf.count(b"/Type /Page\n") <= 12

@@ -33,6 +33,16 @@ def test_every_row_of_a_table_has_the_columns_of_its_head() -> None:
         assert len(widths) == 1, block
 
 
+def test_every_check_that_was_made_is_listed() -> None:
+    run, summary = judged.golden()
+    text = markdown(run, summary)
+    assert summary.checks
+    assert f"<details><summary>{len(summary.checks)} validity checks made</summary>" in text
+    for name, tally in summary.checks.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {escape(name)} |"))
+        assert all(f"{level} {count}" in row for level, count in tally.items())
+
+
 def test_foreign_text_stays_text() -> None:
     run, summary = judged.golden()
     text = markdown(run, summary)

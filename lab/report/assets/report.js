@@ -192,7 +192,7 @@
     const [least, most] = known.length ? [d3.min(known), d3.max(known)] : [0, 1];
     const draw = (line) => (width) => Plot.plot({
       width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
-      x: { label: null, domain: [from(line), line.measured_s[1]], ticks: 5, tickFormat: seconds, tickSize: 3 },
+      x: { label: null, domain: [from(line), line.measured_s[1]], ticks: Math.min(10, width / 60), tickFormat: seconds, tickSize: 3 },
       y: { label: null, grid: true, ticks: 4, tickSize: 0, nice: true, ...y(least, most) },
       color: { type: "identity" },
       marks: [
@@ -234,7 +234,12 @@
       if (key === shownPoint.key) option.setAttribute("selected", "");
       select.append(option);
     }
-    select.addEventListener("change", () => { shownPoint.key = select.value; drawAll(); });
+    const figure = box.closest("figure");
+    select.addEventListener("change", () => {
+      shownPoint.key = select.value;
+      drawAll();
+      figure.querySelector("select").focus();  // drawn anew: the keyboard's user is still here
+    });
     box.append(element("p", { class: "choice" }, "At ", select));
   }
   const ofLoad = (line) => Math.min(0, line.seconds.length ? Math.floor(line.seconds[0].t) : 0);
@@ -382,6 +387,20 @@
     timer = setTimeout(() => {
       if (document.body.clientWidth !== width) { width = document.body.clientWidth; drawAll(); }
     }, 150);
+  });
+  // Paper is narrower than most windows: drawn for it, labels keep their size instead of shrinking with the chart.
+  const onPaper = [...document.querySelectorAll("details.paper")];
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = onPaper.filter((details) => !details.open);
+    for (const details of opened) details.open = true;
+    document.body.classList.add("paper");
+    drawAll();
+  });
+  addEventListener("afterprint", () => {
+    document.body.classList.remove("paper");
+    for (const details of opened) details.open = false;
+    drawAll();
   });
   drawAll();
   document.documentElement.dataset.drawn = "yes";
