@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import catalog
-from lab.capacity import Placement, plan_capacity
+from lab.capacity import Placement, fewest_workers, plan_capacity
 from lab.errors import LabError, NoMeasurement
 from lab.host import Host
 from lab.load import Driver
@@ -44,6 +44,9 @@ READY_S = 30.0
 RECIPE = 3
 # Who used so much of its CPUs was the limit.
 SATURATED = 0.9
+# The share of the tracker's entries beyond which there is none left to spare.
+CROWDED = 0.9
+LEAVES = "so many connections would still be in this host's connection tracker when the trial begins"
 # Changes from call to call, or has no bearing.
 PASSING = ("memory_available_bytes", "swap_used_bytes")
 
@@ -64,11 +67,18 @@ class Calibrator:
 
     def __call__(self, trial: Trial) -> Mapping[str, Any]:
         """`{"ceiling_per_s": …}`, or `{"why_not": …}` where it could not be measured."""
-        null = null_trial(trial, self.placement)
+        null = null_trial(trial, self.placement, self.host)
+        if self._leaves_too_much(null):
+            return {"why_not": LEAVES}
         key = self._key(null)
         if key not in self.known:
             self.known[key] = self._stored(key) or self._measured(null, key)
         return self.known[key]
+
+    def _leaves_too_much(self, null: Trial) -> bool:
+        """Whether its connections, remembered by the tracker for 120 s, would crowd out the trial's."""
+        most = self.host.conntrack_max if self.runtime.name != "local" else None
+        return most is not None and 2 * null.scenario.swarm.users > CROWDED * most
 
     def _key(self, null: Trial) -> str:
         """Of everything that the ceiling depends on."""
@@ -124,16 +134,18 @@ def skipped(_: Trial) -> Mapping[str, Any]:
     return {"why_not": "asked not to (--no-calibration)"}
 
 
-def null_trial(trial: Trial, placement: Placement) -> Trial:
+def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
     """The trial's swarm in a closed loop without think time, against a null server, with nothing between."""
     scenario, swarm = trial.scenario, trial.scenario.swarm
     model, handler = NULL_SERVERS[swarm.wire]
-    workers = _count(placement.server) if catalog.models()[model].workers else 1
+    many = max(_count(placement.server), fewest_workers(swarm.most_users, host.nofile_hard))
+    workers = many if catalog.models()[model].workers else 1
     phases = swarm.phases.model_copy(update={"warmup": WARMUP_S, "measure": MEASURE_S})
     changes = {
         "load": Load.model_validate({"executor": "constant-users", "think-time": "0s"}),
+        "users": swarm.most_users,
         "phases": phases,
-        "spawn_rate": max(swarm.spawn_rate, swarm.users / RAMP_S),
+        "spawn_rate": max(swarm.spawn_rate, swarm.most_users / RAMP_S),
         "request_timeout": TIMEOUT_S,
         "drain": DRAIN_S,
     }

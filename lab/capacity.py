@@ -7,6 +7,7 @@ measured with other limits than its neighbour.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab import catalog
@@ -14,6 +15,7 @@ from lab.errors import HostCannot
 from lab.host import Host
 from lab.plan import Plan, Trial
 from lab.scenario import Scenario, Server
+from lab.swarming import Swarm
 from lab.topology import Limits
 
 SPARE_DESCRIPTORS = 64
@@ -21,9 +23,13 @@ SPARE_PIDS = 64
 BASE_MEMORY_BYTES = 64 << 20
 # A swarm node is Python with gevent and Locust: about 80 MiB, and about 2 KiB a connection of its own.
 SWARM_BASE_MEMORY_BYTES, SWARM_MEMORY_PER_USER = 256 << 20, 4 << 10
+ENGINE_MEMORY_BYTES = 48 << 20  # of each engine beyond the first: Python without gevent and Locust
 # Both ends of an idle TCP connection take about 10 KiB of kernel slab.
 KERNEL_MEMORY_PER_CONNECTION = 10 << 10
 FIRST_PORT, LAST_PORT = 1024, 65535
+TIME_WAIT_S, CONNTRACK_KEPT_S = 60.0, 120.0
+# Of a trial, beside its ramp and its load: containers, verification, drain.
+TRIAL_OVERHEAD_S = 8.0
 # A thread's stack, its guard page and the allocator's arena are a mapping each (proc(5), max_map_count).
 MAPS_PER_THREAD = 3
 
@@ -64,25 +70,29 @@ class Capacity:
 def plan_capacity(plan: Plan, host: Host) -> Capacity:
     """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
     trials = plan.trials
-    users = max((t.scenario.swarm.users for t in trials), default=0)
-    per_worker = max(
-        (math.ceil(t.scenario.swarm.users / t.scenario.swarm.workers) for t in trials), default=0
-    )
+    swarms = [t.scenario.swarm for t in trials]
+    per_worker = max((math.ceil(s.most_users / s.workers) for s in swarms), default=0)
+    per_engine = max((math.ceil(s.most_users / s.workers / s.engines) for s in swarms), default=0)
+    engines = max((s.engines for s in swarms), default=1)
     nofile_server = max((_server_descriptors(t) for t in trials), default=0)
-    nofile_worker = per_worker + SPARE_DESCRIPTORS
+    nofile_worker = per_engine + SPARE_DESCRIPTORS
     pids = max((_server_pids(t) for t in trials), default=0)
     memory = max((_server_memory(t) for t in trials), default=0)
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
-    worker_memory = SWARM_BASE_MEMORY_BYTES + SWARM_MEMORY_PER_USER * per_worker
-    workers = max((t.scenario.swarm.workers for t in trials), default=0)
+    worker_memory = (
+        SWARM_BASE_MEMORY_BYTES + SWARM_MEMORY_PER_USER * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
+    )
+    workers = max((s.workers for s in swarms), default=0)
     backlog = max((_server(t).backlog for t in trials), default=0)
     needs = (
         Need("descriptors per server process", nofile_server, host.nofile_hard,
              "raise the hard nofile limit, or give the server more workers"),
-        Need("descriptors per swarm worker", nofile_worker, host.nofile_hard,
-             "raise the hard nofile limit, or set swarm.workers higher"),
-        Need("client ports per swarm worker", per_worker, LAST_PORT - FIRST_PORT + 1,
-             "set swarm.workers higher: each has an address, so all ports, of its own"),
+        Need("descriptors per swarm engine", nofile_worker, host.nofile_hard,
+             "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
+        Need("client ports per swarm worker", max(map(client_ports, swarms), default=0),
+             LAST_PORT - FIRST_PORT + 1,
+             "set swarm.workers higher: each has an address, so all ports, of its own; a port that was "
+             "closed from this side is kept for 60 s"),
         Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
         Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
@@ -92,7 +102,9 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
              "fewer users, or a larger host"),
         Need("memory under the server's limit (bytes)", memory, memory_limit,
              "set server memory higher, or fewer users"),
-        Need("conntrack entries", users, host.conntrack_max, "raise net.netfilter.nf_conntrack_max"),
+        Need("conntrack entries", conntrack_entries(swarms), host.conntrack_max,
+             "raise net.netfilter.nf_conntrack_max (entries stay 120 s after their connection's end), or "
+             "fewer users or trials"),
     )  # fmt: skip
     return Capacity(
         needs=needs,
@@ -113,6 +125,59 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     )
 
 
+def client_ports(swarm: Swarm) -> int:
+    """Ports that a worker has in use at once: of its open connections, and of those it closed first.
+
+    Those are kept in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in the kernel). Over http1 with a connection per
+    request the server closes first, and the port is free again. Of a closed load nobody knows the rate: the
+    check `client_exhausted` finds out.
+    """
+    held = math.ceil(swarm.most_users / swarm.workers)
+    closes_first = swarm.wire == "greet" or (swarm.wire == "echo" and swarm.clients.churn)
+    if not closes_first or swarm.load.most_per_s is None:
+        return held
+    load_s = swarm.phases.warmup + swarm.phases.measure
+    return held + math.ceil(swarm.load.most_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
+
+
+def conntrack_entries(swarms: Sequence[Swarm]) -> int:
+    """The most connections that the host's tracker knows at once, while these loads run one after the other.
+
+    With br_netfilter it sees the bridges between containers. It forgets a connection 120 s after its end
+    (nf_conntrack_tcp_timeout_time_wait), whatever has become of the containers.
+    """
+    most, ended, now_s = 0, list[tuple[float, int]](), 0.0
+    for swarm in swarms:
+        load_s = swarm.phases.warmup + swarm.phases.measure
+        churned = (
+            load_s * (swarm.load.most_per_s or 0.0)
+            if swarm.one_exchange and swarm.wire != "datagram"
+            else 0.0
+        )
+        own = swarm.most_users + math.ceil(churned)
+        most = max(most, own + sum(number for at_s, number in ended if now_s - at_s < CONNTRACK_KEPT_S))
+        now_s += TRIAL_OVERHEAD_S + swarm.users / swarm.spawn_rate + load_s
+        ended.append((now_s, own))
+    return most
+
+
+def fewest_workers(users: int, nofile_hard: int) -> int:
+    """How many server processes it takes to hold so many connections over SO_REUSEPORT."""
+    workers = 1
+    while _share(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
+        workers += 1
+    return workers
+
+
+def _share(users: int, workers: int) -> int:
+    """The connections of the busiest of `workers`: SO_REUSEPORT spreads them by a hash, so not evenly.
+
+    The number of each is binomial; five standard deviations above its mean none ever is.
+    """
+    mean = users / workers
+    return users if workers == 1 else min(users, math.ceil(mean + 5 * math.sqrt(mean)))
+
+
 def _server(trial: Trial) -> Server:
     return trial.scenario.servers[trial.server]
 
@@ -130,7 +195,7 @@ def _needs(trial: Trial) -> catalog.Needs:
 def _open_at_most(trial: Trial) -> int:
     """Connections that one server process will hold: the users' share, or the model's known limit."""
     server, scenario = _server(trial), trial.scenario
-    share = math.ceil(scenario.swarm.users / server.workers)
+    share = _share(scenario.swarm.most_users, server.workers)
     limits = catalog.models()[server.model].limits if server.model else catalog.Limits()
     known = min(limits.max_open or share, limits.served_at_once or share)
     return min(share, known)

@@ -164,7 +164,7 @@ def test_a_torn_file_is_said_and_measured_again(tmp_path: Path, state: Path, tor
 def test_the_null_trial_is_closed_short_and_between_nothing(tmp_path: Path) -> None:
     text = TEXT + "handler: {sleep: 10ms}\nlinks:\n  - {endpoints: [swarm, servers], delay: 5ms}\n"
     trial = trials(tmp_path, text)[0]
-    null = null_trial(trial, place(HOST, trial.scenario)).scenario
+    null = null_trial(trial, place(HOST, trial.scenario), HOST).scenario
     assert (null.swarm.users, null.swarm.workers) == (10, 2)
     assert (null.swarm.load.executor, null.swarm.load.think_time) == ("constant-users", 0)
     assert (null.handler, null.links, null.events) == ("hello", (), ())

@@ -13,8 +13,9 @@ import pytest
 
 from lab import loads
 from lab.analysis.figures import figures
-from lab.capacity import place, plan_capacity
-from lab.errors import UsageError
+from lab.calibration import null_trial
+from lab.capacity import fewest_workers, place, plan_capacity
+from lab.errors import HostCannot, UsageError
 from lab.plan import expand
 from lab.render import Addressing, render
 from lab.report.page import load_words
@@ -221,3 +222,71 @@ def test_reports_say_what_the_clients_are_and_what_a_request_is():
     assert "slow clients: a burden" in said
     assert "A request is a page of 2 resources (/, /json), one after the other." in said
     assert load_words([shaped]).endswith("open: 1,000 → 3,000 in 10s arrivals/s")
+
+
+# -- what it takes of the host
+
+
+def needs(folder: Any, text: str, *overrides: str) -> dict[str, int]:
+    plan = expand(resolved(folder, text, overrides))
+    return {need.what: need.needed for need in plan_capacity(plan, host()).needs}
+
+
+def test_engines_share_their_workers_descriptors_and_each_needs_memory(tmp_path):
+    one = needs(tmp_path, scenario(), "swarm.users=60000")
+    three = needs(tmp_path, scenario(), "swarm.users=60000", "swarm.engines=3")
+    assert one["descriptors per swarm engine"] == 30_000 + 64
+    assert three["descriptors per swarm engine"] == 10_000 + 64
+    assert three["client ports per swarm worker"] == one["client ports per swarm worker"] == 30_000
+    assert three["memory for one trial (bytes)"] - one["memory for one trial (bytes)"] == 2 * 2 * (48 << 20)
+
+
+def test_a_server_of_many_processes_has_room_for_the_unevenness_of_their_shares(tmp_path):
+    text = scenario().replace("{model: epoll_lt}", "{model: epoll_lt, workers: 4}")
+    found = needs(tmp_path, text, "swarm.users=40000")["descriptors per server process"]
+    assert 10_000 + 4 * 100 < found < 10_000 + 6 * 100 + 64
+
+
+def test_the_fewest_server_processes_that_hold_so_many():
+    assert [fewest_workers(users, 20_000) for users in (10, 19_936, 19_937, 100_000)] == [1, 1, 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("more", "ports"),
+    [
+        ("", 50),
+        ("clients: {churn: true}", 50),
+        ("wire: greet", 50 + 13 * 100 // 2),
+        ("wire: echo\nclients: {churn: true}", 50 + 13 * 100 // 2),
+        ("wire: greet\nphases: {measure: 300s}", 50 + 60 * 100 // 2),
+    ],
+    ids=["kept", "http1 churn: the server closes first", "greet", "echo churn", "no more than 60 s of them"],
+)
+def test_ports_that_this_side_closes_first_are_kept(tmp_path, more, ports):
+    text = scenario(more=more)
+    assert needs(tmp_path, text)["client ports per swarm worker"] == ports
+
+
+def test_a_rate_that_would_use_the_ports_up_is_refused_with_what_would_do(tmp_path):
+    text = scenario("{executor: constant-arrival-rate, rate: 20000/s}", "wire: greet")
+    with pytest.raises(HostCannot, match=r"client ports per swarm worker: .* set swarm\.workers higher"):
+        plan_capacity(expand(resolved(tmp_path, text)), host()).require()
+
+
+def test_the_tracker_remembers_connections_of_the_trials_before(tmp_path):
+    def entries(*overrides: str) -> int:
+        return needs(tmp_path, scenario(), *overrides)["conntrack entries"]
+
+    assert entries() == 100
+    assert entries("repeat=3") == 300
+    assert entries("repeat=50") < 1000  # those that ended 120 s ago are forgotten
+    assert entries("swarm.clients.churn=true") == 100 + 13 * 100
+
+
+def test_the_null_trial_keeps_what_costs_the_swarm_and_holds_all_its_users(tmp_path):
+    more = "clients: {idle: 50%}\nspawn-rate: 9\nengines: 2"
+    trial_ = expand(resolved(tmp_path, scenario(RAMP, more), ("swarm.users=50000",))).trials[0]
+    null = null_trial(trial_, place(host(), trial_.scenario), host()).scenario
+    assert (null.swarm.users, null.swarm.engines, null.swarm.clients.idle) == (50_000, 2, 0.5)
+    assert (null.swarm.load.executor, null.swarm.load.stages) == ("constant-users", ())
+    assert null.servers["null"].workers == fewest_workers(50_000, host().nofile_hard) == 3
