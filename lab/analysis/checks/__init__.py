@@ -115,6 +115,7 @@ TRIAL_CHECKS = (
 RUN_CHECKS = (
     RunCheck("complete", whole.complete),
     RunCheck("repeated", whole.repeated),
+    RunCheck("machines", whole.machines),
     RunCheck("provenance", whole.provenance),
     RunCheck("fairness", whole.fairness),
 )
@@ -125,7 +126,6 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 
 # What comes from outside the server. Only a trial with such a finding is measured again: to repeat one for
 # what its server did (wrong answers, errors, a leak) until it does not show would be to choose the result.
-    RunCheck("machines", whole.machines),
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
