@@ -4,7 +4,7 @@ A rate near the ceiling says what the swarm can do, not what the server can. It 
 against a null server, the cheapest there is: an event loop whose handler answers a constant. Where even so
 the server, or whoever else is on this host, kept the swarm from saturating its CPUs, the ceiling is
 extrapolated from the swarm's CPU time per request, and says so. It is measured once for all that it depends
-on, and kept in the lab's state folder.
+on, and kept in the lab's state folder; where the host was not quiet, it serves its own run alone.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from lab import catalog
+from lab.analysis.checks import noise
 from lab.capacity import Placement, fewest_workers, plan_capacity
+from lab.collect import Collector, Recorder
+from lab.collect.cgroup import Cgroup
+from lab.collect.host import HostCollector
 from lab.errors import LabError, NoMeasurement
 from lab.host import Host
 from lab.load import Driver
 from lab.loads import Load
 from lab.plan import Plan, Trial
-from lab.record import LoadResult
+from lab.record import LoadResult, TrialRecord
 from lab.render import Addressing, render
 from lab.runtime import Runtime
 from lab.runtime.owner import state_dir
 from lab.scenario import Server
-from lab.store import to_json, write_atomically
+from lab.store import read_series, to_json, write_atomically
 
 # By wire, because not every model speaks every transport.
 NULL_SERVERS = {
@@ -41,7 +45,7 @@ NULL_SERVERS = {
 RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
 # To be raised when the way of measuring, or what is made of it, changes.
-RECIPE = 3
+RECIPE = 4
 # Who used so much of its CPUs was the limit.
 SATURATED = 0.9
 # The share of the tracker's entries beyond which there is none left to spare.
@@ -63,6 +67,7 @@ class Calibrator:
     versions: Mapping[str, str]
     folder: Path
     say: Callable[[str], None]
+    noise: Callable[[TrialRecord], str | None] = noise
     known: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, trial: Trial) -> Mapping[str, Any]:
@@ -108,12 +113,14 @@ class Calibrator:
         self.say("calibrating: what can this swarm do at all? (once for this host, load and version)")
         try:
             found = {**self._measure(null, key), "measured_by": self.folder.name}
-            _file(key).parent.mkdir(exist_ok=True)
-            write_atomically(_file(key), to_json(found))
+            if found["disturbed"] is None:
+                _file(key).parent.mkdir(exist_ok=True)
+                write_atomically(_file(key), to_json(found))
         except (LabError, OSError) as error:
             self.say(f"not calibrated: {error}")
             return {"why_not": str(error)}
-        self.say(f"the swarm's ceiling: {found['ceiling_per_s']:,.0f} requests/s")
+        only_now = f" (not kept: {found['disturbed']})" if found["disturbed"] else ""
+        self.say(f"the swarm's ceiling: {found['ceiling_per_s']:,.0f} requests/s{only_now}")
         return found
 
     def _measure(self, null: Trial, key: str) -> dict[str, Any]:
@@ -122,16 +129,42 @@ class Calibrator:
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
             deployment.wait_event("server", "ready", READY_S)
-            load = self.driver.run(deployment, null, lambda _: None)
+            sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
+            with Recorder(deployment, sources, logs / "series.csv") as recorder:
+                load = self.driver.run(deployment, null, _marking(recorder))
             stats = [event for event in deployment.events("server") if event.get("event") == "stats"]
         server = null.scenario.servers[null.server]
-        about = {"server": server.model, "handler": null.scenario.handler}
+        series, _ = read_series(logs / "series.csv")
+        record = TrialRecord(
+            null.id, null.server, 1, {}, "ok", runtime=self.runtime.name, load=load, series=series
+        )
+        about = {
+            "server": server.model,
+            "handler": null.scenario.handler,
+            "disturbed": self.noise(record),
+        }
         return about | ceiling(load, stats, _count(self.placement.swarm), server.workers)
 
 
 def skipped(_: Trial) -> Mapping[str, Any]:
     """For a run that was asked not to calibrate."""
-    return {"why_not": "asked not to (--no-calibration)"}
+    return {"why_not": "asked not to calibrate (--no-calibration)"}
+
+
+def not_isolated(_: Trial) -> Mapping[str, Any]:
+    """For plain processes: a ceiling among them says little, and a first look should be quick."""
+    return {"why_not": "the swarm's ceiling is not measured among plain processes"}
+
+
+def _marking(recorder: Recorder) -> Callable[[Mapping[str, Any]], None]:
+    """Have both ends of the window sampled exactly."""
+
+    def take(event: Mapping[str, Any]) -> None:
+        if event.get("event") == "phase" and event["phase"] == "measure":
+            recorder.mark(float(event["starts_mono_ms"]))
+            recorder.mark(float(event["starts_mono_ms"]) + 1000 * MEASURE_S)
+
+    return take
 
 
 def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:

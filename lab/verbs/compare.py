@@ -12,7 +12,7 @@ import typer
 
 from lab.errors import Exit, LabError, UsageError
 from lab.verbs import completion, shared, streams
-from lab.verbs.shared import JsonOption, ResultsOption, SetOption, TrustedOption
+from lab.verbs.shared import JsonOption, NoCalibrationOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
     from lab.ab import Version
@@ -45,6 +45,7 @@ def compare(
         Path, typer.Option("--repository", metavar="FOLDER", help="With --ab: where the refs are.")
     ] = shared.ROOT,
     trusted: TrustedOption = False,
+    no_calibration: NoCalibrationOption = False,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="Decide by this metric alone (repeatable)."),
@@ -81,7 +82,7 @@ def compare(
             raise UsageError(f"-o {file}: the name ends with {', '.join(WRITERS)}")
     gates, files = fail or gate.detect is not None, output or []
     if ab:
-        measured = _Measured(pairs, overrides, repository, trusted, results)
+        measured = _Measured(pairs, overrides, repository, trusted, not no_calibration, results)
         return _ab(what, measured, gate, lambda made, more: tell(made, gates, [*files, *more], as_json))
     made = _within(within, what, gate, results) if within else _runs(what, gate, results)
     return tell(made, gates, files, as_json)
@@ -134,6 +135,7 @@ class _Measured(NamedTuple):
     overrides: list[str] | None
     repository: Path
     trusted: bool
+    calibrate: bool
     results: Path | None
 
 
@@ -156,6 +158,7 @@ def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparis
         results=shared.results_folder(how.results, resolved),
         argv=sys.argv[1:],
         trusted=how.trusted,
+        calibrate=how.calibrate,
         alternatives={"base": base._asdict(), "head": head._asdict()},
     )
     folder = record(prepared, request)

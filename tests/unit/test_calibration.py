@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from lab import calibration, plan
+from lab.analysis.checks import noise
 from lab.calibration import Calibrator, ceiling, null_trial
 from lab.capacity import place
 from lab.errors import NoMeasurement
 from lab.plan import Trial
 from lab.record import LoadResult
 from lab.render import Addressing
+from tests.records import counter, series
+from tests.records import trial as record
 from tests.scenarios import HOST, TEXT, resolved
 
 START_MS = 1000.0
@@ -75,6 +78,15 @@ class Lab:
     def wait_event(self, *_: object) -> None:
         """Ready at once."""
 
+    def subscribe(self, _: object) -> None:
+        """Nothing is said."""
+
+    def nodes(self) -> list[str]:
+        return []
+
+    def cgroup(self, node: str) -> None:
+        raise AssertionError(f"no node {node}")
+
     def events(self, node: str) -> list[dict[str, Any]]:
         assert node == "server"
         return [{"event": "stats", **one} for one in stats(0.5)]
@@ -100,7 +112,7 @@ def calibrator(folder: Path, lab: Any, **changes: Any) -> tuple[Calibrator, list
     said: list[str] = []
     made = Calibrator(
         runtime=lab, driver=lab, addressing=Addressing, host=HOST, versions={"swarm": "1"}, folder=folder,
-        placement=place(HOST, trials(folder)[0].scenario), say=said.append,
+        placement=place(HOST, trials(folder)[0].scenario), say=said.append, noise=lambda _: None,
     )  # fmt: skip
     return replace(made, **changes), said
 
@@ -136,6 +148,27 @@ def test_another_rate_link_or_free_memory_does_not(tmp_path: Path) -> None:
     host = replace(HOST, memory_available_bytes=HOST.memory_available_bytes - 1)
     calibrator(tmp_path, lab, host=host)[0](trials(tmp_path, text)[0])
     assert len(lab.trials) == 1
+
+
+def test_one_of_a_host_that_was_not_quiet_serves_its_run_alone(tmp_path: Path, state: Path) -> None:
+    lab = Lab()
+    loud, said = calibrator(tmp_path, lab, noise=lambda _: "others used 30 % of this host")
+    one, other = trials(tmp_path)
+    assert loud(one) == loud(other)
+    assert (loud(one)["ceiling_per_s"], loud(one)["disturbed"]) == (40_000, "others used 30 % of this host")
+    assert said[-1] == "the swarm's ceiling: 40,000 requests/s (not kept: others used 30 % of this host)"
+    assert list(state.glob("calibration/*.json")) == []
+    quiet, _ = calibrator(tmp_path, lab)
+    assert quiet(one)["disturbed"] is None
+    assert len(lab.trials) == 2
+
+
+def test_noise_is_what_the_check_of_the_host_says() -> None:
+    assert noise(record()) is None
+    stolen = {("host", "host", "cpu_steal_us"): counter(0, 4e5)}
+    assert "the hypervisor took" in (noise(record(series=series(stolen))) or "")
+    blind = {("host", "host", "cpu_steal_us"): None}
+    assert "not checked" in (noise(record(series=series(blind))) or "")
 
 
 def test_a_failure_is_said_once_and_does_not_stop_the_run(tmp_path: Path, state: Path) -> None:

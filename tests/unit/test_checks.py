@@ -80,6 +80,15 @@ def ceiling(t: TrialRecord, per_s: float) -> TrialRecord:
     return replace(t, calibration={"ceiling_per_s": per_s})
 
 
+def test_a_ceiling_that_is_not_known_is_said_and_does_not_count():
+    for known, says in (({"why_not": "a worker was lost"}, "a worker was lost"), ({}, "not on record")):
+        summary = judged(replace(trial(), calibration=known))
+        [finding] = summary.findings
+        assert (finding.check, finding.level) == ("generator_ceiling", "unknown")
+        assert says in finding.says
+        assert summary.verdict == "PASS"
+
+
 def lasting(t: TrialRecord, ms: float) -> TrialRecord:
     return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
 

@@ -15,7 +15,7 @@ from lab import loads
 from lab.analysis.checks import generator, host, known, links, load, network, server, whole
 from lab.analysis.checks.evidence import Evidence, NoData, Said
 from lab.analysis.figures import figures
-from lab.analysis.model import Finding, Level, Summary
+from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.errors import Exit
 from lab.record import Run, TrialRecord
 
@@ -43,10 +43,6 @@ def _linked_or_timed(e: Evidence) -> bool:
 
 def _linked(e: Evidence) -> bool:
     return _always(e) and bool(e.trial.scenario.get("links") or e.trial.links)
-
-
-def _calibrated(e: Evidence) -> bool:
-    return _always(e) and bool(e.trial.calibration)
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ TRIAL_CHECKS = (
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("loop_lag", generator.loop_lag),
-    Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_calibrated),
+    Check("generator_ceiling", generator.generator_ceiling, required=False),
     Check("client_exhausted", generator.client_exhausted),
     Check("throttled", server.throttled, applies=_isolated),
     Check("oom", server.oom, applies=_isolated),
@@ -176,6 +172,13 @@ def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
     for one in TRIAL_CHECKS:
         if died:
             return
+def noise(trial: TrialRecord) -> str | None:
+    """What else was at work on the host while a load ran, or why nobody can tell; None on a quiet host."""
+    evidence = Evidence(trial, TrialFigures(trial=trial.id, status="ok"))
+    said = (finding.says for finding in _findings("host_quiet", partial(host.host_quiet, evidence), trial.id))
+    return next(said, None)
+
+
         if not one.applies(e):
             continue
         found = _findings(one.name, partial(one.ask, e), e.trial.id)

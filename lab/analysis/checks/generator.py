@@ -44,9 +44,13 @@ def loop_lag(e: Evidence) -> Iterator[Said]:
 
 def generator_ceiling(e: Evidence) -> Iterable[Said]:
     """The rate achieved against the most that this swarm does with a server that costs nothing."""
-    if "why_not" in e.trial.calibration:
-        raise NoData(str(e.trial.calibration["why_not"]))
+    if "ceiling_per_s" not in e.trial.calibration:
+        raise NoData(
+            str(e.trial.calibration.get("why_not", "what this swarm can do at all is not on record"))
+        )
     ceiling = float(e.trial.calibration["ceiling_per_s"])
+    disturbed = e.trial.calibration.get("disturbed")
+    while_ = f", which was measured while {disturbed}" if disturbed else ""
     rate = e.figures.requests_per_s
     if rate is None:
         raise NoData("no rate was measured")
@@ -54,7 +58,7 @@ def generator_ceiling(e: Evidence) -> Iterable[Said]:
         "generator_ceiling",
         rate / ceiling,
         f"generator-limited: {rate:,.0f}/s is {percent(rate / ceiling)} of what this swarm can do at all "
-        f"({ceiling:,.0f}/s against a null server)",
+        f"({ceiling:,.0f}/s against a null server{while_})",
         MORE_WORKERS,
     )
 
