@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from lab.errors import Exit, LabError
 from lab.verbs import compare, host, play, results, run, scenarios
+from lab.verbs.shared import told
 from lab.verbs.streams import ReaderGone, say
 
 SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except LabError as error:
-        say("\n".join([f"lab: {error}", *getattr(error, "__notes__", ())]))
+        say(f"lab: {told(error)}")
         sys.exit(error.exit_code)
     except ReaderGone:
         sys.exit(Exit.READER_GONE)

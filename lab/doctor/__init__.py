@@ -19,6 +19,7 @@ OLDEST_PYTHON, OLDEST_API = (3, 11), (1, 41)
 CONNECTIONS, THREADS = 10_000, 12_000
 MEMORY_BYTES, FEW_MEMORY_BYTES = 4 << 30, 1 << 30
 DISK_BYTES, FEW_DISK_BYTES = 5 << 30, 1 << 30
+DISK_HOLDS = {"results": "results", "engine": "images and containers"}
 FIT_LOCAL_PORTS = 10_000
 # Where a distribution keeps sch_netem when its small kernel lacks it, by the ID of os-release(5).
 MORE_MODULES = {
@@ -232,7 +233,7 @@ def machine(facts: Facts) -> Iterator[Row]:
     for where, left in facts.disk_free_bytes.items():
         level = "bad" if left < FEW_DISK_BYTES else "warn" if left < DISK_BYTES else "ok"
         yield Row(f"disk: {where}", level, f"{show_bytes(left)} free",
-                  "room for results" if level == "ok" else "runs may end with a full disk",
+                  f"room for {DISK_HOLDS[where]}" if level == "ok" else "runs may end with a full disk",
                   "" if level == "ok" else "lab clean --keep 5")  # fmt: skip
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from lab import loads
+from lab.report.text import plural
 from lab.units import show_bytes, show_seconds
 from lab.yamlfile import Keys, show_path
 
@@ -14,16 +17,21 @@ if TYPE_CHECKING:
     from lab.settings import Resolved
 
 
+# Longer values do not push the origins of all others to the right.
+WIDEST = 72
+
+
 def as_text(prepared: Prepared) -> str:
     """The trials in order, what they need of this host, limits, placement and links."""
     scenario, trials = prepared.plan.scenario, prepared.plan.trials
     swarm = scenario.swarm
     lines = [f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name, ""]
-    lines += [f"{len(trials)} trials, about {show_seconds(sum(map(trial_s, trials)))} in all, in this order:"]
+    total = show_seconds(sum(map(trial_s, trials)))
+    lines += [f"{plural(len(trials), 'trial')}, about {total} in all, in this order:"]
     lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
     lines += [
         "",
-        f"load: {swarm.users:,} users over {swarm.workers} workers, "
+        f"load: {plural(swarm.users, 'user')} over {plural(swarm.workers, 'worker')}, "
         f"{loads.words(swarm.load.model_dump())}, wire {swarm.wire}",
     ]
     lines += [
@@ -35,7 +43,8 @@ def as_text(prepared: Prepared) -> str:
     for need in prepared.capacity.needs:
         mark = "ok " if need.enough else "NO "
         lines.append(
-            f"  {mark} {need.what:44} {_amount(need, need.needed):>12}  of {_amount(need, need.available)}"
+            f"  {mark} {need.what.removesuffix(' (bytes)'):36} {_amount(need, need.needed):>12}  "
+            f"of {_amount(need, need.available)}"
         )
         if not need.enough:
             lines.append(f"       {need.remedy}")
@@ -61,12 +70,28 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
 
 
 def resolved_text(resolved: Resolved) -> str:
-    """Every value of the scenario with where it came from, one a line."""
-    rows = list(_leaves(resolved.scenario.model_dump(mode="json", by_alias=True), ()))
-    width = max(len(show_path(path)[:-2]) + len(str(value)) for path, value in rows) + 4
-    return "\n".join(
-        f"{f'{show_path(path)[:-2]}: {value}':{width}}  # {resolved.origin(path)}" for path, value in rows
-    )
+    """Every value of the scenario, as it was written, with where it came from, one a line."""
+    rows = []
+    for path, value in _leaves(resolved.scenario.model_dump(mode="json", by_alias=True), ()):
+        shown = f"{show_path(path)[:-2]}: {_written(resolved.data, path, value)}"
+        origin = "its first comment" if path == ("question",) else resolved.origin(path)
+        rows.append((shown, origin))
+    width = max(len(shown) for shown, _ in rows if len(shown) <= WIDEST)
+    return "\n".join(f"{shown:{width}}  # {origin}" for shown, origin in rows)
+
+
+def _written(data: Any, path: Keys, value: Any) -> str:
+    """With its unit, where somebody wrote it; a built-in value in base units (s, bytes, per second)."""
+    for key in path:
+        if not isinstance(data, dict) or key not in data:
+            data = value
+            break
+        data = data[key]
+    if isinstance(data, list | dict):
+        return yaml.safe_dump(
+            data, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
+        ).strip()
+    return str(data)
 
 
 def _leaves(value: Any, path: Keys) -> Any:

@@ -47,6 +47,7 @@ def doctor(
         shared.out_json([row.to_json() for row in rows])
     else:
         shared.out("\n".join(_diagnosis(rows)))
+        shared.say(f"\n{_conclusion(rows)}")
     return Exit.HOST_CANNOT if diagnosis.worst(rows) == "bad" else Exit.OK
 
 
@@ -58,6 +59,13 @@ def _diagnosis(rows: list[Row]) -> Iterator[str]:
         yield f"{indent}{shared.styled(row.means, 'bright_black')}"
         if row.do:
             yield f"{indent}do: {row.do}"
+
+
+def _conclusion(rows: list[Row]) -> str:
+    bad, doubtful = (sum(row.level == level for row in rows) for level in ("bad", "warn"))
+    if bad:
+        return f"not fit: mend what is bad ({bad}), or let `lab doctor --fix` mend what it can"
+    return "fit" + (f"; {doubtful} of {len(rows)} could be better" if doubtful else "")
 
 
 def images(

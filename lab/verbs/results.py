@@ -22,14 +22,13 @@ def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
     """All runs with their verdicts, newest last."""
     from lab import store
 
-    rows = [
-        {"run": path.name, "verdict": _verdict(path)}
-        for path in store.list_runs(shared.results_folder(results))
-    ]
+    rows = [_about(path) for path in store.list_runs(shared.results_folder(results))]
     if as_json:
         shared.out_json(rows)
     elif rows:
-        shared.out("\n".join(f"{row['verdict']:13} {row['run']}" for row in rows))
+        width = max(len(row["run"]) for row in rows)
+        lines = [f"{row['verdict']:13} {row['run']:{width}}  {' '.join(row['servers'])}" for row in rows]
+        shared.out("\n".join(line.rstrip() for line in lines))
     else:
         shared.say("no runs yet: make one with `lab run SCENARIO`")
     return Exit.OK
@@ -192,11 +191,13 @@ def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto"
     publish(ci, folder, summary)
 
 
-def _verdict(run: Path) -> str:
-    """The verdict in summary.json; a run without one has not been judged, a torn file says nothing."""
-    file = run / "summary.json"
+def _about(run: Path) -> dict[str, Any]:
+    """From summary.json: a run without one has not been judged, a torn file says nothing."""
+    file, verdict = run / "summary.json", "UNKNOWN"
     try:
         summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except ValueError:
-        return "UNREADABLE"
-    return str(summary.get("verdict", "UNKNOWN"))
+        summary, verdict = {}, "UNREADABLE"
+    measured = summary.get("servers", {}).values()
+    servers = list(dict.fromkeys(server["server"] for server in measured))
+    return {"run": run.name, "verdict": summary.get("verdict", verdict), "servers": servers}

@@ -12,17 +12,31 @@ from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption
 
 
-def validate(scenarios: ScenariosArgument) -> int:
-    """Check scenarios without running them. One error with its position, or nothing.
+def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
+    """Check scenarios without running them. Each is valid, or has one error with its position.
 
     \b
-    Example:
+    Examples:
       lab validate mine.yaml c10k scenarios/textbook
+      lab validate mine.yaml --json
     """
-    for name in _with_folders(scenarios):
-        path, _ = shared.load(name)
-        shared.say(f"{shared.relative(path)}: valid")
-    return Exit.OK
+    found = {name: _error(name) for name in _with_folders(scenarios)}
+    if as_json:
+        rows = [{"scenario": name, "valid": not error, "error": error} for name, error in found.items()]
+        shared.out_json(rows)
+    else:
+        for name, error in found.items():
+            valid = f"{shared.relative(shared.find_scenario(name))}: valid" if not error else ""
+            shared.say(valid or f"lab: {error}")
+    return Exit.USAGE if any(found.values()) else Exit.OK
+
+
+def _error(name: str) -> str | None:
+    try:
+        shared.load(name)
+    except UsageError as error:
+        return shared.told(error)
+    return None
 
 
 def _with_folders(names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
 from lab.verbs import completion
 from lab.verbs.streams import out as out
 from lab.verbs.streams import say as say
@@ -82,6 +82,11 @@ UiOption = Annotated[
     bool, typer.Option("--ui", help="Locust's own page while it runs, on 127.0.0.1, behind a password.")
 ]
 TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
+
+
+def told(error: LabError) -> str:
+    """An error and what was noted with it."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def out_json(data: Any) -> None:

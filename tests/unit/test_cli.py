@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,12 +141,39 @@ def test_a_wrong_command_line_says_what_would_be_right(lab, arguments, says):
 def test_json_is_all_that_stdout_carries(lab, tmp_path):
     run = make_run(tmp_path)
     assert json.loads(lab("runs", "--results", tmp_path, "--json").stdout) == [
-        {"run": run.name, "verdict": "UNKNOWN"}
+        {"run": run.name, "verdict": "UNKNOWN", "servers": []}
     ]
     assert json.loads(lab("list", "--json").stdout)["smoke"].endswith("?")
     assert "epoll_lt" in json.loads(lab("models", "--json").stdout)
     assert json.loads(lab("plan", "smoke", "--json").stdout)["scenario"] == "smoke"
     assert json.loads(lab("show", "smoke", "--json").stdout)["name"] == "smoke"
+    assert json.loads(lab("validate", "smoke", "--json").stdout) == [
+        {"scenario": "smoke", "valid": True, "error": None}
+    ]
+
+
+def test_every_wrong_scenario_is_told_and_the_right_ones_too(lab, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text("name: [")
+    asked = [tmp_path / "one.yaml", tmp_path / "two.yaml", "smoke"]
+    done = lab("validate", *asked, code=Exit.USAGE)
+    assert re.search(
+        r"lab: \S*one.yaml:1.*\n(.*\n)*lab: \S*two.yaml:1.*\n(.*\n)*.*smoke.yaml: valid", done.stderr
+    )
+    rows = json.loads(lab("validate", "--json", *asked, code=Exit.USAGE).stdout)
+    assert [row["valid"] for row in rows] == [False, False, True]
+
+
+def test_values_are_shown_as_they_were_written_with_where_that_was(lab):
+    text = lab("show", "c10k", "--set", "swarm.drain=7s").stdout
+    for line in (
+        r"swarm\.load\.rate: 2000/s +# scenarios/c10k\.yaml:\d+",
+        r"swarm\.drain: 7s +# --set swarm\.drain",
+        r"servers\.select\.memory: 4GiB +# lab\.yaml:\d+",
+        r"links: \[\{endpoints: \[swarm, servers\], delay: 20ms\}\] +# scenarios/c10k\.yaml:\d+",
+        r"question: What .*\? +# its first comment",
+    ):
+        assert re.search(line, text), line
 
 
 def test_a_torn_summary_is_told_and_breaks_nothing(lab, tmp_path):
