@@ -68,15 +68,25 @@ def why_not() -> str | None:
     return None
 
 
-def run(command: Sequence[str], folder: Path, root: Path, deadline_s: float, memory: str = "512M") -> Ended:
-    """Boot, run `command` in the folder `root`, halt. The kernel is killed at the deadline."""
+def run(
+    command: Sequence[str],
+    folder: Path,
+    root: Path,
+    deadline_s: float,
+    memory: str = "512M",
+    modules: Sequence[str] = (),
+) -> Ended:
+    """Boot, load `modules` beside WANTED_MODULES, run `command` in the folder `root`, halt.
+
+    The kernel is killed at the deadline.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     init = folder / "init"
     init.write_text(
         INIT.format(
             folder=folder,
             modules=MODULES,
-            wanted=" ".join(WANTED_MODULES),
+            wanted=" ".join((*WANTED_MODULES, *modules)),
             root=root,
             command=shlex.join(command),
         )
