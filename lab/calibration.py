@@ -72,6 +72,8 @@ class Calibrator:
 
     def __call__(self, trial: Trial) -> Mapping[str, Any]:
         """`{"ceiling_per_s": …}`, or `{"why_not": …}` where it could not be measured."""
+        if trial.scenario.swarm.locustfile:
+            return {"why_not": "what Locust users of one's own can do at all is known to their file alone"}
         null = null_trial(trial, self.placement, self.host)
         if self._leaves_too_much(null):
             return {"why_not": LEAVES}

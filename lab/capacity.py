@@ -24,6 +24,8 @@ BASE_MEMORY_BYTES = 64 << 20
 # A swarm node is Python with gevent and Locust: about 80 MiB, and about 2 KiB a connection of its own.
 SWARM_BASE_MEMORY_BYTES, SWARM_MEMORY_PER_USER = 256 << 20, 4 << 10
 ENGINE_MEMORY_BYTES = 48 << 20  # of each engine beyond the first: Python without gevent and Locust
+# A Locust user of one's own is a greenlet with an HTTP client, and may have a few connections.
+OWN_USER_MEMORY, OWN_USER_CONNECTIONS = 256 << 10, 4
 # Both ends of an idle TCP connection take about 10 KiB of kernel slab.
 KERNEL_MEMORY_PER_CONNECTION = 10 << 10
 FIRST_PORT, LAST_PORT = 1024, 65535
@@ -75,13 +77,13 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     per_engine = max((math.ceil(s.most_users / s.workers / s.engines) for s in swarms), default=0)
     engines = max((s.engines for s in swarms), default=1)
     nofile_server = max((_server_descriptors(t) for t in trials), default=0)
-    nofile_worker = per_engine + SPARE_DESCRIPTORS
+    own_users = any(t.scenario.swarm.locustfile for t in trials)
+    nofile_worker = per_engine * (OWN_USER_CONNECTIONS if own_users else 1) + SPARE_DESCRIPTORS
     pids = max((_server_pids(t) for t in trials), default=0)
     memory = max((_server_memory(t) for t in trials), default=0)
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
-    worker_memory = (
-        SWARM_BASE_MEMORY_BYTES + SWARM_MEMORY_PER_USER * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
-    )
+    per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
+    worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
     workers = max((s.workers for s in swarms), default=0)
     backlog = max((_server(t).backlog for t in trials), default=0)
     needs = (

@@ -7,13 +7,16 @@ for a reference host, so that a scenario gives the same file everywhere. Source:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lab import plan, render
 from lab.capacity import place, plan_capacity
+from lab.catalog import ROOT
 from lab.graph import link_words
 from lab.host import Host
 from lab.plan import Plan, Trial
@@ -74,8 +77,24 @@ def compose(resolved: Resolved, file_name: str) -> str:
             if node.role == "worker":
                 services[node.name]["depends_on"] = ["master"]
     networks = {network.name: {"internal": True} for network in topology.networks}
-    data = {"services": services, "networks": networks}
+    data: dict[str, Any] = {"services": services, "networks": networks}
+    if files := resolved.files():
+        _mount(files, services, data)
     return _head(resolved, first, file_name) + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=110)
+
+
+def _mount(files: Mapping[str, Path], services: dict[str, Any], data: dict[str, Any]) -> None:
+    """What the scenario names, as Compose configs where a run has a layer of the swarm's image."""
+    names = {f"file-{number}": (name, path) for number, (name, path) in enumerate(files.items())}
+    data["configs"] = {
+        one: {"file": os.path.relpath(path, ROOT / "compose")} for one, (_, path) in names.items()
+    }
+    for name, service in services.items():
+        if not name.startswith("server-"):
+            folder = render.Addressing().files
+            service["configs"] = [
+                {"source": one, "target": f"{folder}/{inside}"} for one, (inside, _) in names.items()
+            ]
 
 
 def profile_files(resolved: Resolved) -> dict[str, str]:

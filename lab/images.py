@@ -17,6 +17,7 @@ from lab.errors import HostCannot, LabError, UsageError
 from lab.imagebuild import base
 from lab.imagebuild.builder import build_image
 from lab.imagebuild.context import compile_all, lay_out, packed, source_files
+from lab.imagebuild.derived import build_derived, derived_tag
 from lab.imagebuild.wheels import laid_out
 from lab.lock import alone
 from lab.progress import step
@@ -73,6 +74,17 @@ def build(
             if not _exists(engine, wanted):
                 _build(engine, name, wanted, machine, Sources(root, folder), say)
     return tags
+
+
+def with_files(client: Any, built: Mapping[str, str], files: Mapping[str, Path], say: Say) -> dict[str, str]:
+    """The same images, the swarm's with these files as /scenario/NAME. Their tags follow their contents."""
+    if not files:
+        return dict(built)
+    engine = Engine(client.api)
+    wanted = derived_tag(built["swarm"], files)
+    if not _exists(engine, wanted):
+        build_derived(engine, built["swarm"], files, "swarm", say)
+    return {**built, "swarm": wanted}
 
 
 def tag(name: str, machine: str, root: Path = ROOT) -> str:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab import units
-from lab.part import Arrivals, Part, Seconds
+from lab.part import Arrivals, Part, Seconds, unknown
 
-Executor = Literal["constant-arrival-rate", "ramping-arrival-rate", "constant-users", "ramping-users"]
-CLOSED = ("constant-users", "ramping-users")
+# Users of one's own locustfile bring their load with them: this one is never written in a scenario.
+OWN_USERS = "own-users"
+CLOSED = ("constant-users", "ramping-users", OWN_USERS)
 RAMPING = ("ramping-arrival-rate", "ramping-users")
 # Per executor: what it needs, and what it may have.
 TAKES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -25,6 +26,15 @@ TAKES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "constant-users": (("think-time",), ()),
     "ramping-users": (("think-time", "stages"), ()),
 }
+
+
+def _executor(text: str) -> str:
+    if text not in TAKES:
+        raise ValueError(unknown(text, list(TAKES), "executor"))
+    return text
+
+
+Executor = Annotated[str, AfterValidator(_executor), WithJsonSchema({"enum": list(TAKES)})]
 EXAMPLES = {"rate": "2000/s", "start-rate": "100/s", "think-time": "500ms, or 0s"}
 STAGES = {
     "ramping-arrival-rate": "[{duration: 5s, target: 900/s}]",
@@ -134,6 +144,8 @@ class Load(Part):
 
     @model_validator(mode="after")
     def _belongs(self) -> Load:
+        if self.executor == OWN_USERS:  # not written: see own_users
+            return self
         needs, may = TAKES[self.executor]
         given = [
             name
@@ -170,6 +182,11 @@ class Load(Part):
         return None if self.executor in CLOSED else max(_rates(self.model_dump()))
 
 
+def own_users() -> Load:
+    """The load of a locustfile's users: closed, and known to that file alone."""
+    return Load.model_construct(executor=OWN_USERS)
+
+
 def is_closed(load: Mapping[str, Any]) -> bool:
     """Whether users wait for an answer before they send again."""
     return load.get("executor") in CLOSED
@@ -198,6 +215,8 @@ def arrivals_due(load: Mapping[str, Any], window_s: float) -> float:
 
 def words(load: Mapping[str, Any]) -> str:
     """`open: 2,000 arrivals/s`, `closed: think time 500ms`, `open: 100 → 900 arrivals/s in 5s, Poisson`."""
+    if load.get("executor") == OWN_USERS:
+        return "closed: own Locust users"
     if is_closed(load):
         users = "".join(
             f", → {s['target']:,} users in {units.show_seconds(s['duration'])}" for s in _stages(load)

@@ -133,7 +133,7 @@ def forget_old() -> None:
 
 
 def _topology(run: str, prepared: session.Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
-    where = session.addressing(runtime)()
+    where = session.addressing(runtime, prepared.resolved.folder)()
     whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
     if with_swarm:
         return whole

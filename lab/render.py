@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lab import catalog, metrics
@@ -24,22 +25,27 @@ CLIENT_SETTINGS = {"idle": "idle_share", "slow": "slow_share", "slow_rate": "slo
 
 @dataclass(frozen=True)
 class Addressing:
-    """Where nodes find each other: by name among containers, by port where they share one address."""
+    """Where nodes find each other: by name among containers, by port where they share one address.
+
+    `files` is the folder in which nodes find what the scenario names (a locustfile).
+    """
 
     server_host: str = "server"
     server_port: int = 9102
     master_host: str = "master"
     master_port: int = 5557
     bind: str = "0.0.0.0"
+    files: str = "/scenario"
 
 
-def free_local_addressing() -> Addressing:
-    """Free ports of the loopback, for nodes that are plain processes."""
+def free_local_addressing(folder: Path) -> Addressing:
+    """Free ports of the loopback, for nodes that are plain processes; their files are in `folder` itself."""
     with socket.socket() as one, socket.socket() as two:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
         ports = one.getsockname()[1], two.getsockname()[1]
-    return Addressing("127.0.0.1", ports[0], "127.0.0.1", ports[1], bind="127.0.0.1")
+    files = str(folder.resolve())
+    return Addressing("127.0.0.1", ports[0], "127.0.0.1", ports[1], bind="127.0.0.1", files=files)
 
 
 def render(
@@ -90,7 +96,7 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "workers": swarm.workers,
         "worker_index": worker_index,
         "seed": scenario.seed,
-        "load": _load(swarm.load),
+        **_load(swarm, where),
         "phases": {"warmup_s": swarm.phases.warmup, "measure_s": swarm.phases.measure},
         "connect_deadline_s": swarm.connect_deadline,
         "request_timeout_s": swarm.request_timeout,
@@ -116,7 +122,13 @@ def _asked(swarm: Swarm) -> dict[str, Any]:
     return asked
 
 
-def _load(load: Load) -> dict[str, Any]:
+def _load(swarm: Swarm, where: Addressing) -> dict[str, Any]:
+    if swarm.locustfile:
+        return {"locustfile": f"{where.files}/{swarm.locustfile}"}
+    return {"load": _load_settings(swarm.load)}
+
+
+def _load_settings(load: Load) -> dict[str, Any]:
     """LAB_SWARM's `load`: the same words, with units in the names."""
     open_load = load.executor not in CLOSED
     target = "target_per_s" if open_load else "target_users"

@@ -143,6 +143,11 @@ class Scenario(Part):
     expect: dict[str, Expect] = Field(default_factory=dict)
     question: str = ""
 
+    def files(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Files that the scenario names: where in it, and the path, relative to the scenario's folder."""
+        if self.swarm.locustfile:
+            yield ("swarm", "locustfile"), self.swarm.locustfile
+
     @model_validator(mode="after")
     def _links_join(self) -> Scenario:
         workers = [f"worker-{index}" for index in range(self.swarm.workers)]

@@ -43,6 +43,11 @@ class Prepared:
     capacity: Capacity
     placement: Placement
 
+    def files(self) -> dict[str, Path]:
+        """The files that any trial's scenario names, by the name it gives them."""
+        names = {name for trial in self.plan.trials for _, name in trial.scenario.files()}
+        return {name: self.resolved.folder / name for name in sorted(names)}
+
 
 @dataclass(frozen=True)
 class Request:
@@ -93,7 +98,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             links=_links(),
             capacity=prepared.capacity,
             placement=prepared.placement,
-            addressing=addressing(runtime.name),
+            addressing=addressing(runtime.name, prepared.resolved.folder),
             watcher=watcher,
             calibrate=_calibrator(prepared, request, runtime, folder, say),
             disturbed=_disturbed if request.repeat_disturbed else _taken_as_it_is,
@@ -119,7 +124,7 @@ def _calibrator(
     return calibration.Calibrator(
         runtime=runtime,
         driver=LocustDriver(),
-        addressing=addressing(runtime.name),
+        addressing=addressing(runtime.name, prepared.resolved.folder),
         host=prepared.host,
         placement=prepared.placement,
         versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
@@ -172,6 +177,7 @@ def open_runtime(
         wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
         built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
         facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
+        built = images.with_files(client, built, prepared.files(), say)
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:
         client.close()
@@ -194,11 +200,11 @@ def _links() -> experiment.Links:
     return TrialLinks()
 
 
-def addressing(runtime: str) -> Callable[[], render.Addressing]:
-    """How the nodes of a trial find each other, by the runtime's name."""
+def addressing(runtime: str, folder: Path) -> Callable[[], render.Addressing]:
+    """How the nodes of a trial find each other, by the runtime's name; `folder` is the scenario's."""
     if runtime != "local":
         return render.Addressing
-    return render.free_local_addressing
+    return lambda: render.free_local_addressing(folder)
 
 
 def _only_trusted(prepared: Prepared, request: Request) -> None:
@@ -217,6 +223,9 @@ def _write_plan(
 ) -> None:
     folder.write("scenario.yaml", request.scenario.read_text(encoding="utf-8"))
     values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
+    for name, file in prepared.files().items():
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        folder.write(name, file.read_text(encoding="utf-8"))
     folder.write("scenario.resolved.yaml", values)  # can be run: see lab/rerun.py
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())

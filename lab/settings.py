@@ -49,6 +49,11 @@ class Resolved:
     settings: Settings
     data: dict[str, Any]
     origins: dict[Keys, Origin] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def files(self) -> dict[str, Path]:
+        """The files that the scenario names, by the name it gives them."""
+        return {name: self.folder / name for _, name in self.scenario.files()}
 
     def origin(self, path: Keys) -> str:
         """Where the value at `path` came from: `scenarios/c10k.yaml:9`, `--set swarm.users`, `built-in`."""
@@ -94,7 +99,7 @@ def load(
     if question and "question" not in tree.data:
         tree.data["question"] = question
     scenario = _validate(Scenario, tree.data, tree.origins, document)
-    return Resolved(scenario, settings, tree.data, tree.origins)
+    return _with_files(Resolved(scenario, settings, tree.data, tree.origins, path.parent), document)
 
 
 def load_settings(lab_yaml: Path) -> Settings:
@@ -115,7 +120,23 @@ def changed(resolved: Resolved, values: Mapping[str, Any], source: str) -> Resol
     for path, value in values.items():
         tree.put(tuple(path.split(".")), value, (Document(f"{source}.{path} = {value}", None), ()))
     scenario = _validate(Scenario, tree.data, tree.origins, Document(source, {}))
-    return Resolved(scenario, resolved.settings, tree.data, tree.origins)
+    made = Resolved(scenario, resolved.settings, tree.data, tree.origins, resolved.folder)
+    return _with_files(made, Document(source, {}))
+
+
+def _with_files(resolved: Resolved, document: Document) -> Resolved:
+    """The same, once every file that it names is there, in its folder. Raises UsageError."""
+    folder = resolved.folder.resolve()
+    for place, name in resolved.scenario.files():
+        file = (folder / name).resolve()
+        if not file.is_file() or not file.is_relative_to(folder):
+            says = (
+                f"no file {name} in the scenario's folder"
+                if not file.is_file()
+                else f"{name} leads out of it"
+            )
+            raise _error_at(place, says, resolved.origins, document)
+    return resolved
 
 
 def first_comment(path: Path) -> str:
@@ -237,6 +258,12 @@ def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], documen
     elif first["type"] == "literal_error":
         known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         says = unknown(str(first["input"]), known, "value")
+    return _error_at(path, says, origins, document, at_key=first["type"] == "unknown_key")
+
+
+def _error_at(
+    path: Keys, says: str, origins: Mapping[Keys, Origin], document: Document, at_key: bool = False
+) -> UsageError:
     here = path
     while here and here not in origins:
         here = here[:-1]
@@ -245,6 +272,6 @@ def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], documen
         return where.error(
             place if here == path else (*place, *path[len(here) :]),
             says,
-            at_key=first["type"] == "unknown_key",
+            at_key=at_key,
         )
     return UsageError(f"{where.source}: {show_path(path)}{says}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lab import loads, units
-from lab.loads import Load
+from lab.loads import Load, own_users
 from lab.part import BytesPerS, Part, Seconds, Share, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
@@ -70,8 +71,15 @@ class Page(Part):
         return self
 
 
+def _locustfile(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{text!r}: a Python file in the scenario's folder, or below it, is wanted")
+    return str(path)
+
+
 class Swarm(Part):
-    """The client side. A user is a connection."""
+    """The client side. A user is a connection; with a `locustfile`, a Locust user of one's own."""
 
     wire: Wire = "http1"
     workers: int = Field(default=2, ge=1, le=64)
@@ -79,6 +87,7 @@ class Swarm(Part):
     users: int = Field(ge=1, le=1_000_000)
     spawn_rate: float = Field(default=500, gt=0)
     load: Load
+    locustfile: Annotated[str, AfterValidator(_locustfile)] | None = None
     clients: Clients = Clients()
     page: Page | None = None
     phases: Phases = Phases()
@@ -95,6 +104,16 @@ class Swarm(Part):
     def one_exchange(self) -> bool:
         """Whether a connection lasts for one exchange only: then users hold none in between."""
         return self.clients.churn or self.wire in ONE_EXCHANGE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brings_its_load(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("locustfile") is None:
+            return data
+        for name in ("load", "clients", "page", "engines"):
+            if name in data:
+                raise ValueError(f"{name} is the business of the locustfile: give one or the other")
+        return {**data, "load": own_users()}
 
     @model_validator(mode="after")
     def _shares(self) -> Swarm:

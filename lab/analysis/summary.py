@@ -57,10 +57,18 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
 
 def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from trial.stamps
+    yield from _timing(trial)
     yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
     if loads.is_closed(trial.scenario.get("swarm", {}).get("load", {})):
         # A closed load sends less when the server is slow: its response times leave the waiting out.
         yield CLOSED
+
+
+def _timing(trial: TrialRecord) -> Iterable[str]:
+    """Where times come from, unless it is the lab's engine."""
+    timing = trial.load.result.get("timing") if trial.load else None
+    if timing and timing["source"] != "engine":
+        yield f"times by {timing['source']}, in steps of {timing['resolution_us']} µs"
 
 
 def _server(trials: Sequence[TrialRecord]) -> ServerSummary:

@@ -31,6 +31,9 @@ def text(name: str) -> str:
 def _scenario() -> dict[str, Any]:
     schema: dict[str, Any] = _written(Scenario.model_json_schema())
     schema["$defs"]["Server"]["properties"]["model"]["enum"] = list(catalog.models())
+    swarm = schema["$defs"]["Swarm"]
+    swarm["required"] = [name for name in swarm["required"] if name != "load"]
+    swarm["anyOf"] = [{"required": ["load"]}, {"required": ["locustfile"]}]  # whose users bring their own
     return schema
 
 
@@ -39,6 +42,7 @@ def _settings() -> dict[str, Any]:
     shared = _scenario()
     parts = {name: shared["$defs"][name] for name in ("Server", "Swarm")}
     for part in parts.values():
+        part.pop("anyOf", None)
         part.pop("required", None)  # a default may be any part of a server, or of the swarm
     properties = {name: part for name, part in shared["properties"].items() if name != "servers"}
     properties |= {"server": {"$ref": "#/$defs/Server"}}

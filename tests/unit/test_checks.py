@@ -235,6 +235,7 @@ def test_every_check_has_a_fault_that_it_sees():
     seen = {fault[1] for fault in FAULTS}
     elsewhere = {
         "known_limit",
+        "own_users",
         "link_in_force",
         "link_delay",
         "link_loss",
@@ -351,3 +352,26 @@ def test_limits_grade_both_ways():
     assert Limit("x", 1, 2, "", "").grade(float("nan")) == "invalid"
     assert all(limit.source for limit in LIMITS.values())
     assert not list(graded("steal", 0.0, "", ""))
+
+
+def test_own_users_say_what_is_not_asked_of_them():
+    timing = {"source": "locust users", "resolution_us": 1, "response_from": "actual send"}
+    load = {"executor": "own-users"}
+    own = with_load(
+        with_swarm(trial(), load=load), timing=timing, lateness_hdr=hdr({1: 1}, 0), connected_peak=3
+    )
+    summary = judged(own)
+    (said,) = [f for f in summary.findings if f.check == "own_users"]
+    assert said.expected
+    for name in (
+        "offered_load",
+        "connections_reached",
+        "lateness",
+        "omission",
+        "little_law",
+        "generator_ceiling",
+    ):
+        assert name in said.says
+        assert name not in summary.checks
+    assert summary.verdict == "PASS"
+    assert {"closed load", "times by locust users, in steps of 1 µs"} <= set(summary.stamps)

@@ -73,7 +73,7 @@ def test_flags_win_over_the_environment(loading):
         ("users: 10", "users: 0", "s.yaml:7:10: swarm.users: "),
         ("rate: 100/s", "rate: 100", "s.yaml:8:49: swarm.load.rate: 100 has no unit: write an arrival rate such as 100/s"),
         ("  users: 10\n", "", "s.yaml:7:3: swarm: 'users' is missing"),
-        ("executor: constant-arrival-rate", "executor: constant", "s.yaml:8:20: swarm.load.executor: unknown value"),
+        ("executor: constant-arrival-rate", "executor: constant", "s.yaml:8:20: swarm.load.executor: unknown executor"),
         ("rate: 100/s", "think-time: 1s", "s.yaml:8:9: swarm.load: constant-arrival-rate needs rate (such as 2000/s)"),
         ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is no name"),
         ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: name a model"),
@@ -146,3 +146,45 @@ def test_any_tree_is_a_scenario_or_one_usage_error(tmp_path_factory, data):
     except UsageError as error:
         assert "fuzz.yaml" in str(error)
         assert "\n" not in str(error)
+
+
+OWN = """\
+name: own
+servers:
+  thread: {model: thread}
+swarm:
+  users: 10
+  locustfile: users/mine.py
+"""
+
+
+def test_a_locustfile_brings_its_load_and_lies_in_the_scenarios_folder(loading):
+    with pytest.raises(UsageError, match=r"^s.yaml:6:\d+: swarm.locustfile: no file users/mine.py"):
+        loading(OWN)
+    Path("users").mkdir()
+    Path("users/mine.py").write_text("")
+    found = loading(OWN)
+    assert found.files() == {"users/mine.py": Path("users/mine.py")}
+    assert found.scenario.swarm.load.executor == "own-users"
+    assert "locustfile" in found.scenario.swarm.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (OWN.replace("users/mine.py", "../mine.py"), "in the scenario's folder, or below it"),
+        (OWN.replace("users/mine.py", "/etc/mine.py"), "in the scenario's folder, or below it"),
+        (OWN.replace("users/mine.py", "mine.txt"), "a Python file"),
+        (OWN.replace("users/mine.py", "out.py"), "swarm.locustfile: out.py leads out of it"),
+        (
+            OWN + "  load: {executor: constant-users, think-time: 1s}\n",
+            "load is the business of the locustfile",
+        ),
+        (GOOD.replace("constant-arrival-rate", "own-users"), "unknown executor 'own-users'"),
+    ],
+)
+def test_a_locustfile_elsewhere_or_a_load_beside_it_is_refused(loading, tmp_path, text, says):
+    (tmp_path.parent / "elsewhere.py").write_text("")
+    Path("out.py").symlink_to(tmp_path.parent / "elsewhere.py")
+    with pytest.raises(UsageError, match=says):
+        loading(text)

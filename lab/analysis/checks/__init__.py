@@ -24,6 +24,15 @@ def _always(e: Evidence) -> bool:
     return e.trial.load is not None
 
 
+def _engine(e: Evidence) -> bool:
+    """What holds of the lab's engine only; `own_users` tells what is left out for others."""
+    return _always(e) and not e.own_users
+
+
+def _own_users(e: Evidence) -> bool:
+    return _always(e) and e.own_users
+
+
 def _isolated(e: Evidence) -> bool:
     return _always(e) and e.isolated
 
@@ -76,11 +85,12 @@ TRIAL_CHECKS = (
     Check("server_died", server.server_died),
     Check(KNOWN_LIMIT, known.known_limits),
     Check("server_stopped", server.server_stopped),
-    Check("offered_load", load.offered_load, excused=True),
-    Check("connections_reached", load.connections_reached, excused=True),
-    Check("lateness", load.lateness, excused=True),
-    Check("omission", load.omission, excused=True),
-    Check("little_law", load.little_law, required=False, excused=True),
+    Check("own_users", load.own_users, required=False, applies=_own_users),
+    Check("offered_load", load.offered_load, excused=True, applies=_engine),
+    Check("connections_reached", load.connections_reached, excused=True, applies=_engine),
+    Check("lateness", load.lateness, excused=True, applies=_engine),
+    Check("omission", load.omission, excused=True, applies=_engine),
+    Check("little_law", load.little_law, required=False, excused=True, applies=_engine),
     Check("outcomes", load.outcomes, excused=True),
     Check("server_count", load.server_count, excused=True, applies=_model),
     Check("locust_count", load.locust_count, excused=True),
@@ -89,7 +99,7 @@ TRIAL_CHECKS = (
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("loop_lag", generator.loop_lag),
-    Check("generator_ceiling", generator.generator_ceiling, required=False),
+    Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
     Check("throttled", server.throttled, applies=_isolated),
     Check("oom", server.oom, applies=_isolated),

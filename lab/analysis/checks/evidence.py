@@ -103,6 +103,12 @@ class Evidence:
         return self.swarm.get("clients") or {}
 
     @property
+    def own_users(self) -> bool:
+        """Whether the load is Locust users of the scenario's own locustfile, and not the lab's engine."""
+        load = self.trial.scenario.get("swarm", {}).get("load", {})
+        return bool(load.get("executor") == loads.OWN_USERS)
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """The server's part of the scenario."""
         servers: Mapping[str, Any] = self.trial.scenario.get("servers", {})

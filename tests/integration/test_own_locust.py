@@ -1,0 +1,97 @@
+"""The user's own Locust, in both runtimes: the same records, stamped with where their times come from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import images
+from lab.record import TrialRecord
+from lab.store import read_series
+from tests.runtimes import docker_client
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = """\
+# Do my own users work?
+name: own
+servers:
+  epoll_lt: {model: epoll_lt}
+swarm:
+  locustfile: mine/users.py
+  users: 6
+  workers: 1
+  spawn-rate: 20
+  phases: {warmup: 1s, measure: 2s}
+"""
+LOCUSTFILE = """\
+from locust import FastHttpUser, constant, task
+
+
+class Mine(FastHttpUser):
+    wait_time = constant(0.05)
+
+    @task
+    def plaintext(self):
+        self.client.get("/plaintext")
+"""
+# 200 requests come about in the window at most: judged too few, or enough, as the machine has time.
+MEASURED = (0, 5)
+
+
+def own(folder: Path, runtime: str) -> TrialRecord:
+    """The one trial of a run of SCENARIO, after what must hold of its folder and summary."""
+    (folder / "mine").mkdir()
+    (folder / "mine/users.py").write_text(LOCUSTFILE)
+    (folder / "own.yaml").write_text(SCENARIO)
+    where = ["--results", folder / "results", "--runtime", runtime, "--no-repeats"]
+    command = [sys.executable, "-m", "lab.cli", "run", folder / "own.yaml", *where, "--json"]
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode in MEASURED, done.stdout + done.stderr
+    summary = json.loads(done.stdout)
+    assert "times by locust users, in steps of 1 µs" in summary["stamps"]
+    assert "closed load" in summary["stamps"]
+    checks = summary["checks"]
+    assert {"own_users", "outcomes", "server_count", "locust_count"} < set(checks)
+    assert not {"lateness", "omission", "little_law", "offered_load"} & set(checks)
+    run = folder / "results/latest"
+    assert (run / "mine/users.py").read_text() == LOCUSTFILE  # so that `lab rerun` finds it
+    path = run / "trials/epoll_lt-1"
+    series, _ = read_series(path / "series.csv")
+    return TrialRecord.from_json(json.loads((path / "record.json").read_text()), series)
+
+
+def holds(record: TrialRecord) -> None:
+    """Conservation, to the request: Locust's, the server's and our own count."""
+    assert record.load is not None
+    whole = record.load.result["whole"]
+    assert whole["sent"] == whole["answered"] > 30
+    assert record.load.result["locust"] == {"requests": whole["sent"], "failures": 0}
+    verified = sum(one["requests"] for one in record.verify)
+    assert record.server_stats[-1]["requests"] == whole["answered"] + verified
+    assert set(whole["parts_hdr"]) == {"/plaintext"}
+    assert record.load.result["timing"]["source"] == "locust users"
+
+
+def test_as_plain_processes(tmp_path: Path) -> None:
+    holds(own(tmp_path, "local"))
+
+
+@pytest.mark.docker
+def test_in_containers_by_one_more_layer(tmp_path: Path) -> None:
+    with docker_client() as client:
+        holds(own(tmp_path, "docker"))
+        manifest = json.loads((tmp_path / "results/latest/manifest.json").read_text())
+        tag = manifest["environment"]["images"]["swarm"]
+        made = client.images.get(tag)
+        try:
+            below = client.images.get(images.tag("swarm", manifest["environment"]["host"]["machine"]))
+            assert made.attrs["RootFS"]["Layers"][:-1] == below.attrs["RootFS"]["Layers"]
+            assert made.labels["lab.image"] == "swarm"  # so that `lab clean` finds it
+        finally:
+            client.images.remove(tag)
