@@ -118,9 +118,10 @@ def _calibrator(
 ) -> Callable[[plan.Trial], Mapping[str, Any]]:
     from lab import calibration, images
 
-    # Plain processes are not isolated: a ceiling among them says little, and a first look should be quick.
-    if not request.calibrate or runtime.name == "local":
+    if not request.calibrate:
         return calibration.skipped
+    if runtime.name == "local":
+        return calibration.not_isolated
     return calibration.Calibrator(
         runtime=runtime,
         driver=LocustDriver(),
@@ -176,8 +177,8 @@ def open_runtime(
         cleanup.reap(client, say)
         wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
         built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
-        facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
         built = images.with_files(client, built, prepared.files(), say)
+        facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:
         client.close()
@@ -222,10 +223,10 @@ def _write_plan(
     folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Mapping[str, Any]
 ) -> None:
     folder.write("scenario.yaml", request.scenario.read_text(encoding="utf-8"))
-    values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
     for name, file in prepared.files().items():
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, file.read_text(encoding="utf-8"))
+    values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
     folder.write("scenario.resolved.yaml", values)  # can be run: see lab/rerun.py
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
