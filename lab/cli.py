@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lab.errors import Exit, LabError
 from lab.verbs import compare, host, play, results, run, scenarios
@@ -39,6 +40,27 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 }
 
 
+class Verb(TyperCommand):
+    """A help page whose arguments stand as manual pages write them: RUN, [NODE]; without Python's types."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """See click's Command."""
+        pieces = [piece.removesuffix("...") for piece in super().collect_usage_pieces(ctx)]
+        return [re.sub(r"^\{(.*)\}$|^\[(\[.*\])\]$", r"\1\2", piece) for piece in pieces]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """See click's Command."""
+        records: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                name, says = record
+                records[param.param_type_name].append((re.sub(r" <(str|list\[str\]|path)>$", "", name), says))
+        for kind, rows in records.items():
+            if rows:
+                with formatter.section(f"{kind.capitalize()}s"):
+                    formatter.write_dl(rows)
+
+
 class Sectioned(TyperGroup):
     """A help page with the verbs by purpose instead of one long list."""
 
@@ -63,13 +85,13 @@ app = typer.Typer(
 )
 for _verbs in SECTIONS.values():
     for _name, _function in _verbs.items():
-        app.command(_name)(_function)
+        app.command(_name, cls=Verb)(_function)
 
 
 def main() -> None:
     """Entry point: one clear line per error, and its exit code."""
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="lab", standalone_mode=False))
     except LabError as error:
         say(f"lab: {told(error)}")
         sys.exit(error.exit_code)

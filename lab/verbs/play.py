@@ -126,7 +126,9 @@ def ps(as_json: JsonOption = False) -> int:
 def logs(
     run: RunArgument,
     node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="server, master, worker-0 …")] = None,
-    trial: Annotated[str | None, typer.Option("--trial", help="Of this trial, such as epoll_lt/1.")] = None,
+    trial: Annotated[
+        str | None, typer.Option("--trial", metavar="TRIAL", help="Of this trial, such as epoll_lt/1.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
     results: ResultsOption = None,
 ) -> int:

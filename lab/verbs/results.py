@@ -109,7 +109,9 @@ def merge(
 
 def bundle(
     run: RunArgument = "latest",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN.tar.gz here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: RUN.tar.gz here.")
+    ] = None,
     results: ResultsOption = None,
 ) -> int:
     """One archive of a run that others can report from and run again.

@@ -108,7 +108,9 @@ def compose(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write this file, and the seccomp profile beside it."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write this file, and the seccomp profile beside it."
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Write compose/ anew, for every scenario.")] = False,
     overrides: SetOption = None,

@@ -57,11 +57,16 @@ ServerOption = Annotated[
 RuntimeOption = Annotated[
     str | None,
     typer.Option(
-        "--runtime", metavar="NAME", help="auto, docker or local.", autocompletion=completion.runtimes
+        "--runtime",
+        metavar="NAME",
+        help="docker, local, or auto: the first that works here.",
+        autocompletion=completion.runtimes,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
-ResultsOption = Annotated[Path | None, typer.Option("--results", help="The results folder.")]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", metavar="FOLDER", help="The results folder.")
+]
 CiOption = Annotated[
     str,
     typer.Option(

@@ -77,6 +77,20 @@ def test_help_names_every_verb_by_purpose_and_cuts_none_short(lab):
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("verb", "usage"),
+    [
+        ("run", "SCENARIO"), ("report", "[RUN]"), ("merge", "RUN…"), ("compare", "BASE HEAD…"),
+        ("net", "RUN [NODE] [WORD=VALUE…]"), ("compose", "[SCENARIO]"), ("version", ""),
+    ],
+)  # fmt: skip
+def test_usage_is_written_as_in_manual_pages(lab, verb, usage):
+    text = lab(verb, "--help").stdout
+    assert text.splitlines()[0] == f"Usage: lab {verb} [OPTIONS] {usage}".rstrip()
+    assert "<str>" not in text
+    assert "list[" not in text
+
+
 def test_no_verb_is_missing_from_a_section():
     asked = """run rerun plan report compare runs bundle merge clean list show validate models graph compose
         matrix schema up ps logs net doctor images down version"""

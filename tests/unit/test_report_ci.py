@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 
+import pytest
 from junitparser import JUnitXml
 
 from lab.analysis.model import Finding, Summary
+from lab.record import Run
 from lab.report import ci
 from lab.report.junit import junit
 from lab.report.openmetrics import openmetrics
@@ -91,24 +95,43 @@ def test_the_step_summary_is_the_markdown_report() -> None:
     assert ci.step_summary(run, summary).startswith("# golden: FAIL")
 
 
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)+)\} (-?[0-9.e+-]+)')
 
 
-def test_openmetrics_lines_follow_the_format() -> None:
-    _, summary = judged.sweep()
-    lines = openmetrics(summary).splitlines()
-    assert lines[-1] == "# EOF"
-    family = ""
-    for line in lines[:-1]:
-        if line.startswith("# TYPE "):
-            family = line.split()[2]
-            continue
-        if line.startswith("#"):
-            assert line.split()[2] == family
+@pytest.mark.parametrize("make", [judged.golden, judged.sweep, judged.failed])
+def test_openmetrics_follows_the_rules_of_its_specification(
+    make: Callable[[], tuple[Run, Summary]],
+) -> None:
+    """OpenMetrics 1.0: families whole and once, metadata first, units as suffixes, every series once."""
+    *lines, end = openmetrics(make()[1]).removesuffix("\n").split("\n")
+    assert end == "# EOF"
+    kinds: dict[str, str] = {}
+    series: set[str] = set()
+    for line in lines:
+        if line.startswith("# "):
+            word, name, says = line[2:].split(" ", 2)
+            if word == "TYPE":
+                assert name not in kinds
+                assert says in ("gauge", "summary", "stateset")
+                kinds[name] = says
+            assert name == list(kinds)[-1]
+            assert word != "UNIT" or name.endswith(f"_{says}")
             continue
         match = SAMPLE.fullmatch(line)
         assert match, line
-        assert match[1] == family
+        name, labels, value = match.groups()
+        assert name == list(kinds)[-1]
+        assert f"{name}{{{labels}}}" not in series
+        series.add(f"{name}{{{labels}}}")
+        assert math.isfinite(float(value))
+        given = dict(LABEL.findall(labels))
+        assert len(given) == len(LABEL.findall(labels))
+        assert ("quantile" in given) == (kinds[name] == "summary")
+        assert 0 <= float(given.get("quantile", 0)) <= 1
+        if kinds[name] == "stateset":
+            assert name in given
+            assert value in ("0", "1")
 
 
 def test_openmetrics_has_base_units_and_leaves_out_what_is_not_known() -> None:
