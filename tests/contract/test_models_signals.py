@@ -63,8 +63,40 @@ def test_a_full_signal_queue_over_tcp_loses_nobody() -> None:
             client.socket.close()
         last, _ = server.terminate()
         assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert sum("queue of signals was full" in event.get("says", "") for event in server.events) == 1
         assert last["requests"] == 4000
         assert last["open"] == 0
+
+
+def test_a_full_signal_queue_under_aio_leaves_nobody_hanging() -> None:
+    with serving("posix_aio") as server:
+        with Client(server.port) as client:
+            client.send(GET)
+            client.responses(1)  # by now it has planned with the queue that it saw
+        resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (2, 4096))
+        clients = [Client(server.port) for _ in range(100)]
+        for client in clients:
+            client.send(GET)
+        answered = sum(answered_or_hung_up_on(client) for client in clients)
+        resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (4096, 4096))
+        with Client(server.port) as client:
+            client.send(GET)
+            assert client.responses(1)[0].status == 200
+        for client in clients:
+            client.socket.close()
+        last, _ = server.terminate()
+        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert any("queue of signals was full" in event.get("says", "") for event in server.events)
+        assert last["errors"]["refused_limit"] >= 100 - answered
+        assert last["open"] == 0
+
+
+def answered_or_hung_up_on(client: Client) -> bool:
+    """Return whether the answer came; the end of the connection instead is fine, silence is not."""
+    try:
+        return bool(client.receive())
+    except ConnectionResetError:
+        return False
 
 
 def test_a_full_signal_queue_over_udp_loses_nobody() -> None:
@@ -76,4 +108,5 @@ def test_a_full_signal_queue_over_udp_loses_nobody() -> None:
             assert {datagram.decode(client.recv(65535)).id for _ in range(50)} == set(range(50))
         last, _ = server.terminate()
         assert last["requests"] == 2500
+        assert sum("queue of signals was full" in event.get("says", "") for event in server.events) == 1
         assert last["overflows"] > 0, "the queue was never full: nothing was tested"

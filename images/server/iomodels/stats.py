@@ -102,7 +102,7 @@ class Stats:
         self._cells: set[Counters] = set()
         self._rows: Rows | None = None
         self._child: Counters = self._home
-        self._known_errors: set[str] = set()
+        self._known: set[str] = set()
 
     def cell(self) -> Counters:
         """Return a new cell for the calling thread, kept to the end of the process."""
@@ -127,9 +127,18 @@ class Stats:
         with self._lock:
             field = f"error_{kind}"
             setattr(self._home, field, getattr(self._home, field) + 1)
-            new = kind not in self._known_errors
-            self._known_errors.add(kind)
+            new = kind not in self._known
+            self._known.add(kind)
         if new and says:
+            log("warning", f"{says} (further ones are only counted)")
+
+    def overflow(self, cell: Counters, says: str) -> None:
+        """Count in `cell` that signals were lost to a full queue; the first time also logs what it says."""
+        cell.overflows += 1
+        with self._lock:
+            new = "overflow" not in self._known
+            self._known.add("overflow")
+        if new:
             log("warning", f"{says} (further ones are only counted)")
 
     def lost(self, error: OSError | None) -> None:
@@ -151,7 +160,7 @@ class Stats:
             pid = os.fork()
             if pid == 0:
                 self._child = self._rows.cells[row]
-                self._rows, self._cells, self._home, self._known_errors = None, set(), Cell(), set()
+                self._rows, self._cells, self._home, self._known = None, set(), Cell(), set()
         return pid
 
     def use_shared_cell(self) -> Counters:

@@ -17,7 +17,10 @@ See aio(7), aio_read(3), aio_init(3), sigevent(3type); UNIX Network Programming 
 
 Traps: the library runs the operations on one descriptor one after the other: a write behind a read that waits
 would wait too (or needs a dup(2)). The socket has to stay blocking, or the read is done at once, with EAGAIN.
-And it tries pread(2) first, which a socket refuses (ESPIPE): two system calls a read.
+And it tries pread(2) first, which a socket refuses (ESPIPE): two system calls a read. An end that finds the
+queue of signals full is never told, and the library puts the EAGAIN of its sigqueue(3) in the place of the
+result: the bytes have been moved, how many is lost. So this server plans for a queue twice as long as it
+needs, asks the operations themselves now and then, and hangs up where a result is gone.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections import deque
 
 from iomodels.listen import DRAIN_S, REST_S, Door, Listener, close_all, hang_up, shut
@@ -49,7 +53,10 @@ from iomodels.stats import STATS
 KNOCK = signal.SIGRTMIN + 1
 DONE = signal.SIGRTMIN + 2
 BUFFER_BYTES = 16384
+LOOK_S = 0.5  # how often to ask for ends that nobody told
 READING, WRITING = 11, 12
+FULL = "the queue of signals was full: every operation is asked whether it has ended"
+RESULT_LOST = "the queue of signals was full and the result of an operation went with its signal: hung up"
 
 
 def require() -> None:
@@ -65,7 +72,7 @@ def serve(listener: Listener, new_session: NewSession) -> None:
 class Talk:
     """One connection: its session, what it still has to send, and its operation."""
 
-    __slots__ = ("fd", "operation", "queue", "session", "wish")
+    __slots__ = ("fd", "operation", "queue", "session", "untold", "wish")
 
     def __init__(self, fd: int, session: Session) -> None:
         os.set_blocking(fd, True)
@@ -74,6 +81,7 @@ class Talk:
         self.operation = Operation(fd, DONE, BUFFER_BYTES)
         self.queue: deque[Effect] = deque()
         self.wish = READING
+        self.untold = False  # its operation had ended at the last look already
 
 
 class Server:
@@ -86,11 +94,11 @@ class Server:
         self.door_fd = listener.fileno()
         self.timers: Timers[Talk] = Timers()
         self.talks: dict[int, Talk] = {}
-        # An end that finds the queue of signals full is never told: keep well below its size.
         self.most = min(
             int(listener.options["threads"]), resource.getrlimit(resource.RLIMIT_SIGPENDING)[0] // 2
         )
         aio.use_threads(self.most)
+        self.next_look = 0.0
         self.signals = Signals(KNOCK, DONE, signal.SIGIO)
         arm(self.door_fd, KNOCK)
 
@@ -98,7 +106,7 @@ class Server:
         """The loop: take a signal, go on with the connection whose operation has ended."""
         self.welcome()
         while not self.door.over(self.talks):
-            notice = self.signals.wait(self.timers.timeout_s())
+            notice = self.signals.wait(self.timeout_s())
             self.cell.wakeups += 1
             if notice is not None:
                 self.cell.ready += 1
@@ -109,6 +117,8 @@ class Server:
                     self.perform(talk, talk.session.resumed())
                 elif not self.door.ended:
                     self.welcome()
+            if time.monotonic() >= self.next_look:
+                self.look()
         for fd in self.talks:
             shut(fd, socket.SHUT_RDWR)  # ends the calls that the library's threads sit in
         close_all(self.talks, self.cell)
@@ -120,10 +130,26 @@ class Server:
         elif notice.number == KNOCK and not self.door.ended:
             self.welcome()
         elif notice.number == signal.SIGIO:  # the queue was full: anything may have ended
-            self.cell.overflows += 1
+            STATS.overflow(self.cell, FULL)
             self.welcome()
             for talk in list(self.talks.values()):
                 self.finish(talk)
+
+    def timeout_s(self) -> float | None:
+        """Return how long to sleep: to the next timer, or the next look if there is something to look at."""
+        timeout_s = self.timers.timeout_s()
+        if not self.talks:
+            return timeout_s
+        return LOOK_S if timeout_s is None else min(timeout_s, LOOK_S)
+
+    def look(self) -> None:
+        """Go on with what had ended at the last look already: its signal would have come by now."""
+        self.next_look = time.monotonic() + LOOK_S
+        for talk in list(self.talks.values()):
+            if talk.untold:
+                self.finish(talk)
+            else:
+                talk.untold = talk.wish != REST and talk.operation.ended()
 
     def welcome(self) -> None:
         """Accept until nobody waits, as many as there are threads."""
@@ -146,12 +172,18 @@ class Server:
             return
         try:
             count = talk.operation.result()
+        except BlockingIOError:  # of the signal: the socket is a blocking one
+            self.cell.overflows += 1
+            STATS.error("refused_limit", RESULT_LOST)
+            self.close(talk)
+            return
         except OSError as error:
             STATS.lost(error)
             self.close(talk)
             return
         if count is None:
             return
+        talk.untold = False
         self.cell.completions += 1
         if talk.wish == WRITING:
             self.cell.bytes_out += count

@@ -88,7 +88,7 @@ class Server:
 
     def sweep(self) -> None:
         """The queue was full and signals are lost: empty it, then look at every descriptor."""
-        self.cell.overflows += 1
+        STATS.overflow(self.cell, "the queue of signals was full: every connection is looked at")
         while self.signals.wait(0) is not None:
             self.cell.signals += 1
         if not self.door.ended:

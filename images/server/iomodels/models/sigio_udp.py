@@ -99,7 +99,7 @@ class Server:
 
     def overflow(self) -> None:
         """The queue was full: empty it, as one drain does for all of its signals."""
-        self.cell.overflows += 1
+        STATS.overflow(self.cell, "the queue of signals was full: the socket is read all the same")
         while self.signals.wait(0) is not None:
             self.cell.signals += 1
 

@@ -92,6 +92,11 @@ class Operation:
         self._block.length = len(data)
         checked(libc.aio_write(ctypes.byref(self._block)))
 
+    def ended(self) -> bool:
+        """Tell whether the last read or write has ended; its result stays to be taken (aio_error(3))."""
+        code: int = libc.aio_error(ctypes.byref(self._block))
+        return code != errno.EINPROGRESS
+
     def result(self) -> int | None:
         """Return the number of bytes, once (aio_error(3), aio_return(3)); None while it is in progress.
 
