@@ -98,6 +98,7 @@ TRIAL_CHECKS = (
     Check("steady", load.steady, excused=True, applies=_unramped),
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
+    Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
@@ -172,6 +173,13 @@ def disturbed(trial: TrialRecord) -> str | None:
     return None
 
 
+def noise(trial: TrialRecord) -> str | None:
+    """What else was at work on the host while a load ran, or why nobody can tell; None on a quiet host."""
+    evidence = Evidence(trial, TrialFigures(trial=trial.id, status="ok"))
+    said = (finding.says for finding in _findings("host_quiet", partial(host.host_quiet, evidence), trial.id))
+    return next(said, None)
+
+
 def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
     """(check, its findings) for every check that applies to the trial.
 
@@ -182,13 +190,6 @@ def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
     for one in TRIAL_CHECKS:
         if died:
             return
-def noise(trial: TrialRecord) -> str | None:
-    """What else was at work on the host while a load ran, or why nobody can tell; None on a quiet host."""
-    evidence = Evidence(trial, TrialFigures(trial=trial.id, status="ok"))
-    said = (finding.says for finding in _findings("host_quiet", partial(host.host_quiet, evidence), trial.id))
-    return next(said, None)
-
-
         if not one.applies(e):
             continue
         found = _findings(one.name, partial(one.ask, e), e.trial.id)
