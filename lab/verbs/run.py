@@ -101,6 +101,7 @@ def rerun(
     results: ResultsOption = None,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
+    no_repeats: NoRepeatsOption = False,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
@@ -123,6 +124,7 @@ def rerun(
         shared.say(f"differs: {what}: then {then}, now {now}")
     request = _request(recorded.scenario_file, runtime or recorded.runtime, shared.results_folder(results))
     request = replace(request, trusted=trusted, rerun_of=folder.name, calibrate=not no_calibration)
+    request = replace(request, repeat_disturbed=not no_repeats)
     code = measure(prepared, request, as_json, ci)
     shared.say(f"a rerun of {folder.name}; set them side by side: lab compare {folder.name} latest")
     return code
