@@ -104,6 +104,11 @@ def _shaping(client: Any | None, built: dict[str, bool]) -> tuple[dict[str, Any]
         return None, str(error)
 
 
+def shaping_here() -> tuple[dict[str, Any] | None, str]:
+    """What this host's kernel can do to a link, asked without an engine; None and the reason if unknown."""
+    return _shaping(None, {})
+
+
 def _asked_in_container(client: Any) -> dict[str, Any]:
     tag = images.tag("nettools", platform.machine())
     node = Node("net", "nettools", "nettools", argv=("python", "-m", "nettools", "agent"))

@@ -21,7 +21,7 @@ PROBES_CONSTANT, PROBES_RANDOM = (20, 20.0), (300, 5.0)  # count, interval in ms
 
 
 @dataclass
-class _Interface:
+class Interface:
     """One interface of one node, and the branches that share it: branch i belongs to `owners[i]`."""
 
     helper: Helper
@@ -30,11 +30,12 @@ class _Interface:
     owners: list[_State] = field(default_factory=list)
 
     def label(self, index: int) -> str:
+        """`node interface [→ peers]`: the key of a branch in records."""
         to = ", ".join(self.branches[index].peers)
         return f"{self.helper.node} {self.name}" + (f" → {to}" if to else "")
 
 
-_Place = tuple[_Interface, int, Side]
+_Place = tuple[Interface, int, Side]
 
 
 @dataclass
@@ -57,10 +58,10 @@ def applied(helpers: Helpers, links: Sequence[Link], backend: str = "auto") -> I
 
     Raises HostCannot (exit 3) when what was asked for cannot be applied, or reads back otherwise.
     """
-    interfaces: dict[tuple[str, str], _Interface] = {}
-    states = [_placed(helpers, link, interfaces) for link in links]
+    interfaces: dict[tuple[str, str], Interface] = {}
+    states = [placed(helpers, link, interfaces) for link in links]
     chosen = _choose(backend, list(interfaces.values()))
-    touched: list[_Interface] = []
+    touched: list[Interface] = []
     try:
         for interface in interfaces.values():
             touched.append(interface)
@@ -79,7 +80,7 @@ def applied(helpers: Helpers, links: Sequence[Link], backend: str = "auto") -> I
 class ImpairedLinks:
     """Links in force. Methods may be called from any thread, one at a time."""
 
-    def __init__(self, backend: Backend, states: Sequence[_State], interfaces: Sequence[_Interface]) -> None:
+    def __init__(self, backend: Backend, states: Sequence[_State], interfaces: Sequence[Interface]) -> None:
         self._backend, self._states, self._interfaces = backend, states, interfaces
 
     def probe(self, when: str) -> None:
@@ -204,7 +205,7 @@ class ImpairedLinks:
         return float(answer["applied_mono_ms"])
 
 
-def _cleared(backend: Backend, interfaces: Sequence[_Interface]) -> list[LabError]:
+def _cleared(backend: Backend, interfaces: Sequence[Interface]) -> list[LabError]:
     """Take everything away, in reverse; what went wrong with that, all of it tried."""
     failures = []
     for interface in reversed(interfaces):
@@ -215,8 +216,8 @@ def _cleared(backend: Backend, interfaces: Sequence[_Interface]) -> list[LabErro
     return failures
 
 
-def _placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], _Interface]) -> _State:
-    """Find each side's interface and give the side a branch of it."""
+def placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], Interface]) -> _State:
+    """Find each side's interface and give the side a branch of it. Raises HostCannot, UsageError."""
     state = _State(link)
     for side in link.sides:
         name = helpers.interface(side.node, side.network)
@@ -224,7 +225,7 @@ def _placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], _Int
             raise HostCannot(f"{side.node} has no interface of its own on {side.network}: nothing to impair")
         key = (side.node, name)
         if key not in interfaces:
-            interfaces[key] = _Interface(Helper(helpers, side.node), name)
+            interfaces[key] = Interface(Helper(helpers, side.node), name)
         interface = interfaces[key]
         if any(branch.peers == side.peers for branch in interface.branches):
             to = ", ".join(side.peers) or "everyone"
@@ -235,7 +236,7 @@ def _placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], _Int
     return state
 
 
-def _choose(wanted: str, interfaces: Sequence[_Interface]) -> Backend:
+def _choose(wanted: str, interfaces: Sequence[Interface]) -> Backend:
     """One backend for all: the same links must mean the same thing everywhere."""
     impairments = [branch.impairment for interface in interfaces for branch in interface.branches]
     most = max((len(interface.branches) for interface in interfaces), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Link, Probe, Side
@@ -15,6 +15,13 @@ from lab.runtime import Deployment
 from lab.topology import DATA
 
 SERVER = "server"
+
+
+class Addresses(Protocol):
+    """Where nodes are: a Deployment, or a guess at one."""
+
+    def address(self, node: str, network: str) -> str:
+        """The node's address on the network."""
 
 
 class TrialLinks:
@@ -101,7 +108,7 @@ class Unimpaired:
         return at_mono_ms
 
 
-def resolve(spec: LinkSpec, deployment: Deployment, trial: Trial, number: int) -> Link | None:
+def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) -> Link | None:
     """The link of this trial, or None when it names another server.
 
     Each way is applied where packets leave: the swarm's side at the workers, the server's at the server.

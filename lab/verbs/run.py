@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lab import session
+    from lab.impair.byhand import ByHand
 
 WEIGHT = (
     Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
@@ -172,7 +173,7 @@ def plan(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """What a run would do and need; nothing is started.
+    """What a run would do and need, and its links as tc commands; nothing is started.
 
     Exit 3 where this host cannot hold it.
 
@@ -182,13 +183,25 @@ def plan(
       lab plan c10k --set swarm.users=50000
     """
     from lab import session
+    from lab.impair import byhand
     from lab.report import planned
 
     _, resolved = shared.load(scenario, overrides)
     prepared = session.prepare(resolved, tuple(server or ()))
+    links = _links_by_hand(prepared)
     if as_json:
-        shared.out_json(planned.as_json(prepared))
+        shared.out_json({**planned.as_json(prepared), "links": [each.to_json() for each in links]})
     else:
-        shared.out(planned.as_text(prepared))
+        text = byhand.as_text(links, len(prepared.plan.trials))
+        shared.out(planned.as_text(prepared) + (f"\n\n{text}" if text else ""))
     prepared.capacity.require()
     return Exit.OK
+
+
+def _links_by_hand(prepared: session.Prepared) -> list[ByHand]:
+    from lab.doctor.facts import shaping_here
+    from lab.impair.byhand import by_hand
+
+    if not prepared.resolved.scenario.links:
+        return []
+    return by_hand(prepared.plan, *shaping_here())
