@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
-from lab import catalog, schema
+from lab import catalog, plan, schema
 from lab.analysis.model import Summary
 from lab.errors import UsageError
 from lab.verbs import shared
@@ -78,3 +79,23 @@ def test_a_summary_is_valid_by_its_schema():
 def test_an_unknown_schema_names_those_that_are():
     with pytest.raises(UsageError, match="scenario, settings, summary"):
         schema.text("scenarios")
+
+
+def test_the_reference_names_every_key():
+    """docs/scenario.md: whoever adds a key to the scenario says there what it means."""
+    text = (ROOT / "docs/scenario.md").read_text()
+    root = json.loads(schema.text("scenario"))
+    parts = [root, *root["$defs"].values()]
+    keys = {key for part in parts for key in part.get("properties", {})}
+    missing = [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", text)]
+    assert not missing, f"say in docs/scenario.md what {', '.join(sorted(missing))} means"
+
+
+def test_the_example_of_the_reference_is_a_scenario(tmp_path):
+    text = (ROOT / "docs/scenario.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert example
+    (tmp_path / "example.yaml").write_text(example[1])
+    _, resolved = shared.load(str(tmp_path / "example.yaml"))
+    assert resolved.scenario.question.endswith("?")
+    assert len(plan.expand(resolved).trials) == 24
