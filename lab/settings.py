@@ -149,6 +149,13 @@ def first_comment(path: Path) -> str:
     return ""
 
 
+def _key_in(holder: Any, key: str | int) -> str | int:
+    """The key as its holder has it: a number for a place that a list has (`links.0.delay`), else a word."""
+    if isinstance(holder, list) and str(key).isdigit() and int(key) < len(holder):
+        return int(key)
+    return str(key)
+
+
 class _Tree:
     """Nested data built up layer by layer."""
 
@@ -168,17 +175,19 @@ class _Tree:
                 self.put(path, copy.deepcopy(value), origin)
 
     def put(self, path: Keys, value: Any, origin: Origin) -> None:
-        for known in [known for known in self.origins if known[: len(path)] == path]:
+        target: Any = self.data
+        place: Keys = ()
+        for key in path[:-1]:
+            place = (*place, _key_in(target, key))
+            target = target.setdefault(place[-1], {}) if isinstance(target, dict) else target[place[-1]]
+            following = path[len(place)]
+            if not isinstance(target, dict) and not isinstance(_key_in(target, following), int):
+                raise origin[0].error((), f"{show_path(place)}is {target!r}: it holds no {following!r}")
+        place = (*place, _key_in(target, path[-1]))
+        for known in [known for known in self.origins if known[: len(place)] == place]:
             del self.origins[known]
-        target = self.data
-        for depth, key in enumerate(path[:-1]):
-            inner = target.setdefault(str(key), {})
-            if not isinstance(inner, dict):
-                here = path[: depth + 1]
-                raise origin[0].error((), f"{show_path(here)}is {inner!r}: it holds no {path[depth + 1]!r}")
-            target = inner
-        target[str(path[-1])] = value
-        self._mark(path, value, origin)
+        target[place[-1]] = value
+        self._mark(place, value, origin)
 
     def _mark(self, path: Keys, value: Any, origin: Origin) -> None:
         self.origins[path] = origin

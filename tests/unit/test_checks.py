@@ -89,6 +89,13 @@ def test_a_ceiling_that_is_not_known_is_said_and_does_not_count():
         assert summary.verdict == "PASS"
 
 
+def worker_quota(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
+    """One of two workers has a CPU quota, of ten periods a second."""
+    rates = {"cpu_periods": 10, "cpu_throttled": throttled_per_s}
+    changes = {("worker-1", "cgroup", name): counter(0, rate) for name, rate in rates.items()}
+    return replace(t, series=series(changes))
+
+
 def lasting(t: TrialRecord, ms: float) -> TrialRecord:
     return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
 
@@ -118,6 +125,8 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a lost arrival in 50", "offered_load", "suspect", lambda t: with_load(t, sent=N * 98 // 100)),
     ("a lost arrival in 10", "offered_load", "invalid", lambda t: with_load(t, sent=N * 90 // 100)),
     ("users without a connection", "connections_reached", "suspect", lambda t: connected(t, 985)),
+    ("a worker under a quota", "generator_throttled", "suspect", lambda t: worker_quota(t, 0.5)),
+    ("a worker held back by its quota", "generator_throttled", "invalid", lambda t: worker_quota(t, 8)),
     ("many without a connection", "connections_reached", "invalid", lambda t: connected(t, 900)),
     ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
     ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),

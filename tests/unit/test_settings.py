@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lab.errors import UsageError
 from lab.settings import load
+from tests.scenarios import TEXT, resolved
 
 GOOD = """\
 # Does it load?
@@ -188,3 +189,12 @@ def test_a_locustfile_elsewhere_or_a_load_beside_it_is_refused(loading, tmp_path
     Path("out.py").symlink_to(tmp_path.parent / "elsewhere.py")
     with pytest.raises(UsageError, match=says):
         loading(text)
+
+
+def test_a_path_may_lead_through_a_list(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], delay: 1ms}\n"
+    found = resolved(tmp_path, TEXT + link, ("links.0.delay=5ms",)).scenario
+    assert [one.delay for one in found.links] == [0.005]
+    for path in ("links.1.delay", "links.x.delay"):
+        with pytest.raises(UsageError, match="it holds no"):
+            resolved(tmp_path, TEXT + link, (f"{path}=5ms",))

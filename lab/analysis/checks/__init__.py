@@ -98,6 +98,7 @@ TRIAL_CHECKS = (
     Check("steady", load.steady, excused=True, applies=_unramped),
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
+    Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),

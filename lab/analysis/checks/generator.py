@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.analysis.checks.evidence import Evidence, NoData, Said, graded, percent
+from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent
 
 MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
 
@@ -29,6 +29,18 @@ def generator_cpu(e: Evidence) -> Iterator[Said]:
 def _twice(values: Sequence[float]) -> float:
     """The highest level held for two samples in a row (one, where there is only one)."""
     return max(map(min, pairwise(values)), default=max(values))
+
+
+def generator_throttled(e: Evidence) -> Iterator[Said]:
+    """Periods in which a CPU quota held a swarm node back; without a quota there are no periods."""
+    for node in e.nodes("cgroup"):
+        periods, held = (
+            e.trial.series.increase(node, "cgroup", name, e.window_ms) or 0.0
+            for name in ("cpu_periods", "cpu_throttled")
+        )
+        if node != SERVER and periods:
+            says = f"a CPU quota held {node} back in {percent(held / periods)} of its periods"
+            yield from graded("throttled", held / periods, says, "give the swarm its CPUs without a quota")
 
 
 def loop_lag(e: Evidence) -> Iterator[Said]:
