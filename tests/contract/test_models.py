@@ -3,42 +3,76 @@
 from __future__ import annotations
 
 import http.client
-import os
 import random
-import resource
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from wire import echo, greet, http1
 
-from tests.contract.servers import (
-    DEADLINE_S,
-    ROOT,
-    TCP_MODELS,
-    Client,
-    Server,
-    entry,
-    served_at_once,
-    serving,
-)
+from tests.contract.servers import TCP_MODELS, Client, Server, serving
 
 GET = http1.request("GET", "/", "lab")
-PATTERN = b"0123456789abcdef"
 
 
-@pytest.fixture(scope="module", params=TCP_MODELS)
-def web(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with serving(request.param) as server:
+Resources = tuple[int, int, int]
+
+
+class Ahead:
+    """Starts the next model's server while this one's is tested: most of a start is waiting."""
+
+    def __init__(self, models: list[str]) -> None:
+        self._models = iter(models)
+        self._pool = ThreadPoolExecutor(1)
+        self._begun: dict[str, Future[tuple[Server, Resources]]] = {}
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if (model := next(self._models, None)) is not None:
+            self._begun[model] = self._pool.submit(started, model)
+
+    def take(self, model: str) -> tuple[Server, Resources]:
+        """Return the model's server and what it holds when idle."""
+        while model not in self._begun:
+            self._begin_next()
+        found = self._begun.pop(model).result()
+        self._begin_next()
+        return found
+
+    def close(self) -> None:
+        """End what was started and nobody took."""
+        for future in self._begun.values():
+            future.result()[0].kill()
+        self._pool.shutdown()
+
+
+def started(model: str) -> tuple[Server, Resources]:
+    server = Server(model)
+    try:
         with Client(server.port) as client:  # whatever a first connection makes once is part of the baseline
             client.send(GET)
             client.responses(1)
         server.stats_when(lambda event: event["open"] == 0, "idle server")
-        baseline = server.resources()
+        return server, server.resources()
+    except BaseException:
+        server.kill()
+        raise
+
+
+@pytest.fixture(scope="module")
+def ahead(request: pytest.FixtureRequest) -> Iterator[Ahead]:
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    mine = [item.callspec.params for item in functions if "web" in item.fixturenames]
+    ahead = Ahead(list(dict.fromkeys(params["web"] for params in mine)))
+    yield ahead
+    ahead.close()
+
+
+@pytest.fixture(scope="module", params=TCP_MODELS)
+def web(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[Server]:
+    server, baseline = ahead.take(request.param)
+    try:
         yield server
         left = server.resources_fall_to(baseline)
         assert all(now <= then for now, then in zip(left, baseline, strict=True)), (
@@ -49,6 +83,9 @@ def web(request: pytest.FixtureRequest) -> Iterator[Server]:
         assert last["open"] == 0
         assert last["accepted"] == last["closed"]
         assert server.family() == []
+    finally:
+        if server.process.poll() is None:
+            server.kill()
 
 
 @pytest.fixture(scope="module", params=TCP_MODELS)
@@ -190,23 +227,6 @@ def test_a_frame_of_a_mebibyte_comes_back(echoing: Server) -> None:
         sender.join()
 
 
-def test_a_slow_reader_gets_everything_and_a_mute_one_is_held_back(echoing: Server) -> None:
-    frame = echo.encode(b"x" * 60000)
-    with Client(echoing.port, receive_buffer_bytes=4096) as client:
-        client.socket.settimeout(0.5)
-        sent = 0
-        try:
-            while sent < 200:
-                client.send(frame)
-                sent += 1
-        except TimeoutError:
-            pass  # as it should: the server stopped reading because we do not
-        assert sent < 200, "12 MB were taken from a peer that reads nothing: no backpressure"
-        client.socket.settimeout(10)
-        if sent:
-            client.frames(sent)
-
-
 def test_the_tutorial_client_is_greeted(model_greet: Server) -> None:
     with Client(model_greet.port) as client:
         name = client.socket.getsockname()
@@ -223,136 +243,3 @@ def model_greet(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
         last, _ = server.terminate()
         assert (last["requests"], last["accepted"], last["open"]) == (1, 1, 0)
-
-
-@pytest.mark.parametrize("model", TCP_MODELS)
-def test_a_file_is_sent_whole(model: str) -> None:
-    with serving(model, "--handler", "file:300KiB") as server, Client(server.port) as client:
-        client.send(GET + http1.request("HEAD", "/", "lab") + GET)
-        answers = client.responses(3, "GET", "HEAD", "GET")
-        whole = PATTERN * (300 * 1024 // len(PATTERN))
-        assert [answer.body for answer in answers] == [whole, b"", whole]
-        client.socket.close()
-        last, _ = server.terminate()
-        assert last["bytes_out"] == client.received_bytes
-        assert last["requests"] == 3
-
-
-@pytest.mark.parametrize("model", TCP_MODELS)
-def test_waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
-    with serving(model, "--handler", "sleep:200ms") as server:
-        count = min(20, served_at_once(model))
-        clients = [Client(server.port) for _ in range(count)]
-        idle = [Client(server.port)] if served_at_once(model) > count else []
-        begin = time.monotonic()
-        for client in clients:
-            client.send(GET + GET)
-        for client in clients:
-            assert client.responses(2)[1].body == b"Hello, World!"
-        assert time.monotonic() - begin < 3.0, "waits were added up"
-        for client in clients:
-            client.send(GET)
-        last, seconds = server.terminate()  # the requests are at the server: some in its hands, some unread
-        assert seconds < 1.4, "the idle connections held it up to the end of the drain"
-        assert all(client.responses(1)[0].status == 200 for client in clients)
-        assert last["open"] == 0
-        assert server.family() == []
-        for client in clients + idle:
-            client.socket.close()
-
-
-@pytest.mark.parametrize("model", TCP_MODELS)
-def test_running_out_of_descriptors(model: str) -> None:
-    with serving(model) as server:
-        pid = server.ready["pid"]
-        limit = 40
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
-        clients = [Client(server.port) for _ in range(60)]
-        runs_out = entry(model)["needs"]["descriptors_per_connection"] and served_at_once(model) > limit
-        tells = runs_out and entry(model).get("out_of_descriptors") != "closes"
-        if tells:
-            server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile in the statistics")
-        if runs_out and model != "nonblocking":  # that one never sleeps: it is what it is
-            assert server.cpu_share(over_s=0.5) <= 0.1
-        clients[0].send(GET)
-        assert clients[0].responses(1)[0].status == 200
-        for client in clients[:-1]:
-            client.socket.close()
-        if not tells and runs_out:
-            server.stats_when(lambda event: event["open"] < 20, "closed connections")
-        with clients[-1] if tells or not runs_out else Client(server.port) as waited:
-            waited.send(GET)
-            assert waited.responses(1)[0].status == 200
-        clients[-1].socket.close()
-        server.terminate()
-
-
-@pytest.mark.parametrize("model", TCP_MODELS)
-def test_a_stop_with_a_peer_that_never_reads(model: str) -> None:
-    with serving(model, "--wire", "echo") as server, Client(server.port, receive_buffer_bytes=4096) as client:
-        client.socket.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            client.send(echo.encode(b"x" * 60000) * 400)
-        _, seconds = server.terminate()
-        assert seconds < 2.0
-        assert server.family() == []
-
-
-def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
-    path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
-    command = [sys.executable, "-m", "iomodels", "epoll_lt", "--host", "127.0.0.1", "--port", "0"]
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert b"ready" in process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(timeout=DEADLINE_S) == 1
-        assert process.stderr.read() == b"standard output is closed: nobody takes the statistics\n"
-    finally:
-        process.kill()
-        process.wait(timeout=DEADLINE_S)
-        assert process.stderr is not None
-        process.stderr.close()
-
-
-def test_select_refuses_what_does_not_fit_and_serves_the_rest() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    try:
-        with serving("select", "--backlog", "4096") as server:
-            clients = [Client(server.port) for _ in range(1100)]
-            server.stats_when(lambda event: event["errors"].get("refused_limit", 0) > 70, "refusals")
-            clients[0].send(GET)
-            assert clients[0].responses(1)[0].status == 200
-            assert refused(clients[-1])
-            for client in clients:
-                client.socket.close()
-            last, _ = server.terminate()
-            assert last["open_peak"] <= 1024
-            assert any("does not fit" in event.get("says", "") for event in server.events)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def refused(client: Client) -> bool:
-    try:
-        client.send(GET)
-        return client.rest() == b""
-    except ConnectionError:
-        return True
-
-
-def test_blocking_serves_one_at_a_time_and_the_others_wait() -> None:
-    with serving("blocking") as server, Client(server.port) as first, Client(server.port) as second:
-        first.send(GET)
-        first.responses(1)
-        second.send(GET)
-        second.socket.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            second.receive()
-        first.socket.shutdown(socket.SHUT_RDWR)
-        second.socket.settimeout(10)
-        assert second.responses(1)[0].status == 200

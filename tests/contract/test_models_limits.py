@@ -1,0 +1,225 @@
+"""What every model does at its limits: waits, slow and mute peers, no more descriptors, the stop.
+
+These cases mostly wait, so those of several models run side by side, each with a server of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from wire import echo, http1
+
+from tests.contract.servers import DEADLINE_S, ROOT, TCP_MODELS, Client, entry, served_at_once, serving
+
+GET = http1.request("GET", "/", "lab")
+PATTERN = b"0123456789abcdef"
+SIDE_BY_SIDE = 5
+
+
+def a_file_is_sent_whole(model: str) -> None:
+    with serving(model, "--handler", "file:300KiB") as server, Client(server.port) as client:
+        client.send(GET + http1.request("HEAD", "/", "lab") + GET)
+        answers = client.responses(3, "GET", "HEAD", "GET")
+        whole = PATTERN * (300 * 1024 // len(PATTERN))
+        assert [answer.body for answer in answers] == [whole, b"", whole]
+        client.socket.close()
+        last, _ = server.terminate()
+        assert last["bytes_out"] == client.received_bytes
+        assert last["requests"] == 3
+
+
+def one_byte_now_and_then_holds_nobody_else(model: str) -> None:
+    """Slow senders and a slow reader, while another is served in between."""
+    count = min(5, served_at_once(model))
+    room = served_at_once(model) > count + 1
+    with serving(model, "--handler", "file:64KiB") as server, ExitStack() as stack:
+        slow = [stack.enter_context(Client(server.port, receive_buffer_bytes=4096)) for _ in range(count)]
+        other = stack.enter_context(Client(server.port)) if room else None
+        for byte in GET:
+            for client in slow:
+                client.send(bytes([byte]))
+            time.sleep(0.01)  # the pace of the case
+            if other is not None:
+                other.send(GET)
+                other.responses(1)
+        parser = http1.ResponseParser()
+        answers = list(parser.feed(slow[0].socket.recv(1)))
+        while not answers:
+            answers += parser.feed(slow[0].socket.recv(3000))
+            time.sleep(0.005)
+        assert answers[0].body == PATTERN * 4096
+        for client in slow[1:]:
+            assert client.responses(1)[0].body == PATTERN * 4096
+        stack.close()
+        last, _ = server.terminate()
+        assert last["requests"] == count + (len(GET) if room else 0)
+        assert last["errors"] == {}
+
+
+def a_mute_peer_is_held_back_and_gets_everything_later(model: str) -> None:
+    with serving(model, "--wire", "echo") as server:
+        with Client(server.port, receive_buffer_bytes=4096) as client:
+            sent = fill(client)
+            client.socket.settimeout(DEADLINE_S)
+            if sent:
+                client.frames(sent)
+        last, _ = server.terminate()
+        assert last["open"] == 0
+
+
+def a_stop_with_a_peer_that_never_reads(model: str) -> None:
+    with serving(model, "--wire", "echo") as server, Client(server.port, receive_buffer_bytes=4096) as client:
+        fill(client)
+        _, seconds = server.terminate()
+        assert seconds < 2.0
+        assert server.family() == []
+
+
+def fill(client: Client) -> int:
+    """Send frames and read nothing until no more are taken; return how many went out whole."""
+    frame = echo.encode(b"x" * 60000)
+    client.socket.settimeout(0.4)
+    for sent in range(200):
+        try:
+            client.send(frame)
+        except TimeoutError:
+            return sent  # as it should: the server stopped reading because we do not
+    raise AssertionError("12 MB were taken from a peer that reads nothing: no backpressure")
+
+
+def waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
+    with serving(model, "--handler", "sleep:200ms") as server:
+        count = min(20, served_at_once(model))
+        clients = [Client(server.port) for _ in range(count)]
+        idle = [Client(server.port)] if served_at_once(model) > count else []
+        begin = time.monotonic()
+        for client in clients:
+            client.send(GET + GET)
+        for client in clients:
+            assert client.responses(2)[1].body == b"Hello, World!"
+        assert time.monotonic() - begin < 3.0, "waits were added up"
+        for client in clients:
+            client.send(GET)
+        last, seconds = server.terminate()  # the requests are at the server: some in its hands, some unread
+        assert seconds < 1.4, "the idle connections held it up to the end of the drain"
+        assert all(client.responses(1)[0].status == 200 for client in clients)
+        assert last["open"] == 0
+        assert server.family() == []
+        for client in clients + idle:
+            client.socket.close()
+
+
+def running_out_of_descriptors(model: str) -> None:
+    with serving(model) as server:
+        pid = server.ready["pid"]
+        limit = 40
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+        clients = [Client(server.port) for _ in range(60)]
+        runs_out = entry(model)["needs"]["descriptors_per_connection"] and served_at_once(model) > limit
+        tells = runs_out and entry(model).get("out_of_descriptors") != "closes"
+        if tells:
+            server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile in the statistics")
+        if runs_out and model != "nonblocking":  # that one never sleeps: it is what it is
+            assert server.cpu_share(over_s=0.5) <= 0.1
+        clients[0].send(GET)
+        assert clients[0].responses(1)[0].status == 200
+        for client in clients[:-1]:
+            client.socket.close()
+        if not tells and runs_out:
+            server.stats_when(lambda event: event["open"] < 20, "closed connections")
+        with clients[-1] if tells or not runs_out else Client(server.port) as waited:
+            waited.send(GET)
+            assert waited.responses(1)[0].status == 200
+        clients[-1].socket.close()
+        server.terminate()
+
+
+CASES: tuple[Callable[[str], None], ...] = (
+    a_file_is_sent_whole,
+    one_byte_now_and_then_holds_nobody_else,
+    a_mute_peer_is_held_back_and_gets_everything_later,
+    a_stop_with_a_peer_that_never_reads,
+    waiting_holds_nobody_else_and_the_stop_lets_answers_out,
+    running_out_of_descriptors,
+)
+Begun = dict[tuple[Callable[[str], None], str], Future[None]]
+
+
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest) -> Iterator[Begun]:
+    """Begin every selected case, a few at a time; its test takes the outcome."""
+    selected = [
+        (item.callspec.params["case"], item.callspec.params["model"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == test_every_model.__name__
+    ]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {(case, model): pool.submit(case, model) for case, model in selected}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("model", TCP_MODELS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_every_model(begun: Begun, case: Callable[[str], None], model: str) -> None:
+    begun[case, model].result()
+
+
+def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
+    path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
+    command = [sys.executable, "-m", "iomodels", "epoll_lt", "--host", "127.0.0.1", "--port", "0"]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"ready" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=DEADLINE_S) == 1
+        assert process.stderr.read() == b"standard output is closed: nobody takes the statistics\n"
+    finally:
+        process.kill()
+        process.wait(timeout=DEADLINE_S)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_select_refuses_what_does_not_fit_and_serves_the_rest() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    try:
+        with serving("select", "--backlog", "4096") as server:
+            with ExitStack() as stack:
+                clients = [stack.enter_context(Client(server.port)) for _ in range(1100)]
+                assert clients[-1].receive() == b"", "not refused"
+                clients[0].send(GET)
+                assert clients[0].responses(1)[0].status == 200
+            last, _ = server.terminate()
+            assert last["accepted"] == 1100
+            assert last["open_peak"] <= 1024
+            assert last["errors"]["refused_limit"] > 70
+            assert any("does not fit" in event.get("says", "") for event in server.events)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_blocking_serves_one_at_a_time_and_the_others_wait() -> None:
+    with serving("blocking") as server, Client(server.port) as first, Client(server.port) as second:
+        first.send(GET)
+        first.responses(1)
+        second.send(GET)
+        second.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.receive()
+        first.socket.shutdown(socket.SHUT_RDWR)
+        second.socket.settimeout(10)
+        assert second.responses(1)[0].status == 200
