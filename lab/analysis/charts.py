@@ -77,6 +77,7 @@ def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
     return {
         "label": label,
         "server": server.server,
+        "doubted": not server.trials_valid and any(trial.status == "ok" for trial in server.per_trial),
         "point": server.point,
         "p50_ms": server.response_ms.p50,
         "p99_ms": server.response_ms.p99,

@@ -53,6 +53,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
     runs = {"golden": judged.golden(), "sweep": judged.sweep(), "dead": judged.failed()}
+    run, summary = judged.golden()
+    doubted = {name: s.model_copy(update={"trials_valid": 0}) for name, s in summary.servers.items()}
+    runs["doubted"] = (
+        run,
+        summary.model_copy(update={"servers": {**summary.servers, "thread": doubted["thread"]}}),
+    )
     for name, (run, summary) in runs.items():
         (folder / f"{name}.html").write_text(html(run, summary), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in runs}
@@ -85,6 +91,18 @@ def test_every_chart_is_there(page: Page, files: dict[str, Path]) -> None:
     assert curves == 12
     page.open(files["sweep"])
     assert page.evaluate("document.querySelectorAll('#sweep svg').length") == 5
+
+
+def test_a_server_that_must_not_be_believed_says_so_in_every_chart(
+    page: Page, files: dict[str, Path]
+) -> None:
+    page.resize(1200, 900)
+    page.open(files["doubted"])
+    told = page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('figure')].map(f => [f.id,"
+        " [...f.querySelectorAll('svg text, h4')].filter(t => t.textContent === 'thread (invalid)').length]))"
+    )
+    assert told == {"bars": 3, "percentiles": 1, "response": 1, "throughput": 1, "cpu": 1, "memory": 1}
 
 
 def test_the_hostile_finding_is_text(page: Page, files: dict[str, Path]) -> None:
@@ -138,7 +156,7 @@ def test_figures_in_chart_tables_are_those_of_the_summary(page: Page, files: dic
 
 
 @pytest.mark.parametrize("width", [1200, 800, 390])
-@pytest.mark.parametrize("name", ["golden", "sweep"])
+@pytest.mark.parametrize("name", ["golden", "sweep", "doubted"])
 def test_nothing_is_covered_or_cut_off_at_any_width(
     page: Page, files: dict[str, Path], name: str, width: int
 ) -> None:

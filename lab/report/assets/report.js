@@ -6,6 +6,9 @@
   const hue = (name) => `var(--c${names.indexOf(name) % colours})`;
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
+  // A server whose every trial is invalid says so wherever its figures are drawn.
+  const doubted = new Set(data.servers.filter((s) => s.doubted).map((s) => s.label));
+  const titled = (label, name = label) => (doubted.has(label) ? `${name} (invalid)` : name);
   const finite = (v) => v !== null && v !== undefined;
   const MIB = 1024 * 1024;
 
@@ -57,8 +60,9 @@
     const right = Math.max(...places.map((p) => p.x));
     const ms = places.map((p) => p.y);
     const ticks = nines.filter(([x]) => x <= right + 0.05);
+    const longest = Math.max(...curves.map((c) => titled(c.label, serverOf.get(c.label)).length));
     const svg = Plot.plot({
-      width, height: Math.max(300, Math.min(460, width * 0.5)), marginRight: width < 500 ? 78 : 110, marginLeft: 52, marginBottom: 36,
+      width, height: Math.max(300, Math.min(460, width * 0.5)), marginRight: Math.max(width < 500 ? 78 : 110, 7 * longest + 22), marginLeft: 52, marginBottom: 36,
       ariaLabel: "Response time by percentile", ariaDescription: "The table below holds the same figures.",
       x: { label: null, ticks: ticks.map((t) => t[0]), tickFormat: (x) => ticks.find((t) => t[0] === x)[1], domain: [Math.min(...places.map((p) => p.x)), right] },
       y: { label: "ms", grid: true, nice: true, tickFormat: plain, ticks: 6, ...(isWide(ms) ? logarithmic(ms) : {}) },
@@ -68,8 +72,9 @@
         Plot.tip(places, Plot.pointer({ x: "x", y: "y", title: (p) => `${p.trial}\n${percentage(p.x)}: ${show(p.y)} ms`, fill: "var(--bg)", stroke: "var(--line)" })),
       ],
     });
-    const ends = d3.rollups(curves, endOf, (c) => serverOf.get(c.label)).map(([label, end]) => ({ label, ...end }));
-    endLabels(svg, ends, hue);
+    const ends = d3.rollups(curves, endOf, (c) => c.label).map(([label, end]) => ({ label: titled(label, serverOf.get(label)), server: serverOf.get(label), ...end }));
+    const owner = new Map(ends.map((end) => [end.label, end.server]));
+    endLabels(svg, ends, (label) => hue(owner.get(label)));
     svg.setAttribute("role", "img");
     dashed(svg, curves.map((c) => dash(serverOf.get(c.label))));
     box.append(svg);
@@ -127,10 +132,10 @@
     ]);
   }
   function frame(width, more) {
-    const longest = Math.max(...data.servers.map((s) => s.label.length));
+    const longest = Math.max(...data.servers.map((s) => titled(s.label).length));
     return {
       width, height: 24 * data.servers.length + 12, marginLeft: Math.min(width * 0.4, 7 * longest + 10), marginRight: 76, marginTop: 4, marginBottom: 8,
-      y: { label: null, type: "band", domain: data.servers.map((s) => s.label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
+      y: { label: null, type: "band", domain: data.servers.map((s) => s.label), tickFormat: (label) => titled(label), tickSize: 0, padding: 0.35 }, color: { type: "identity" }, ...more,
     };
   }
   // Where the kernel's share of CPU time is known it is drawn full, time in user space lighter.
@@ -190,8 +195,9 @@
     if (!lines.length) return box.append(nothing("No trial gave a measurement."));
     const known = lines.flatMap(values).filter(finite);
     const [least, most] = known.length ? [d3.min(known), d3.max(known)] : [0, 1];
+    const head = lines.some((line) => toldOf(line, from(line), kinds).length) ? 14 : 0;  // labels stand above the figures
     const draw = (line) => (width) => Plot.plot({
-      width, height: 132, marginLeft: 42, marginRight: 8, marginTop: 8, marginBottom: 24,
+      width, height: 132 + head, marginLeft: 42, marginRight: 8, marginTop: 8 + head, marginBottom: 24,
       x: { label: null, domain: [from(line), line.measured_s[1]], ticks: Math.min(10, width / 60), tickFormat: seconds, tickSize: 3 },
       y: { label: null, grid: true, ticks: 4, tickSize: 0, nice: true, ...y(least, most) },
       color: { type: "identity" },
@@ -201,13 +207,14 @@
         ...happenings(line, from(line), kinds),
       ],
     });
-    panels(box, "", lines.map((line) => [serverOf.get(line.label), draw(line)]));
+    panels(box, "", lines.map((line) => [titled(line.label, serverOf.get(line.label)), draw(line)]));
   }
+  const toldOf = (line, from, kinds) => line.events.filter((e) => kinds.includes(e.kind) && e.t >= from && e.t <= line.measured_s[1]);
   function happenings(line, from, kinds) {
-    const told = line.events.filter((e) => kinds.includes(e.kind) && e.t >= from && e.t <= line.measured_s[1]);
+    const told = toldOf(line, from, kinds);
     const late = (e) => e.t > line.measured_s[1] / 2;
     const named = together(told, (line.measured_s[1] - from) / 4);
-    const label = (which, textAnchor, dx) => Plot.text(named.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: 1, fill: "var(--bad)", stroke: "var(--bg)", strokeWidth: 3, fontSize: 10 });
+    const label = (which, textAnchor, dx) => Plot.text(named.filter(which), { x: "t", frameAnchor: "top", text: "says", textAnchor, dx, dy: -14, fill: "var(--bad)", stroke: "var(--bg)", strokeWidth: 3, fontSize: 10 });
     return [
       Plot.ruleX(told, { x: "t", stroke: "var(--bad)", strokeDasharray: "2,2" }),
       label((e) => !late(e), "start", 4),
@@ -322,12 +329,12 @@
   // ---- tables of charts ----------------------------------------------------------------------------------------
   const perSecond = (columns) => () => [
     ["server", "second", ...columns.map((c) => c[0])],
-    timelines().flatMap((line) => line.seconds.map((s) => [line.label, s.t, ...columns.map((c) => show(s[c[1]]))])),
+    timelines().flatMap((line) => line.seconds.map((s) => [titled(line.label), s.t, ...columns.map((c) => show(s[c[1]]))])),
   ];
   const tables = {
     bars: () => [
       ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "of it in the kernel", "memory per connection"],
-      data.servers.map((s) => [s.label, show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
+      data.servers.map((s) => [titled(s.label), show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],
@@ -337,11 +344,11 @@
     throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"], ["never sent per s", "unsent"]]),
     cpu: () => [
       ["server", "second", "CPUs busy"],
-      timelines().flatMap((line) => line.cpu.map(([t, v]) => [line.label, t, show(v)])),
+      timelines().flatMap((line) => line.cpu.map(([t, v]) => [titled(line.label), t, show(v)])),
     ],
     memory: () => [
       ["server", "second", "memory"],
-      timelines().flatMap((line) => line.memory.map(([t, v]) => [line.label, t, bytes(v)])),
+      timelines().flatMap((line) => line.memory.map(([t, v]) => [titled(line.label), t, bytes(v)])),
     ],
     sweep: () => [
       ["server", data.sweep.path, ...SWEPT.map((s) => s[1])],
