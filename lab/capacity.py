@@ -29,6 +29,9 @@ OWN_USER_MEMORY, OWN_USER_CONNECTIONS = 256 << 10, 4
 # Both ends of an idle TCP connection take about 10 KiB of kernel slab.
 KERNEL_MEMORY_PER_CONNECTION = 10 << 10
 FIRST_PORT, LAST_PORT = 1024, 65535
+# connect(2) takes the even ports first and looks through all of them before it tries an odd one
+# (__inet_hash_connect): once those are gone, each connect takes milliseconds, and a loop of them stalls.
+CLIENT_PORTS = (LAST_PORT - FIRST_PORT + 1) // 2
 TIME_WAIT_S, CONNTRACK_KEPT_S = 60.0, 120.0
 # Of a trial, beside its ramp and its load: containers, verification, drain.
 TRIAL_OVERHEAD_S = 8.0
@@ -92,9 +95,9 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
         Need("descriptors per swarm engine", nofile_worker, host.nofile_hard,
              "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
         Need("client ports per swarm worker", max(map(client_ports, swarms), default=0),
-             LAST_PORT - FIRST_PORT + 1,
-             "set swarm.workers higher: each has an address, so all ports, of its own; a port that was "
-             "closed from this side is kept for 60 s"),
+             CLIENT_PORTS,
+             "set swarm.workers higher: each has an address, so ports, of its own; half of them is what "
+             "connect(2) finds quickly, and one closed from this side is kept for 60 s"),
         Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
         Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,

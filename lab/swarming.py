@@ -50,7 +50,7 @@ class Clients(Part):
     def _agree(self) -> Clients:
         if self.idle and self.churn:
             raise ValueError("idle clients hold their connection, churn ends it: one or the other")
-        if not self.slow and (self.slow_side or self.slow_rate is not None):
+        if "slow" not in self.model_fields_set and (self.slow_side or self.slow_rate is not None):
             raise ValueError("slow-side and slow-rate belong to slow (such as slow: 5%)")
         if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MOST_BYTES_PER_S:
             raise ValueError(f"slow-rate: from above 0 to {SLOW_MOST_BYTES_PER_S:g}B/s, a byte at a time")

@@ -267,6 +267,13 @@ def test_ports_that_this_side_closes_first_are_kept(tmp_path, more, ports):
     assert needs(tmp_path, text)["client ports per swarm worker"] == ports
 
 
+def test_half_of_the_ports_is_what_connect_finds_quickly(tmp_path):
+    few, many = (expand(resolved(tmp_path, scenario(), (f"swarm.users={n}",))) for n in (60_000, 66_000))
+    plan_capacity(few, host(nofile_hard=10**6)).require()
+    with pytest.raises(HostCannot, match="client ports per swarm worker: 33,000 needed, 32,256 here"):
+        plan_capacity(many, host(nofile_hard=10**6)).require()
+
+
 def test_a_rate_that_would_use_the_ports_up_is_refused_with_what_would_do(tmp_path):
     text = scenario("{executor: constant-arrival-rate, rate: 20000/s}", "wire: greet")
     with pytest.raises(HostCannot, match=r"client ports per swarm worker: .* set swarm\.workers higher"):
