@@ -41,8 +41,8 @@ from .slow import Burden
 from .workload import Clients
 
 STATUS_EVERY_S = 0.1
-# Thousands of connections that end at once are a burst for link and server: nobody measures any more by then.
-SHUT_AFTER_S = 1.0
+# Connections that end at once are a burst for link and server: nobody measures any more by then.
+SHUT_AFTER_S, SHUT_MANY_AFTER_S, MANY = 0.3, 1.0, 1000
 BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
 
 
@@ -171,7 +171,7 @@ class Child:
             self._done = True
             self._slow.rest()
             self._report(math.inf)
-            self._shuts_s = now_s + SHUT_AFTER_S
+            self._shuts_s = now_s + (SHUT_MANY_AFTER_S if self._engine.pool.open > MANY else SHUT_AFTER_S)
             self._channel.send({"event": "done"} | self._status() | self._totals())
 
     def _shut(self) -> None:
