@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ DEFAULT_MEMORY_BYTES = 2 * 1024**3
 CPU_PERIOD_US = 100_000
 IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
 LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}
+TRIAL_LENGTH = 63
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 
@@ -40,11 +42,17 @@ class Place:
 
 
 def container_name(topology: Topology, node: str) -> str:
-    """The container's name. Raises UsageError for names that could not be one."""
-    for part in (topology.run, topology.trial, node):
-        if not NAME.match(re.sub(r"[/]", "-", part).lower()):
+    """The container's name. Raises UsageError for names that could not be one.
+
+    A trial's id may hold swept values (`poll,users=1000/1`): it is made to fit.
+    """
+    for part in (topology.run, node):
+        if not NAME.match(part.lower()):
             raise UsageError(f"'{part}' is no name: letters, digits, '.', '_', '-', at most 63 of them")
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"lab-{topology.run}-{topology.trial}-{node}")
+    trial = re.sub(r"[^A-Za-z0-9._-]", "-", topology.trial)
+    if len(trial) > TRIAL_LENGTH:
+        trial = f"{trial[: TRIAL_LENGTH - 9]}-{zlib.crc32(topology.trial.encode()):08x}"
+    return f"lab-{topology.run}-{trial}-{node}"
 
 
 def host_config(node: Node, place: Place) -> dict[str, Any]:

@@ -87,6 +87,16 @@ def test_a_trials_slash_becomes_a_dash() -> None:
     )
 
 
+def test_swept_values_are_made_to_fit_a_name() -> None:
+    def name(trial: str) -> str:
+        return docker_spec.container_name(Topology("r", trial, (), ()), "server")
+
+    assert name("poll,users=1000/1") == "lab-r-poll-users-1000-1-server"
+    long = [name(f"poll,delay={'9' * 80}ms/{repeat}") for repeat in (1, 2)]
+    assert long[0] != long[1]
+    assert all(len(one) == len("lab-r-") + 63 + len("-server") for one in long)
+
+
 def test_the_seccomp_profile_allows_io_uring_only_on_demand() -> None:
     def allowed(io_uring: bool) -> set[str]:
         profile = json.loads(docker_spec.seccomp_profile(io_uring))
