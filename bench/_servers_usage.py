@@ -21,11 +21,17 @@ def memory_per_connection(port: int, group: int, connections: int) -> float:
             one.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
         for one in held:
             if not one.recv(4096):
-                raise SystemExit(f"bench servers: a connection of {connections} was closed unanswered")
+                raise ConnectionError(f"a connection of {connections} was closed unanswered")
         return (pss_bytes(group) - before) / connections
     finally:
         for one in held:
             one.close()
+
+
+def available_bytes() -> int:
+    """Return how much memory could be had now without swapping (proc(5), meminfo)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def cpu_s(group: int) -> float:

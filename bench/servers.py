@@ -1,11 +1,14 @@
 """What does a request cost each I/O model? All of them beside C epoll, nginx, plain asyncio and uvloop.
 
 One server at a time on CPU 0, wrk on the last CPU, peers in shuffled rounds, so that a busy moment of the
-machine hits all of them. CPU is what the kernel booked for the server's processes during wrk's run. Figures
-are medians over the rounds; ratios to plain uvloop are taken within a round. Memory is what idle connections
-add (Pss, all processes): the server's own, as the kernel's socket buffers are not in it.
+machine hits all of them. CPU is what the kernel booked for the server's processes during wrk's run,
+accepts included. Figures are medians over the rounds. Ratios are taken within a round: to plain uvloop, which
+has neither parser nor counts, and to the model `uvloop`, which has the same of both as all models. Memory is
+what idle connections add (Pss, all processes; first round): without the kernel's socket buffers.
 
-A model is left out where its known limit is below the number of connections (the manifest says so).
+A model is left out, and named, where its known limit (the manifest has it) is below the number of
+connections, or where this machine's free memory is not twice what it plans for them. All of it takes about
+ten minutes.
 
 Needs gcc, wrk and nginx (Debian: apt-get install gcc wrk nginx-light). `--check` makes one short round with a
 few peers, to see that all of it works.
@@ -30,30 +33,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "images"
 RESULTS = HERE.parent / "results" / "bench" / "servers.json"
-CONNECTIONS = (100, 1_000, 10_000)
-REFERENCE = "plain uvloop"
+PLAN = {100: (5, 2), 1_000: (3, 2), 10_000: (3, 3)}  # connections: rounds, and seconds of wrk in each
 DESCRIPTORS_BESIDE = 64  # what a server holds besides its connections
 CPUS = sorted(os.sched_getaffinity(0))
 
 sys.path[:0] = [str(HERE.parent), str(IMAGES), str(IMAGES / "server")]
 from iomodels import manifest  # noqa: E402
 
-from bench._servers_usage import DEADLINE_S, cpu_s, memory_per_connection  # noqa: E402
+from bench._servers_rows import REFERENCE, SAME_WORK, Cost, print_table, rows_of  # noqa: E402
+from bench._servers_usage import DEADLINE_S, available_bytes, cpu_s, memory_per_connection  # noqa: E402
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one server cost and brought in one run of wrk; memory in bytes."""
-
-    cpu_us_per_request: float
-    requests_per_s: float
-    memory_per_connection: float
+class Failure(Exception):
+    """A server did not do what was asked; says which and what."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,17 @@ class Peer:
     command: list[str]
     port_of: Callable[[str], int | None]
     most: int = 1 << 20
+    planned_bytes: int = 0
+
+    def why_not(self, connections: int) -> str:
+        """Return why it cannot hold so many connections; nothing if it can."""
+        if self.most < connections + DESCRIPTORS_BESIDE:
+            return f"it serves at most {self.most}"
+        if self.planned_bytes * connections * 2 > available_bytes():
+            return (
+                f"it plans {self.planned_bytes * connections >> 20} MiB: too much for this machine's memory"
+            )
+        return ""
 
 
 def main(arguments: list[str]) -> int:
@@ -81,11 +89,17 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as folder:
         peers = all_peers(Path(folder), options.only)
-        rows = [row for count in options.connections for row in measured(peers, count, options)]
+        rows, failed = [], False
+        for count in options.connections:
+            rounds, seconds = PLAN.get(count, PLAN[100])
+            rounds, seconds = options.rounds or rounds, options.seconds or seconds
+            found, failures = measured(peers, count, rounds, seconds, random.Random(options.seed))
+            rows += found
+            failed = failed or failures
     if not options.check:
         write(rows, options)
     print_table(rows)
-    return 0
+    return 1 if failed else 0
 
 
 def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
@@ -99,10 +113,10 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="servers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=4, help="of wrk, per server and round")
-    parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
-    parser.add_argument("--only", nargs="+", help="peers by name; the reference always runs")
+    parser.add_argument("--rounds", type=int, help="by default more with few connections")
+    parser.add_argument("--seconds", type=int, help="of wrk, per server and round; by default 2 or 3")
+    parser.add_argument("--connections", type=int, nargs="+", default=list(PLAN))
+    parser.add_argument("--only", nargs="+", help="peers by name; the two references always run")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--check", action="store_true", help="one short round with a few peers, not written")
     options = parser.parse_args(arguments)
@@ -123,7 +137,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def all_peers(folder: Path, only: list[str] | None) -> dict[str, Peer]:
-    """Return the servers by name, those asked for and the reference."""
+    """Return the servers by name, those asked for and the references."""
     program = folder / "server"
     subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / "_swarm_server.c")], check=True)
     plain = [sys.executable, str(HERE / "_servers_plain.py")]
@@ -138,11 +152,13 @@ def all_peers(folder: Path, only: list[str] | None) -> dict[str, Peer]:
         if "tcp" in manifest.load()[name].transports:
             command = [sys.executable, "-m", "iomodels", name, "--host", "127.0.0.1", "--port", "0"]
             most = min(limits.get("served_at_once", 1 << 20), limits.get("max_open", 1 << 20))
-            peers[name] = Peer([*command, "--backlog", "8192"], ready_port, most)
+            planned_bytes = int(str(entry["memory_bytes_per_connection"]))
+            peers[name] = Peer([*command, "--backlog", "8192"], ready_port, most, planned_bytes)
     unknown = set(only or ()) - set(peers)
     if unknown:
         raise SystemExit(f"bench servers: no {', '.join(unknown)}; there are {', '.join(peers)}")
-    return {name: peer for name, peer in peers.items() if not only or name in only or name == REFERENCE}
+    always = (REFERENCE, SAME_WORK)
+    return {name: peer for name, peer in peers.items() if not only or name in (*only, *always)}
 
 
 def ready_port(line: str) -> int | None:
@@ -209,17 +225,17 @@ def wait_until_there(port: int) -> None:
             return
         except OSError as error:
             if time.monotonic() > end:
-                raise SystemExit(f"bench servers: nothing listens on {port}: {error}") from error
+                raise Failure(f"nothing listens on {port}: {error}") from error
             time.sleep(0.02)
 
 
 # -- one measurement
 
 
-def cost(peer: Peer, connections: int, seconds: int) -> Cost:
-    """Measure one server: idle connections for the memory, then wrk for the rest."""
+def cost(peer: Peer, connections: int, seconds: int, look_at_memory: bool) -> Cost:
+    """Measure one server: idle connections for the memory if asked for, then wrk for the rest."""
     with serving(peer) as (port, group):
-        memory = memory_per_connection(port, group, connections)
+        memory = memory_per_connection(port, group, connections) if look_at_memory else None
         before = cpu_s(group)
         command = [
             "wrk",
@@ -240,7 +256,7 @@ def cost(peer: Peer, connections: int, seconds: int) -> Cost:
     found = re.search(r"(\d+) requests in ([0-9.]+)s", done.stdout)
     errors = re.search(r"(Socket errors|Non-2xx).*", done.stdout)
     if done.returncode or found is None or not int(found[1]):
-        raise SystemExit(f"bench servers: {peer.command}: wrk said {done.stdout!r} {done.stderr!r}")
+        raise Failure(f"wrk said {done.stdout!r} {done.stderr!r}")
     if errors is not None:
         print(f"{' '.join(peer.command[-6:])}: {errors[0]}", file=sys.stderr)
     return Cost(spent_s / int(found[1]) * 1e6, int(found[1]) / float(found[2]), memory)
@@ -249,53 +265,31 @@ def cost(peer: Peer, connections: int, seconds: int) -> Cost:
 # -- all of them
 
 
-def measured(peers: dict[str, Peer], connections: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure every peer that can hold so many connections, in shuffled rounds; return their rows."""
-    able = [name for name, peer in peers.items() if peer.most >= connections + DESCRIPTORS_BESIDE]
-    shuffled = random.Random(options.seed)
-    rounds = []
-    for _ in range(options.rounds):
+def measured(
+    peers: dict[str, Peer], connections: int, rounds: int, seconds: int, shuffled: random.Random
+) -> tuple[list[dict[str, Any]], bool]:
+    """Measure every peer that can hold so many connections, in shuffled rounds.
+
+    Returns their rows, and whether a peer failed; it has no rows then.
+    """
+    able = list(peers)
+    for name in peers:
+        if why := peers[name].why_not(connections):
+            print(f"{connections} connections without {name}: {why}")
+            able.remove(name)
+    costs: list[dict[str, Cost]] = []
+    failed = set()
+    for number in range(rounds):
+        costs.append({})
         shuffled.shuffle(able)
-        rounds.append({name: cost(peers[name], connections, options.seconds) for name in able})
-    figures = (("cpu_us_per_request", "us"), ("requests_per_s", "1/s"), ("memory_per_connection", "B"))
-    return [
-        row(rounds, name, connections, figure, unit)
-        for figure, unit in figures
-        for name in peers
-        if name in able
-    ]
-
-
-def row(rounds: list[dict[str, Cost]], name: str, connections: int, figure: str, unit: str) -> dict[str, Any]:
-    """Return one row: a server's figure, and its ratio to the reference of the same round."""
-    values = [getattr(one[name], figure) for one in rounds]
-    ratios = [getattr(one[name], figure) / max(1e-9, getattr(one[REFERENCE], figure)) for one in rounds]
-    return {
-        "name": f"{name}: {figure} at {connections} connections",
-        "server": name,
-        "connections": connections,
-        "what": figure,
-        "figure": median(values),
-        "unit": unit,
-        "peer": REFERENCE,
-        "ratio": median(ratios),
-        "spread": [min(ratios), max(ratios)],
-    }
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print a line per server and number of connections."""
-    heads = f"{'connections':>11} {'server':14}{'CPU us/request':>15} {'ratio (spread)':>22}"
-    print(f"{heads}{'requests/s':>12}{'B/connection':>14}")
-    by_key = {(row["connections"], row["server"], row["what"]): row for row in rows}
-    for connections, server in dict.fromkeys((row["connections"], row["server"]) for row in rows):
-        cpu, rate, memory = (
-            by_key[connections, server, what]
-            for what in ("cpu_us_per_request", "requests_per_s", "memory_per_connection")
-        )
-        ratio = f"{cpu['ratio']:.2f} ({cpu['spread'][0]:.2f}–{cpu['spread'][1]:.2f})"
-        print(f"{connections:11} {server:14}{cpu['figure']:15.2f} {ratio:>22}", end="")
-        print(f"{rate['figure']:12.0f}{memory['figure']:14.0f}")
+        for name in able:
+            try:
+                costs[-1][name] = cost(peers[name], connections, seconds, look_at_memory=number == 0)
+            except (Failure, OSError, StopIteration, subprocess.TimeoutExpired) as failure:
+                print(f"{name} at {connections} connections failed: {failure!r}", file=sys.stderr)
+                failed.add(name)
+        able = [name for name in able if name not in failed]
+    return [row for name in peers if name in able for row in rows_of(costs, name, connections)], bool(failed)
 
 
 if __name__ == "__main__":

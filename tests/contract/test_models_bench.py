@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import servers
+from bench._servers_rows import REFERENCE, SAME_WORK, Cost, row
 
 ROOT = Path(__file__).resolve().parents[2]
 MISSING = [tool for tool in ("gcc", "wrk", "nginx", "taskset") if shutil.which(tool) is None]
@@ -21,19 +23,42 @@ def test_a_short_round() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     table = [line.split() for line in done.stdout.splitlines()[1:]]
-    assert [" ".join(line[1:-5]) for line in table] == ["C epoll", "nginx", "plain uvloop", "epoll_lt"]
-    assert all(float(line[-5]) > 0.5 for line in table), "CPU per request"
+    names = ["C epoll", "nginx", "plain uvloop", "epoll_lt", "uvloop"]
+    assert [" ".join(line[1:-7]) for line in table] == names
+    assert all(float(line[-7]) > 0.5 for line in table), "CPU per request"
     assert all(float(line[-2]) > 100 for line in table), "requests per second"
 
 
 def test_ratios_are_taken_within_a_round() -> None:
     rounds = [
-        {"epoll_lt": servers.Cost(6.0, 100.0, 500.0), servers.REFERENCE: servers.Cost(3.0, 50.0, 250.0)},
-        {"epoll_lt": servers.Cost(40.0, 100.0, 500.0), servers.REFERENCE: servers.Cost(40.0, 50.0, 250.0)},
-        {"epoll_lt": servers.Cost(9.0, 100.0, 500.0), servers.REFERENCE: servers.Cost(6.0, 50.0, 250.0)},
+        {"epoll_lt": Cost(6.0, 100.0, 500.0), REFERENCE: Cost(3.0, 50.0, 250.0)},
+        {"epoll_lt": Cost(40.0, 100.0, 500.0), REFERENCE: Cost(40.0, 50.0, 250.0)},
+        {"epoll_lt": Cost(9.0, 100.0, 500.0), REFERENCE: Cost(6.0, 50.0, 250.0)},
     ]
-    row = servers.row(rounds, "epoll_lt", 100, "cpu_us_per_request", "us")
-    assert (row["figure"], row["ratio"], row["spread"]) == (9.0, 1.5, [1.0, 2.0])
+    found = row(rounds, "epoll_lt", 100, "cpu_us_per_request", "us", REFERENCE)
+    assert (found["figure"], found["ratio"], found["spread"]) == (9.0, 1.5, [1.0, 2.0])
+    alone = row(rounds, "epoll_lt", 100, "cpu_us_per_request", "us", SAME_WORK)
+    assert (alone["figure"], alone["ratio"], alone["spread"]) == (9.0, None, None)
+
+
+def test_who_cannot_hold_so_many_is_left_out() -> None:
+    assert "at most 1024" in servers.Peer([], int, most=1024).why_not(1000)
+    assert "too much" in servers.Peer([], int, planned_bytes=1 << 40).why_not(100)
+    assert servers.Peer([], int, most=1024, planned_bytes=1000).why_not(100) == ""
+
+
+def test_a_server_that_fails_has_no_rows_and_the_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(peer: servers.Peer, *_: object, look_at_memory: bool) -> Cost:
+        if peer.command == ["bad"]:
+            raise servers.Failure("no answer")
+        return Cost(5.0, 100.0, 200.0 if look_at_memory else None)
+
+    monkeypatch.setattr(servers, "cost", cost)
+    peers = {name: servers.Peer([name], int) for name in ("good", "bad", REFERENCE)}
+    rows, failed = servers.measured(peers, 100, 3, 1, random.Random(7))
+    assert failed
+    assert {row["server"] for row in rows} == {"good", REFERENCE}
+    assert {row["figure"] for row in rows} == {5.0, 100.0, 200.0}
 
 
 def test_an_unknown_peer_is_named(tmp_path: Path) -> None:
