@@ -128,6 +128,12 @@ class Attached:
         container = self._rows[node].container
         self._engine.call(f"send {name} to {node}", self._engine.api.kill, container, name)
 
+    def go(self) -> None:
+        """The load begins: to every master. Raises UsageError where there is none."""
+        masters = [name for name in self._rows if name == "master" or name.endswith("-master")]
+        for master in masters or ["master"]:
+            self.signal(master, "SIGUSR1")
+
     def impair(self, node: str, network: str, impairment: Impairment) -> list[dict[str, Any]]:
         """Impair all that leaves `node` on `network`, instead of what was; what is then configured."""
         helper, interface = self._at(node, network)

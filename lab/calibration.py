@@ -72,7 +72,7 @@ class Calibrator:
 
     def __call__(self, trial: Trial) -> Mapping[str, Any]:
         """`{"ceiling_per_s": …}`, or `{"why_not": …}` where it could not be measured."""
-        if trial.scenario.swarm.locustfile:
+        if any(part.swarm.locustfile for part in trial.scenario.swarm.parts):
             return {"why_not": "what Locust users of one's own can do at all is known to their file alone"}
         null = null_trial(trial, self.placement, self.host)
         if self._leaves_too_much(null):
@@ -183,6 +183,7 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
         "spawn_rate": max(swarm.spawn_rate, swarm.most_users / RAMP_S),
         "request_timeout": TIMEOUT_S,
         "drain": DRAIN_S,
+        "groups": {},  # all of them as one
     }
     null = scenario.model_copy(
         update={

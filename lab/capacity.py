@@ -75,19 +75,21 @@ class Capacity:
 def plan_capacity(plan: Plan, host: Host) -> Capacity:
     """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
     trials = plan.trials
-    swarms = [t.scenario.swarm for t in trials]
+    together = [t.scenario.swarm for t in trials]
+    swarms = [part.swarm for swarm in together for part in swarm.parts]
     per_worker = max((math.ceil(s.most_users / s.workers) for s in swarms), default=0)
     per_engine = max((math.ceil(s.most_users / s.workers / s.engines) for s in swarms), default=0)
     engines = max((s.engines for s in swarms), default=1)
     nofile_server = max((_server_descriptors(t) for t in trials), default=0)
-    own_users = any(t.scenario.swarm.locustfile for t in trials)
+    own_users = any(swarm.locustfile for swarm in swarms)
     nofile_worker = per_engine * (OWN_USER_CONNECTIONS if own_users else 1) + SPARE_DESCRIPTORS
     pids = max((_server_pids(t) for t in trials), default=0)
     memory = max((_server_memory(t) for t in trials), default=0)
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
-    workers = max((s.workers for s in swarms), default=0)
+    workers = max((s.workers for s in together), default=0)
+    masters = max((len(s.parts) for s in together), default=1)
     backlog = max((_server(t).backlog for t in trials), default=0)
     needs = (
         Need("descriptors per server process", nofile_server, host.nofile_hard,
@@ -103,11 +105,12 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
         Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
              "raise vm.max_map_count"),
         Need("memory for one trial (bytes)",
-             memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES, host.memory_available_bytes,
+             memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
+             host.memory_available_bytes,
              "fewer users, or a larger host"),
         Need("memory under the server's limit (bytes)", memory, memory_limit,
              "set server memory higher, or fewer users"),
-        Need("conntrack entries", conntrack_entries(swarms), host.conntrack_max,
+        Need("conntrack entries", conntrack_entries(together), host.conntrack_max,
              "raise net.netfilter.nf_conntrack_max (entries stay 120 s after their connection's end), or "
              "fewer users or trials"),
     )  # fmt: skip
@@ -154,10 +157,10 @@ def conntrack_entries(swarms: Sequence[Swarm]) -> int:
     most, ended, now_s = 0, list[tuple[float, int]](), 0.0
     for swarm in swarms:
         load_s = swarm.phases.warmup + swarm.phases.measure
-        churned = (
-            load_s * (swarm.load.most_per_s or 0.0)
-            if swarm.one_exchange and swarm.wire != "datagram"
-            else 0.0
+        churned = sum(
+            load_s * (part.swarm.load.most_per_s or 0.0)
+            for part in swarm.parts
+            if part.swarm.one_exchange and swarm.wire != "datagram"
         )
         own = swarm.most_users + math.ceil(churned)
         most = max(most, own + sum(number for at_s, number in ended if now_s - at_s < CONNTRACK_KEPT_S))

@@ -71,11 +71,12 @@ def compose(resolved: Resolved, file_name: str) -> str:
             server["profiles"] = [service_name(trial)]
         services[service_name(trial)] = server
     topology = _topology(expanded, first)
+    masters = {worker: part.master for part in first.scenario.swarm.parts for worker in part.workers}
     for node in topology.nodes:
         if node.role != "server":
             services[node.name] = _service(node, topology)
             if node.role == "worker":
-                services[node.name]["depends_on"] = ["master"]
+                services[node.name]["depends_on"] = [masters[node.name]]
     networks = {network.name: {"internal": True} for network in topology.networks}
     data: dict[str, Any] = {"services": services, "networks": networks}
     if files := resolved.files():
@@ -166,7 +167,9 @@ def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
     project = file_name.removesuffix(".yaml")
     command = f"docker compose -p {project} -f {file_name}"
     links = "; ".join(link_words(resolved.data)) or "the scenario has none"
-    swarm = " ".join(["master", *(f"worker-{i}" for i in range(first.scenario.swarm.workers))])
+    parts = first.scenario.swarm.parts
+    masters = " ".join(part.master for part in parts)
+    swarm = " ".join(name for part in parts for name in (part.master, *part.workers))
     lines = [
         f"Links are absent here ({links}): this brings the topology up by hand, on a plain network.",
         f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name,
@@ -175,8 +178,11 @@ def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
         "In this folder:",
         "  lab images --env > .env                     builds the images and names them",
         f"  {command} up",
-        f"  {command} kill -s SIGUSR1 master            GO: the load begins",
+        f"  {command} kill -s SIGUSR1 {masters}            GO: the load begins",
     ]
+    if parts[0].name:
+        lines[-1] = lines[-1].replace("the load begins", "the connections are made")
+        lines += [f"  {command} kill -s SIGUSR2 {masters}            once all are held: the load begins"]
     others = [name for name in scenario.servers if name != first.server]
     if others:
         lines += [f"  {command} up server-{others[0]} {swarm}     another server instead"]

@@ -53,8 +53,8 @@ class Draft:
     def keep_what_ended(self, deployment: Deployment) -> None:
         """Just before the nodes are removed: its statistics, how nodes ended, last words."""
         self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
-        nodes = ["server", "master", *(f"worker-{i}" for i in range(self.trial.scenario.swarm.workers))]
-        for node in nodes:
+        swarm = self.trial.scenario.swarm
+        for node in ["server", *(part.master for part in swarm.parts), *swarm.worker_nodes]:
             ended = deployment.exited(node)
             if ended is None:
                 continue

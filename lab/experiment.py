@@ -178,7 +178,8 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
         draft.recorder = recorder
 
         say("verifying right answers")
-        draft.verify.append(right_answers(verify(deployment, "before")))
+        asker = trial.scenario.swarm.worker_nodes[0]
+        draft.verify.append(right_answers(verify(deployment, asker, "before")))
 
         links = stack.enter_context(lab.links.applied(deployment, trial))
         draft.links = links
@@ -194,15 +195,15 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
             survived(deployment)
             links.probe("after")
             connections_gone(deployment)
-            draft.verify.append(verify(deployment, "after"))
+            draft.verify.append(verify(deployment, asker, "after"))
         say("stopping")
         draft.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)
 
 
-def verify(deployment: Deployment, when: str) -> Mapping[str, Any]:
-    """Ask the server for right answers, from inside a worker. Raises NoMeasurement when nobody could ask."""
-    answer = deployment.exec("worker-0", ["python", "-m", "swarm", "verify"], VERIFY_S)
+def verify(deployment: Deployment, worker: str, when: str) -> Mapping[str, Any]:
+    """Ask the server for right answers, from inside `worker`. Raises NoMeasurement when nobody could ask."""
+    answer = deployment.exec(worker, ["python", "-m", "swarm", "verify"], VERIFY_S)
     verified = _event(answer.out, "verified")
     if verified is None:
         raise NoMeasurement(

@@ -9,27 +9,41 @@ from typing import Any
 from lab import loads
 from lab.plan import Plan
 from lab.settings import Resolved
+from lab.swarming import Group
 
 
 def mermaid(resolved: Resolved, expanded: Plan) -> str:
     """Text of a mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
     first = expanded.trials[0]
     swarm = first.scenario.swarm
-    workers = [f"worker{index}" for index in range(swarm.workers)]
-    load = loads.words(swarm.load.model_dump())
+    nodes = [(part.master, part.workers) for part in swarm.parts]
+    load = "; ".join(_load_words(part) for part in swarm.parts)
     lines = [
         "flowchart LR",
         f'  subgraph swarm["swarm: {swarm.users:,} users, {load}, wire {swarm.wire}"]',
-        '    master["master"]',
-        *(f'    {worker}["worker-{index}"]' for index, worker in enumerate(workers)),
+        *(f'    {_node(name)}["{name}"]' for master, workers in nodes for name in (master, *workers)),
         "  end",
         f'  subgraph servers["servers, one at a time, handler {_text(first.scenario.handler)}"]',
         *(f'    {_id(name)}["{_text(label)}"]' for name, label in _servers(resolved)),
         "  end",
-        *(f"  master -. control .- {worker}" for worker in workers),
+        *(
+            f"  {_node(master)} -. control .- {_node(worker)}"
+            for master, workers in nodes
+            for worker in workers
+        ),
         f"  swarm {_edge(link_words(resolved.data))} servers",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _load_words(part: Group) -> str:
+    words = loads.words(part.swarm.load.model_dump())
+    return f"{part.name}: {part.swarm.users:,} users, {words}" if part.name else words
+
+
+def _node(name: str) -> str:
+    """A node of the swarm as an identifier: `worker-0` → `worker0`."""
+    return re.sub(r"[^a-z0-9]", "", name)
 
 
 def link_words(data: Mapping[str, Any]) -> list[str]:

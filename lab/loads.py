@@ -17,6 +17,8 @@ from lab.part import Arrivals, Part, Seconds, unknown
 
 # Users of one's own locustfile bring their load with them: this one is never written in a scenario.
 OWN_USERS = "own-users"
+# The load of a swarm of several groups, each of which has its own: not written either.
+BY_GROUP = "by-group"
 CLOSED = ("constant-users", "ramping-users", OWN_USERS)
 RAMPING = ("ramping-arrival-rate", "ramping-users")
 # Per executor: what it needs, and what it may have.
@@ -144,7 +146,7 @@ class Load(Part):
 
     @model_validator(mode="after")
     def _belongs(self) -> Load:
-        if self.executor == OWN_USERS:  # not written: see own_users
+        if self.executor in (OWN_USERS, BY_GROUP):  # not written: see own_users, by_group
             return self
         needs, may = TAKES[self.executor]
         given = [
@@ -179,12 +181,17 @@ class Load(Part):
     @property
     def most_per_s(self) -> float | None:
         """The highest rate of an open load; None of a closed one, whose rate nobody knows."""
-        return None if self.executor in CLOSED else max(_rates(self.model_dump()))
+        return None if self.executor in (*CLOSED, BY_GROUP) else max(_rates(self.model_dump()))
 
 
 def own_users() -> Load:
     """The load of a locustfile's users: closed, and known to that file alone."""
     return Load.model_construct(executor=OWN_USERS)
+
+
+def by_group() -> Load:
+    """The load of several groups together."""
+    return Load.model_construct(executor=BY_GROUP)
 
 
 def is_closed(load: Mapping[str, Any]) -> bool:
@@ -215,8 +222,9 @@ def arrivals_due(load: Mapping[str, Any], window_s: float) -> float:
 
 def words(load: Mapping[str, Any]) -> str:
     """`open: 2,000 arrivals/s`, `closed: think time 500ms`, `open: 100 → 900 arrivals/s in 5s, Poisson`."""
-    if load.get("executor") == OWN_USERS:
-        return "closed: own Locust users"
+    unwritten = {OWN_USERS: "closed: own Locust users", BY_GROUP: "each group its own load"}
+    if load.get("executor") in unwritten:
+        return unwritten[str(load["executor"])]
     if is_closed(load):
         users = "".join(
             f", → {s['target']:,} users in {units.show_seconds(s['duration'])}" for s in _stages(load)

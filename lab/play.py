@@ -19,6 +19,7 @@ from lab import plan, render, session
 from lab.errors import LabError, NoMeasurement, UsageError
 from lab.experiment import SERVER_READY_S
 from lab.impair.trial import TrialLinks
+from lab.load.together import begin_when_held
 from lab.plan import Trial
 from lab.runtime import Deployment, Say
 from lab.runtime.owner import state_dir
@@ -50,12 +51,18 @@ class Playground:
 
     def go(self) -> None:
         """The load begins, as images/CONTRACT.md says. Raises NoMeasurement where there is no master."""
-        self.deployment.signal("master", "SIGUSR1")
+        for master in self.masters:
+            self.deployment.signal(master, "SIGUSR1")
+
+    @property
+    def masters(self) -> list[str]:
+        """The masters of the swarm's groups."""
+        return [node.name for node in self.topology.nodes if node.role == "master"]
 
     def how_to_go(self) -> str:
         """The command that lets the load begin, from another terminal."""
         if self.deployment.runtime == "local":
-            return f"kill -USR1 {self.deployment.pids('master')[0]}"
+            return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
         return f"lab net {self.run} --go"
 
     def wait(self) -> str:
@@ -83,7 +90,10 @@ def up(prepared: session.Prepared, runtime_name: str, with_swarm: bool, say: Say
         deployment.wait_event("server", "ready", SERVER_READY_S)
         if with_swarm:
             # Before it is ready, GO would be a SIGUSR1 that nobody handles: it would end the master.
-            deployment.wait_event("master", "ready", SWARM_READY_S)
+            for part in trial.scenario.swarm.parts:
+                deployment.wait_event(part.master, "ready", SWARM_READY_S)
+            if trial.scenario.swarm.groups:
+                begin_when_held(deployment, [part.master for part in trial.scenario.swarm.parts])
         ground = Playground(run, topology, deployment, logs)
         links = stack.enter_context(_linked(ground, trial)) if with_swarm else []
         if runtime.name == "docker":

@@ -73,11 +73,21 @@ class Series:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the swarm measured: its `result`, `second` and `phase` events (images/CONTRACT.md)."""
+    """What the swarm measured: its `result`, `second` and `phase` events (images/CONTRACT.md).
+
+    Of a swarm of named groups it is the sum of all, and `groups` holds what each of them measured.
+    """
 
     result: Mapping[str, Any]
     seconds: tuple[Mapping[str, Any], ...]
     phases: Mapping[str, float]
+    groups: Mapping[str, LoadResult] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LoadResult:
+        """The reverse of `asdict`."""
+        groups = {name: cls.from_json(one) for name, one in data.get("groups", {}).items()}
+        return cls(data["result"], tuple(data["seconds"]), data["phases"], groups)
 
     @property
     def window_ms(self) -> tuple[float, float]:
@@ -128,7 +138,7 @@ class TrialRecord:
         for name in ("stamps", "verify", "server_stats", "links", "events", "warnings"):
             fields[name] = tuple(fields.get(name, ()))
         load = data.get("load")
-        result = LoadResult(load["result"], tuple(load["seconds"]), load["phases"]) if load else None
+        result = LoadResult.from_json(load) if load else None
         return cls(**fields, load=result, series=series)
 
 

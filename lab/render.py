@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab import catalog, metrics
 from lab.capacity import Capacity, Placement
@@ -14,7 +16,7 @@ from lab.links import Way
 from lab.loads import CLOSED, Load, ThinkTime
 from lab.plan import Plan, Trial
 from lab.scenario import Scenario
-from lab.swarming import Swarm
+from lab.swarming import MOST_GROUPS, Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
@@ -32,33 +34,33 @@ class Addressing:
 
     server_host: str = "server"
     server_port: int = 9102
-    master_host: str = "master"
-    master_port: int = 5557
+    master_host: str | None = None  # None: the name of the master's own node
+    master_ports: tuple[int, ...] = (5557,) * MOST_GROUPS  # of each group of the swarm
     bind: str = "0.0.0.0"
     files: str = "/scenario"
 
 
 def free_local_addressing(folder: Path) -> Addressing:
     """Free ports of the loopback, for nodes that are plain processes; their files are in `folder` itself."""
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], two.getsockname()[1]
+    with ExitStack() as stack:
+        each = [stack.enter_context(socket.socket()) for _ in range(1 + MOST_GROUPS)]
+        for one in each:
+            one.bind(("127.0.0.1", 0))
+        first, *others = (one.getsockname()[1] for one in each)
     files = str(folder.resolve())
-    return Addressing("127.0.0.1", ports[0], "127.0.0.1", ports[1], bind="127.0.0.1", files=files)
+    return Addressing("127.0.0.1", first, "127.0.0.1", tuple(others), bind="127.0.0.1", files=files)
 
 
 def render(
     run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, where: Addressing
 ) -> Topology:
     """The topology of one trial: server, master, workers, in the order they start."""
-    swarm = trial.scenario.swarm
-    workers = tuple(f"worker-{index}" for index in range(swarm.workers))
-    nodes = [
-        _server_node(trial, capacity, placement, where),
-        _swarm_node("master", 0, trial, capacity, placement, where),
-    ]
-    nodes += [_swarm_node(name, i, trial, capacity, placement, where) for i, name in enumerate(workers)]
+    nodes = [_server_node(trial, capacity, placement, where)]
+    for number, group in enumerate(trial.scenario.swarm.parts):
+        settings = partial(swarm_settings, trial, where, number)
+        nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
+        for index, name in enumerate(group.workers):
+            nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
     return Topology(
         run=run,
         trial=trial.id,
@@ -84,9 +86,10 @@ def duplicates(scenario: Scenario) -> bool:
     return any(way is not None and way.duplicate for way in ways)
 
 
-def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> dict[str, Any]:
-    """LAB_SWARM of one swarm node (images/CONTRACT.md)."""
-    scenario, swarm = trial.scenario, trial.scenario.swarm
+def swarm_settings(trial: Trial, where: Addressing, number: int = 0, worker_index: int = 0) -> dict[str, Any]:
+    """LAB_SWARM of one swarm node (images/CONTRACT.md); `number` is its group's."""
+    scenario, group = trial.scenario, trial.scenario.swarm.parts[number]
+    swarm = group.swarm
     return {
         "target": {"host": where.server_host, "port": where.server_port},
         "wire": swarm.wire,
@@ -102,9 +105,10 @@ def swarm_settings(trial: Trial, where: Addressing, worker_index: int = 0) -> di
         "request_timeout_s": swarm.request_timeout,
         "drain_s": swarm.drain,
         "linger_s": LINGER_S,
-        "master": {"host": where.master_host, "port": where.master_port},
+        "master": {"host": where.master_host or group.master, "port": where.master_ports[number]},
         "source_addresses": [],
         **_asked(swarm),
+        **({"barrier": True} if group.name else {}),  # the groups begin together
         **({"tell_window": True} if metrics.aborting(scenario.thresholds, trial.server) else {}),
     }
 
@@ -181,15 +185,15 @@ def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: 
 
 
 def _swarm_node(
-    name: str, index: int, trial: Trial, capacity: Capacity, placement: Placement, where: Addressing
+    name: str, role: Literal["master", "worker"], settings: Any, capacity: Capacity, placement: Placement
 ) -> Node:
-    master = name == "master"
+    master = role == "master"
     return Node(
         name=name,
-        role="master" if master else "worker",
+        role=role,
         image="swarm",
-        argv=("python", "-m", "swarm", "master" if master else "worker"),
-        env={"LAB_SWARM": json.dumps(swarm_settings(trial, where, index), separators=(",", ":"))},
+        argv=("python", "-m", "swarm", role),
+        env={"LAB_SWARM": json.dumps(settings, separators=(",", ":"))},
         networks=(CONTROL,) if master else (CONTROL, DATA),
         cpu_set=placement.swarm,
         limits=capacity.worker_limits,

@@ -14,7 +14,7 @@ from lab import catalog, metrics, units
 from lab.events import Event
 from lab.links import LinkSpec, Way
 from lab.part import Bytes, Name, Part, unknown
-from lab.swarming import Swarm
+from lab.swarming import Swarm, grouped
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
@@ -133,7 +133,7 @@ class Scenario(Part):
     name: Name
     servers: dict[Name, Server] = Field(min_length=1)
     handler: Handler = "hello"
-    swarm: Swarm
+    swarm: Annotated[Swarm, BeforeValidator(grouped)]
     links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
     events: tuple[Event, ...] = Field(default=(), strict=False)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
@@ -145,25 +145,34 @@ class Scenario(Part):
 
     def files(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Files that the scenario names: where in it, and the path, relative to the scenario's folder."""
-        if self.swarm.locustfile:
-            yield ("swarm", "locustfile"), self.swarm.locustfile
+        for part in self.swarm.parts:
+            if part.swarm.locustfile:
+                place = ("swarm", part.name, "locustfile") if part.name else ("swarm", "locustfile")
+                yield place, part.swarm.locustfile
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Scenario:
+        for name in self.swarm.groups:
+            if name in self.servers:
+                raise ValueError(f"swarm.{name}: a server has that name too: links could not tell them apart")
+        return self
 
     @model_validator(mode="after")
     def _links_join(self) -> Scenario:
-        workers = [f"worker-{index}" for index in range(self.swarm.workers)]
-        known = ["swarm", "servers", *self.servers, *workers]
+        ours_all = ["swarm", *self.swarm.groups, *self.swarm.worker_nodes]
+        known = [*ours_all, "servers", *self.servers]
         for number, link in enumerate(self.links):
             for end in link.endpoints:
                 if end not in known:
                     raise ValueError(f"links[{number}].endpoints: " + unknown(end, known, "endpoint"))
-            ours = [end for end in link.endpoints if end == "swarm" or end in workers]
+            ours = [end for end in link.endpoints if end in ours_all]
             if len(ours) != 1:
                 raise ValueError(f"links[{number}].endpoints: a link joins the swarm's side and a server's")
         return self
 
     @model_validator(mode="after")
     def _events_happen(self) -> Scenario:
-        nodes = [*self.servers, *(f"worker-{index}" for index in range(self.swarm.workers))]
+        nodes = [*self.servers, *self.swarm.worker_nodes]
         joined = [link.endpoints for link in self.links]
         for number, event in enumerate(self.events):
             where = f"events[{number}]: "

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ValidationError
 from lab.errors import UsageError
 from lab.part import Part, unknown
 from lab.scenario import Scenario
+from lab.swarming import named
 from lab.yamlfile import Document, Keys, parse, plain_scalar, read, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
@@ -216,6 +217,11 @@ def _merge_defaults(
     tree: _Tree, defaults: Document, shared: dict[str, Any], scenario: dict[str, Any]
 ) -> None:
     for key, value in shared.items():
+        if key == "swarm" and named(groups := scenario.get("swarm", {})):
+            for name in groups:
+                mine = _mapping(defaults, value, ("defaults", "swarm"))
+                tree.merge(defaults, mine, ("swarm", name), ("defaults", "swarm"))
+            continue
         if key != "server":
             tree.merge(defaults, {key: value}, (), ("defaults",))
             continue
@@ -258,6 +264,8 @@ def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin
 def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], document: Document) -> UsageError:
     first = error.errors(include_url=False)[0]
     path: Keys = tuple(first["loc"])
+    if path[:2] == ("swarm", "groups"):
+        path = ("swarm", *path[2:])  # named groups are written below swarm itself
     says = first["msg"].removeprefix("Value error, ")
     context = first.get("ctx", {})
     if first["type"] == "unknown_key":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from lab import loads, units
-from lab.loads import Load, own_users
-from lab.part import BytesPerS, Part, Seconds, Share, unknown
+from lab.loads import Load, by_group, own_users
+from lab.part import BytesPerS, Name, Part, Seconds, Share, kebab, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.
@@ -18,6 +20,9 @@ ONE_EXCHANGE = ("greet", "datagram")
 PAGE_PATHS = ("/", "/plaintext", "/json")
 # A slow client does one byte each time its engine looks after it, every 10 ms.
 SLOW_MOST_BYTES_PER_S = 100.0
+MOST_GROUPS = 8
+RESERVED = ("swarm", "servers", "server", "master")  # endpoints and nodes of that name are something else
+DEADLINES = ("connect_deadline", "request_timeout", "drain")
 
 
 class Phases(Part):
@@ -94,16 +99,39 @@ class Swarm(Part):
     connect_deadline: Seconds = 10.0
     request_timeout: Seconds = 5.0
     drain: Seconds = 5.0
+    groups: dict[Name, Swarm] = Field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[Group, ...]:
+        """Its groups; of a swarm without any, itself as the one that has no name."""
+        named = tuple(Group(name, swarm) for name, swarm in self.groups.items())
+        return named or (Group("", self),)
+
+    @property
+    def worker_nodes(self) -> tuple[str, ...]:
+        """The names of all workers, group by group."""
+        return tuple(worker for part in self.parts for worker in part.workers)
 
     @property
     def most_users(self) -> int:
         """The most users there ever are: the ramp's, or those of the highest stage."""
+        if self.groups:
+            return sum(group.most_users for group in self.groups.values())
         return loads.most_users(self.load.model_dump(), self.users)
 
     @property
     def one_exchange(self) -> bool:
         """Whether a connection lasts for one exchange only: then users hold none in between."""
         return self.clients.churn or self.wire in ONE_EXCHANGE
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Swarm]) -> Swarm:
+        """Of several groups: what holds for all of them together, and each by its name."""
+        if not (isinstance(data, dict) and "groups" in data):
+            return handler(data)
+        checked = handler({"users": 1, "workers": 1, "load": by_group(), **data})
+        return checked.model_copy(update=_together(checked.groups))
 
     @model_validator(mode="before")
     @classmethod
@@ -147,3 +175,63 @@ class Swarm(Part):
         if clients.idle and self.load.executor == "ramping-users":
             raise ValueError("clients.idle: with ramping-users, who leaves would not be defined")
         return self
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of the swarm with a master and workers of its own. The only one of a swarm has no name."""
+
+    name: str
+    swarm: Swarm
+
+    @property
+    def master(self) -> str:
+        """Its master's node: `master`, `browsers-master`."""
+        return self.node("master")
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Its workers' nodes: `worker-0`, `browsers-worker-0` and so on."""
+        return tuple(self.node(f"worker-{index}") for index in range(self.swarm.workers))
+
+    def node(self, role: str) -> str:
+        """The name of one of its nodes."""
+        return f"{self.name}-{role}" if self.name else role
+
+
+def named(value: Any) -> bool:
+    """Whether a swarm, as written, is a map of named groups: maps, none of them under a word of a swarm's."""
+    words = {word for name in Swarm.model_fields if name != "groups" for word in (name, kebab(name))}
+    return isinstance(value, dict) and bool(value) and not words & set(value) and _all_maps(value)
+
+
+def grouped(value: Any) -> Any:
+    """A swarm as written; one of named groups becomes `{groups: …}`."""
+    return {"groups": value} if named(value) else value
+
+
+def _all_maps(value: dict[Any, Any]) -> bool:
+    return all(isinstance(one, dict) for one in value.values())
+
+
+def _together(groups: Mapping[str, Swarm]) -> dict[str, Any]:
+    """What is said of all groups as one swarm. Raises ValueError where they do not go together."""
+    if len(groups) > MOST_GROUPS:
+        raise ValueError(f"{len(groups)} groups: at most {MOST_GROUPS}")
+    for name, swarm in groups.items():
+        if name in RESERVED or name.startswith("worker-") or swarm.groups:
+            raise ValueError(f"{name}: no name for a group; {', '.join(RESERVED)} and worker-… mean others")
+    each = list(groups.values())
+    for what in ("wire", "phases"):
+        if any(getattr(swarm, what) != getattr(each[0], what) for swarm in each):
+            raise ValueError(f"{what} must be the same for all groups: they are measured together")
+    users = sum(swarm.users for swarm in each)
+    return {
+        "wire": each[0].wire,
+        "phases": each[0].phases,
+        "users": users,
+        "workers": sum(swarm.workers for swarm in each),
+        "engines": max(swarm.engines for swarm in each),
+        "spawn_rate": users / max(swarm.users / swarm.spawn_rate for swarm in each),
+        **{name: max(getattr(swarm, name) for swarm in each) for name in DEADLINES},
+    }

@@ -7,6 +7,7 @@ falls silent makes the load void: it is named and everything ends; its users are
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -142,6 +143,8 @@ class Master:
 
     def _start(self) -> float:
         start_s = monotonic() + HEADWAY_S
+        if self._settings.barrier:  # all swarms that were told within one half second begin as one
+            start_s = float(math.ceil(start_s))
         self._takers = self._statuses.takers()
         self._collection.engines = len(self._takers)
         shares = {engine: (position, len(self._takers)) for position, engine in enumerate(self._takers)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
-from lab.analysis.model import Errors, Quantiles, TrialFigures
+from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.record import LoadResult, TrialRecord
 from lab.swarming import ONE_EXCHANGE
 
@@ -19,7 +19,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         return TrialFigures(trial=trial.id, status=trial.status, reason=trial.reason)
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
-    answered, sent = int(result["answered"]), int(result["sent"])
+    answered = int(result["answered"])
     cpu_us, cpu_source = _cpu(trial)
 
     def per_request(metric: str) -> float | None:
@@ -31,11 +31,11 @@ def figures(trial: TrialRecord) -> TrialFigures:
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
-        offered_per_s=ratio(float(result.get("intended", sent)), seconds),
-        requests_per_s=ratio(answered, seconds),
-        response_ms=quantiles(result["response_hdr"]),
-        service_ms=quantiles(result["service_hdr"]),
-        errors=_errors(load),
+        **_of_load(load),
+        groups={
+            name: GroupFigures(connections_peak=int(one.result["connected_peak"]), **_of_load(one))
+            for name, one in load.groups.items()
+        },
         connections_peak=peak,
         sockets_peak=_whole(trial.series.highest(SERVER, "sockets", "established")),
         connect_ms=quantiles(result["connect_ms_hdr"]) if result.get("connect_ms_hdr") else Quantiles(),
@@ -60,6 +60,19 @@ def figures(trial: TrialRecord) -> TrialFigures:
         listen_overflows=_growth(trial, "sockets", "listen_overflows"),
         retransmits=_growth(trial, "sockets", "retransmits"),
     )
+
+
+def _of_load(load: LoadResult) -> dict[str, Any]:
+    """What the swarm alone can tell: rates, times, errors."""
+    result, window = load.result, load.window_ms
+    seconds = (window[1] - window[0]) / 1000
+    return {
+        "offered_per_s": ratio(float(result.get("intended", result["sent"])), seconds),
+        "requests_per_s": ratio(int(result["answered"]), seconds),
+        "response_ms": quantiles(result["response_hdr"]),
+        "service_ms": quantiles(result["service_hdr"]),
+        "errors": _errors(load),
+    }
 
 
 def connections_peak(trial: TrialRecord) -> int | None:

@@ -62,6 +62,28 @@ class Errors(Part):
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 
+class GroupFigures(Part):
+    """What one named group of the swarm saw in the window; `connections_peak` is the client's count."""
+
+    offered_per_s: float | None = None
+    requests_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    service_ms: Quantiles = Quantiles()
+    errors: Errors = Errors()
+    connections_peak: int | None = None
+
+
+class GroupSummary(Part):
+    """The same over the trials: medians, as of the server."""
+
+    offered_per_s: float | None = None
+    requests_per_s: Estimate = Estimate()
+    response_ms: Quantiles = Quantiles()
+    service_ms: Quantiles = Quantiles()
+    errors: Errors = Errors()
+    connections_peak: int | None = None
+
+
 class TrialFigures(Part):
     """What one trial measured in its window."""
 
@@ -93,6 +115,7 @@ class TrialFigures(Part):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+    groups: dict[str, GroupFigures] = Field(default_factory=dict)
 
 
 class ServerSummary(Part):
@@ -127,6 +150,7 @@ class ServerSummary(Part):
     threads_peak: float | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
+    groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 
 

@@ -9,9 +9,12 @@ from typing import Any
 from lab import catalog, loads
 from lab.analysis import limits
 from lab.analysis.figures import figures
+from lab.analysis.groups import parts
 from lab.analysis.model import (
     Errors,
     Estimate,
+    GroupFigures,
+    GroupSummary,
     LinkSummary,
     Quantiles,
     ServerSummary,
@@ -57,11 +60,13 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
 
 def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from trial.stamps
-    yield from _timing(trial)
+    each = parts(trial)
+    yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
-    if loads.is_closed(trial.scenario.get("swarm", {}).get("load", {})):
-        # A closed load sends less when the server is slow: its response times leave the waiting out.
-        yield CLOSED
+    for name, part in each.items():
+        if loads.is_closed(part.scenario.get("swarm", {}).get("load", {})):
+            # A closed load sends less when the server is slow: its response times leave the waiting out.
+            yield f"{CLOSED} of {name}" if name else CLOSED
 
 
 def _timing(trial: TrialRecord) -> Iterable[str]:
@@ -122,10 +127,25 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
+        "groups": {
+            name: _group([f.groups[name] for f in trials if name in f.groups])
+            for name in dict.fromkeys(name for f in trials for name in f.groups)
+        },
         "syscalls_per_request": _median_map(
             [f.syscalls_per_request for f in trials if f.syscalls_per_request]
         ),
     }
+
+
+def _group(each: Sequence[GroupFigures]) -> GroupSummary:
+    return GroupSummary(
+        offered_per_s=_median(one.offered_per_s for one in each),
+        requests_per_s=estimate([one.requests_per_s for one in each if one.requests_per_s is not None]),
+        response_ms=_median_quantiles([one.response_ms for one in each]),
+        service_ms=_median_quantiles([one.service_ms for one in each]),
+        errors=_merged_errors([one.errors for one in each]),
+        connections_peak=_most(one.connections_peak for one in each),
+    )
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -183,7 +183,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
         Procfs(nodes, deployment.pids),
-        Sockets([name for name in nodes if name != "master"], deployment.pids),
+        Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         HostCollector(),
     ]
     if not deployment.pids("server"):

@@ -12,6 +12,7 @@ from lab.impair.values import Link, Probe, Side
 from lab.links import LinkSpec
 from lab.plan import Trial
 from lab.runtime import Deployment
+from lab.swarming import Swarm
 from lab.topology import DATA
 
 SERVER = "server"
@@ -115,15 +116,22 @@ def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) ->
     """
     first, second = spec.endpoints
     there, back = spec.impairments(trial.scenario.seed + number)
-    workers = [f"worker-{index}" for index in range(trial.scenario.swarm.workers)]
-    swarm_first = first == "swarm" or first in workers
+    ends = _swarm_ends(trial.scenario.swarm)
+    swarm_first = first in ends
     swarm_end, server_end = (first, second) if swarm_first else (second, first)
     if server_end not in ("servers", trial.server):
         return None
-    chosen = workers if swarm_end == "swarm" else [swarm_end]
+    chosen = ends[swarm_end]
     peers = () if swarm_end == "swarm" else tuple(deployment.address(w, DATA) for w in chosen)
     sides = [Side(worker, DATA, "there" if swarm_first else "back") for worker in chosen]
     sides.append(Side(SERVER, DATA, "back" if swarm_first else "there", peers))
     host = deployment.address(SERVER, DATA)
     probes = tuple(Probe(worker, host) for worker in chosen)
     return Link(spec.endpoints, there, back, tuple(sides), probes)
+
+
+def _swarm_ends(swarm: Swarm) -> dict[str, tuple[str, ...]]:
+    """The workers behind each endpoint on the swarm's side: all, a group's, or one."""
+    workers = swarm.worker_nodes
+    groups = {part.name: part.workers for part in swarm.parts if part.name}
+    return {"swarm": workers, **groups, **{worker: (worker,) for worker in workers}}

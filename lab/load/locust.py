@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.clock import mono_ms
 from lab.errors import Exit, LabError, NoMeasurement
 from lab.load import OnEvent
+from lab.load.merge import merged
+from lab.load.together import Stream, begin
 from lab.plan import Trial
 from lab.record import LoadResult
 from lab.runtime import Deployment, Event
+from lab.swarming import Group
 
 READY_DEADLINE_S = 60.0
 # The master merges and prints its records after the drain; Locust's own shutdown takes 1–3 s.
@@ -20,17 +23,25 @@ LOOK_S = 0.25
 
 
 class LocustDriver:
-    """Drives the master and the workers of images/CONTRACT.md."""
+    """Drives the masters and the workers of images/CONTRACT.md: one master, or one for each named group."""
 
     def run(self, deployment: Deployment, trial: Trial, on_event: OnEvent) -> LoadResult:
         """See Driver. The server's death does not end it: that is a result; a lost worker or master does."""
-        deployment.wait_event("master", "ready", READY_DEADLINE_S)
-        seen = _Watch(on_event)
+        groups = trial.scenario.swarm.parts
+        masters = [group.master for group in groups]
+        for master in masters:
+            deployment.wait_event(master, "ready", READY_DEADLINE_S)
+        seen = _Watch(groups, on_event)
         deployment.subscribe(seen.take)
-        deployment.signal("master", "SIGUSR1")
+        for master in masters:
+            deployment.signal(master, "SIGUSR1")
         deadline_ms = mono_ms() + 1000 * _longest(trial)
+        held = bool(trial.scenario.swarm.groups)
         while not seen.done.wait(LOOK_S):
             _everyone_alive(deployment, seen)
+            if held and seen.all_held:
+                begin(deployment.signal, masters)
+                held = False
             if mono_ms() > deadline_ms:
                 raise NoMeasurement(
                     f"the load did not end within {_longest(trial):.0f} s; its last phase was {seen.phase}"
@@ -39,10 +50,8 @@ class LocustDriver:
             raise seen.error
         if seen.lost:
             raise WorkerLost(seen.lost)
-        events = deployment.events("master")
-        seconds = tuple(e for e in events if e.get("event") == "second")
-        phases = {e["phase"]: float(e["starts_mono_ms"]) for e in events if e.get("event") == "phase"}
-        return LoadResult(seen.result, seconds, phases)
+        loads = {group.name: _told(deployment, group.master, seen.results[group.master]) for group in groups}
+        return merged(loads) if trial.scenario.swarm.groups else loads[""]
 
 
 class WorkerLost(NoMeasurement):
@@ -52,33 +61,49 @@ class WorkerLost(NoMeasurement):
 
 
 class _Watch:
-    """Collects the master's events as they come."""
+    """Collects the masters' events as they come."""
 
-    def __init__(self, on_event: OnEvent) -> None:
-        self._on_event = on_event
+    def __init__(self, groups: Sequence[Group], on_event: OnEvent) -> None:
+        self._groups = {group.master: group for group in groups}
+        self._stream = Stream(list(self._groups), on_event)
+        self._held: set[str] = set()
         self.done = threading.Event()
-        self.result: Mapping[str, Any] = {}
+        self.results: dict[str, Mapping[str, Any]] = {}
         self.lost: str | None = None
         self.error: LabError | None = None
         self.phase = "none"
 
+    @property
+    def all_held(self) -> bool:
+        """Whether every group has its connections and waits to begin."""
+        return len(self._held) == len(self._groups)
+
     def take(self, node: str, event: Event) -> None:
-        if node != "master":
+        if node not in self._groups:
             return
         kind = event.get("event")
         if kind == "phase":
             self.phase = event["phase"]
+            if self.phase == "held":
+                self._held.add(node)
         if kind == "worker_lost":
-            self.lost = f"worker-{event.get('worker_index')}: {event.get('says')}"
-            self.done.set()
+            worker = self._groups[node].node(f"worker-{event.get('worker_index')}")
+            self.lost = self.lost or f"{worker}: {event.get('says')}"
         if kind == "result":
-            self.result = event
+            self.results[node] = event
         try:
-            self._on_event(event)
+            self._stream.take(node, event)
         except LabError as error:
             self.error = self.error or error
-        if kind == "result" or self.error:
+        if self.lost or self.error or len(self.results) == len(self._groups):
             self.done.set()
+
+
+def _told(deployment: Deployment, master: str, result: Mapping[str, Any]) -> LoadResult:
+    events = deployment.events(master)
+    seconds = tuple(e for e in events if e.get("event") == "second")
+    phases = {e["phase"]: float(e["starts_mono_ms"]) for e in events if e.get("event") == "phase"}
+    return LoadResult(result, seconds, phases)
 
 
 def _longest(trial: Trial) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lab.analysis.model import ServerSummary, Summary
 from lab.record import Run
-from lab.report import findings, links, sweeps, text, why
+from lab.report import findings, groups, links, sweeps, text, why
 from lab.report.findings import Group
 from lab.report.order import in_order
 
@@ -27,6 +27,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _bars(summary, "p99 response time [ms]", lambda s: s.response_ms.p99, text.number),
         _bars(summary, "CPU time per request [µs]", lambda s: s.cpu_us_per_request, text.number),
         _bars(summary, "Memory per connection", text.memory, text.size),
+        _groups(summary),
         _growth(summary),
         _why(summary),
         _thresholds(summary),
@@ -126,6 +127,11 @@ def _bars(
         for (name, value), cell in zip(values.items(), cells, strict=True)
     ]
     return [f"### {title}", "", "```text", *lines, "```"]
+
+
+def _groups(summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in groups.rows(summary)]
+    return ["## Groups of the swarm", "", *table(groups.HEADINGS, rows, 2)] if rows else []
 
 
 def _growth(summary: Summary) -> list[str]:

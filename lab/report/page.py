@@ -9,7 +9,7 @@ from typing import Any
 from lab import loads
 from lab.analysis.model import Summary, TrialFigures
 from lab.record import Run, TrialRecord
-from lab.report import findings, links, sweeps, text, why
+from lab.report import findings, groups, links, sweeps, text, why
 from lab.report.setup import limits, topology
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
@@ -44,6 +44,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
         "sweep": data["sweep"],
+        "groups": _groups(summary),
         "growth": _growth(summary),
         "laws": sweeps.law_sentences(summary),
         "upper": text.quantile_name(data["upper"]),
@@ -88,12 +89,21 @@ def load_words(trials: Sequence[TrialRecord]) -> str:
     swarms = [trial.scenario.get("swarm", {}) for trial in trials]
     each = [swarm.get("load", {}) for swarm in swarms]
     words = f"{_span([swarm.get('users') for swarm in swarms])} connections"
+    if any(swarm.get("groups") for swarm in swarms):
+        return "; ".join(dict.fromkeys(map(_group_words, swarms)))
     rates = [load.get("rate") for load in each]
     if any(rate is not None for rate in rates):
         return f"{words}, {_span(rates)} requests/s offered (open)"
     if any(load.get("executor") for load in each):
         return f"{words}, " + "; ".join(dict.fromkeys(loads.words(load) for load in each))
     return words
+
+
+def _group_words(swarm: Mapping[str, Any]) -> str:
+    each = (swarm.get("groups") or {}).items()
+    return "; ".join(
+        f"{n}: {text.count(one['users'])} connections, {loads.words(one['load'])}" for n, one in each
+    )
 
 
 def _span(values: Sequence[float | None]) -> str:
@@ -132,6 +142,11 @@ def _comparison(summary: Summary) -> Table:
     head = ["server", "family", *(f"{column.title}\n{column.unit}" for column in text.COLUMNS)]
     numeric = frozenset(range(2, len(head)))
     return Table("Servers compared", head, _aligned(rows, numeric), numeric)
+
+
+def _groups(summary: Summary) -> Table | None:
+    rows = groups.rows(summary)
+    return Table("Groups of the swarm", groups.HEADINGS, rows, groups.NUMERIC, True) if rows else None
 
 
 def _growth(summary: Summary) -> Table | None:

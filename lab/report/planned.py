@@ -31,8 +31,12 @@ def as_text(prepared: Prepared) -> str:
     lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
     lines += [
         "",
-        f"load: {plural(swarm.users, 'user')} over {plural(swarm.workers, 'worker')}, "
-        f"{loads.words(swarm.load.model_dump())}, wire {swarm.wire}",
+        *(
+            f"load{part.name and f' of {part.name}'}: {plural(part.swarm.users, 'user')} over "
+            f"{plural(part.swarm.workers, 'worker')}, {loads.words(part.swarm.load.model_dump())}, "
+            f"wire {swarm.wire}"
+            for part in swarm.parts
+        ),
     ]
     lines += [
         f"server on CPU {prepared.placement.server}, all else on CPU {prepared.placement.swarm}",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lab import loads
+from lab.analysis.groups import parts
 from lab.analysis.model import Summary
 from lab.record import Run, TrialRecord
 from lab.report.links import words
@@ -54,7 +55,7 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
     if any(trial.placement.get("overlap") for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
-    if any(loads.is_closed(_load(trial)) for trial in trials):
+    if any(loads.is_closed(_load(part)) for trial in trials for part in parts(trial).values()):
         yield _CLOSED
     if any(loads.is_ramping(_load(trial)) for trial in trials):
         yield _RAMPING

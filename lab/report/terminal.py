@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.model import Summary
-from lab.report import findings, text
+from lab.report import findings, groups, text
 from lab.report.order import in_order
 
 # The comparison has nine columns; below this width they would break into unreadable towers.
@@ -38,6 +38,7 @@ def table(summary: Summary, console: Console) -> None:
         _comparison(summary, console)
     else:
         _blocks(summary, console)
+    _groups(summary, console)
     _failures(summary, console)
 
 
@@ -81,6 +82,20 @@ def _comparison(summary: Summary, console: Console) -> None:
     shown = _table(summary, framed=True, gap=2)
     if _natural_width(shown, console) > console.width:
         shown = _table(summary, framed=True, gap=1)
+    console.print(shown)
+
+
+def _groups(summary: Summary, console: Console) -> None:
+    """What each named group of the swarm saw."""
+    found = groups.rows(summary)
+    if not found:
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(groups.HEADINGS):
+        shown.add_column(heading, justify="right" if number in groups.NUMERIC else "left")
+    for row in found:
+        shown.add_row(*map(Text, row))
+    console.print()
     console.print(shown)
 
 

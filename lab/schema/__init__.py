@@ -16,6 +16,7 @@ from lab.analysis.model import Summary
 from lab.errors import UsageError
 from lab.scenario import Scenario
 from lab.settings import Settings
+from lab.swarming import MOST_GROUPS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
@@ -34,6 +35,10 @@ def _scenario() -> dict[str, Any]:
     swarm = schema["$defs"]["Swarm"]
     swarm["required"] = [name for name in swarm["required"] if name != "load"]
     swarm["anyOf"] = [{"required": ["load"]}, {"required": ["locustfile"]}]  # whose users bring their own
+    del swarm["properties"]["groups"]
+    one = {"$ref": "#/$defs/Swarm"}
+    groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MOST_GROUPS}
+    schema["properties"]["swarm"] = {"anyOf": [one, groups]}
     return schema
 
 
@@ -45,7 +50,7 @@ def _settings() -> dict[str, Any]:
         part.pop("anyOf", None)
         part.pop("required", None)  # a default may be any part of a server, or of the swarm
     properties = {name: part for name, part in shared["properties"].items() if name != "servers"}
-    properties |= {"server": {"$ref": "#/$defs/Server"}}
+    properties |= {"server": {"$ref": "#/$defs/Server"}, "swarm": {"$ref": "#/$defs/Swarm"}}
     schema["$defs"] = shared["$defs"]
     schema["properties"]["defaults"] = {
         "type": "object",

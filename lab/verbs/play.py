@@ -208,7 +208,7 @@ def net(
     try:
         up_there = attach.Attached(client, run)
         if go:
-            up_there.signal("master", "SIGUSR1")
+            up_there.go()
         elif node is None:
             shared.out("\n".join(up_there.nodes))
         elif probe is not None:

@@ -60,7 +60,7 @@ class Check:
 
     `excused` says that its findings do not count for a server that met a limit the scenario expects, and that
     it is not asked where the server died: half a load has no rate, no steady state and no last count.
-    `applies` says for which trials there is anything to check.
+    `applies` says for which trials there is anything to check. `each`: it is asked of each group of a swarm.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Check:
     required: bool = True
     excused: bool = False
     applies: Callable[[Evidence], bool] = _always
+    each: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,17 @@ TRIAL_CHECKS = (
     Check("server_died", server.server_died),
     Check(KNOWN_LIMIT, known.known_limits),
     Check("server_stopped", server.server_stopped),
-    Check("own_users", load.own_users, required=False, applies=_own_users),
-    Check("offered_load", load.offered_load, excused=True, applies=_engine),
-    Check("connections_reached", load.connections_reached, excused=True, applies=_engine),
-    Check("lateness", load.lateness, excused=True, applies=_engine),
-    Check("omission", load.omission, excused=True, applies=_engine),
-    Check("little_law", load.little_law, required=False, excused=True, applies=_engine),
+    Check("own_users", load.own_users, required=False, applies=_own_users, each=True),
+    Check("offered_load", load.offered_load, excused=True, applies=_engine, each=True),
+    Check("connections_reached", load.connections_reached, excused=True, applies=_engine, each=True),
+    Check("lateness", load.lateness, excused=True, applies=_engine, each=True),
+    Check("omission", load.omission, excused=True, applies=_engine, each=True),
+    Check("little_law", load.little_law, required=False, excused=True, applies=_engine, each=True),
     Check("outcomes", load.outcomes, excused=True),
     Check("server_count", load.server_count, excused=True, applies=_model),
     Check("locust_count", load.locust_count, excused=True),
     Check("errors", load.errors, excused=True),
-    Check("steady", load.steady, excused=True, applies=_unramped),
+    Check("steady", load.steady, excused=True, applies=_unramped, each=True),
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
@@ -190,14 +191,21 @@ def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
     for one in TRIAL_CHECKS:
         if died:
             return
-        if not one.applies(e):
+        asked = {name: part for name, part in (e.parts if one.each else {"": e}).items() if one.applies(part)}
+        if not asked:
             continue
-        found = _findings(one.name, partial(one.ask, e), e.trial.id)
+        found = [f for name, part in asked.items() for f in _of_part(one, name, part)]
         if excused and one.excused:
             found = [f.model_copy(update={"expected": True}) for f in found]
         died = died or any(f.level == "fail" for f in found)
         excused = excused or (one.name == KNOWN_LIMIT and any(f.expected for f in found))
         yield one.name, found
+
+
+def _of_part(one: Check, group: str, e: Evidence) -> list[Finding]:
+    """What the check finds; of a named group with its name in front."""
+    found = _findings(one.name, partial(one.ask, e), e.trial.id)
+    return [f.model_copy(update={"says": f"{group}: {f.says}"}) for f in found] if group else found
 
 
 def _findings(name: str, ask: Callable[[], Iterable[Said]], trial: str | None) -> list[Finding]:

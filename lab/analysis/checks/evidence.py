@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lab import loads
+from lab.analysis import groups
 from lab.analysis.checks.table import LIMITS
+from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
 from lab.record import LoadResult, TrialRecord
 
@@ -107,6 +109,12 @@ class Evidence:
         """Whether the load is Locust users of the scenario's own locustfile, and not the lab's engine."""
         load = self.trial.scenario.get("swarm", {}).get("load", {})
         return bool(load.get("executor") == loads.OWN_USERS)
+
+    @property
+    def parts(self) -> Mapping[str, Evidence]:
+        """What there is of each named group of the swarm; of a swarm without groups, "" → all of it."""
+        each = groups.parts(self.trial)
+        return {name: Evidence(part, figures(part)) if name else self for name, part in each.items()}
 
     @property
     def settings(self) -> Mapping[str, Any]:

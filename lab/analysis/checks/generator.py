@@ -50,7 +50,8 @@ def loop_lag(e: Evidence) -> Iterator[Said]:
         raise NoData("the workers' own figures are missing")
     worst = max(workers, key=lambda worker: float(worker["loop_lag_p99_us"]))
     lag_ms = float(worst["loop_lag_p99_us"]) / 1000
-    says = f"worker-{worst['index']}: the loop lagged {lag_ms:.2f} ms at the p99"
+    node = worst.get("node", f"worker-{worst['index']}")
+    says = f"{node}: the loop lagged {lag_ms:.2f} ms at the p99"
     yield from graded("loop_lag_p99_ms", lag_ms, says, MORE_WORKERS)
 
 

@@ -144,14 +144,7 @@ def server_count(e: Evidence) -> Iterable[Said]:
     if not e.trial.model and not e.trial.server_stats:
         raise NoData("the server's image prints no statistics")
     counted = _requests_of_load(e)
-    parts = len((e.swarm.get("page") or {}).get("paths", ())) or 1
-    slow: Mapping[str, int] = e.result.get("slow") or {}
-    of_slow = int(slow.get("answered", 0))
-    open_ended = int(slow.get("ended", 0)) + math.ceil(
-        float(e.clients.get("slow", 0)) * int(e.swarm["users"])
-    )
-    answered = int(e.whole["answered"]) * parts + of_slow
-    sent = int(e.whole["sent"]) * parts + of_slow + open_ended
+    answered, sent = (sum(column) for column in zip(*map(_server_sees, e.parts.values()), strict=True))
     off = max(answered - counted, counted - sent, 0)
     return graded(
         "server_count",
@@ -159,6 +152,17 @@ def server_count(e: Evidence) -> Iterable[Said]:
         f"the server counted {counted:,} requests; the swarm sent {sent:,} and got {answered:,} answers",
         "one of the two lost count, or someone else talked to the server",
     )
+
+
+def _server_sees(e: Evidence) -> tuple[int, int]:
+    """Of one group's load: the fewest and the most requests that the server may have counted."""
+    parts = len((e.swarm.get("page") or {}).get("paths", ())) or 1
+    slow: Mapping[str, int] = e.result.get("slow") or {}
+    of_slow = int(slow.get("answered", 0))
+    open_ended = int(slow.get("ended", 0)) + math.ceil(
+        float(e.clients.get("slow", 0)) * int(e.swarm["users"])
+    )
+    return int(e.whole["answered"]) * parts + of_slow, int(e.whole["sent"]) * parts + of_slow + open_ended
 
 
 def _requests_of_load(e: Evidence) -> int:

@@ -1,0 +1,26 @@
+"""The swarm's named groups, each with its own figures: rows for every report."""
+
+from __future__ import annotations
+
+from lab.analysis.model import Summary
+from lab.report import text
+
+HEADINGS = ("server", "group", "requests/s", "p50 ms", "p99 ms", "errors", "connections")
+NUMERIC = frozenset(range(2, len(HEADINGS)))
+
+
+def rows(summary: Summary) -> list[list[str]]:
+    """One row per server and group, in the columns of HEADINGS; none where the swarm has no groups."""
+    return [
+        [
+            text.label(name, server),
+            text.clean(group),
+            text.number(found.requests_per_s.value),
+            text.quantile(found.response_ms, "p50"),
+            text.quantile(found.response_ms, "p99"),
+            text.percent(found.errors.rate),
+            text.count(found.connections_peak),
+        ]
+        for name, server in summary.servers.items()
+        for group, found in server.groups.items()
+    ]
