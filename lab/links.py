@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,18 @@ def _loss(value: Any) -> dict[str, Any]:
             raise ValueError(f"{kind} takes a list of {5 if kind == 'state' else 4} percentages")
         return {f"loss_{kind}": tuple(units.share(share) for share in shares)}
     return {"loss": units.share(value)}
+
+
+def _no_address(value: Any) -> Any:
+    """A node by its name: addresses are the runtime's to give, anew for each trial. Raises ValueError."""
+    try:
+        ipaddress.ip_network(str(value), strict=False)
+    except ValueError:
+        return value
+    raise ValueError(f"{value} is an address, and every trial has new ones: name the node or its group")
+
+
+Endpoint = Annotated[Name, BeforeValidator(_no_address)]
 
 
 class Way(Part):
@@ -92,7 +105,7 @@ class LinkSpec(Way):
     stands behind them: what they do not say is as in lab/impair/profiles.py.
     """
 
-    endpoints: tuple[Name, Name] = Field(strict=False)
+    endpoints: tuple[Endpoint, Endpoint] = Field(strict=False)
     profile: ProfileName | None = None
     there: Way | None = None
     back: Way | None = None

@@ -50,3 +50,9 @@ def test_one_way_may_say_what_is_possible_only_with_the_rest() -> None:
     assert (there.jitter_ms, back.jitter_ms) == (20, 40)
     with pytest.raises(ValueError, match="exceeds the delay"):
         LinkSpec.model_validate({"endpoints": ["swarm", "servers"], "jitter": "20ms"})
+
+
+@pytest.mark.parametrize("address", ["198.18.1.7", "198.18.1.0/24", "fd00::1"])
+def test_an_endpoint_is_a_name_as_every_trial_has_new_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match=f"{address} is an address"):
+        LinkSpec.model_validate({"endpoints": ["swarm", address], "delay": "1ms"})
