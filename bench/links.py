@@ -3,8 +3,8 @@
 
 Network namespaces on one bridge, as in tests/contract. Here: a plain veth and the delay line. In user-mode
 Linux: a plain veth and the kernel's netem. An error is always against the plain veth of the same kernel.
-Writes results/bench/links.json. `--quick` takes a tenth of the samples. Quiet the machine first: what else
-runs on it is measured too.
+Writes results/bench/links.json. `--check` takes a tenth of the samples and writes nothing. Quiet the machine
+first: what else runs on it is measured too.
 """
 
 from __future__ import annotations
@@ -73,25 +73,26 @@ class Row:
 def main() -> int:
     """Exit code 0 when everything was measured, whatever the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
+    parser.add_argument("--check", action="store_true", help="a tenth of the samples; writes nothing")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    samples = 50 if arguments.quick else 500
+    samples = 50 if arguments.check else 500
     if arguments.inside:
         arguments.inside.write_text(json.dumps(measure("netem", samples)))
         return 0
     here = measure("delayline", samples)
-    there = in_user_mode_linux(arguments.quick)
+    there = in_user_mode_linux(arguments.check)
     report = {
         "rows": [row.to_json() for row in compare(here, there)],
         "vocabulary": {"delayline": here["vocabulary"], "netem": there and there["vocabulary"]},
         "why_no_netem": boot.why_not(),
     }
-    out = ROOT / "results" / "bench" / "links.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + "\n")
     show(report)
-    print(f"\nwritten: {out.relative_to(ROOT)}")
+    if not arguments.check:
+        out = ROOT / "results" / "bench" / "links.json"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"\nwritten: {out.relative_to(ROOT)}")
     return 0
 
 
@@ -186,7 +187,7 @@ def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
     }
 
 
-def in_user_mode_linux(quick: bool) -> dict[str, Any] | None:
+def in_user_mode_linux(check: bool) -> dict[str, Any] | None:
     """netem's figures, from a kernel that has it; None where none can be booted."""
     if boot.why_not():
         return None
@@ -196,7 +197,7 @@ def in_user_mode_linux(quick: bool) -> dict[str, Any] | None:
             "bench/links.py",
             "--inside",
             "/mnt/rows.json",
-            *(["--quick"] if quick else []),
+            *(["--check"] if check else []),
         ]
         ended = boot.run(argv, Path(folder), ROOT, deadline_s=600)
         if ended.code != 0:
@@ -237,10 +238,19 @@ def show(report: Mapping[str, Any]) -> None:
         cells = [_number(row[key]) for key in ("value", "spread", "aim", "peer_value")]
         figures = f"{cells[0]:>10} {cells[1]:>8} {cells[2]:>9} {cells[3]:>8}"
         print(f"{row['figure']:24} {row['case']:20} {figures}  {row['unit']}")
-    for backend, words in report["vocabulary"].items():
-        print(f"\n{backend}: " + ("" if words else f"not measured: {report['why_no_netem']}"))
-        for name, word in (words or {}).items():
-            print(f"  {name:20} {json.dumps(word['requested'])}\n  {'':20} → {json.dumps(word['measured'])}")
+    show_vocabulary(report["vocabulary"], report["why_no_netem"])
+
+
+def show_vocabulary(found: Mapping[str, Any], why_no_netem: str | None) -> None:
+    """What was requested, what each backend then held, and what came of it, for every word."""
+    if not found["netem"]:
+        print(f"\nnetem: not measured: {why_no_netem}")
+    for word, to in VOCABULARY.items():
+        print(f"\n{word}: requested {_words(to.to_json())}")
+        for backend, measured in found.items():
+            if measured:
+                print(f"  {backend:10} configured {_words(measured[word]['configured'])}")
+                print(f"  {'':10} measured   {_words(measured[word]['measured'])}")
 
 
 def _cpu_s(net: Namespaces) -> float:
@@ -265,6 +275,10 @@ def _p99(samples: list[float]) -> float:
 def _spread(samples: list[float]) -> float:
     low, _, high = statistics.quantiles(samples, n=4)
     return high - low
+
+
+def _words(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in data.items() if name != "seed")
 
 
 def _number(value: float | None) -> str:
