@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import json
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nettools import netlink, probe, rules
+from nettools.agent import Agent
 from nettools.histogram import Histogram
 from nettools.impairment import Impairment
+from nettools.lanes import Lanes
 
 from lab.impair.values import Impairment as Asked
 
@@ -88,3 +93,20 @@ def test_both_sides_of_the_contract_know_the_same_words() -> None:
 def test_nonsense_is_refused(document: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Impairment.from_json(document)
+
+
+def cleared(interface: str, *command: str) -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        agent = Agent(Lanes(on_death=pytest.fail))
+        asked = {"do": "clear", "interface": interface, "commands": [command]}
+        return await agent.answer(json.dumps(asked).encode())
+
+    return asyncio.run(ask())
+
+
+def test_an_interface_that_is_gone_has_nothing_left_to_clear() -> None:
+    """A container's ends with it: its rules are gone before its helper is asked to take them away."""
+    assert cleared("gone0", "ip", "link", "set", "dev", "gone0", "gso_max_segs", "65535")["ok"]
+    there = cleared("lo", "tc", "qdisc", "del", "dev", "lo", "root", "handle", "77:")
+    assert not there["ok"]
+    assert "tc: " in there["says"]
