@@ -11,11 +11,10 @@ lock. The number of threads is limited by pids.max of the cgroup, kernel.threads
 
 See pthreads(7), clone(2), pthread_attr_setstacksize(3); UNIX Network Programming 1, §26.
 
-Traps: a thread that cannot be started (EAGAIN) must cost its connection, not the server. A Python thread that
-waits for the interpreter lock wakes up at every switch interval (5 ms) to ask for it: with thousands that is
-all the machine does. These threads give up the lock at every call anyway, so the interval may be long. And a
-`threading.Thread` shakes hands with its starter and has locks of its own to be joined by: here _thread starts
-them plain, and the last to leave tells, or the stop of 10,000 would take twice as long.
+Traps: a thread that cannot be started (EAGAIN) must cost its connection, not the server. And a Python thread
+that waits for the interpreter lock wakes up at every switch interval (5 ms) to ask for it: with thousands
+that is all the machine does. These threads give up the lock at every call anyway, so the interval may be
+long.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from _thread import start_new_thread
+import time
 
 from iomodels.listen import DRAIN_S, Listener, connections, hang_up
 from iomodels.session import READ_BYTES, NewSession, Session, converse
 from iomodels.stats import STATS, Counters
 
 STACK_BYTES = 128 << 10
-SWITCH_INTERVAL_S = 5.0
+SWITCH_INTERVAL_S = 0.5
 
 
 def serve(listener: Listener, new_session: NewSession) -> None:
@@ -38,8 +37,8 @@ def serve(listener: Listener, new_session: NewSession) -> None:
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     cell = STATS.cell()
-    talks: dict[int, Session] = {}
-    gate = threading.Condition(threading.Lock())  # nobody hangs up on a number that another has just closed
+    talks: dict[int, threading.Thread] = {}
+    closing = threading.Lock()  # nobody hangs up on a number that another has just closed
 
     def talk(fd: int, session: Session) -> None:
         with STATS.thread_cell() as mine:
@@ -47,26 +46,26 @@ def serve(listener: Listener, new_session: NewSession) -> None:
                 serve_one(fd, session, mine)
             finally:
                 mine.closed += 1
-                with gate:
+                with closing:
                     del talks[fd]  # before close: the number may be given out again at once
                     os.close(fd)
-                    if not talks:
-                        gate.notify()
 
     for conn, address in connections(listener, cell):
         fd = conn.detach()
-        session = talks[fd] = new_session(address)
+        thread = talks[fd] = threading.Thread(target=talk, args=(fd, new_session(address)), daemon=True)
         cell.saw_open(len(talks))
         try:
-            start_new_thread(talk, (fd, session))
+            thread.start()
         except RuntimeError:
             STATS.error("refused_limit", f"no more threads at {len(talks) - 1} connections")
             del talks[fd]
             os.close(fd)
             cell.closed += 1
-    with gate:
+    deadline = time.monotonic() + DRAIN_S
+    with closing:
         hang_up(talks)
-        gate.wait_for(lambda: not talks, DRAIN_S)
+    for thread in list(talks.values()):
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def serve_one(fd: int, session: Session, cell: Counters) -> None:
