@@ -19,6 +19,8 @@ from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
 FIRST_RETRY_S, RETRY_S, RETRY_MOST_S = 0.25, 10.0, 60.0
+# A step's share of the engine's tick: a connect may take the kernel 0.1 ms, and a loop that only dials is deaf.
+DIAL_S = 0.005
 LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
 
 
@@ -80,17 +82,20 @@ class Pool:
         return self._slots > self.users
 
     def step(self, now_s: float) -> None:
-        """Open what is due, let go what is too many, end what has waited too long."""
+        """Open what is due (the rest in the next step, where it is much), let go what is too many, end what
+        has waited too long.
+        """
         if self._over:
             return
         self._credit += self._rate_per_s * (now_s - self._stepped_s)
         self._credit = max(0.0, min(self._credit, self.users - self._slots))
         self._stepped_s = now_s
-        while self._credit >= 1.0:
+        until_s = monotonic() + DIAL_S
+        while self._credit >= 1.0 and monotonic() < until_s:
             self._credit -= 1.0
             self._take_up(Connection(holds=self._next_holds()))
             self._slots += 1
-        while self._retries and self._retries[0][0] <= now_s:
+        while self._retries and self._retries[0][0] <= now_s and monotonic() < until_s:
             _, failures, holds = heappop(self._retries)
             self._take_up(Connection(failures, holds=holds))
         self._shrink()
