@@ -18,7 +18,7 @@ from lab.errors import Exit
 from lab.experiment import Laboratory
 from lab.record import TrialRecord
 from tests import records
-from tests.records import judged, trial, with_load
+from tests.records import counter, judged, series, trial, with_load
 from tests.runfolders import make_run
 from tests.scenarios import HOST, TEXT, resolved
 
@@ -112,6 +112,8 @@ def test_only_a_disturbance_from_outside_is_a_reason() -> None:
     by_the_server = with_load(trial(), errors={"wrong_answer": {"count": 1}})
     assert any(f.level == "invalid" for f in checks.check_trial(by_the_server))
     assert checks.disturbed(by_the_server) is None
+    quota = {("worker-0", "cgroup", f"cpu_{name}"): counter(0, 10) for name in ("periods", "throttled")}
+    assert checks.disturbed(lagging(trial(series=series(quota)))) is None, "it would be so again"
     dead = trial(status="failed", load=None, reason="worker-0 died", exit_code=int(Exit.UNTRUSTED))
     assert checks.disturbed(dead) is None
     assert set(checks.DISTURBANCES) <= {check.name for check in checks.TRIAL_CHECKS}

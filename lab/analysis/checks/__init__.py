@@ -168,10 +168,10 @@ def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
 
 def disturbed(trial: TrialRecord) -> str | None:
     """Why a trial should be measured again; None where it is valid, failed, or invalid by its own doing."""
-    for finding in check_trial(trial):
-        if finding.level == "invalid" and not finding.expected and finding.check in DISTURBANCES:
-            return finding.says
-    return None
+    invalid = [f for f in check_trial(trial) if f.level == "invalid" and not f.expected]
+    if any(finding.check == "generator_throttled" for finding in invalid):
+        return None  # a quota would hold the swarm back again
+    return next((finding.says for finding in invalid if finding.check in DISTURBANCES), None)
 
 
 def noise(trial: TrialRecord) -> str | None:
