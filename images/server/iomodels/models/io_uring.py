@@ -160,6 +160,9 @@ class Server:
             return
         if data:
             self.cell.bytes_in += len(data)
+            if talk.wish == READ:  # nearly always: nothing is ahead of it
+                self.perform(talk, talk.session.received(data))
+                return
             talk.inbox = talk.inbox or deque()
             talk.inbox.append(data)
             talk.inbox_bytes += len(data)
@@ -195,6 +198,9 @@ class Server:
 
     def perform(self, talk: Talk, effects: Effects) -> None:
         """Queue effects and begin with the first."""
+        if len(effects) == 1:
+            self.begin(talk, effects[0])
+            return
         if effects:
             talk.queue = deque(effects)
         self.go_on(talk)
