@@ -48,9 +48,6 @@ READY_S = 30.0
 RECIPE = 4
 # Who used so much of its CPUs was the limit.
 SATURATED = 0.9
-# The share of the tracker's entries beyond which there is none left to spare.
-CROWDED = 0.9
-LEAVES = "so many connections would still be in this host's connection tracker when the trial begins"
 # Changes from call to call, or has no bearing.
 PASSING = ("memory_available_bytes", "swap_used_bytes")
 
@@ -75,17 +72,10 @@ class Calibrator:
         if any(part.swarm.locustfile for part in trial.scenario.swarm.parts):
             return {"why_not": "what Locust users of one's own can do at all is known to their file alone"}
         null = null_trial(trial, self.placement, self.host)
-        if self._leaves_too_much(null):
-            return {"why_not": LEAVES}
         key = self._key(null)
         if key not in self.known:
             self.known[key] = self._stored(key) or self._measured(null, key)
         return self.known[key]
-
-    def _leaves_too_much(self, null: Trial) -> bool:
-        """Whether its connections, remembered by the tracker for 120 s, would crowd out the trial's."""
-        most = self.host.conntrack_max if self.runtime.name != "local" else None
-        return most is not None and 2 * null.scenario.swarm.users > CROWDED * most
 
     def _key(self, null: Trial) -> str:
         """Of everything that the ceiling depends on."""

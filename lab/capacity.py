@@ -7,7 +7,6 @@ measured with other limits than its neighbour.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab import catalog
@@ -33,8 +32,6 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 # (__inet_hash_connect): once those are gone, each connect takes milliseconds, and a loop of them stalls.
 CLIENT_PORTS = (LAST_PORT - FIRST_PORT + 1) // 2
 TIME_WAIT_S, CONNTRACK_KEPT_S = 60.0, 120.0
-# Of a trial, beside its ramp and its load: containers, verification, drain.
-TRIAL_OVERHEAD_S = 8.0
 # A thread's stack, its guard page and the allocator's arena are a mapping each (proc(5), max_map_count).
 MAPS_PER_THREAD = 3
 
@@ -110,9 +107,8 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
              "fewer users, or a larger host"),
         Need("memory under the server's limit (bytes)", memory, memory_limit,
              "set server memory higher, or fewer users"),
-        Need("conntrack entries", conntrack_entries(together), host.conntrack_max,
-             "raise net.netfilter.nf_conntrack_max (entries stay 120 s after their connection's end), or "
-             "fewer users or trials"),
+        Need("conntrack entries", max(map(conntrack_entries, together), default=0), host.conntrack_max,
+             "raise net.netfilter.nf_conntrack_max, or fewer users, or a lower rate of new connections"),
     )  # fmt: skip
     return Capacity(
         needs=needs,
@@ -148,25 +144,19 @@ def client_ports(swarm: Swarm) -> int:
     return held + math.ceil(swarm.load.most_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
 
 
-def conntrack_entries(swarms: Sequence[Swarm]) -> int:
-    """The most connections that the host's tracker knows at once, while these loads run one after the other.
+def conntrack_entries(swarm: Swarm) -> int:
+    """The most connections that the host's tracker knows at once; with br_netfilter it sees the bridges.
 
-    With br_netfilter it sees the bridges between containers. It forgets a connection 120 s after its end
-    (nf_conntrack_tcp_timeout_time_wait), whatever has become of the containers.
+    It remembers a connection for 120 s after its end (nf_conntrack_tcp_timeout_time_wait), but none of a
+    container that is gone: the engine clears them with its network.
     """
-    most, ended, now_s = 0, list[tuple[float, int]](), 0.0
-    for swarm in swarms:
-        load_s = swarm.phases.warmup + swarm.phases.measure
-        churned = sum(
-            load_s * (part.swarm.load.most_per_s or 0.0)
-            for part in swarm.parts
-            if part.swarm.one_exchange and swarm.wire != "datagram"
-        )
-        own = swarm.most_users + math.ceil(churned)
-        most = max(most, own + sum(number for at_s, number in ended if now_s - at_s < CONNTRACK_KEPT_S))
-        now_s += TRIAL_OVERHEAD_S + swarm.users / swarm.spawn_rate + load_s
-        ended.append((now_s, own))
-    return most
+    kept_s = min(CONNTRACK_KEPT_S, swarm.phases.warmup + swarm.phases.measure)
+    churned = sum(
+        kept_s * (part.swarm.load.most_per_s or 0.0)
+        for part in swarm.parts
+        if part.swarm.one_exchange and swarm.wire != "datagram"
+    )
+    return swarm.most_users + math.ceil(churned)
 
 
 def fewest_workers(users: int, nofile_hard: int) -> int:

@@ -280,14 +280,13 @@ def test_a_rate_that_would_use_the_ports_up_is_refused_with_what_would_do(tmp_pa
         plan_capacity(expand(resolved(tmp_path, text)), host()).require()
 
 
-def test_the_tracker_remembers_connections_of_the_trials_before(tmp_path):
+def test_the_tracker_remembers_every_connection_of_a_trial(tmp_path):
     def entries(*overrides: str) -> int:
         return needs(tmp_path, scenario(), *overrides)["conntrack entries"]
 
-    assert entries() == 100
-    assert entries("repeat=3") == 300
-    assert entries("repeat=50") < 1000  # those that ended 120 s ago are forgotten
+    assert entries() == entries("repeat=3") == 100
     assert entries("swarm.clients.churn=true") == 100 + 13 * 100
+    assert entries("swarm.clients.churn=true", "swarm.phases.measure=500s") == 100 + 120 * 100
 
 
 def test_the_null_trial_keeps_what_costs_the_swarm_and_holds_all_its_users(tmp_path):
