@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lab import store
@@ -58,7 +58,9 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
         _copy_repeated(source, folder, shift)
         if found := source.manifest.get("aborted"):
             aborted.append({**found, "trial": _renumbered({"id": found["trial"]}, shift)["id"]})
-    for name in ("scenario.yaml", "scenario.resolved.yaml", "scenario.resolved.json"):
+    named = _files(sources[0])
+    for name in ("scenario.yaml", "scenario.resolved.yaml", "scenario.resolved.json", *named):
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sources[0].path / name, folder.path / name)
     folder.event("runs_merged", run=folder.id, sources=[source.id for source in sources])
     manifest = _manifest(folder.id, sources, trials, argv) | {"aborted": next(iter(aborted), None)}
@@ -95,10 +97,20 @@ def _alike(sources: Sequence[Source]) -> None:
         for what, mine, theirs in (
             ("scenario", source.manifest["scenario_sha256"], first.manifest["scenario_sha256"]),
             ("resolved scenario (its --set or environment differ)", source.scenario, first.scenario),
+            ("files (a locustfile)", _files(source), _files(first)),
             ("runtime", _runtime(source), _runtime(first)),
         ):
             if mine != theirs:
                 raise UsageError(f"merge: {source.id} and {first.id} differ in their {what}")
+
+
+def _files(source: Source) -> dict[str, str]:
+    """The files that the scenario names, with their sums. Raises UsageError for a name that leads out."""
+    found: dict[str, str] = dict(source.manifest.get("files_sha256", {}))
+    for name in found:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UsageError(f"merge: {source.id}: {name!r} leads out of the run's folder")
+    return found
 
 
 def _runtime(source: Source) -> Any:

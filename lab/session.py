@@ -237,12 +237,12 @@ def _write_plan(
 def _manifest(
     folder: store.RunFolder, prepared: Prepared, request: Request, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    text = request.scenario.read_bytes()
     return {
         "schema_version": 1,
         "run": folder.id,
         "scenario": prepared.resolved.scenario.name,
-        "scenario_sha256": hashlib.sha256(text).hexdigest(),
+        "scenario_sha256": _sha256(request.scenario),
+        "files_sha256": {name: _sha256(path) for name, path in prepared.files().items()},
         "question": prepared.resolved.scenario.question,
         "rerun_of": request.rerun_of,
         "alternatives": request.alternatives,
@@ -259,6 +259,10 @@ def _manifest(
         "environment": {**environment(prepared), **facts},
         "interrupted": False,
     }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def environment(prepared: Prepared) -> dict[str, Any]:

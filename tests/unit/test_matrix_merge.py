@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -141,3 +142,23 @@ def test_runs_of_several_scenarios_are_grouped(tmp_path):
     a, b = (make_run(tmp_path / name, only=[server]) for name, server in (("a", "thread"), ("b", "epoll_lt")))
     other = make_run(tmp_path / "c", text=TEXT.replace("small", "other"))
     assert merge.by_scenario([a, other, b]) == [[a, b], [other]]
+
+
+def with_file(run, name, text):
+    """The run with a file that its scenario names."""
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text(text)
+    facts = manifest(run) | {"files_sha256": {name: hashlib.sha256(text.encode()).hexdigest()}}
+    (run / "manifest.json").write_text(json.dumps(facts))
+    return run
+
+
+def test_files_that_the_scenario_names_come_along_and_must_be_the_same(tmp_path):
+    one, two, other = (make_run(tmp_path / name) for name in "abc")
+    runs = [with_file(run, "mine/users.py", "x = 1") for run in (one, two)]
+    merged = merge.merge(runs, tmp_path / "results", [])
+    assert (merged / "mine/users.py").read_text() == "x = 1"
+    with pytest.raises(UsageError, match="differ in their files"):
+        merge.merge([one, with_file(other, "mine/users.py", "x = 2")], tmp_path / "results", [])
+    with pytest.raises(UsageError, match="leads out"):
+        merge.merge([with_file(one, "../users.py", ""), two], tmp_path / "results", [])
