@@ -19,7 +19,7 @@ from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
 FIRST_RETRY_S, RETRY_S, RETRY_MOST_S = 0.25, 10.0, 60.0
-# A step's share of the engine's tick: a connect may take the kernel 0.1 ms, and a loop that only dials is deaf.
+# A step's share of the engine's tick: a connect may take the kernel 0.1 ms; a loop that only dials is deaf.
 DIAL_S = 0.005
 LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
 
