@@ -300,6 +300,15 @@ def test_no_group_begins_before_all_are_held(tmp_path) -> None:
     assert load.result["answered"] == 2 * records.N
 
 
+def test_a_group_that_is_the_only_one_begins_too(tmp_path) -> None:
+    text = TEXT[: TEXT.index("  holders:")]
+    (one,) = expand(resolved(tmp_path, text)).trials
+    masters = Masters()
+    load = LocustDriver().run(masters, one, lambda _: None)  # type: ignore[arg-type]
+    assert masters.told == [("browsers-master", "SIGUSR1"), ("browsers-master", "SIGUSR2")]
+    assert load.result["answered"] == load.groups["browsers"].result["answered"] == records.N
+
+
 def test_a_lost_worker_is_named_with_its_group(tmp_path) -> None:
     one, _ = rendered(tmp_path)
     with pytest.raises(NoMeasurement, match="holders-worker-1: gone"):

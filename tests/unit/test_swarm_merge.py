@@ -154,7 +154,7 @@ def test_commands_may_come_in_pieces() -> None:
 def test_a_second_that_may_get_more_is_counted_once() -> None:
     collected = Collection()
     collected.engines = 1
-    for times in ([100], [100, 250]):  # settled each time: such users are heard of when they have their answer
+    for times in ([100], [100, 250]):  # settled each time: such users are heard of with their answer
         collected.take("0:0", second(1, "measure", times) | {"more": True})
     collected.close()
     assert [s["answered"] for s in collected.seconds()] == [2]
