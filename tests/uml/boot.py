@@ -9,8 +9,11 @@ Source: Documentation/virt/uml/user_mode_linux_howto_v2.rst of the kernel.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,18 +97,24 @@ def run(
     init.chmod(0o755)
     kernel = [KERNEL, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", f"init={init}"]
     console = folder / "console"
-    with console.open("wb") as out:
+    with (
+        console.open("wb") as out,
+        subprocess.Popen(
+            [*kernel, "con=null", "con0=null,fd:1"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as running,
+    ):
         try:
-            subprocess.run(
-                [*kernel, "con=null", "con0=null,fd:1"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                timeout=deadline_s,
-                check=False,
-            )
+            running.wait(deadline_s)
         except subprocess.TimeoutExpired:
             out.write(f"\nkilled after {deadline_s:g} s\n".encode())
+        finally:
+            # Each of its processes is one of the host's, which a killed kernel leaves behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     code = folder / "exit"
     output = folder / "output"
     return Ended(
