@@ -19,7 +19,8 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
     scenario: Mapping[str, Any] = trial.scenario if trial else {}
     swarm, placement = scenario.get("swarm", {}), trial.placement if trial else {}
     workers, users = int(swarm.get("workers", 0)), int(swarm.get("users", 0))
-    load = f"1 master, {plural(workers, 'worker')}, {plural(users, 'connection')}"
+    masters = plural(len(swarm.get("groups") or {}) or 1, "master")
+    load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
     servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
     asked = dict.fromkeys(words(link.requested) for link in summary.links if link.requested)
     impaired = "; ".join(asked)
