@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from swarm import settings as node
 
 from lab import loads
 from lab.analysis.figures import figures
@@ -72,6 +73,7 @@ def told(folder: Any, text: str) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_a_scenario_asks_the_node_is_told_and_takes(tmp_path, text, settings):
     asked = told(tmp_path, text)
+    node.parse(asked)  # raises for what the node would refuse
     shared = {"engines", "clients", "page"}
     assert {key: value for key, value in asked.items() if key in shared | {"load"}} == {
         "load": asked["load"]
