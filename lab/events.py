@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from lab.links import LinkSpec, Way
 from lab.part import Bytes, Name, Part, Seconds
 
-ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "limit")
+ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
 # A partition: nothing passes, nothing is answered.
 CUT = Way.model_validate({"loss": "100%"})
@@ -38,6 +38,7 @@ class Event(Part):
     partition: tuple[Name, Name] | None = Field(default=None, strict=False)
     pause: Name | None = None
     kill: Name | None = None
+    restart: Name | None = None
     limit: Name | None = None
     cpus: float | None = Field(default=None, gt=0)
     memory: Bytes | None = None
@@ -55,7 +56,7 @@ class Event(Part):
     @property
     def node(self) -> str | None:
         """The node it is about, by its name in the scenario, or None where it is about a link."""
-        return self.pause or self.kill or self.limit
+        return self.pause or self.kill or self.restart or self.limit
 
     @property
     def ends(self) -> float:
@@ -73,7 +74,7 @@ class Event(Part):
             raise ValueError(f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}")
         if action in ("pause", "partition", "ramp") and self.duration is None:
             raise ValueError(f"{action} needs `for`: how long it lasts")
-        if action in ("kill", "clear") and self.duration is not None:
+        if action in ("kill", "restart", "clear") and self.duration is not None:
             raise ValueError(f"{action} cannot be undone: leave out `for`")
         if (action == "limit") != (self.cpus is not None or self.memory is not None):
             raise ValueError("limit takes cpus or memory, and nothing else does")

@@ -178,6 +178,10 @@ class Scenario(Part):
             where = f"events[{number}]: "
             if event.node is not None and event.node not in nodes:
                 raise ValueError(where + unknown(event.node, nodes, "node"))
+            ours = [name for name, server in self.servers.items() if server.model]
+            if event.restart is not None and event.restart not in ours:
+                can = ", ".join(ours) or "none here"
+                raise ValueError(f"{where}only a server of the lab's own can be restarted in place: {can}")
             if event.endpoints is not None and event.endpoints not in joined:
                 known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
                 raise ValueError(f"{where}no such link [{', '.join(event.endpoints)}]; links are {known}")

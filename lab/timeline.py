@@ -17,6 +17,8 @@ from lab.runtime import Deployment
 
 # A link change is handed to its helper this long before its time, which then makes it on time by itself.
 AHEAD_MS = 700.0
+# What a node is sent (images/CONTRACT.md).
+SIGNALS = {"kill": "SIGKILL", "restart": "SIGUSR1"}
 
 
 class ChangesLinks(Protocol):
@@ -146,6 +148,7 @@ def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]
             _Due(event.at, 0.0, "pause", node, now(lambda: deployment.pause(node))),
             _Due(event.ends, 0.0, "unpause", node, now(lambda: deployment.unpause(node))),
         ]
-    if event.action == "kill":
-        return [_Due(event.at, 0.0, "kill", node, now(lambda: deployment.signal(node, "SIGKILL")))]
+    if event.action in SIGNALS:
+        name = SIGNALS[event.action]
+        return [_Due(event.at, 0.0, event.action, node, now(lambda: deployment.signal(node, name)))]
     return [_Due(event.at, 0.0, "limit", node, now(lambda: deployment.limit(node, event.cpus, event.memory)))]

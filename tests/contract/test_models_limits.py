@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +144,23 @@ def running_out_of_descriptors(model: str) -> None:
         server.terminate()
 
 
+def a_restart_in_place_keeps_the_process_and_its_totals(model: str, *flags: str) -> None:
+    with serving(model, *flags) as server:
+        with Client(server.port) as client:
+            client.send(GET)
+            client.responses(1)
+        server.stats_when(lambda event: event["requests"] == 1 and not event["open"], "the figures so far")
+        server.process.send_signal(signal.SIGUSR1)
+        again = server.wait_for(lambda event: event["event"] == "ready", "ready again")
+        assert again["pid"] == server.ready["pid"]
+        with Client(again["port"]) as client:
+            client.send(GET)
+            assert client.responses(1)[0].status == 200
+        last, _ = server.terminate()
+        assert [last[key] for key in ("requests", "accepted", "open", "open_peak")] == [2, 2, 0, 1]
+        assert server.family() == []
+
+
 CASES: tuple[Callable[[str], None], ...] = (
     a_file_is_sent_whole,
     one_byte_now_and_then_holds_nobody_else,
@@ -150,6 +168,7 @@ CASES: tuple[Callable[[str], None], ...] = (
     a_stop_with_a_peer_that_never_reads,
     waiting_holds_nobody_else_and_the_stop_lets_answers_out,
     running_out_of_descriptors,
+    a_restart_in_place_keeps_the_process_and_its_totals,
 )
 Begun = dict[tuple[Callable[[str], None], str], Future[None]]
 
@@ -171,6 +190,10 @@ def begun(request: pytest.FixtureRequest) -> Iterator[Begun]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_every_model(begun: Begun, case: Callable[[str], None], model: str) -> None:
     begun[case, model].result()
+
+
+def test_workers_are_restarted_too() -> None:
+    a_restart_in_place_keeps_the_process_and_its_totals("epoll_lt", "--workers", "2")
 
 
 def test_a_server_whose_output_nobody_reads_ends_itself() -> None:

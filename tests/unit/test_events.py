@@ -61,6 +61,7 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
         ("{at: 1s, pause: thread, kill: thread}", "this one has pause, kill"),
         ("{at: 1s, pause: thread}", "pause needs `for`"),
         ("{at: 1s, kill: thread, for: 1s}", "kill cannot be undone"),
+        ("{at: 1s, restart: worker-0}", "only a server of the lab's own can be restarted in place: thread"),
         ("{at: 1s, set: {delay: 5ms}}", "set needs a link"),
         ("{at: 1s, pause: nobody, for: 1s}", "unknown node 'nobody'"),
         (
@@ -157,6 +158,12 @@ def test_kill_is_known_afterwards(tmp_path):
     assert timeline.killed("server")
     assert not timeline.killed("worker-0")
     assert fake.done[0][1:] == ("SIGKILL", "server")
+
+
+def test_a_restart_is_a_signal_and_kills_nobody(tmp_path):
+    _, fake, timeline = run(tmp_path, 1, "{at: 10ms, restart: thread}")
+    assert fake.done[0][1:] == ("SIGUSR1", "server")
+    assert not timeline.killed("server")
 
 
 def test_the_end_does_not_wait_for_what_is_still_to_come(tmp_path):

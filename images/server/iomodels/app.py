@@ -6,7 +6,7 @@ import os
 import sys
 from importlib import import_module
 
-from iomodels import handlers, manifest, sessions, settings, workers
+from iomodels import anew, handlers, manifest, sessions, settings, workers
 from iomodels.listen import Listener, bind, raise_descriptor_limit
 from iomodels.native import Missing
 from iomodels.session import NewSession
@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(EXIT_SETTINGS, f"port: cannot listen on {wanted.host}:{wanted.port}: {error.strerror}")
     hold_stop_signals()
+    anew.take_over()
     new_session = sessions.make(wanted.wire, handler)
     try:
         return _serve(wanted, listeners, new_session)
@@ -73,9 +74,11 @@ def _serve(wanted: settings.Settings, listeners: list[Listener], new_session: Ne
         return workers.run(listeners, lambda: _announce(wanted, listeners[0]), model.serve, new_session)
     listener = listeners[0]
     _announce(wanted, listener)
-    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), listener.stop):
+    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), listener.stop) as attendant:
         model.serve(listener, new_session)
     listener.close()
+    if attendant.anew:
+        anew.begin()
     emit("stopped", **as_json(STATS.totals()))
     return 0
 

@@ -103,6 +103,19 @@ class Stats:
         self._rows: Rows | None = None
         self._child: Counters = self._home
         self._known: set[str] = set()
+        self._peak_before = 0
+
+    def carry_on(self, totals: dict[str, int]) -> None:
+        """Go on from the totals of the program that this process was before (execve(2)); see `carried`."""
+        self._peak_before = totals["open_peak"]
+        for field, total in totals.items():
+            if field != "open_peak":
+                setattr(self._home, field, total)
+
+    def carried(self) -> dict[str, int]:
+        """What `carry_on` takes: all but the kernel's own figures, which outlive execve(2) by themselves."""
+        total = self.totals()
+        return {field: getattr(total, field) for field in FIELDS if field not in USAGE}
 
     def cell(self) -> Counters:
         """Return a new cell for the calling thread, kept to the end of the process."""
@@ -161,6 +174,7 @@ class Stats:
             if pid == 0:
                 self._child = self._rows.cells[row]
                 self._rows, self._cells, self._home, self._known = None, set(), Cell(), set()
+                self._peak_before = 0
         return pid
 
     def use_shared_cell(self) -> Counters:
@@ -194,6 +208,7 @@ class Stats:
             if self._rows is not None:
                 for row in self._rows.used:
                     _add(total, self._rows.cells[row])
+        total.saw_open(self._peak_before)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
             _add_usage(total, who)
         return total
@@ -248,7 +263,8 @@ class UsageClock:
             setattr(self._cell, field, 0)
 
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ANEW = signal.SIGUSR1  # stop, and begin anew in the same process
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, ANEW)
 
 
 def hold_stop_signals() -> None:
@@ -261,6 +277,9 @@ class Attendant:
 
     It waits for both at once (rt_sigtimedwait(2)). A handler would do the same in the main thread, but too
     late if the signal comes just before that thread goes to sleep in the model's own wait.
+
+    Attributes:
+        anew: the last stop asked for was a restart.
     """
 
     def __init__(self, tell: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
@@ -268,6 +287,7 @@ class Attendant:
         self._stop = stop
         self._period_s = period_s
         self._over = False
+        self.anew = False
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
 
@@ -296,6 +316,7 @@ class Attendant:
                 if not self._told():
                     return
             else:
+                self.anew = asked.si_signo == ANEW
                 self._stop()
 
     def _told(self) -> bool:

@@ -12,6 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable
 
+from iomodels import anew
 from iomodels.listen import Listener
 from iomodels.native.children import Children
 from iomodels.session import NewSession
@@ -35,7 +36,7 @@ def run(
     for listener in listeners:
         listener.close()  # or the kernel would go on queueing connections here that nobody accepts
     failed = False
-    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), stop):
+    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), stop) as attendant:
         while children:
             for pid, code in children.wait():
                 if code or not stop.asked:
@@ -43,6 +44,8 @@ def run(
                     log("error", f"worker {pid} ended with {code}")
                     stop()
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if attendant.anew and not failed:
+        anew.begin()
     emit("stopped", **as_json(STATS.totals()))
     return 1 if failed else 0
 

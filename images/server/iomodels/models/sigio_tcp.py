@@ -100,11 +100,11 @@ class Server:
         """Accept until nobody waits."""
         for fd, address in self.door.accept():
             stream = self.streams[fd] = Stream(fd, self.new_session(address), self.cell)
+            self.cell.saw_open(len(self.streams))  # now: it may be over before the next one is accepted
             arm(fd, NOTIFY)
             self.act(stream, stream.session.opened())
             if stream.wish == READ:
                 self.drain(stream)  # what has arrived before it was armed
-        self.cell.saw_open(len(self.streams))
         if self.door.resting or self.door.ended:
             self.timers.add(DRAIN_S if self.door.ended else REST_S, None)
         if self.door.ended:
