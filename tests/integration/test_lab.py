@@ -201,7 +201,7 @@ def test_a_server_that_dies_fails_the_run(tmp_path):
     [
         (("model: thread", "model: thred"), 2, "line.yaml:4:19: servers.thread.model: unknown model 'thred'"),
         (("rate: 300/s", "rate: 300"), 2, "line.yaml:11:49"),
-        (("users: 20", "users: 900000"), 3, "descriptors per swarm worker"),
+        (("users: 20", "users: 900000"), 3, "descriptors per swarm engine"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(tmp_path, change, code, says):
