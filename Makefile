@@ -45,7 +45,7 @@ check: lint ## format, lint, types, unit and contract tests without Docker
 lint: $(DEV_STAMP) ## format, lint and types alone
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/mypy lab images/wire images/server/iomodels images/swarm images/nettools
+	@$(VENV)/bin/mypy lab images/wire images/server/iomodels images/swarm images/nettools images/kernel
 
 bench: $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py))) ## every benchmark, one after the other
 

@@ -49,8 +49,8 @@ class Sources:
 
 IMAGES: Mapping[str, Image] = {
     "server": Image(("wire", "server/manifest.yaml", "server/iomodels"), "server.txt"),
-    "swarm": Image(("wire", "swarm"), "swarm.txt"),
-    "nettools": Image(("nettools",)),
+    "swarm": Image(("wire", "kernel", "swarm"), "swarm.txt"),
+    "nettools": Image(("kernel", "nettools")),
 }
 
 

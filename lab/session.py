@@ -29,6 +29,7 @@ from lab.runtime import Runtime
 from lab.settings import Resolved
 
 Say = Callable[[str], None]
+GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
 # An image by its content: a registry's digest, or the id of one that is here.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
@@ -105,7 +106,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             gate=AbortGate(),
             page=page,
         )
-        stack.enter_context(_placed(prepared.placement))
+        stack.enter_context(_placed(prepared.placement, runtime.name))
         ended_early = experiment.run(prepared.plan, folder, laboratory)
     if ended_early:
         folder.write("manifest.json", {**manifest, **ended_early})
@@ -185,14 +186,21 @@ def open_runtime(
 
 
 @contextmanager
-def _placed(placement: Placement) -> Iterator[None]:
-    """The orchestrator itself stays off the server's CPUs while trials run."""
-    before = os.sched_getaffinity(0)
+def _placed(placement: Placement, runtime: str) -> Iterator[None]:
+    """The orchestrator itself stays off the server's CPUs while trials run, and gives way to the swarm.
+
+    Not where nodes are its own children: they would inherit its priority.
+    """
+    cpus, priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
     os.sched_setaffinity(0, {int(cpu) for cpu in placement.swarm.split(",")})
+    if runtime != "local":
+        os.setpriority(os.PRIO_PROCESS, 0, max(priority, GIVE_WAY))
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        os.sched_setaffinity(0, cpus)
+        if os.geteuid() == 0:  # nobody else may raise a priority again (setpriority(2))
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
 
 
 def _links() -> experiment.Links:

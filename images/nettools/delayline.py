@@ -23,10 +23,11 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 
+from kernel.scheduling import be_prompt
+
 from . import netlink
 from .impairment import Impairment
 from .line import Do, Line, Verdict
-from .scheduling import be_prompt
 
 GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 500_000
 GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain

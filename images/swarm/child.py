@@ -27,6 +27,8 @@ from random import Random
 from time import monotonic, process_time
 from typing import Any
 
+from kernel.scheduling import be_prompt
+
 from . import arrivals
 from .channel import Channel
 from .connection import Dialler
@@ -41,6 +43,7 @@ from .slow import Burden
 from .workload import Clients
 
 STATUS_EVERY_S = 0.1
+REPORTS_WITHIN_S = 0.8  # engines share CPUs and a clock: told all at once, a second would hold everybody up
 # Connections that end at once are a burst for link and server: nobody measures any more by then.
 SHUT_AFTER_S, SHUT_MANY_AFTER_S, MANY = 0.3, 1.0, 1000
 BURST_SHARE = 0.8  # a burst of users (Locust's come once a second) is spread over this share of its second
@@ -58,6 +61,7 @@ def main(settings: Settings, index: int) -> int:
     raise_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     gc.disable()  # nothing here makes cycles; collecting 100,000 connections would stop the loop for 50 ms
+    be_prompt()
     return Child(settings, index, Channel(0, 1)).run()
 
 
@@ -105,6 +109,8 @@ class Child:
         self._engine.waiter.watch(channel.read_fd, self._commands)
         self._ends_s = math.inf
         self._next_status_s = 0.0
+        self._report_after_s = REPORTS_WITHIN_S * self._index / (settings.workers * settings.engines)
+        self._reports_s = math.inf
         self._second: Second = self._engine.ledger.at(monotonic())
         self._cpu_s = 0.0
         self._done = False
@@ -150,6 +156,9 @@ class Child:
         second = self._engine.ledger.at(now_s)
         if second is not self._second:
             self._turn_over(second, now_s)
+        if now_s >= self._reports_s:
+            self._reports_s = math.inf
+            self._report(self._engine.load.booked_until_s(now_s))
         if now_s >= self._next_status_s:
             self._next_status_s = now_s + STATUS_EVERY_S
             self._channel.send({"event": "status"} | self._status())
@@ -162,7 +171,7 @@ class Child:
         cpu_s = process_time()
         self._second.cpu_s = cpu_s - self._cpu_s
         self._second, self._cpu_s = second, cpu_s
-        self._report(self._engine.load.booked_until_s(now_s))
+        self._reports_s = now_s + self._report_after_s
 
     def _drain(self, now_s: float) -> None:
         if now_s >= self._ends_s + self._settings.drain_s:

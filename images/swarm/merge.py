@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .histogram import Counts, encode, merge, quantile_us, unpack
-from .ledger import COUNTERS, HISTOGRAMS
+from .ledger import BEFORE, COUNTERS, HISTOGRAMS
 
 Record = dict[str, Any]
 Key = tuple[int, str]  # k, phase
@@ -97,7 +97,8 @@ class Collection:
             self._seconds.append(merged_second(key, told))
         for engine, record in told.items():
             self._sums.setdefault(key[1], Sum()).add(record)
-            merge(self._lag.setdefault(engine, {}), unpack(record["loop_lag"]))
+            if record["k"] != BEFORE:  # the ramp has its own measure: how long connects took
+                merge(self._lag.setdefault(engine, {}), unpack(record["loop_lag"]))
 
     def close(self) -> None:
         """Fold all that is still open: nothing more will come."""
@@ -129,7 +130,7 @@ class Collection:
         return result
 
     def loop_lag_p99_us(self, engines: Iterable[str]) -> int:
-        """Return the worst 99th percentile of the loops of these engines."""
+        """Return the worst 99th percentile of the loops of these engines, since the load clock started."""
         return max((quantile_us(self._lag.get(engine, {}), 0.99) or 0 for engine in engines), default=0)
 
 

@@ -37,6 +37,7 @@ MASTER_SILENCE_S = 6.0  # it answers our heartbeat once a second
 MASTER_S = 60.0  # for the master to come
 LOOK_S = 0.02
 CLOSE_S = 1.0
+GIVE_WAY = 10  # nice(2): what we pass on can wait, what our engines send and read cannot
 
 
 def main(settings: Settings) -> int:
@@ -90,10 +91,12 @@ class Worker:
     def _make_engines(self) -> Sequence[EngineProcess | Observer]:
         if self._settings.locustfile:
             return [Observer(self._settings, self._environment, self._on_record)]
-        return [
+        engines = [
             EngineProcess(index, on_record=self._on_record, on_end=self._on_engine_end)
             for index in range(self._settings.engines)
         ]
+        os.nice(GIVE_WAY)
+        return engines
 
     def _connect(self) -> WorkerRunner:
         """Return a runner that its master knows; made in the background, so that a signal still ends us."""

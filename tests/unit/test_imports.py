@@ -59,7 +59,7 @@ def test_backends_of_one_folder_do_not_import_each_other():
 
 
 def test_the_orchestrator_and_the_images_share_data_only():
-    theirs = ("iomodels", "wire", "swarm", "nettools")
+    theirs = ("iomodels", "wire", "swarm", "nettools", "kernel")
     for path in files("lab"):
         assert not any(name.split(".")[0] in theirs for name in imports(path)), path
         assert not any(name.split(".")[0] in ("locust", "gevent") for name in imports(path)), path

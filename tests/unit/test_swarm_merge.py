@@ -159,3 +159,16 @@ def test_a_second_that_may_get_more_is_counted_once() -> None:
     collected.close()
     assert [s["answered"] for s in collected.seconds()] == [2]
     assert collected.window().counters["answered"] == 2
+
+
+def test_the_lag_of_an_engine_counts_since_the_load_clock_started() -> None:
+    collected = Collection()
+    collected.engines = 1
+    ledger = Ledger()
+    ledger.start(0.0, 1.0, 3.0)
+    for time_s, lag_us in ((-1.0, 90_000), (0.5, 1_000), (1.5, 2_000)):
+        record = ledger.at(time_s)
+        record.loop_lag[lag_us] = 1
+        collected.take("0:0", json.loads(json.dumps({"event": "second"} | record.as_record())))
+    collected.close()
+    assert collected.loop_lag_p99_us(["0:0"]) == 2_000

@@ -1,4 +1,4 @@
-"""Ask the scheduler for short turns, soon: a process that only holds packets back must not wait for others.
+"""Ask the scheduler for short turns, soon: who sends or holds back on time must not wait for others.
 
 Since Linux 6.12 a waking task with a shorter slice may interrupt one with a longer slice; its own is set by
 sched_setattr(2), `sched_runtime` from 0.1 ms on, without any privilege. Older kernels take no notice.
