@@ -72,7 +72,7 @@ def test_an_image_imports_what_it_needs_from_compiled_files(
 def test_a_changed_source_makes_a_new_image_on_the_same_base(
     client: Any, tags: dict[str, str], tmp_path: Path
 ) -> None:
-    for part in ("images/base", "images/nettools"):
+    for part in ("images/base", "images/kernel", "images/nettools"):
         for file in (images.ROOT / part).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 copy = tmp_path / file.relative_to(images.ROOT)

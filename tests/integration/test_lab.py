@@ -67,11 +67,10 @@ def ours(folder):
     """Containers and networks that carry the label of a run of this folder."""
     runs = [path.name for path in (folder / "results").glob("*") if not path.is_symlink()]
     with docker_client() as client:
-        found = [
-            *client.containers.list(all=True, filters={"label": "lab.run"}),
-            *client.networks.list(filters={"label": "lab.run"}),
-        ]
-        labels = [(one.attrs.get("Labels") or one.attrs["Config"]["Labels"])["lab.run"] for one in found]
+        # Not client.containers.list: it looks at each again, and another test's may be gone by then.
+        labelled = {"label": "lab.run"}
+        found = [*client.api.containers(all=True, filters=labelled), *client.api.networks(filters=labelled)]
+        labels = [one["Labels"]["lab.run"] for one in found]
     return [label for label in labels if label in runs]
 
 
