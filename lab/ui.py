@@ -113,18 +113,20 @@ class Page:
             deployment.wait_event(master, "ready", READY_S)
             target = (deployment.address(master, CONTROL), port)
             _reach(target)
-            if master not in self._forwarders:
-                self._open(master)
-            self._forwarders[master].target = target
+            if master in self._forwarders:
+                self._forwarders[master].target = target
+            else:
+                self._open(master, target)
         try:
             yield
         finally:
             for forwarder in self._forwarders.values():
                 forwarder.target = None
 
-    def _open(self, master: str) -> None:
+    def _open(self, master: str, target: Address) -> None:
         forwarder = self._forwarders[master] = Forwarder()
         self._stack.callback(forwarder.close)
+        forwarder.target = target  # before anybody is told: who reads the line may ask at once
         whose = "" if master == "master" else f" of {master}"
         self._announce(f"Locust's page{whose}: {forwarder.url} user {USER} password {self._password}")
 
