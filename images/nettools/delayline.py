@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 
-from kernel.scheduling import SHORTEST_NS, be_prompt
+from kernel.scheduling import be_prompt
 
 from . import netlink
 from .impairment import Impairment
@@ -278,7 +278,7 @@ class DelayLine:
 def main() -> int:
     """Serve the commands of the socket that is our standard input."""
     gc.disable()
-    be_prompt(SHORTEST_NS)
+    be_prompt()
     with socket.socket(fileno=sys.stdin.fileno()) as control:
         DelayLine(control).serve()
     return 0
