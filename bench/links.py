@@ -14,6 +14,7 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,10 @@ from tests.uml import boot  # noqa: E402
 DELAYS_MS = (1, 5, 20, 50, 100)
 UNTOUCHED = Impairment()
 AIMS = {"rtt error, mean": 0.3, "rtt error, p99": 1.0, "CPU, constant": 4.0, "CPU, jitter and loss": 6.0}
+DRAIN_DEADLINE_S = 2.0
+LOADED_DELAYS_MS = (5, 20, 50)
+LOAD_PACKETS_PER_S = 20_000
+COST_PACKETS_PER_S = 50_000
 FLOOD_PACKETS_PER_S = (25_000, 50_000, 100_000, 150_000, 200_000)
 VOCABULARY = {
     "delay": Impairment(delay_ms=20),
@@ -112,6 +117,9 @@ def measure(backend: str, samples: int) -> dict[str, Any]:
                 "CPU, constant": cost(net, Impairment(delay_ms=20), samples),
                 "CPU, jitter and loss": cost(net, Impairment(delay_ms=20, jitter_ms=5, loss=0.01), samples),
             }
+            found["loaded"] = {
+                delay_ms: loaded_round_trips(net, delay_ms, samples) for delay_ms in LOADED_DELAYS_MS
+            }
             found["flood"] = [flood(net, rate, samples) for rate in FLOOD_PACKETS_PER_S]
         return found
 
@@ -159,18 +167,48 @@ def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dic
     }
 
 
-def cost(net: Namespaces, to: Impairment, samples: int) -> list[float]:
-    """CPU time of the delay line in µs per packet, of five floods; it includes what its verdicts deliver."""
-    found = []
+def loaded_round_trips(net: Namespaces, delay_ms: float, samples: int) -> list[float]:
+    """As `round_trips`, while other packets take the same way there."""
+    each_way = Impairment(delay_ms=delay_ms)
+    seconds = (samples * 5 + 4 * delay_ms) / 1000 + 0.5
+    load = net.flooding(LOAD_PACKETS_PER_S, round(LOAD_PACKETS_PER_S * seconds))
+    with impaired(net, "delayline", each_way, each_way), load:
+        asked = {"do": "probe", "host": net.address("b"), "count": samples, "interval_ms": 5}
+        return list(net.ask("a", asked)["rtt_ms"]["samples"])
+
+
+def cost(net: Namespaces, to: Impairment, samples: int) -> dict[str, list[float]]:
+    """CPU time in µs per packet, of five floods.
+
+    `line`: of the delay line's process, with the delivery that its verdicts set off. `both`: of it and the
+    sender. `plain`: of the sender over a plain veth, where it is the one to be charged with the delivery.
+    """
+    found: dict[str, list[float]] = {"line": [], "both": [], "plain": []}
+    count = 200 * samples
     for _ in range(5):
-        with impaired(net, "delayline", to, UNTOUCHED) as links:
-            before_s = _cpu_s(net)
-            net.flood(50_000, 200 * samples)
-            used_s = _cpu_s(net) - before_s
-            links.read()
-            counters = links.applied()[0].counters["a eth0"]
-            found.append(used_s * 1e6 / counters["packets"])
+        sender_s, line_s = _flood_cpu_s(net, None, count)
+        found["plain"].append(sender_s * 1e6 / count)
+        with impaired(net, "delayline", to, UNTOUCHED):
+            sender_s, line_s = _flood_cpu_s(net, _delay_line(net), count)
+        found["line"].append(line_s * 1e6 / count)
+        found["both"].append((sender_s + line_s) * 1e6 / count)
     return found
+
+
+def _flood_cpu_s(net: Namespaces, line: int | None, count: int) -> tuple[float, float]:
+    """CPU seconds of the sender and of the delay line, if there is one, until the last packet has left."""
+    before_s = _cpu_s(line) if line else 0.0
+    sender_s = net.flood(COST_PACKETS_PER_S, count)["cpu_s"]
+    if not line:
+        return sender_s, 0.0
+    end = time.monotonic() + DRAIN_DEADLINE_S
+    while _held(line):
+        if time.monotonic() > end:
+            raise SystemExit(
+                f"the delay line holds {_held(line)} packets {DRAIN_DEADLINE_S} s after the flood"
+            )
+        time.sleep(0.002)
+    return sender_s, _cpu_s(line) - before_s
 
 
 def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
@@ -223,21 +261,29 @@ def compare(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> Iterato
         if found:
             plain = found["plain"]
             yield Row("plain veth, round trip", label, statistics.fmean(plain), "ms", _spread(plain))
-    for name, values in here["cost"].items():
-        yield Row(
-            name, "50,000 packets/s", statistics.median(values), "µs/packet", _spread(values), AIMS[name]
-        )
+    for delay_ms, samples in here["loaded"].items():
+        case = f"{delay_ms} ms, {LOAD_PACKETS_PER_S:,} packets/s"
+        for name, part in (("loaded rtt error, mean", statistics.fmean), ("loaded rtt error, p99", _p99)):
+            value = part(samples) - 2 * delay_ms - statistics.fmean(here["plain"])
+            yield Row(name, case, value, "ms", _spread(samples))
+    for name, cost_us in here["cost"].items():
+        line_us, both_us, plain_us = (statistics.median(cost_us[who]) for who in ("line", "both", "plain"))
+        case = f"{COST_PACKETS_PER_S:,} packets/s"
+        yield Row(name, case, line_us, "µs/packet", _spread(cost_us["line"]), AIMS[name])
+        both = f"{name}, with the sender"
+        yield Row(both, case, both_us, "µs/packet", _spread(cost_us["both"]), None, "plain veth", plain_us)
     whole = [step["sent_per_s"] for step in here["flood"] if not step["dropped"]]
     yield Row("packets without loss", "20 ms", max(whole, default=None), "packets/s", aim=100_000.0)
 
 
 def show(report: Mapping[str, Any]) -> None:
     """The table for people."""
-    print(f"{'figure':24} {'case':20} {'value':>10} {'spread':>8} {'aim':>9} {'netem':>8}  unit")
+    print(f"{'figure':38} {'case':24} {'value':>9} {'spread':>7} {'aim':>9} {'peer':>7}  unit")
     for row in report["rows"]:
         cells = [_number(row[key]) for key in ("value", "spread", "aim", "peer_value")]
-        figures = f"{cells[0]:>10} {cells[1]:>8} {cells[2]:>9} {cells[3]:>8}"
-        print(f"{row['figure']:24} {row['case']:20} {figures}  {row['unit']}")
+        figures = f"{cells[0]:>9} {cells[1]:>7} {cells[2]:>9} {cells[3]:>7}"
+        peer = f" ({row['peer']})" if row["peer_value"] is not None else ""
+        print(f"{row['figure']:38} {row['case']:24} {figures}  {row['unit']}{peer}")
     show_vocabulary(report["vocabulary"], report["why_no_netem"])
 
 
@@ -253,11 +299,21 @@ def show_vocabulary(found: Mapping[str, Any], why_no_netem: str | None) -> None:
                 print(f"  {'':10} measured   {_words(measured[word]['measured'])}")
 
 
-def _cpu_s(net: Namespaces) -> float:
-    """CPU time of the delay line of node a, in nanosecond resolution: proc(5), /proc/PID/schedstat."""
+def _delay_line(net: Namespaces) -> int:
+    """Process id of the delay line of node a: its agent's only child."""
     agent = net.agents["a"].pid
-    child = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0]
-    return int(Path(f"/proc/{child}/schedstat").read_text().split()[0]) / 1e9
+    return int(Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0])
+
+
+def _cpu_s(process: int) -> float:
+    """CPU time of a process of one thread, in nanosecond resolution: proc(5), /proc/PID/schedstat."""
+    return int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) / 1e9
+
+
+def _held(line: int) -> int:
+    """Packets that wait in the queues of the delay line's network namespace."""
+    rows = Path(f"/proc/{line}/net/netfilter/nfnetlink_queue").read_text().splitlines()
+    return sum(int(row.split()[2]) for row in rows)
 
 
 def _overtakers(numbers: list[int]) -> int:

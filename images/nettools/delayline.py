@@ -5,12 +5,16 @@ command a line on its standard input. When that ends, it ends, and the kernel dr
 packets are late, or lost and counted, but never pass undelayed.
 
 Time: the kernel does not say when a packet was queued, and wakes us late, 50 … 300 µs on a virtual machine.
-How late, the line learns from its own timers; it wakes up so much earlier, and takes so much off the time
-at which it reads a packet that woke it. A wake-up costs more than ten packets, so under load the line does
-not let packets wake it: it looks once a grain, takes what it finds as come in the middle of the time since
-it last looked, and releases what is due within half a grain: early as often as late. `select` waits in
-microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic garbage collector:
-there are no cycles.
+How late, the line learns from its own timers, and how long it then takes to release: it wakes up so much
+earlier, and takes as much off the time at which a packet woke it.
+
+To fall asleep and wake up costs more than thirty packets. So under load packets do not wake the line, nor
+are they announced to it at all: it looks once a grain how many there are, takes them as come in the middle
+of the time since it last looked, and by the choice of the grain they are due at one of the next looks: early
+as often as late, by half a grain at most. Only packets whose contents count are read one by one.
+
+`select` waits in microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic
+garbage collector: there are no cycles.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from kernel.scheduling import be_prompt
 
@@ -29,14 +33,15 @@ from . import netlink
 from .impairment import Impairment
 from .line import Do, Line, Verdict
 
-GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 500_000
-GRAINS_PER_DELAY = 40  # the shorter a delay, the finer its grain
+GRAIN_MIN_NS, GRAIN_MAX_NS = 100_000, 800_000
+GRAINS_PER_DELAY = 25  # the shorter a delay, the finer its grain
+LOOKS = 4  # so many in close succession that find packets, or that find none, change the way of looking
 EARLY_NS = 20_000  # so close to its due time a packet may go: waiting once more would make it late
-LEAD_MAX_NS, LEAD_STEP_NS = 250_000, 3_000
-RELEASE_NS = 20_000  # what a verdict takes from our waking up until its packet is on its way
+LATE_MAX_NS, LATE_STEP_NS = 250_000, 3_000
 READS_AT_ONCE = 16
 COPY_MARK = 0x1AB  # on the copies that we send: the rules let them pass
 _WHOLE_PACKET_BYTES = 0xFFFF
+_BUILT_S = 0.001  # by then a message that the kernel built by the settings of before has got its id
 
 
 class Lane:
@@ -48,39 +53,65 @@ class Lane:
         self.duplicates_failed = 0
         self.closing = False
         self._raw: socket.socket | None = None
-        self._looked_ns = time.monotonic_ns()
-        self._configure()
+        self._taken_id = 0
+        self._configure(self.line)
 
-    def change(self, impairment: Impairment) -> None:
-        """Impair by these settings from now on."""
+    def change(self, impairment: Impairment, newest_id: Callable[[], int]) -> None:
+        """Impair by these settings what comes from now on; what has come is decided on by the old ones.
+
+        While both kinds are about, the kernel gives of each packet what either needs.
+        """
+        now = Line(impairment)
+        self.queue.announce(True)
+        self._configure(self.line, now)
+        time.sleep(_BUILT_S)
+        now_ns, newest = time.monotonic_ns(), newest_id()
+        while self._behind(newest) and self.arrive(newest, now_ns):
+            pass
         self.line.change(impairment)
-        self._configure()
+        self._configure(now)
 
-    def arrive(self, woken_late_ns: int) -> int:
-        """Take what the kernel has queued, number of packets. One that woke us came `woken_late_ns` ago."""
+    def announce(self, wanted: bool) -> None:
+        """Whether packets are to wake us. Those whose contents count are always announced."""
+        self.queue.announce(wanted or self.line.needs_contents)
+
+    def hear(self) -> None:
+        """Take note of the announcements, before the newest id is read: one more may come in between."""
+        if not self.line.needs_contents:
+            while len(self.queue.read()) == netlink.MESSAGES_PER_READ:
+                pass
+
+    def arrive(self, newest_id: int, arrived_ns: int) -> int:
+        """Take what the kernel has queued, as come at that time: number of packets."""
+        if self.line.needs_contents:
+            return self._read(arrived_ns)
+        if count := self._behind(newest_id):
+            self._taken_id += count
+            if at_once := self.line.run(arrived_ns, self._taken_id, count):
+                self._tell(at_once)
+        return count
+
+    def _read(self, arrived_ns: int) -> int:
+        """Decide on the packets that the kernel tells us about, by their contents."""
         taken = 0
         for _ in range(READS_AT_ONCE):
-            ids = self.queue.read()
-            now_ns = time.monotonic_ns()
-            since_ns = now_ns - self._looked_ns
-            arrived_ns = now_ns - (since_ns // 2 if since_ns < 2 * woken_late_ns else woken_late_ns)
-            if not ids:
-                break
-            taken += len(ids)
-            if self.line.impairment.constant:
-                self.line.run(arrived_ns, ids[-1], len(ids))
-            else:
+            if ids := self.queue.read():
+                taken += len(ids)
                 self._decide(arrived_ns, ids)
             if len(ids) < netlink.MESSAGES_PER_READ:
                 break
-        self._looked_ns = now_ns
+            arrived_ns = time.monotonic_ns()
         return taken
 
     @property
     def grain_ns(self) -> int:
-        """How often to look under load."""
-        by_delay = int(self.line.impairment.delay_ms * 1e6) // GRAINS_PER_DELAY
-        return min(max(by_delay, GRAIN_MIN_NS), GRAIN_MAX_NS)
+        """How often to look under load: a whole number of grains and a half make the delay.
+
+        What came in the middle between two looks is then due at a look.
+        """
+        delay_ns = int(self.line.impairment.delay_ms * 1e6)
+        grains = max(GRAINS_PER_DELAY, delay_ns // GRAIN_MAX_NS)
+        return max(2 * delay_ns // (2 * grains + 1), GRAIN_MIN_NS)
 
     def leave(self, now_ns: int, until_ns: int) -> None:
         """Release what is due by `until_ns`."""
@@ -109,32 +140,37 @@ class Lane:
             "lateness_us": lateness,
         }
 
-    def _configure(self) -> None:
-        line = self.line
-        if line.impairment.duplicate and self._raw is None:
+    def _behind(self, newest_id: int) -> int:
+        """Packets up to that one that are not decided on. Our ids go on where the kernel's start from 0."""
+        count = (newest_id - self._taken_id) & netlink.ID_MASK
+        return count if count <= netlink.ID_MASK // 2 else 0  # else it is one of the past
+
+    def _configure(self, *lines: Line) -> None:
+        """Have the kernel give what these lines need."""
+        if any(line.impairment.duplicate for line in lines) and self._raw is None:
             self._raw = _raw_socket()
-        copy = _WHOLE_PACKET_BYTES if line.needs_payload else netlink.IPV4_HEADER_BYTES * line.needs_bytes
-        self.queue.configure(copy, line.impairment.constant, line.impairment.limit_packets)
+        copy = max(
+            _WHOLE_PACKET_BYTES if line.needs_payload else netlink.IPV4_HEADER_BYTES * line.needs_bytes
+            for line in lines
+        )
+        limit_packets = lines[-1].impairment.limit_packets
+        self.queue.configure(copy, all(line.impairment.constant for line in lines), limit_packets)
 
     def _decide(self, now_ns: int, ids: tuple[int, ...]) -> None:
         line, queue = self.line, self.queue
         at_once: list[Verdict] = []
-        if line.needs_payload:
-            for index, packet_id in enumerate(ids):
-                at_once += line.packet(
-                    now_ns, packet_id, queue.packet_bytes(index), bytes(queue.payload(index))
-                )
-        elif line.needs_bytes:
-            for index, packet_id in enumerate(ids):
-                at_once += line.packet(now_ns, packet_id, queue.packet_bytes(index))
-        else:
-            for packet_id in ids:
-                at_once += line.packet(now_ns, packet_id)
+        for index, packet_id in enumerate(ids):
+            ahead = self._behind(packet_id)
+            if not ahead:
+                continue  # decided on before its contents began to count
+            self._taken_id += ahead
+            payload = bytes(queue.payload(index)) if line.needs_payload else b""
+            at_once += line.packet(now_ns, self._taken_id, queue.packet_bytes(index), payload)
         if at_once:
             self._tell(at_once)
 
     def _tell(self, verdicts: list[Verdict]) -> None:
-        number, messages = self.queue.number, bytearray()
+        number, messages = self.queue.number, b""
         for do, packet_id, payload in verdicts:
             if do is Do.RELEASE:
                 messages += netlink.accept_up_to(number, packet_id)
@@ -145,14 +181,12 @@ class Lane:
             elif do is Do.REPLACE:
                 messages += netlink.accept(number, packet_id, payload)
             else:
-                self._flush(messages)
+                if messages:
+                    self.queue.verdict(messages)
+                    messages = b""
                 self._copy(payload)
-        self._flush(messages)
-
-    def _flush(self, messages: bytearray) -> None:
         if messages:
-            self.queue.verdict(bytes(messages))
-            messages.clear()
+            self.queue.verdict(messages)
 
     def _copy(self, payload: bytes) -> None:
         """Send a second copy: with its own headers, and marked, so that our rules let it pass."""
@@ -173,6 +207,18 @@ def _raw_socket() -> socket.socket:
     return raw
 
 
+class RunningMedian:
+    """Of how late something was; a mean would be made by the few stalls of a busy machine."""
+
+    def __init__(self) -> None:
+        self.value_ns = 0
+
+    def learn(self, late_ns: int) -> None:
+        """Go a step towards the value."""
+        step_ns = LATE_STEP_NS if late_ns > self.value_ns else -LATE_STEP_NS
+        self.value_ns = min(max(self.value_ns + step_ns, 0), LATE_MAX_NS)
+
+
 class DelayLine:
     """All lanes of one network namespace, and the commands about them."""
 
@@ -180,58 +226,93 @@ class DelayLine:
         self._control = control
         self._commands = control.makefile("rb")
         self._lanes: dict[int, Lane] = {}
-        self._sources: dict[socket.socket, Lane] = {}
-        self._lead_ns = EARLY_NS
+        self._newest = netlink.Sequences()
+        self._listened: list[socket.socket] = [control]
+        self._finest_grain_ns = 0
+        self._closing = False  # whether any lane is
+        self._woken_late, self._release = RunningMedian(), RunningMedian()
+        self._dense = False  # whether we look once a grain instead of being woken by packets
+        self._looks = 0  # that would have been better off the other way
+        self._looked_ns = self._found_ns = self._next_look_ns = 0
 
     def serve(self) -> None:
         """Work until the agent hangs up. Raises OSError when the kernel refuses something mid-way."""
-        looked_ns = 0
-        grain_ns = 0  # 0: packets wake us
         while True:
-            ready, early_ns = self._sleep(looked_ns + grain_ns) if grain_ns else self._sleep_until_woken()
-            since_ns, looked_ns = time.monotonic_ns() - looked_ns, time.monotonic_ns()
-            taken = 0
-            for source in ready:
-                if source is not self._control:
-                    taken += self._sources[source].arrive(self._lead_ns)
-                elif not self._answer():
-                    return
-            now_ns = time.monotonic_ns()
-            for lane in tuple(self._lanes.values()):
-                lane.leave(now_ns, now_ns + early_ns)
-                if lane.closing and not lane.line.held:
-                    self._remove(lane)
-            finest_ns = min((lane.grain_ns for lane in self._lanes.values()), default=0)
-            grain_ns = finest_ns if taken and since_ns < 2 * finest_ns else 0
+            ready, early_ns = self._sleep() if self._dense else self._sleep_until_woken()
+            woken_ns = time.monotonic_ns()
+            looking = self._dense or bool(ready)
+            found = looking and self._look(woken_ns)
+            if self._control in ready and not self._answer():
+                return
+            self._leave(early_ns)
+            if not looking:
+                self._release.learn(time.monotonic_ns() - woken_ns)
+            elif self._ought_to_change(found):
+                self._change()
 
-    def _sleep_until_woken(self) -> tuple[Collection[socket.socket], int]:
+    def _sleep_until_woken(self) -> tuple[list[socket.socket], int]:
         """Wait for a packet, a command or a packet's time: who is ready, and how early releases may be."""
-        asleep_ns, wake_ns = time.monotonic_ns(), self._wake_ns()
+        asleep_ns, due_ns = time.monotonic_ns(), self._next_due_ns()
+        lead_ns = self._woken_late.value_ns + self._release.value_ns
+        wake_ns = None if due_ns is None else due_ns - lead_ns
         patience_s = None if wake_ns is None else max(wake_ns - asleep_ns, 0) / 1e9
-        ready, _, _ = select.select([self._control, *self._sources], (), (), patience_s)
+        ready, _, _ = select.select(self._listened, (), (), patience_s)
         if ready or wake_ns is None:
             return ready, EARLY_NS
-        self._learn(time.monotonic_ns() + RELEASE_NS - max(wake_ns, asleep_ns))
-        return (), max(self._lead_ns, EARLY_NS)
+        self._woken_late.learn(time.monotonic_ns() - max(wake_ns, asleep_ns))
+        return [], max(lead_ns, EARLY_NS)
 
-    def _sleep(self, until_ns: int) -> tuple[Collection[socket.socket], int]:
-        """Wait for that time or a command, whatever packets come: all queues are looked at then."""
-        asleep_ns = time.monotonic_ns()
-        spare_ns = until_ns - self._lead_ns - asleep_ns
-        ready, _, _ = select.select([self._control], (), (), max(spare_ns, 0) / 1e9)
+    def _sleep(self) -> tuple[list[socket.socket], int]:
+        """Wait for the next grain or a command, whatever packets come."""
+        asleep_ns, grain_ns = time.monotonic_ns(), self._finest_grain_ns
+        self._next_look_ns = max(self._next_look_ns + grain_ns, asleep_ns)
+        spare_ns = self._next_look_ns - self._woken_late.value_ns - asleep_ns
+        ready, _, _ = select.select(self._listened[:1], (), (), max(spare_ns, 0) / 1e9)
         if not ready and spare_ns > 0:
-            self._learn(time.monotonic_ns() + RELEASE_NS - asleep_ns - spare_ns)
-        return [*ready, *self._sources], GRAIN_MIN_NS // 2
+            self._woken_late.learn(time.monotonic_ns() - asleep_ns - spare_ns)
+        return ready, grain_ns // 4
 
-    def _wake_ns(self) -> int | None:
-        """When to wake up for the next release: its due time less what waking up takes."""
+    def _look(self, now_ns: int) -> bool:
+        """Take what all queues hold, if anything."""
+        since_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        ago_ns = since_ns // 2
+        if not self._dense:
+            ago_ns = min(ago_ns, self._woken_late.value_ns)
+            for lane in self._lanes.values():
+                lane.hear()
+        newest, taken = self._newest.read(), 0
+        for number, lane in self._lanes.items():
+            taken += lane.arrive(newest[number], now_ns - ago_ns)
+        return taken > 0
+
+    def _leave(self, early_ns: int) -> None:
+        """Release what is due by now, or so soon."""
+        now_ns = time.monotonic_ns()
+        until_ns = now_ns + early_ns
+        for lane in self._lanes.values():
+            lane.leave(now_ns, until_ns)
+        if self._closing:
+            for lane in [lane for lane in self._lanes.values() if lane.closing and not lane.line.held]:
+                self._remove(lane)
+
+    def _next_due_ns(self) -> int | None:
         due = [lane.line.next_due_ns for lane in self._lanes.values() if lane.line.next_due_ns is not None]
-        return min(due) - self._lead_ns if due else None
+        return min(due, default=None)
 
-    def _learn(self, late_ns: int) -> None:
-        """A running median of how late a timer wakes us: a busy machine makes the mean of a few stalls."""
-        step_ns = LEAD_STEP_NS if late_ns > self._lead_ns else -LEAD_STEP_NS
-        self._lead_ns = min(max(self._lead_ns + step_ns, 0), LEAD_MAX_NS)
+    def _ought_to_change(self, found: bool) -> bool:
+        """Whether the last looks, the newest of which found packets or not, speak for the other way."""
+        if self._dense:
+            self._looks = 0 if found else self._looks + 1
+        elif found:
+            close = self._looked_ns - self._found_ns < self._finest_grain_ns
+            self._looks, self._found_ns = self._looks + 1 if close else 0, self._looked_ns
+        return self._looks == LOOKS
+
+    def _change(self) -> None:
+        self._dense, self._looks = not self._dense, 0
+        for lane in self._lanes.values():
+            lane.announce(not self._dense)
+        self._look(time.monotonic_ns())  # nobody was told of what came just before
 
     def _answer(self) -> bool:
         line = self._commands.readline()
@@ -258,21 +339,29 @@ class DelayLine:
             raise ValueError(f"queue {number}: not open")
         lane = self._lanes[number]
         if command["do"] == "close":
-            lane.closing = True
+            lane.closing = self._closing = True
             return {"held": lane.line.held}
         return lane.to_json()
 
     def _set(self, number: int, impairment: Impairment) -> None:
         if number in self._lanes:
-            self._lanes[number].change(impairment)
-            self._lanes[number].closing = False
-            return
-        lane = Lane(number, impairment)
-        self._lanes[number] = self._sources[lane.queue.socket] = lane
+            lane = self._lanes[number]
+            lane.change(impairment, lambda: self._newest.read()[number])
+            lane.closing = False
+        else:
+            self._lanes[number] = Lane(number, impairment)
+        self._lanes[number].announce(not self._dense)
+        self._count()
 
     def _remove(self, lane: Lane) -> None:
-        del self._lanes[lane.queue.number], self._sources[lane.queue.socket]
+        del self._lanes[lane.queue.number]
+        self._count()
         lane.close()
+
+    def _count(self) -> None:
+        self._listened = [self._control, *(lane.queue.socket for lane in self._lanes.values())]
+        self._closing = any(lane.closing for lane in self._lanes.values())
+        self._finest_grain_ns = min((lane.grain_ns for lane in self._lanes.values()), default=0)
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ class Held(NamedTuple):
 
 
 class Line:
-    """One direction of one link. Feed it with `run` while `impairment.constant`, else with `packet`."""
+    """One direction of one link. Feed it with `packet` while it `needs_contents`, else better with `run`."""
 
     def __init__(self, impairment: Impairment) -> None:
         self._held: deque[Held] = deque()
@@ -72,27 +72,22 @@ class Line:
         self._since_ahead = 0
         rate = impairment.rate_bit_per_s
         self._ns_per_byte = 8e9 / rate if rate else 0.0
+        self.needs_bytes = rate is not None  # whether `packet` must be told lengths
+        self.needs_payload = bool(impairment.corrupt or impairment.duplicate)  # … and be given payloads
+        self.needs_contents = self.needs_bytes or self.needs_payload
+        only_delayed_or_lost = not (self.needs_contents or impairment.reorder)
+        self._decide = self._delay_or_lose if only_delayed_or_lost else self._decide_singly
+        if impairment.constant:
+            self._decide = self._delay
 
     @property
     def next_due_ns(self) -> int | None:
         """When the oldest held packet is to leave."""
         return self._held[0].due_ns if self._held else None
 
-    @property
-    def needs_bytes(self) -> bool:
-        """Whether `packet` must be told lengths."""
-        return self._ns_per_byte > 0
-
-    @property
-    def needs_payload(self) -> bool:
-        """Whether `packet` must be given payloads."""
-        return bool(self.impairment.corrupt or self.impairment.duplicate)
-
-    def run(self, now_ns: int, newest_id: int, count: int) -> None:
-        """Hold `count` packets that arrived together, the newest with that id, for the constant delay."""
-        due_ns = self._last_due_ns = max(now_ns + self._delay_ns, self._last_due_ns)
-        self._held.append(Held(due_ns, newest_id, count))
-        self.packets += count
+    def run(self, now_ns: int, newest_id: int, count: int) -> list[Verdict]:
+        """Decide on `count` packets that came together, ids up to that one; the verdicts due at once."""
+        return self._decide(now_ns, newest_id, count)
 
     def packet(
         self, now_ns: int, packet_id: int, length: int = 0, payload: bytes = b""
@@ -148,6 +143,43 @@ class Line:
         """Entries that wait, each a packet or a run."""
         return len(self._held)
 
+    def _delay(self, now_ns: int, newest_id: int, count: int) -> list[Verdict]:
+        due_ns = self._last_due_ns = max(now_ns + self._delay_ns, self._last_due_ns)
+        self._held.append(Held(due_ns, newest_id, count))
+        self.packets += count
+        return []
+
+    def _delay_or_lose(self, now_ns: int, newest_id: int, count: int) -> list[Verdict]:
+        """As `packet`, without what it asks of every packet for words that are not in use here."""
+        hold, lost, jitter_ns = self._held.append, self._lost, self._jitter_ns or _no_jitter
+        base_ns, last_due_ns, together = now_ns + self._delay_ns, self._last_due_ns, 0
+        for packet_id in range(newest_id - count + 1, newest_id + 1):
+            if lost():
+                if together:
+                    hold(Held(last_due_ns, packet_id - 1, together))
+                    together = 0
+                self.dropped += 1
+                hold(Held(max(last_due_ns, now_ns), packet_id, 1, (Verdict(Do.DROP, packet_id),)))
+                continue
+            due_ns = base_ns + jitter_ns()
+            if due_ns < now_ns:
+                due_ns = now_ns
+            if due_ns > last_due_ns:
+                if together:
+                    hold(Held(last_due_ns, packet_id - 1, together))
+                    together = 0
+                last_due_ns = due_ns
+            together += 1
+        if together:
+            hold(Held(last_due_ns, newest_id, together))
+        self._last_due_ns = last_due_ns
+        self.packets += count
+        return []
+
+    def _decide_singly(self, now_ns: int, newest_id: int, count: int) -> list[Verdict]:
+        ids = range(newest_id - count + 1, newest_id + 1)
+        return [verdict for packet_id in ids for verdict in self.packet(now_ns, packet_id)]
+
     def _goes_ahead(self) -> bool:
         if not self.impairment.reorder:
             return False
@@ -176,3 +208,7 @@ class Line:
 
     def _hold(self, due_ns: int, packet_id: int, fate: tuple[Verdict, ...]) -> None:
         self._held.append(Held(due_ns, packet_id, 1, fate))
+
+
+def _no_jitter() -> int:
+    return 0

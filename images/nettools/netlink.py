@@ -10,12 +10,17 @@ Kernel facts, each one a trap once:
   newest O(n).
 - When our receive buffer is full the packet is dropped and counted as `queue_user_dropped`; when the queue is
   longer than its `maxlen`, as `queue_dropped`. With fail-open it would pass undelayed: never set that flag.
+- What the socket's filter rejects counts as delivered (`netlink_unicast` tells success): the packet waits in
+  its queue like any other, and nobody is woken. A classic filter needs no privilege.
+- The newest id given out stands in procfs. It is counted up under the lock that every verdict takes, so a
+  packet whose id can be read there is in its queue when a verdict about it arrives.
 - When the socket closes, the kernel drops what the queue holds; a rule without `--queue-bypass` drops what
   follows.
 - With the GSO flag, packets arrive as TCP built them, up to 64 KiB; without it the kernel segments them first
   and completes their checksums.
 
-Sources: linux/netfilter/nfnetlink_queue.h, net/netfilter/nfnetlink_queue.c, netlink(7).
+Sources: linux/netfilter/nfnetlink_queue.h, net/netfilter/nfnetlink_queue.c, net/netlink/af_netlink.c,
+netlink(7), socket(7) on SO_ATTACH_FILTER.
 """
 
 from __future__ import annotations
@@ -26,12 +31,13 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_NO_ENOBUFS = 5
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE, _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 33, 26, 27
 _MSG_DONTWAIT = 0x40
 _NLM_F_REQUEST, _NLM_F_ACK = 1, 4
 _SUBSYS_QUEUE = 3 << 8
@@ -57,6 +63,20 @@ IPV4_HEADER_BYTES, IPV6_HEADER_BYTES = 20, 40
 MESSAGES_PER_READ = 64
 _RECEIVE_BUFFER_BYTES = 64 << 20
 COUNTERS = Path("/proc/self/net/netfilter/nfnetlink_queue")
+_COUNTERS_PAGE_BYTES = 4096  # procfs gives no more at once
+_COUNTERS_ROW_BYTES = 80  # more than one row takes up
+ID_MASK = 0xFFFFFFFF
+
+# struct sock_filter: code, jump if true, jump if false, operand. A message that is not about a packet passes.
+_FILTER = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x28, 0, 0, _TYPE_AT),  # load the two bytes of the type, as if they were big-endian
+        (0x15, 0, 1, _PACKET_BE),  # is it a packet?
+        (0x06, 0, 0, 0),  # reject
+        (0x06, 0, 0, 0xFFFFFFFF),  # pass whole
+    )
+)
 
 
 class _IoVec(ctypes.Structure):
@@ -93,7 +113,13 @@ def _message(kind: int, queue: int, body: bytes, flags: int = 0) -> bytes:
 
 def accept_up_to(queue: int, packet_id: int) -> bytes:
     """The message that releases every held packet of `queue` up to and with `packet_id`."""
-    return _verdict(_VERDICT_BATCH, queue, _NF_ACCEPT, packet_id)
+    return _accept_up_to(queue) + _ID.pack(packet_id & ID_MASK)
+
+
+@cache
+def _accept_up_to(queue: int) -> bytes:
+    """All but the id: the commonest message is the same each time."""
+    return _verdict(_VERDICT_BATCH, queue, _NF_ACCEPT, 0)[: -_ID.size]
 
 
 def accept(queue: int, packet_id: int, payload: bytes | None = None) -> bytes:
@@ -107,7 +133,7 @@ def drop(queue: int, packet_id: int) -> bytes:
 
 
 def _verdict(kind: int, queue: int, verdict: int, packet_id: int, payload: bytes | None = None) -> bytes:
-    body = _attribute(_ATTR_VERDICT_HDR, struct.pack("!II", verdict, packet_id))
+    body = _attribute(_ATTR_VERDICT_HDR, struct.pack("!II", verdict, packet_id & ID_MASK))
     if payload is not None:
         body += _attribute(_ATTR_PAYLOAD, payload)
     return _message(kind, queue, body)
@@ -135,6 +161,8 @@ class Queue:
             None
         )  # a send to the kernel never waits; with a timeout Python would poll first
         self._at: Sequence[int] = ()
+        self._announces = True
+        self._payload_at = 0  # in the message read last
         self._allocate(0)
 
     def configure(self, copy_bytes: int, whole_segments: bool, limit_packets: int) -> None:
@@ -165,6 +193,23 @@ class Queue:
             self._at = tuple(at for at in self._at if self._is_packet(at))
             return tuple(_ID.unpack_from(self._buffer, at + _ID_AT)[0] for at in self._at)
         return found[1::2]
+
+    def announce(self, wanted: bool) -> None:
+        """Whether `read` is to tell of packets that come from now on, and the socket to wake who waits on it.
+
+        What comes unannounced is held all the same; `Sequences` knows its ids.
+        """
+        if wanted == self._announces:
+            return
+        if wanted:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        else:
+            instructions = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+            program = struct.pack(
+                "HP", len(_FILTER) // 8, ctypes.addressof(instructions)
+            )  # struct sock_fprog
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        self._announces = wanted
 
     def packet_bytes(self, index: int) -> int:
         """Length of the IP packet at `index` of the last read, by its header. Needs `copy_bytes` ≥ 20."""
@@ -223,21 +268,52 @@ class Queue:
         if length > self._slot:
             raise OSError(f"queue {self.number}: a message of {length} bytes in a slot of {self._slot}")
         end = at + length
-        if self._copy_bytes == IPV4_HEADER_BYTES:  # no IP packet is shorter, so nothing is cut or padded
-            return end - IPV4_HEADER_BYTES, IPV4_HEADER_BYTES
-        at += _HEADER.size + _NFGEN.size
-        while at < end:
-            length, kind = _ATTRIBUTE.unpack_from(self._buffer, at)
-            if kind == _ATTR_PAYLOAD:
-                return at + _ATTRIBUTE.size, length - _ATTRIBUTE.size
-            at += length + -length % 4
-        raise OSError(f"queue {self.number}: a packet came without the {self._copy_bytes} bytes asked of it")
+        found = at + self._payload_at
+        if not self._is_payload(found, end):
+            found = self._find_payload(at, end)
+            self._payload_at = found - at
+        return found + _ATTRIBUTE.size, _ATTRIBUTE.unpack_from(self._buffer, found)[0] - _ATTRIBUTE.size
+
+    def _is_payload(self, found: int, end: int) -> bool:
+        if found + _ATTRIBUTE.size > end:
+            return False
+        length, kind = _ATTRIBUTE.unpack_from(self._buffer, found)
+        return bool(kind == _ATTR_PAYLOAD and end - 4 < found + length <= end)
+
+    def _find_payload(self, at: int, end: int) -> int:
+        found = at + _HEADER.size + _NFGEN.size
+        while found < end and not self._is_payload(found, end):
+            length, _ = _ATTRIBUTE.unpack_from(self._buffer, found)
+            found += length + -length % 4
+        if found >= end:
+            raise OSError(f"queue {self.number}: a packet came without the bytes asked of it")
+        return found
 
     def _ask(self, body: bytes) -> None:
         self.socket.send(_message(_CONFIG, self.number, body, _NLM_F_ACK))
         code, _ = _ERROR.unpack_from(self.socket.recv(4096), _HEADER.size)
         if code:
             raise OSError(-code, f"queue {self.number}: {os.strerror(-code)}")
+
+
+class Sequences:
+    """The newest id of every queue of this network namespace, for the price of one read of procfs."""
+
+    def __init__(self) -> None:
+        self._file = COUNTERS.open("rb")
+
+    def read(self) -> dict[int, int]:
+        """Queue number → id of the newest packet; 0 before the first."""
+        page = words = os.pread(self._file.fileno(), _COUNTERS_PAGE_BYTES, 0)
+        while len(page) > _COUNTERS_PAGE_BYTES - _COUNTERS_ROW_BYTES:
+            page = os.pread(self._file.fileno(), _COUNTERS_PAGE_BYTES, len(words))
+            words += page
+        columns = words.split()
+        return dict(zip(map(int, columns[::9]), map(int, columns[7::9]), strict=True))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
 
 
 def counters() -> dict[int, dict[str, int]]:

@@ -100,15 +100,23 @@ class Namespaces:
         return answer
 
     def flood(self, packets_per_s: int, count: int) -> dict[str, Any]:
-        """Datagrams from a to b that nobody reads: how many were `sent` in how many `seconds`."""
+        """Datagrams from a to b that nobody reads: how many were `sent` in how many `seconds` and `cpu_s`."""
+        with self.flooding(packets_per_s, count) as answer:
+            pass
+        return answer
+
+    @contextmanager
+    def flooding(self, packets_per_s: int, count: int) -> Iterator[dict[str, Any]]:
+        """A flood beside what is done inside; its answer is there afterwards."""
+        answer: dict[str, Any] = {}
         sink = self.begin("b", "sink")
         source = self.begin("a", "flood", self.address("b"), packets_per_s, count)
-        answer: dict[str, Any] = json.loads(source.readline())
+        yield answer
+        answer.update(json.loads(source.readline()))
         waiting = self._traffic["b"].stdin
         assert waiting is not None
         waiting.write("\n")
         assert json.loads(sink.readline()) == "ended"
-        return answer
 
     def ask(self, node: str, command: dict[str, Any]) -> dict[str, Any]:
         """The answer of a node's agent."""
@@ -175,6 +183,9 @@ def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Itera
             stack.callback(run, "ip", "netns", "del", name, check=False)
         run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
         run("ip", "-n", switch, "link", "set", "br0", "up")
+        # Where a Docker engine runs, bridges of new namespaces would pass packets through iptables too.
+        off = "net.bridge.bridge-nf-call-iptables=0"
+        run("ip", "netns", "exec", switch, "sysctl", "-qw", off, check=False)
         for index, node in enumerate(NODES, start=1):
             _join(prefix, switch, node, f"198.18.250.{index}/24")
         made = Namespaces(prefix, folder, capabilities)

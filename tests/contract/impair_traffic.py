@@ -69,14 +69,14 @@ def flood(host: str, packets_per_s: int, count: int) -> None:
         out.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 64 << 20)
         out.connect((host, PORT))
         send, payload = out.send, bytes(64)
-        start, sent = time.monotonic(), 0
+        start, start_cpu, sent = time.monotonic(), time.process_time(), 0
         while sent < count:
             time.sleep(max(start + sent / packets_per_s - time.monotonic(), 0))
             for _ in range(burst):
                 send(payload)
             sent += burst
-        seconds = time.monotonic() - start
-    say({"sent": sent, "seconds": seconds})
+        seconds, cpu_s = time.monotonic() - start, time.process_time() - start_cpu
+    say({"sent": sent, "seconds": seconds, "cpu_s": cpu_s})
 
 
 def sink() -> None:

@@ -16,7 +16,7 @@ import pytest
 from lab.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Impairment
-from tests.contract.impair_flows import LATE_MS, counters, flow, link, measured, share_bounds
+from tests.contract.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds
 from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
@@ -49,6 +49,27 @@ def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) ->
             assert measured(links)["lost"] == 0
     finally:
         run(*inside, "iptables", "-D", *rule)
+
+
+def test_nothing_is_lost_or_passed_over_where_looking_changes(net: Namespaces) -> None:
+    """Under load packets are not announced; contents that count are; quiet times lie between."""
+    ways = [
+        Impairment(delay_ms=20, rate_bit_per_s=1e9),
+        Impairment(delay_ms=20, jitter_ms=2, seed=3),
+        Impairment(delay_ms=20, corrupt=1e-9),
+        Impairment(delay_ms=20),
+    ]
+    with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
+        receiver = net.begin("b", "receive", 0.5)
+        for _ in range(3):
+            sender = net.begin("a", "send", net.address("b"), 2000, 50, 64)
+            for to in ways:
+                links.change(0, to, UNTOUCHED)
+            assert json.loads(sender.readline()) == "sent"
+        seen = json.loads(receiver.readline())
+        assert seen["numbers"] == [*range(2000)] * 3
+        assert min(seen["delays_ms"]) > 20 - 2 - 0.5  # its jitter, and what looking under load may take off
+        assert counters(links)["dropped"] == counters(links)["held"] == 0
 
 
 def test_ctl_is_the_way_in(net: Namespaces) -> None:

@@ -63,6 +63,34 @@ def test_every_packet_gets_one_verdict_in_order(
     assert line.held == 0
 
 
+@given(
+    chunks=st.lists(st.tuples(st.integers(0, 4 * MS), st.integers(1, 9)), min_size=1, max_size=30),
+    jitter=st.sampled_from([0.0, 0.5, 9.0]),
+    loss=SHARES,
+    reorder=SHARES,
+    seed=st.integers(0, 5),
+)
+def test_a_run_is_decided_on_as_its_packets_one_by_one(
+    chunks: list[tuple[int, int]], jitter: float, loss: float, reorder: float, seed: int
+) -> None:
+    impairment = Impairment(delay_ms=3, jitter_ms=jitter, loss=loss, reorder=reorder, seed=seed)
+    together, singly = Line(impairment), Line(impairment)
+    now_ns = newest_id = 0
+    for gap_ns, count in chunks:
+        now_ns += gap_ns
+        ids = range(newest_id + 1, newest_id + count + 1)
+        newest_id += count
+        at_once = [verdict for packet_id in ids for verdict in singly.packet(now_ns, packet_id)]
+        assert together.run(now_ns, newest_id, count) == at_once
+        assert together.next_due_ns == singly.next_due_ns
+        assert together.leave(now_ns, now_ns) == singly.leave(now_ns, now_ns)
+    while (due_ns := singly.next_due_ns) is not None:
+        assert together.next_due_ns == due_ns
+        assert together.leave(due_ns, due_ns) == singly.leave(due_ns, due_ns)
+    assert (together.held, together.packets, together.dropped) == (0, singly.packets, singly.dropped)
+    assert together.take_lateness() == singly.take_lateness()
+
+
 def _decided(verdicts: list[Verdict], count: int) -> list[int]:
     """Ids in the order in which the kernel would let go of them, each once, given what a release means."""
     left, order = list(range(1, count + 1)), []
