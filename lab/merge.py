@@ -46,7 +46,7 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     _alike(sources)
     taken: dict[str, int] = {}
     trials: list[dict[str, Any]] = []
-    aborted: list[dict[str, Any]] = []
+    aborted: dict[str, dict[str, Any]] = {}
     folder = store.RunFolder.create(results, str(sources[0].manifest["scenario"]))
     for source in sources:
         shift = max((taken.get(_cell(trial), 0) for trial in source.trials), default=0)
@@ -57,13 +57,13 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
             taken[_cell(trial)] = max(taken.get(_cell(trial), 0), renamed["repeat"])
         _copy_repeated(source, folder, shift)
         if found := source.manifest.get("aborted"):
-            aborted.append({**found, "trial": _renumbered({"id": found["trial"]}, shift)["id"]})
+            aborted[source.id] = {**found, "trial": _renumbered({"id": found["trial"]}, shift)["id"]}
     named = _files(sources[0])
     for name in ("scenario.yaml", "scenario.resolved.yaml", "scenario.resolved.json", *named):
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sources[0].path / name, folder.path / name)
     folder.event("runs_merged", run=folder.id, sources=[source.id for source in sources])
-    manifest = _manifest(folder.id, sources, trials, argv) | {"aborted": next(iter(aborted), None)}
+    manifest = _manifest(folder.id, sources, trials, argv) | {"aborted": _aborted(aborted)}
     folder.write("plan.json", manifest["plan"])
     folder.write("manifest.json", manifest)  # the last: a folder without it is not yet a run
     folder.point_latest()
@@ -76,6 +76,11 @@ def by_scenario(paths: Sequence[Path]) -> list[list[Path]]:
     for path in paths:
         groups.setdefault(str(_source(path).manifest["scenario_sha256"]), []).append(path)
     return list(groups.values())
+
+
+def _aborted(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """How the first run that ended early ended, with the ids of all that did: the others must be complete."""
+    return {**next(iter(found.values())), "sources": list(found)} if found else None
 
 
 def _source(path: Path) -> Source:

@@ -54,22 +54,21 @@ class Lane:
         self.closing = False
         self._raw: socket.socket | None = None
         self._taken_id = 0
-        self._configure(self.line)
+        self._configure(impairment)
 
     def change(self, impairment: Impairment, newest_id: Callable[[], int]) -> None:
         """Impair by these settings what comes from now on; what has come is decided on by the old ones.
 
         While both kinds are about, the kernel gives of each packet what either needs.
         """
-        now = Line(impairment)
         self.queue.announce(True)
-        self._configure(self.line, now)
+        self._configure(self.line.impairment, impairment)
         time.sleep(_BUILT_S)
         now_ns, newest = time.monotonic_ns(), newest_id()
         while self._behind(newest) and self.arrive(newest, now_ns):
             pass
         self.line.change(impairment)
-        self._configure(now)
+        self._configure(impairment)
 
     def announce(self, wanted: bool) -> None:
         """Whether packets are to wake us. Those whose contents count are always announced."""
@@ -130,7 +129,7 @@ class Lane:
         line, lateness = self.line, self.line.take_lateness()
         return {
             "packets": line.packets,
-            "bytes": line.bytes if line.needs_bytes else None,
+            "bytes": line.bytes if line.needs_lengths else None,
             "dropped_asked": line.dropped,
             "corrupted": line.corrupted,
             "duplicated": line.duplicated,
@@ -145,16 +144,16 @@ class Lane:
         count = (newest_id - self._taken_id) & netlink.ID_MASK
         return count if count <= netlink.ID_MASK // 2 else 0  # else it is one of the past
 
-    def _configure(self, *lines: Line) -> None:
-        """Have the kernel give what these lines need."""
-        if any(line.impairment.duplicate for line in lines) and self._raw is None:
+    def _configure(self, *wanted: Impairment) -> None:
+        """Have the kernel give what all these need."""
+        if any(one.duplicate for one in wanted) and self._raw is None:
             self._raw = _raw_socket()
-        copy = max(
-            _WHOLE_PACKET_BYTES if line.needs_payload else netlink.IPV4_HEADER_BYTES * line.needs_bytes
-            for line in lines
-        )
-        limit_packets = lines[-1].impairment.limit_packets
-        self.queue.configure(copy, all(line.impairment.constant for line in lines), limit_packets)
+        copy = 0
+        if any(one.needs_payload for one in wanted):
+            copy = _WHOLE_PACKET_BYTES
+        elif any(one.needs_lengths for one in wanted):
+            copy = netlink.IPV4_HEADER_BYTES
+        self.queue.configure(copy, all(one.constant for one in wanted), wanted[-1].limit_packets)
 
     def _decide(self, now_ns: int, ids: tuple[int, ...]) -> None:
         line, queue = self.line, self.queue

@@ -81,6 +81,16 @@ class Impairment:
         chances = self.jitter_ms or self.corrupt or self.duplicate or self.reorder or self.loses
         return not chances and self.rate_bit_per_s is None
 
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether each packet's length counts."""
+        return self.rate_bit_per_s is not None
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether each packet's bytes are changed or sent again."""
+        return bool(self.corrupt or self.duplicate)
+
 
 _DELAY_MAX_MS = 60_000
 _CHANCES = ("loss", "corrupt", "duplicate", "reorder")

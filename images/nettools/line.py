@@ -72,9 +72,9 @@ class Line:
         self._since_ahead = 0
         rate = impairment.rate_bit_per_s
         self._ns_per_byte = 8e9 / rate if rate else 0.0
-        self.needs_bytes = rate is not None  # whether `packet` must be told lengths
-        self.needs_payload = bool(impairment.corrupt or impairment.duplicate)  # … and be given payloads
-        self.needs_contents = self.needs_bytes or self.needs_payload
+        # Whether `packet` must be told lengths, be given payloads, or either: asked for every packet.
+        self.needs_lengths, self.needs_payload = impairment.needs_lengths, impairment.needs_payload
+        self.needs_contents = self.needs_lengths or self.needs_payload
         only_delayed_or_lost = not (self.needs_contents or impairment.reorder)
         self._decide = self._delay_or_lose if only_delayed_or_lost else self._decide_singly
         if impairment.constant:

@@ -311,10 +311,6 @@ class Sequences:
         columns = words.split()
         return dict(zip(map(int, columns[::9]), map(int, columns[7::9]), strict=True))
 
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
-
 
 def counters() -> dict[int, dict[str, int]]:
     """Queue number → `held`, `dropped_queue`, `dropped_user`, `packets`, as the kernel counts them here."""

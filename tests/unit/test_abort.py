@@ -149,6 +149,18 @@ def test_its_verdict_is_a_failed_threshold() -> None:
     assert (row["ok"], row["value"], row["trial"], row["says"]) == (False, 3.0, "epoll_lt/2", "too slow")
 
 
+def test_an_end_excuses_no_other_run_that_it_was_merged_with() -> None:
+    planned = [("epoll_lt/1", "a"), ("epoll_lt/2", "a"), ("epoll_lt/3", "b"), ("epoll_lt/4", "b")]
+    plan_ = {"trials": [{"id": id_, "source": source} for id_, source in planned]}
+    aborted = {"trial": "epoll_lt/1", "says": "too slow", "sources": ["a"]}
+    trials = (trial("epoll_lt/1"), trial("epoll_lt/3"))
+    found = [f for f in judged(*trials, aborted=aborted, plan=plan_).findings if f.check == "complete"]
+    assert sorted(f.level for f in found) == ["suspect", "unknown"]
+    says = " ".join(f.says for f in found)
+    assert "1 of 4 trials were not run: too slow" in says
+    assert "1 of 4 trials have no record: epoll_lt/4" in says
+
+
 def test_the_swarm_is_asked_for_the_window_where_one_may_end_it(tmp_path) -> None:
     trials = plan.expand(resolved(tmp_path, TEXT + THRESHOLDS)).trials
     told = {one.server: swarm_settings(one, Addressing()).get("tell_window") for one in trials}

@@ -112,7 +112,8 @@ def test_a_run_that_a_threshold_ended_says_so_when_merged(tmp_path):
     facts = {"trial": "thread/1", "says": "too slow"}
     store.RunFolder(runs[1]).write("manifest.json", {**manifest(runs[1]), "aborted": facts})
     merged = merge.merge(runs, tmp_path / "results", [])
-    assert manifest(merged)["aborted"] == {"trial": "thread/3", "says": "too slow"}
+    ended = {"trial": "thread/3", "says": "too slow", "sources": [runs[1].name]}
+    assert manifest(merged)["aborted"] == ended
 
 
 REFUSED = [

@@ -116,4 +116,10 @@ def test_only_a_disturbance_from_outside_is_a_reason() -> None:
     assert checks.disturbed(lagging(trial(series=series(quota)))) is None, "it would be so again"
     dead = trial(status="failed", load=None, reason="worker-0 died", exit_code=int(Exit.UNTRUSTED))
     assert checks.disturbed(dead) is None
-    assert set(checks.DISTURBANCES) <= {check.name for check in checks.TRIAL_CHECKS}
+    gone = {"endpoints": ["swarm", "servers"], "problems": ["its rule has vanished"]}
+    vanished = lagging(trial(links=(gone,)))
+    invalid = {f.check for f in checks.check_trial(vanished) if f.level == "invalid"}
+    assert {"link_in_force", "loop_lag"} <= invalid
+    assert checks.disturbed(vanished) is None, "a rule does not vanish because others are busy"
+    names = {check.name for check in checks.TRIAL_CHECKS}
+    assert not (checks.DISTURBANCES | checks.NO_DISTURBANCE) - names

@@ -137,6 +137,9 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
+# What no busy host brings about: a quota on the swarm, a rule that vanished, a wrong answer. A trial with
+# such a finding stands as it is, whatever disturbed it besides.
+NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,8 @@ def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
 def disturbed(trial: TrialRecord) -> str | None:
     """Why a trial should be measured again; None where it is valid, failed, or invalid by its own doing."""
     invalid = [f for f in check_trial(trial) if f.level == "invalid" and not f.expected]
-    if any(finding.check == "generator_throttled" for finding in invalid):
-        return None  # a quota would hold the swarm back again
+    if any(finding.check in NO_DISTURBANCE for finding in invalid):
+        return None
     return next((finding.says for finding in invalid if finding.check in DISTURBANCES), None)
 
 

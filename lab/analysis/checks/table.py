@@ -30,8 +30,10 @@ class Limit:
         return not (value >= limit if self.below else value <= limit)
 
     def text(self) -> str:
-        """`suspect above 1 ms, invalid above 5 ms`."""
+        """`suspect above 1 ms, invalid above 5 ms`; one limit for both is told once."""
         word = "below" if self.below else "above"
+        if self.suspect is not None and self.suspect == self.invalid:
+            return f"suspect or invalid {word} {_show(self.suspect, self.unit)}"
         parts = [("suspect", self.suspect), ("invalid", self.invalid)]
         return ", ".join(f"{level} {word} {_show(v, self.unit)}" for level, v in parts if v is not None)
 

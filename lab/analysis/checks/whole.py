@@ -18,19 +18,22 @@ ASKED = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
 
 def complete(run: Run, _: Summary) -> Iterator[Said]:
     """Every trial of the plan has a record, and every record could be read."""
-    planned = [trial["id"] for trial in run.manifest.get("plan", {}).get("trials", ())]
+    planned = {trial["id"]: trial.get("source") for trial in run.manifest.get("plan", {}).get("trials", ())}
     if not planned:
         raise NoData("the plan was not kept with the run")
     recorded = {trial.id for trial in run.trials}
     missing = [name for name in planned if name not in recorded]
     if aborted := run.manifest.get("aborted"):
+        ended = aborted.get("sources", [None])  # of merged runs, those that ended early
+        skipped = [name for name in missing if planned[name] in ended]
+        missing = [name for name in missing if planned[name] not in ended]
         yield Said(
             "suspect",
-            f"the run ended at {aborted['trial']}, {len(missing)} of {len(planned)} trials were not run: "
+            f"the run ended at {aborted['trial']}, {len(skipped)} of {len(planned)} trials were not run: "
             f"{aborted['says']}",
             "run it without abort_on_fail to measure the rest",
         )
-    elif missing:
+    if missing:
         few = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
         yield Said(
             "unknown", f"{len(missing)} of {len(planned)} trials have no record: {few}", "run it again"
