@@ -45,14 +45,25 @@ def curves(servers: Collection[ServerSummary], invalid: Collection[str]) -> Iter
 
 def position(value: object) -> float | None:
     """Where a swept value stands on an axis, in base units (lab/units.py); None for what is no quantity."""
+    found = _parsed(value)
+    return None if found is None else found[0] * _UNITS[found[1]]
+
+
+def unit(value: object) -> tuple[str, float]:
+    """The unit in which a swept value was written, and how many base units it is; bare numbers: `"", 1`."""
+    found = _parsed(value)
+    return ("", 1.0) if found is None else (found[1], _UNITS[found[1]])
+
+
+def _parsed(value: object) -> tuple[float, str] | None:
     if isinstance(value, Mapping) and len(value) == 1:
-        return position(next(iter(value.values())))  # {file: 64KiB}
+        return _parsed(next(iter(value.values())))  # {file: 64KiB}
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return float(value), ""
     match = re.fullmatch(r"(?:[a-z]+:)?(\d+(?:\.\d+)?)\s*([A-Za-z%/]*)", str(value).strip())
     if match is None or match[2] not in _UNITS:
         return None
-    return float(match[1]) * _UNITS[match[2]]
+    return float(match[1]), match[2]
 
 
 def _of_line(

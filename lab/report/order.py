@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from lab import catalog
+from lab.analysis.curves import position
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.sweeps import position
 
 
 def in_order(summary: Summary) -> Summary:

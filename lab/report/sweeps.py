@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from lab import units
+from lab.analysis import curves
+from lab.analysis.curves import position
 from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
 from lab.report.text import NOTHING, clean, measured, memory, number, size
-
-_UNITS: dict[str, float] = {
-    "": 1.0, "%": 0.01, "/s": 1.0, "/min": 1 / 60, **units.DURATION, **units.SIZE, **units.BANDWIDTH,
-}  # fmt: skip
-
 
 HEADINGS = ("server", "figure", "against", "from", "to", "growth", "over the sweep", "95 % interval")
 FIGURES = {
@@ -57,25 +52,36 @@ def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
     }
 
 
-def position(value: object) -> float | None:
-    """Where a swept value stands on a numeric axis, in base units (units.py); None for a word."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%/]*)", str(value).strip())
-    if match is None or match[2] not in _UNITS:
-        return None
-    return float(match[1]) * _UNITS[match[2]]
+class Unit(NamedTuple):
+    """In what a swept path was written: its name, and how many base units it is."""
+
+    name: str
+    size: float
+
+    def show(self, x: float) -> str:
+        """`80 ms` of a position of 0.08."""
+        return f"{x / self.size:,.10g} {self.name}".strip()
+
+
+BARE = Unit("", 1.0)
+
+
+def _units(summary: Summary) -> dict[str, Unit]:
+    """The unit of each swept path: of the first value that was measured."""
+    points = [server.point for server in summary.servers.values()]
+    return {path: Unit(*curves.unit(point[path])) for point in reversed(points) for path in point}
 
 
 def laws(summary: Summary) -> list[list[str]]:
     """The cells under HEADINGS, a row for every curve."""
+    units = _units(summary)
     return [
         [
             _label(curve),
             FIGURES.get(curve.metric, curve.metric),
             clean(curve.path),
-            _at(curve, 0),
-            _at(curve, -1),
+            _at(curve, 0, units.get(curve.path, BARE)),
+            _at(curve, -1, units.get(curve.path, BARE)),
             LAWS[curve.growth.law if curve.growth else None],
             *_grown(curve.growth),
         ]
@@ -85,11 +91,14 @@ def laws(summary: Summary) -> list[list[str]]:
 
 def law_sentences(summary: Summary) -> list[str]:
     """For each figure along each swept path: which servers follow which law of growth."""
+    units = _units(summary)
     groups: dict[tuple[str, str], dict[GrowthLaw, list[str]]] = {}
     for curve in summary.curves:
         if curve.growth is not None:
             of_law = groups.setdefault((curve.metric, curve.path), {})
-            of_law.setdefault(curve.growth.law, []).append(_told(curve, curve.growth))
+            of_law.setdefault(curve.growth.law, []).append(
+                _told(curve, curve.growth, units.get(curve.path, BARE))
+            )
     return [
         f"Against {clean(path)} the {FIGURES.get(metric, metric)} "
         + "; ".join(f"{LAWS[law]} for {', '.join(of_law[law])}" for law in LAWS if law in of_law)
@@ -98,15 +107,12 @@ def law_sentences(summary: Summary) -> list[str]:
     ]
 
 
-def _told(curve: Curve, growth: Growth) -> str:
+def _told(curve: Curve, growth: Growth, against: Unit) -> str:
     """`select (+0.031 µs each)` where a line says how much each unit costs, else the name alone."""
     if growth.law != "linear":
         return _label(curve)
-    return f"{_label(curve)} ({_each(growth.slope)} {curve.unit} each)"
-
-
-def _each(slope: float) -> str:
-    return f"{slope:+.2g}"
+    per = f"per {against.name}" if against.name else "each"
+    return f"{_label(curve)} ({growth.slope * against.size:+.2g} {curve.unit} {per})"
 
 
 def _label(curve: Curve) -> str:
@@ -114,11 +120,11 @@ def _label(curve: Curve) -> str:
     return clean(curve.server + others)
 
 
-def _at(curve: Curve, place: int) -> str:
-    """`31.2 µs at 10`."""
+def _at(curve: Curve, place: int, against: Unit) -> str:
+    """`31.2 µs at 10`, `160 ms at 80 ms`."""
     point = curve.points[place]
     value = size(point.value) if curve.unit == "B" else f"{number(point.value)} {curve.unit}"
-    return f"{value} at {point.x:,.10g}"
+    return f"{value} at {against.show(point.x)}"
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:

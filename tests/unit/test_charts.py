@@ -21,9 +21,10 @@ from lab.analysis.charts import (
     trials_of,
     typical,
 )
+from lab.analysis.curves import position
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.record import LoadResult, TrialRecord
-from lab.report.sweeps import position, sweep
+from lab.report.sweeps import sweep
 from tests.data import judged, make_golden
 
 

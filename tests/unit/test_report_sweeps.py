@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.analysis.curves import curves, growth
-from lab.analysis.model import Curve, CurvePoint, Summary
+from lab.analysis.model import Curve, CurvePoint, ServerSummary, Summary
 from lab.report import sweeps
 from lab.report.html import html
 from lab.report.markdown import escape, markdown
@@ -44,6 +44,21 @@ def test_a_row_tells_both_ends_the_law_and_its_interval() -> None:
         "over the sweep": "+1162%",
         "95 % interval": "+1162% … +1162%",
     }
+
+
+def test_swept_values_are_told_in_the_unit_they_were_written_in() -> None:
+    seen = {x: [2 + 2000 * x] * 3 for x in (0.001, 0.005, 0.02, 0.08)}
+    points = tuple(CurvePoint(x=x, value=values[0], trials=3) for x, values in seen.items())
+    line = Curve(
+        server="poll", path="links.0.delay", metric="response_p50_ms", unit="ms", points=points,
+        growth=growth(seen),
+    )  # fmt: skip
+    servers = {text: ServerSummary(server="poll", point={"links.0.delay": text}) for text in ("1ms", "80ms")}
+    made = summary(line).model_copy(update={"servers": servers})
+    assert sweeps.law_sentences(made) == [
+        "Against links.0.delay the median response time grows linearly for poll (+2 ms per ms)."
+    ]
+    assert sweeps.laws(made)[0][3:5] == ["4.00 ms at 1 ms", "162 ms at 80 ms"]
 
 
 def test_too_few_places_are_said_not_fitted() -> None:
