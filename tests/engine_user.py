@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lab import engine, images
-from lab.errors import LabError
+from lab.errors import HostCannot, LabError
 from lab.runtime import cleanup
 from lab.runtime.docker import DockerRuntime
 from lab.topology import DATA, Network, Node, Topology
@@ -20,7 +20,8 @@ NODE = 'import time; print(\'{"event": "ready"}\', flush=True); time.sleep(600)'
 def use(run: str, logs: Path) -> None:
     """Find the engine, reap, build, bring up, ask, do, take down."""
     found = engine.connect()
-    assert found is not None
+    if found is None:
+        raise HostCannot("no Docker engine answers")
     engine.facts(found)
     cleanup.reap(found, lambda _: None)
     tags = images.build(found, ["server"], lambda _: None)
