@@ -1,7 +1,8 @@
 """Sweeps as curves: a figure against the swept value, per server, and how it grows: not at all, or linearly.
 
 Noise of a cost is proportional to it, so the line is fitted to relative errors (weighted least squares); its
-slope has the interval of Student's t over trials. What no line describes is called neither.
+slope has the interval of Student's t over trials. What no line describes is called neither: where
+repeats of a place scatter less than the line misses; without repeats, where it grows or falls beyond doubt.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # A change of less than this over the whole sweep is none; a line that misses a point by more is no law.
 FLAT_SHARE, MISS_SHARE = 0.10, 0.25
+DOUBT = 0.05  # of the test whether a miss is more than the scatter of its trials
 FEWEST_PLACES, FEWEST_TRIALS = 3, 4
 _UNITS: Mapping[str, float] = {
     "": 1.0, "%": 0.01, "/s": 1.0, "/min": 1 / 60, **units.DURATION, **units.SIZE, **units.BANDWIDTH,
 }  # fmt: skip
 
 
-def curves(servers: Collection[ServerSummary], invalid: Collection[str]) -> Iterator[Curve]:
-    """Every figure of every server along every swept path whose values are numbers, over valid trials."""
+def curves(
+    servers: Collection[ServerSummary], invalid: Collection[str], limited: Collection[str] = ()
+) -> Iterator[Curve]:
+    """Every figure of every server along every swept path whose values are numbers, over valid trials.
+
+    Trials that were `limited` did not do what the swept value says: they are no points of the curve.
+    """
     for path in dict.fromkeys(path for server in servers for path in server.point):
         lines: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[float, ServerSummary]]] = {}
         for server in servers:
@@ -40,7 +47,7 @@ def curves(servers: Collection[ServerSummary], invalid: Collection[str]) -> Iter
                 others = tuple((name, str(value)) for name, value in server.point.items() if name != path)
                 lines.setdefault((server.server, others), []).append((x, server))
         for (name, others), places in lines.items():
-            yield from _of_line(name, path, dict(others), places, invalid)
+            yield from _of_line(name, path, dict(others), places, invalid, limited)
 
 
 def position(value: object) -> float | None:
@@ -72,15 +79,19 @@ def _of_line(
     others: dict[str, str],
     places: Sequence[tuple[float, ServerSummary]],
     invalid: Collection[str],
+    limited: Collection[str],
 ) -> Iterator[Curve]:
+    places = sorted(places, key=lambda place: place[0])
+    left_out = {*invalid, *limited}
+    limits = [x for x, one in places if any(f.trial in limited for f in one.per_trial)]
     for metric, (unit, way) in FIGURES.items():
         seen = {
             x: [
                 value
                 for f in one.per_trial
-                if f.status == "ok" and f.trial not in invalid and (value := _figure(f, way)) is not None
+                if f.status == "ok" and f.trial not in left_out and (value := _figure(f, way)) is not None
             ]
-            for x, one in sorted(places, key=lambda place: place[0])
+            for x, one in places
         }
         seen = {x: values for x, values in seen.items() if values}
         if len(seen) > 1:
@@ -95,6 +106,7 @@ def _of_line(
                     for x, values in seen.items()
                 ),
                 growth=growth(seen),
+                limit_met_at=min(limits, default=None),
             )
 
 
@@ -118,17 +130,21 @@ class Line:
         return self.start + self.slope * x
 
 
-def fit(xs: Sequence[float], ys: Sequence[float]) -> Line:
-    """The line of least relative errors through all trials. Raises ValueError for too few, or values of 0."""
-    if len(xs) < FEWEST_TRIALS or len(set(xs)) < FEWEST_PLACES or min(ys) <= 0:
+def fit(seen: Mapping[float, Sequence[float]]) -> Line:
+    """The line of least errors, relative to the median of each place, through all trials.
+
+    Raises ValueError for too few, or values of 0.
+    """
+    xs = [x for x, values in seen.items() for _ in values]
+    ys = [value for values in seen.values() for value in values]
+    if len(xs) < FEWEST_TRIALS or len(seen) < FEWEST_PLACES or min(ys) <= 0:
         raise ValueError(f"a line needs {FEWEST_PLACES} places, {FEWEST_TRIALS} trials, and values above 0")
     import numpy
     from scipy.stats import t
 
+    weights = [1 / statistics.median(values) for values in seen.values() for _ in values]
     scale = max(map(abs, xs)) or 1.0  # x in units of its own range: the equations stay well-conditioned
-    (slope, start), covariance = numpy.polyfit(
-        numpy.divide(xs, scale), ys, 1, w=numpy.divide(1.0, ys), cov=True
-    )
+    (slope, start), covariance = numpy.polyfit(numpy.divide(xs, scale), ys, 1, w=weights, cov=True)
     half = float(t.ppf(0.975, len(xs) - 2)) * math.sqrt(max(float(covariance[0, 0]), 0.0))
     low, high = float(slope) - half, float(slope) + half
     return Line(float(start), float(slope) / scale, (low / scale, high / scale))
@@ -136,10 +152,8 @@ def fit(xs: Sequence[float], ys: Sequence[float]) -> Line:
 
 def growth(seen: Mapping[float, Sequence[float]]) -> Growth | None:
     """The law of growth over x → values of trials; None where there are too few to say."""
-    xs = [x for x, values in seen.items() for _ in values]
-    ys = [value for values in seen.values() for value in values]
     try:
-        line = fit(xs, ys)
+        line = fit(seen)
     except ValueError:
         return None
     first, last = min(seen), max(seen)
@@ -148,7 +162,7 @@ def growth(seen: Mapping[float, Sequence[float]]) -> Growth | None:
         return Growth(law="neither", slope=line.slope, slope_ci95=line.interval, start=start)
     grown, low, high = ((last - first) * slope / start for slope in (line.slope, *line.interval))
     return Growth(
-        law=_law(low, high, _worst_miss(line, seen)),
+        law=_law(line, seen, low, high),
         slope=line.slope,
         slope_ci95=line.interval,
         start=start,
@@ -157,17 +171,42 @@ def growth(seen: Mapping[float, Sequence[float]]) -> Growth | None:
     )
 
 
-def _law(low: float, high: float, miss: float) -> GrowthLaw:
+def _law(line: Line, seen: Mapping[float, Sequence[float]], low: float, high: float) -> GrowthLaw:
     if low > -FLAT_SHARE and high < FLAT_SHARE:
         return "constant"
-    if miss > MISS_SHARE:
-        return "neither"
-    if low > FLAT_SHARE:
-        return "linear"
-    return "falling" if high < -FLAT_SHARE else "undetermined"
+    changes = low > FLAT_SHARE or high < -FLAT_SHARE
+    if _worst_miss(line, seen) > MISS_SHARE:
+        explained = _explained(line, seen)
+        if changes if explained is None else explained < DOUBT:
+            return "neither"
+    if not changes:
+        return "undetermined"
+    return "linear" if low > FLAT_SHARE else "falling"
 
 
 def _worst_miss(line: Line, seen: Mapping[float, Sequence[float]]) -> float:
     """How far the line passes by the median of a place, at worst, as a share of it."""
     medians = {x: statistics.median(values) for x, values in seen.items()}
     return max(abs(line.at(x) - value) / value for x, value in medians.items())
+
+
+def _explained(line: Line, seen: Mapping[float, Sequence[float]]) -> float | None:
+    """How likely the scatter of each place's trials alone explains what the line misses: p of the F test.
+
+    None where no place has two trials. Source: Draper and Smith, Applied Regression Analysis, on lack of fit
+    and pure error.
+    """
+    from scipy.stats import f
+
+    repeats = sum(len(values) - 1 for values in seen.values())
+    if not repeats:
+        return None
+    missed = scattered = 0.0
+    for x, values in seen.items():
+        mean = statistics.fmean(values)
+        missed += len(values) * ((mean - line.at(x)) / mean) ** 2
+        scattered += sum(((value - mean) / mean) ** 2 for value in values)
+    if not scattered:
+        return 0.0 if missed else 1.0
+    places = len(seen) - 2
+    return float(f.sf(missed / places / (scattered / repeats), places, repeats))

@@ -40,7 +40,7 @@ def judge(run: Run, summary: Summary) -> Summary:
         "checks": outcome.tally,
         "servers": servers,
         "thresholds": rows,
-        "curves": tuple(curves(servers.values(), invalid)),
+        "curves": tuple(curves(servers.values(), invalid, limited_trials(findings))),
     }
     judged = summary.model_copy(update=update)
     code = _exit_code(run, judged)
@@ -51,6 +51,12 @@ def invalid_trials(run: Run, findings: Iterable[Finding]) -> frozenset[str]:
     """The trials whose figures may not be believed; an invalid run takes all its trials with it."""
     named = {f.trial for f in findings if f.level == "invalid" and not f.expected}
     return frozenset(t.id for t in run.trials if t.id in named or None in named)
+
+
+def limited_trials(findings: Iterable[Finding]) -> frozenset[str]:
+    """The trials in which a server met a limit of its own, expected or not: it did less than was asked."""
+    met = (f.trial for f in findings if f.check == checks.KNOWN_LIMIT and f.value is not None)
+    return frozenset(trial for trial in met if trial is not None)
 
 
 def _failed(run: Run) -> Iterator[Finding]:

@@ -191,7 +191,10 @@ class Growth(Part):
 
 
 class Curve(Part):
-    """One figure of one server against one swept path; `at` holds the other swept values."""
+    """One figure of one server against one swept path; `at` holds the other swept values.
+
+    `limit_met_at`: the lowest swept value at which the server met a limit of its own; they are no points.
+    """
 
     server: str
     path: str
@@ -200,6 +203,7 @@ class Curve(Part):
     unit: str
     points: tuple[CurvePoint, ...]
     growth: Growth | None = None
+    limit_met_at: float | None = None
 
 
 class Summary(Part):

@@ -22,7 +22,7 @@ LAWS: dict[GrowthLaw | None, str] = {
     "linear": "grows linearly",
     "falling": "falls",
     "neither": "changes, but along no line",
-    "undetermined": "may grow: the interval is too wide to say",
+    "undetermined": "may change: the trials scatter too much to say",
     None: "not fitted: too few values or trials",
 }
 
@@ -81,7 +81,7 @@ def laws(summary: Summary) -> list[list[str]]:
             FIGURES.get(curve.metric, curve.metric),
             clean(curve.path),
             _at(curve, 0, units.get(curve.path, BARE)),
-            _at(curve, -1, units.get(curve.path, BARE)),
+            _to(curve, units.get(curve.path, BARE)),
             LAWS[curve.growth.law if curve.growth else None],
             *_grown(curve.growth),
         ]
@@ -125,6 +125,12 @@ def _at(curve: Curve, place: int, against: Unit) -> str:
     point = curve.points[place]
     value = size(point.value) if curve.unit == "B" else f"{number(point.value)} {curve.unit}"
     return f"{value} at {against.show(point.x)}"
+
+
+def _to(curve: Curve, against: Unit) -> str:
+    """`442 µs at 1,000; its limit is met at 3,000`."""
+    met = curve.limit_met_at
+    return _at(curve, -1, against) + ("" if met is None else f"; its limit is met at {against.show(met)}")
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:

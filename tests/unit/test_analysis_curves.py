@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab.analysis.curves import fit, growth, position
+from lab.analysis.curves import curves, fit, growth, position
+from lab.analysis.judge import limited_trials
+from lab.analysis.model import Finding
 from lab.record import TrialRecord
 from tests import records
 from tests.records import judged, trial, with_load, with_swarm
@@ -52,10 +54,26 @@ def test_noise_as_large_as_the_growth_is_undetermined():
     assert found.law == "undetermined"
 
 
+BUMP = {10: 1.0, 100: 1.0, 1000: 2.0, 5000: 1.0, 20_000: 1.0}
+
+
+@pytest.mark.parametrize(("repeats", "expected"), [(1, "undetermined"), (3, "neither")])
+def test_a_bump_is_told_from_noise_only_where_trials_repeat(repeats, expected):
+    found = growth(noisy(BUMP.get, repeats=repeats))
+    assert found is not None
+    assert found.law == expected
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_noise_around_a_constant_is_seldom_called_a_curve(repeats):
+    laws = [growth(noisy(lambda _: 9.0, repeats=repeats, noise=0.25, seed=seed)) for seed in range(200)]
+    assert sum(found.law == "neither" for found in laws if found) <= 20
+
+
 def test_two_places_make_no_law():
     assert growth({10: [1.0, 1.1, 1.0], 100: [2.0, 2.1]}) is None
     with pytest.raises(ValueError, match="3 places"):
-        fit([1, 1, 2, 2], [1, 1, 2, 2])
+        fit({1: [1, 1], 2: [2, 2]})
 
 
 def test_points_in_line_have_no_width():
@@ -109,6 +127,23 @@ def test_a_sweep_becomes_curves_over_valid_trials():
     p50 = next(c for c in summary.curves if c.metric == "response_p50_ms")
     assert p50.growth is not None
     assert p50.growth.law == "constant"
+
+
+def test_trials_at_a_limit_of_the_server_are_no_points():
+    seen = {users: judged(swept(users, 100)).servers for users in (100, 1000, 3000, 10_000)}
+    servers = [server for one in seen.values() for server in one.values()]
+    found = [*curves(servers, (), {"epoll_lt,users=3000/1", "epoll_lt,users=10000/1"})]
+    assert [(p.x, c.limit_met_at) for c in found for p in c.points if c.metric == "cpu_us_per_request"] == [
+        (100, 3000),
+        (1000, 3000),
+    ]
+
+
+def test_a_known_limit_makes_a_trial_a_limited_one():
+    met = Finding(check="known_limit", level="ok", trial="select/1", says="", value=1020, expected=True)
+    not_met = Finding(check="known_limit", level="suspect", trial="select/2", says="")
+    other = Finding(check="steady", level="suspect", trial="select/3", says="", value=1)
+    assert limited_trials([met, not_met, other]) == {"select/1"}
 
 
 def test_without_a_sweep_there_are_no_curves():

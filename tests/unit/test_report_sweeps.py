@@ -61,6 +61,11 @@ def test_swept_values_are_told_in_the_unit_they_were_written_in() -> None:
     assert sweeps.laws(made)[0][3:5] == ["4.00 ms at 1 ms", "162 ms at 80 ms"]
 
 
+def test_where_a_server_met_its_limit_is_told() -> None:
+    limited = curve("select", 40, 1.1).model_copy(update={"limit_met_at": 3000.0})
+    assert sweeps.laws(summary(limited))[0][4].endswith("; its limit is met at 3,000")
+
+
 def test_too_few_places_are_said_not_fitted() -> None:
     bare = curve("poll", 10, 0).model_copy(update={"growth": None})
     assert "not fitted" in sweeps.laws(summary(bare))[0][5]
