@@ -35,8 +35,12 @@ AIMS = {"rtt error, mean": 0.3, "rtt error, p99": 1.0, "CPU, constant": 4.0, "CP
 DRAIN_DEADLINE_S = 2.0
 LOADED_DELAYS_MS = (5, 20, 50)
 LOAD_PACKETS_PER_S = 20_000
-COST_PACKETS_PER_S = 50_000
+COST_PACKETS_PER_S = (50_000, 100_000)
 FLOOD_PACKETS_PER_S = (25_000, 50_000, 100_000, 150_000, 200_000)
+COSTS = {
+    "CPU, constant": Impairment(delay_ms=20),
+    "CPU, jitter and loss": Impairment(delay_ms=20, jitter_ms=5, loss=0.01),
+}
 VOCABULARY = {
     "delay": Impairment(delay_ms=20),
     "jitter uniform": Impairment(delay_ms=20, jitter_ms=5, seed=1),
@@ -114,8 +118,8 @@ def measure(backend: str, samples: int) -> dict[str, Any]:
         }
         if backend == "delayline":
             found["cost"] = {
-                "CPU, constant": cost(net, Impairment(delay_ms=20), samples),
-                "CPU, jitter and loss": cost(net, Impairment(delay_ms=20, jitter_ms=5, loss=0.01), samples),
+                name: {rate: cost(net, to, rate, samples) for rate in COST_PACKETS_PER_S}
+                for name, to in COSTS.items()
             }
             found["loaded"] = {
                 delay_ms: loaded_round_trips(net, delay_ms, samples) for delay_ms in LOADED_DELAYS_MS
@@ -177,28 +181,28 @@ def loaded_round_trips(net: Namespaces, delay_ms: float, samples: int) -> list[f
         return list(net.ask("a", asked)["rtt_ms"]["samples"])
 
 
-def cost(net: Namespaces, to: Impairment, samples: int) -> dict[str, list[float]]:
+def cost(net: Namespaces, to: Impairment, packets_per_s: int, samples: int) -> dict[str, list[float]]:
     """CPU time in µs per packet, of five floods.
 
     `line`: of the delay line's process, with the delivery that its verdicts set off. `both`: of it and the
     sender. `plain`: of the sender over a plain veth, where it is the one to be charged with the delivery.
     """
     found: dict[str, list[float]] = {"line": [], "both": [], "plain": []}
-    count = 200 * samples
+    count = packets_per_s * samples // 250
     for _ in range(5):
-        sender_s, line_s = _flood_cpu_s(net, None, count)
+        sender_s, line_s = _flood_cpu_s(net, None, packets_per_s, count)
         found["plain"].append(sender_s * 1e6 / count)
         with impaired(net, "delayline", to, UNTOUCHED):
-            sender_s, line_s = _flood_cpu_s(net, _delay_line(net), count)
+            sender_s, line_s = _flood_cpu_s(net, _delay_line(net), packets_per_s, count)
         found["line"].append(line_s * 1e6 / count)
         found["both"].append((sender_s + line_s) * 1e6 / count)
     return found
 
 
-def _flood_cpu_s(net: Namespaces, line: int | None, count: int) -> tuple[float, float]:
+def _flood_cpu_s(net: Namespaces, line: int | None, packets_per_s: int, count: int) -> tuple[float, float]:
     """CPU seconds of the sender and of the delay line, if there is one, until the last packet has left."""
     before_s = _cpu_s(line) if line else 0.0
-    sender_s = net.flood(COST_PACKETS_PER_S, count)["cpu_s"]
+    sender_s = net.flood(packets_per_s, count)["cpu_s"]
     if not line:
         return sender_s, 0.0
     end = time.monotonic() + DRAIN_DEADLINE_S
@@ -266,14 +270,19 @@ def compare(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> Iterato
         for name, part in (("loaded rtt error, mean", statistics.fmean), ("loaded rtt error, p99", _p99)):
             value = part(samples) - 2 * delay_ms - statistics.fmean(here["plain"])
             yield Row(name, case, value, "ms", _spread(samples))
-    for name, cost_us in here["cost"].items():
-        line_us, both_us, plain_us = (statistics.median(cost_us[who]) for who in ("line", "both", "plain"))
-        case = f"{COST_PACKETS_PER_S:,} packets/s"
-        yield Row(name, case, line_us, "µs/packet", _spread(cost_us["line"]), AIMS[name])
-        both = f"{name}, with the sender"
-        yield Row(both, case, both_us, "µs/packet", _spread(cost_us["both"]), None, "plain veth", plain_us)
+    for name, rates in here["cost"].items():
+        for packets_per_s, cost_us in rates.items():
+            yield from _cost_rows(name, f"{packets_per_s:,} packets/s", cost_us)
     whole = [step["sent_per_s"] for step in here["flood"] if not step["dropped"]]
     yield Row("packets without loss", "20 ms", max(whole, default=None), "packets/s", aim=100_000.0)
+
+
+def _cost_rows(name: str, case: str, cost_us: Mapping[str, list[float]]) -> Iterator[Row]:
+    line_us, both_us, plain_us = (statistics.median(cost_us[who]) for who in ("line", "both", "plain"))
+    yield Row(name, case, line_us, "µs/packet", _spread(cost_us["line"]), AIMS[name])
+    both = f"{name}, with the sender"
+    yield Row(both, case, both_us, "µs/packet", _spread(cost_us["both"]), None, "plain veth", plain_us)
+    yield Row(f"{name}, added to a plain veth", case, both_us - plain_us, "µs/packet")
 
 
 def show(report: Mapping[str, Any]) -> None:

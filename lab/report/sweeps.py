@@ -63,6 +63,7 @@ class Unit(NamedTuple):
         return f"{x / self.size:,.10g} {self.name}".strip()
 
 
+MANIFOLD = 10  # from here on a change is told as a factor
 BARE = Unit("", 1.0)
 
 
@@ -138,4 +139,12 @@ def _grown(growth: Growth | None) -> tuple[str, str]:
     if growth is None or growth.grown is None or growth.grown_ci95 is None:
         return NOTHING, NOTHING
     low, high = growth.grown_ci95
-    return f"{growth.grown:+.0%}", f"{low:+.0%} … {high:+.0%}"
+    return change(growth.grown), f"{change(low)} … {change(high)}"
+
+
+def change(share: float) -> str:
+    """`+34%`, `0%`; `×117` from tenfold on."""
+    if share >= MANIFOLD - 1:
+        return f"×{number(share + 1)}"
+    told = f"{share:+.0%}"
+    return "0%" if told in ("+0%", "-0%") else told

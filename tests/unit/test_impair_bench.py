@@ -30,10 +30,11 @@ def figures(links: ModuleType, error_ms: float, **more: Any) -> dict[str, Any]:
 
 
 def test_errors_are_over_the_plain_veth_and_beside_netem(links: ModuleType) -> None:
+    of_floods = {"line": [3.0, 4.0, 5.0], "both": [9.0, 9.5, 10.0], "plain": [4.0, 5.0, 6.0]}
     here = figures(
         links,
         0.2,
-        cost={"CPU, constant": {"line": [3.0, 4.0, 5.0], "both": [9.0, 9.5, 10.0], "plain": [4.0, 5.0, 6.0]}},
+        cost={"CPU, constant": {50_000: of_floods}},
         loaded={20: [40.4] * 100},
         flood=[
             {"sent_per_s": 99_000, "dropped": 0},
@@ -48,6 +49,7 @@ def test_errors_are_over_the_plain_veth_and_beside_netem(links: ModuleType) -> N
     assert rows["CPU, constant", "50,000 packets/s"].value == 4.0
     both = rows["CPU, constant, with the sender", "50,000 packets/s"]
     assert (both.value, both.peer_value) == (9.5, 5.0)
+    assert rows["CPU, constant, added to a plain veth", "50,000 packets/s"].value == 4.5
     assert rows["loaded rtt error, mean", "20 ms, 20,000 packets/s"].value == pytest.approx(0.3)
     assert rows["packets without loss", "20 ms"].value == 148_000
 

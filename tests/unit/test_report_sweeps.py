@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lab.analysis.curves import curves, growth
 from lab.analysis.model import Curve, CurvePoint, ServerSummary, Summary
 from lab.report import sweeps
@@ -41,8 +43,8 @@ def test_a_row_tells_both_ends_the_law_and_its_interval() -> None:
         "from": "10.3 µs at 10",
         "to": "130 µs at 4,000",
         "growth": "grows linearly",
-        "over the sweep": "+1162%",
-        "95 % interval": "+1162% … +1162%",
+        "over the sweep": "×12.6",
+        "95 % interval": "×12.6 … ×12.6",
     }
 
 
@@ -59,6 +61,13 @@ def test_swept_values_are_told_in_the_unit_they_were_written_in() -> None:
         "Against links.0.delay the median response time grows linearly for poll (+2 ms per ms)."
     ]
     assert sweeps.laws(made)[0][3:5] == ["4.00 ms at 1 ms", "162 ms at 80 ms"]
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.34, "+34%"), (-0.14, "-14%"), (-0.001, "0%"), (8.9, "+890%"), (116.0, "×117")]
+)
+def test_how_a_change_is_told(share: float, told: str) -> None:
+    assert sweeps.change(share) == told
 
 
 def test_where_a_server_met_its_limit_is_told() -> None:
