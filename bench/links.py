@@ -287,12 +287,12 @@ def _cost_rows(name: str, case: str, cost_us: Mapping[str, list[float]]) -> Iter
 
 def show(report: Mapping[str, Any]) -> None:
     """The table for people."""
-    print(f"{'figure':38} {'case':24} {'value':>9} {'spread':>7} {'aim':>9} {'peer':>7}  unit")
+    print(f"{'figure':44} {'case':24} {'value':>9} {'spread':>7} {'aim':>9} {'peer':>7}  unit")
     for row in report["rows"]:
         cells = [_number(row[key]) for key in ("value", "spread", "aim", "peer_value")]
         figures = f"{cells[0]:>9} {cells[1]:>7} {cells[2]:>9} {cells[3]:>7}"
         peer = f" ({row['peer']})" if row["peer_value"] is not None else ""
-        print(f"{row['figure']:38} {row['case']:24} {figures}  {row['unit']}{peer}")
+        print(f"{row['figure']:44} {row['case']:24} {figures}  {row['unit']}{peer}")
     show_vocabulary(report["vocabulary"], report["why_no_netem"])
 
 

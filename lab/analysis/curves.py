@@ -37,7 +37,8 @@ def curves(
 ) -> Iterator[Curve]:
     """Every figure of every server along every swept path whose values are numbers, over valid trials.
 
-    Trials that were `limited` did not do what the swept value says: they are no points of the curve.
+    Trials that were `limited` did not do what the swept value says: they are no points of the curve, unless
+    all of a line are, whatever the value.
     """
     for path in dict.fromkeys(path for server in servers for path in server.point):
         lines: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[float, ServerSummary]]] = {}
@@ -82,8 +83,10 @@ def _of_line(
     limited: Collection[str],
 ) -> Iterator[Curve]:
     places = sorted(places, key=lambda place: place[0])
-    left_out = {*invalid, *limited}
     limits = [x for x, one in places if any(f.trial in limited for f in one.per_trial)]
+    if len(limits) == len(places):
+        limits.clear()
+    left_out = {*invalid, *limited} if limits else invalid
     for metric, (unit, way) in FIGURES.items():
         seen = {
             x: [

@@ -11,6 +11,10 @@ from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.record import LoadResult, TrialRecord
 from lab.swarming import ONE_EXCHANGE
 
+# The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
+# in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.
+BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
+
 
 def figures(trial: TrialRecord) -> TrialFigures:
     """One trial's figures. A failed trial has its reason and nothing else."""
@@ -104,13 +108,18 @@ def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
 
 
 def _memory(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:
-    """Growth from before the first connection to the most seen in the window, per connection held."""
+    """Growth from before the first connection to the most seen in the window, per connection held.
+
+    None also where that is too little for the kernel's accounting to tell.
+    """
     assert trial.load is not None
     points = trial.series.get(SERVER, source, metric)
     held = trial.series.within(SERVER, source, metric, trial.load.window_ms)
     if not points or not held or not connections:
         return None
-    return max(0.0, max(held) - points[0][1]) / connections
+    grown = max(0.0, max(held) - points[0][1]) / connections
+    told = BATCH_BYTES / connections <= max(COARSEST_SHARE * grown, FINE_BYTES)
+    return grown if told else None
 
 
 def _errors(load: LoadResult) -> Errors:

@@ -177,7 +177,7 @@ def _failures(summary: Summary) -> list[str]:
         if trial.status == "failed"
     ]
     lines += [
-        f"- {escape(name)}: failed requests: {escape(text.by_kind(server.errors))}"
+        f"- {escape(name)}: errors by kind: {escape(text.by_kind(server.errors))}"
         for name, server in summary.servers.items()
         if server.errors.by_kind
     ]

@@ -32,9 +32,18 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
     paths = list(dict.fromkeys(path for server in summary.servers.values() for path in server.point))
     if not paths:
         return None
-    rows = [_row(server, paths) for server in summary.servers.values() if measured(server)]
+    end = {(curve.server, curve.path) for curve in summary.curves if curve.limit_met_at is not None}
+    rows = [
+        _row(server, paths)
+        for server in summary.servers.values()
+        if measured(server) and not ((server.server, paths[0]) in end and _limited(server))
+    ]
     numeric = all(row["x"] is not None for row in rows)
     return {"path": paths[0], "numeric": numeric, "rows": rows}
+
+
+def _limited(server: ServerSummary) -> bool:
+    return server.refused_above is not None or server.served_at_once is not None
 
 
 def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:

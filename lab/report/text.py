@@ -120,7 +120,8 @@ COLUMNS = (
     Column("CPU", "µs/request", lambda s: number(s.cpu_us_per_request), "The server's CPU time per answer."),
     Column(
         "memory", "/connection", lambda s: size(memory(s)),
-        "Growth of the server's memory since before the first connection, divided by the connections held.",
+        "Growth of the server's memory since before the first connection, divided by the connections held; "
+        "not told where they are too few for the kernel's accounting, which counts in steps of 256 KiB.",
     ),
     Column(
         "switches", "/request", lambda s: number(s.switches_per_request),

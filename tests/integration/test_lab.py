@@ -92,10 +92,10 @@ def test_from_a_scenario_to_its_reports(whole):
         assert server["requests_per_s"]["value"] == pytest.approx(300, rel=0.05)
         assert server["errors"]["rate"] == 0
         assert server["cpu_us_per_request"] > 1
-        assert server["memory_bytes_per_connection"] >= 0
         assert server["syscalls_per_request"]["read"] == pytest.approx(1, abs=0.5)
     assert found["servers"]["blocking"]["served_at_once"] == 1
     assert found["servers"]["thread"]["threads_peak"] >= 20
+    assert found["servers"]["epoll_lt"]["memory_bytes_per_connection"] is None  # 20 are too few to tell
     assert not [f for f in found["findings"] if f["check"] in ("outcomes", "server_count", "locust_count")]
     assert {path.name for path in latest(whole).iterdir()} >= {
         "manifest.json", "plan.json", "scenario.yaml", "summary.json", "report.html", "report.md",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from lab.analysis.figures import figures
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, fewest, merged, quantiles, times
 from lab.analysis.summary import estimate
 from lab.record import TrialRecord
@@ -27,6 +28,31 @@ def test_figures_of_a_trial_with_known_input():
     assert server.memory_bytes_per_connection == pytest.approx(1e7 / records.USERS)
     assert server.syscalls_per_request["read"] == pytest.approx(1.0)
     assert (server.connections_peak, server.refused_above, server.served_at_once) == (1000, None, None)
+
+
+@pytest.mark.parametrize(
+    ("connections", "batches", "told"),
+    [
+        (10, 0, None),  # seen: 0 B and 25.6 KiB for the same server, by where a batch began
+        (10, 1, None),
+        (10, 4, 104_858),
+        (300, 2, None),
+        (1000, 8, 2097),
+        (10_000, 0, 0),
+    ],
+)
+def test_memory_is_told_where_a_batch_of_the_kernel_matters_little(connections, batches, told):
+    start = 2e7
+    memory = [
+        (t, start + (t > records.START_MS) * batches * 2**18) for t, _ in records.counter(connections, 0)
+    ]
+    of = {
+        ("server", "server", "open_peak"): records.counter(connections, 0),
+        ("server", "cgroup", "memory_bytes"): memory,
+    }
+    stats = tuple({**s, "open_peak": connections} for s in trial().server_stats)
+    made = with_load(replace(trial(), series=series(of), server_stats=stats), connected_peak=connections)
+    assert figures(made).memory_bytes_per_connection == (told and pytest.approx(told, abs=1))
 
 
 def test_quantiles_come_from_merged_histograms_and_need_samples():

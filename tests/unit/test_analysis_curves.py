@@ -139,6 +139,14 @@ def test_trials_at_a_limit_of_the_server_are_no_points():
     ]
 
 
+def test_a_limit_that_is_met_at_every_value_ends_no_curve():
+    seen = [judged(swept(users, 100)).servers.values() for users in (100, 1000)]
+    limited = {"epoll_lt,users=100/1", "epoll_lt,users=1000/1"}
+    found = [*curves([server for one in seen for server in one], (), limited)]
+    cpu = next(c for c in found if c.metric == "cpu_us_per_request")
+    assert ([p.x for p in cpu.points], cpu.limit_met_at) == ([100, 1000], None)
+
+
 def test_a_known_limit_makes_a_trial_a_limited_one():
     met = Finding(check="known_limit", level="ok", trial="select/1", says="", value=1020, expected=True)
     not_met = Finding(check="known_limit", level="suspect", trial="select/2", says="")

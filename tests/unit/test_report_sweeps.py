@@ -75,6 +75,28 @@ def test_where_a_server_met_its_limit_is_told() -> None:
     assert sweeps.laws(summary(limited))[0][4].endswith("; its limit is met at 3,000")
 
 
+def test_the_chart_ends_where_the_server_met_its_limit() -> None:
+    limited = curve("select", 40, 1.1).model_copy(update={"limit_met_at": 3000.0})
+    servers = {
+        f"{name},users={users}": ServerSummary(
+            server=name,
+            point={"swarm.users": users},
+            refused_above=1020 if name == "select" and users == 3000 else None,
+            cpu_us_per_request=9.0,
+            trials_valid=1,
+        )
+        for name in ("select", "poll")
+        for users in (1000, 3000)
+    }
+    made = sweeps.sweep(summary(limited, curve("poll", 40, 1.1)).model_copy(update={"servers": servers}))
+    assert made is not None
+    assert [(row["label"], row["value"]) for row in made["rows"]] == [
+        ("select", "1000"),
+        ("poll", "1000"),
+        ("poll", "3000"),
+    ]
+
+
 def test_too_few_places_are_said_not_fitted() -> None:
     bare = curve("poll", 10, 0).model_copy(update={"growth": None})
     assert "not fitted" in sweeps.laws(summary(bare))[0][5]
