@@ -64,7 +64,7 @@ class Lane:
         self.queue.announce(True)
         self._configure(self.line.impairment, impairment)
         time.sleep(_BUILT_S)
-        now_ns, newest = time.monotonic_ns(), newest_id()
+        newest, now_ns = newest_id(), time.monotonic_ns()
         while self._behind(newest) and self.arrive(newest, now_ns):
             pass
         self.line.change(impairment)
@@ -80,8 +80,9 @@ class Lane:
             while len(self.queue.read()) == netlink.MESSAGES_PER_READ:
                 pass
 
-    def arrive(self, newest_id: int, arrived_ns: int) -> int:
-        """Take what the kernel has queued, as come at that time: number of packets."""
+    def arrive(self, newest_id: int, arrived_ns: int, late_ns: int = 0) -> int:
+        """Take what the kernel has queued, as come at that time, or so much before: number of packets."""
+        self.line.found_late_ns = late_ns
         if self.line.needs_contents:
             return self._read(arrived_ns)
         if count := self._behind(newest_id):
@@ -221,7 +222,8 @@ class RunningMedian:
 class DelayLine:
     """All lanes of one network namespace, and the commands about them."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, now: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now = now
         self._control = control
         self._commands = control.makefile("rb")
         self._lanes: dict[int, Lane] = {}
@@ -238,55 +240,61 @@ class DelayLine:
         """Work until the agent hangs up. Raises OSError when the kernel refuses something mid-way."""
         while True:
             ready, early_ns = self._sleep() if self._dense else self._sleep_until_woken()
-            woken_ns = time.monotonic_ns()
+            woken_ns = self._now()
             looking = self._dense or bool(ready)
-            found = looking and self._look(woken_ns)
+            found = looking and self._look()
             if self._control in ready and not self._answer():
                 return
             self._leave(early_ns)
             if not looking:
-                self._release.learn(time.monotonic_ns() - woken_ns)
+                self._release.learn(self._now() - woken_ns)
             elif self._ought_to_change(found):
                 self._change()
 
     def _sleep_until_woken(self) -> tuple[list[socket.socket], int]:
         """Wait for a packet, a command or a packet's time: who is ready, and how early releases may be."""
-        asleep_ns, due_ns = time.monotonic_ns(), self._next_due_ns()
+        asleep_ns, due_ns = self._now(), self._next_due_ns()
         lead_ns = self._woken_late.value_ns + self._release.value_ns
         wake_ns = None if due_ns is None else due_ns - lead_ns
         patience_s = None if wake_ns is None else max(wake_ns - asleep_ns, 0) / 1e9
         ready, _, _ = select.select(self._listened, (), (), patience_s)
         if ready or wake_ns is None:
             return ready, EARLY_NS
-        self._woken_late.learn(time.monotonic_ns() - max(wake_ns, asleep_ns))
+        self._woken_late.learn(self._now() - max(wake_ns, asleep_ns))
         return [], max(lead_ns, EARLY_NS)
 
     def _sleep(self) -> tuple[list[socket.socket], int]:
         """Wait for the next grain or a command, whatever packets come."""
-        asleep_ns, grain_ns = time.monotonic_ns(), self._finest_grain_ns
+        asleep_ns, grain_ns = self._now(), self._finest_grain_ns
         self._next_look_ns = max(self._next_look_ns + grain_ns, asleep_ns)
         spare_ns = self._next_look_ns - self._woken_late.value_ns - asleep_ns
         ready, _, _ = select.select(self._listened[:1], (), (), max(spare_ns, 0) / 1e9)
         if not ready and spare_ns > 0:
-            self._woken_late.learn(time.monotonic_ns() - asleep_ns - spare_ns)
+            self._woken_late.learn(self._now() - asleep_ns - spare_ns)
         return ready, grain_ns // 4
 
-    def _look(self, now_ns: int) -> bool:
+    def _look(self) -> bool:
         """Take what all queues hold, if anything."""
-        since_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
-        ago_ns = since_ns // 2
         if not self._dense:
-            ago_ns = min(ago_ns, self._woken_late.value_ns)
             for lane in self._lanes.values():
                 lane.hear()
-        newest, taken = self._newest.read(), 0
+        newest = self._newest.read()
+        now_ns = (
+            self._now()
+        )  # after that: should we be kept waiting in between, packets are late, never early
+        since_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        if self._dense:
+            most_ns, late_ns = self._finest_grain_ns // 2, max(since_ns - self._finest_grain_ns, 0)
+        else:
+            most_ns, late_ns = self._woken_late.value_ns, 0
+        taken, arrived_ns = 0, now_ns - min(since_ns // 2, most_ns)
         for number, lane in self._lanes.items():
-            taken += lane.arrive(newest[number], now_ns - ago_ns)
+            taken += lane.arrive(newest[number], arrived_ns, late_ns)
         return taken > 0
 
     def _leave(self, early_ns: int) -> None:
         """Release what is due by now, or so soon."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._now()
         until_ns = now_ns + early_ns
         for lane in self._lanes.values():
             lane.leave(now_ns, until_ns)
@@ -311,7 +319,7 @@ class DelayLine:
         self._dense, self._looks = not self._dense, 0
         for lane in self._lanes.values():
             lane.announce(not self._dense)
-        self._look(time.monotonic_ns())  # nobody was told of what came just before
+        self._look()  # nobody was told of what came just before
 
     def _answer(self) -> bool:
         line = self._commands.readline()
@@ -333,7 +341,7 @@ class DelayLine:
             if not isinstance(document, Mapping):
                 raise ValueError("impairment: not an object")
             self._set(number, Impairment.from_json(document))
-            return {"applied_mono_ms": time.monotonic_ns() / 1e6}
+            return {"applied_mono_ms": self._now() / 1e6}
         if number not in self._lanes:
             raise ValueError(f"queue {number}: not open")
         lane = self._lanes[number]

@@ -68,17 +68,31 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return made
 
 
+class Clock:
+    """CLOCK_MONOTONIC, as the test wants it."""
+
+    ns = MS
+
+    def __call__(self) -> int:
+        return self.ns
+
+
 @pytest.fixture
-def line(kernel: Kernel) -> Iterator[DelayLine]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def line(kernel: Kernel, clock: Clock) -> Iterator[DelayLine]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        made = DelayLine(ours)
+        made = DelayLine(ours, clock)
         made._set(NUMBER, Impairment(delay_ms=20))
         yield made
 
 
-def look(line: DelayLine, now_ns: int) -> bool:
-    found = line._look(now_ns)
+def look(line: DelayLine) -> bool:
+    found = line._look()
     if line._ought_to_change(found):
         line._change()
     return found
@@ -89,39 +103,88 @@ def test_a_packet_that_comes_while_announcements_are_read_is_not_forgotten(
 ) -> None:
     kernel.queue(1)
     kernel.comes_while_read = 1
-    assert line._look(MS)
+    assert line._look()
     assert kernel.announced == []
     assert line._lanes[NUMBER].line.packets == 2
 
 
-def test_dense_packets_are_not_announced_and_sparse_ones_are(kernel: Kernel, line: DelayLine) -> None:
-    now_ns = MS
+def load(kernel: Kernel, line: DelayLine, clock: Clock) -> None:
+    """Packets at every look, until they are no longer announced."""
     for _ in range(LOOKS + 1):
         assert kernel.announces
-        now_ns += MS // 2
+        clock.ns += MS // 2
         kernel.queue(3)
-        assert look(line, now_ns)
+        assert look(line)
     assert not kernel.announces
+
+
+def test_dense_packets_are_not_announced_and_sparse_ones_are(
+    kernel: Kernel, line: DelayLine, clock: Clock
+) -> None:
+    load(kernel, line, clock)
     kernel.queue(50)
-    assert look(line, now_ns + MS)
-    for late in range(LOOKS):
+    clock.ns += MS
+    assert look(line)
+    for _ in range(LOOKS):
         assert not kernel.announces
-        assert not look(line, now_ns + (2 + late) * MS)
+        clock.ns += MS
+        assert not look(line)
     assert kernel.announces
     assert line._lanes[NUMBER].line.packets == kernel.newest_id
 
 
-def test_sparse_packets_stay_announced(kernel: Kernel, line: DelayLine) -> None:
-    for number in range(1, 50):
+@pytest.mark.parametrize("found_after_ns", [6 * MS, 400_000])
+def test_a_stall_makes_packets_late_and_is_told_but_never_makes_them_early(
+    kernel: Kernel, line: DelayLine, clock: Clock, found_after_ns: int
+) -> None:
+    load(kernel, line, clock)
+    lane = line._lanes[NUMBER]
+    clock.ns += 40 * MS
+    look(line)
+    lane.leave(clock.ns, clock.ns)
+    lane.line.take_lateness()
+    clock.ns += found_after_ns
+    kernel.queue(1)
+    look(line)
+    due_ns = lane.line.next_due_ns
+    assert due_ns == clock.ns + 20 * MS - min(found_after_ns, lane.grain_ns) // 2
+    lane.leave(due_ns, due_ns)
+    told_us = lane.line.take_lateness()["max"]
+    assert told_us == pytest.approx(max(found_after_ns - lane.grain_ns, 0) / 1000, rel=0.05)
+
+
+def test_what_comes_while_the_newest_id_is_read_is_not_taken_as_come_before(
+    kernel: Kernel, line: DelayLine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(kernel, line, clock)
+    lane = line._lanes[NUMBER]
+    clock.ns += 40 * MS
+    look(line)
+    lane.leave(clock.ns, clock.ns)
+    read = line._newest.read
+
+    def kept_waiting() -> dict[int, int]:
+        clock.ns += 5 * MS
         kernel.queue(1)
-        look(line, 5 * MS * number)
+        return read()
+
+    monkeypatch.setattr(line._newest, "read", kept_waiting)
+    assert look(line)
+    assert lane.line.next_due_ns == clock.ns + 20 * MS - lane.grain_ns // 2
+
+
+def test_sparse_packets_stay_announced(kernel: Kernel, line: DelayLine, clock: Clock) -> None:
+    for _ in range(50):
+        kernel.queue(1)
+        clock.ns += 5 * MS
+        look(line)
     assert kernel.announces
 
 
 def test_ids_that_start_again_are_the_next_ones(kernel: Kernel, line: DelayLine) -> None:
     kernel.newest_id = line._lanes[NUMBER]._taken_id = netlink.ID_MASK - 1
     kernel.queue(4)
-    line._look(MS)
+    line._look()
     line._lanes[NUMBER].leave(60 * MS, 60 * MS)
     assert line._lanes[NUMBER].line.packets == 4
     assert kernel.released == kernel.newest_id == 2
