@@ -5,8 +5,8 @@ command a line on its standard input. When that ends, it ends, and the kernel dr
 packets are late, or lost and counted, but never pass undelayed.
 
 Time: the kernel does not say when a packet was queued, and wakes us late, 50 … 300 µs on a virtual machine.
-How late, the line learns from its own timers, and how long it then takes to release: it wakes up so much
-earlier, and takes as much off the time at which a packet woke it.
+How late, the line learns from its own timers, and how long it then takes to look and to release: it wakes up
+so much earlier, and takes as much off the time at which a packet woke it.
 
 To fall asleep and wake up costs more than thirty packets. So under load packets do not wake the line, nor
 are they announced to it at all: it looks once a grain how many there are, takes them as come in the middle
@@ -231,7 +231,7 @@ class DelayLine:
         self._listened: list[socket.socket] = [control]
         self._finest_grain_ns = 0
         self._closing = False  # whether any lane is
-        self._woken_late, self._release = RunningMedian(), RunningMedian()
+        self._woken_late, self._looking, self._release = RunningMedian(), RunningMedian(), RunningMedian()
         self._dense = False  # whether we look once a grain instead of being woken by packets
         self._looks = 0  # that would have been better off the other way
         self._looked_ns = self._found_ns = self._next_look_ns = 0
@@ -275,6 +275,7 @@ class DelayLine:
 
     def _look(self) -> bool:
         """Take what all queues hold, if anything."""
+        begun_ns = self._now()
         if not self._dense:
             for lane in self._lanes.values():
                 lane.hear()
@@ -286,7 +287,8 @@ class DelayLine:
         if self._dense:
             most_ns, late_ns = self._finest_grain_ns // 2, max(since_ns - self._finest_grain_ns, 0)
         else:
-            most_ns, late_ns = self._woken_late.value_ns, 0
+            most_ns, late_ns = self._woken_late.value_ns + self._looking.value_ns, 0
+            self._looking.learn(now_ns - begun_ns)
         taken, arrived_ns = 0, now_ns - min(since_ns // 2, most_ns)
         for number, lane in self._lanes.items():
             taken += lane.arrive(newest[number], arrived_ns, late_ns)
