@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import HostCannot, NoMeasurement, UsageError
-from lab.impair import choose
+from lab.impair import choose, readback
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
 from lab.impair.values import Impairment
@@ -140,6 +140,11 @@ class Attached:
         backend = choose("auto", [impairment], helper.can, 1)
         backend.clear(helper, interface)
         return backend.build(helper, interface, [Branch((), impairment)])
+
+    def in_force(self, node: str, network: str) -> list[dict[str, Any]]:
+        """What impairs the node's data now: see readback.in_force. Counters stay unread for who measures."""
+        helper, interface = self._at(node, network)
+        return readback.in_force(helper.ask(do="configured", interface=interface)["configured"])
 
     def clear(self, node: str, network: str) -> None:
         """Take every impairment of the node's interface away."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lab.errors import Exit, LabError
-from lab.verbs import compare, host, play, results, run, scenarios
+from lab.verbs import compare, host, net, play, results, run, scenarios
 from lab.verbs.shared import told
 from lab.verbs.streams import ReaderGone, say
 
-SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
+SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "Measure": {"run": run.run, "rerun": run.rerun, "plan": run.plan},
     "Results": {
         "report": results.report,
@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[..., int]]] = {
         "matrix": scenarios.matrix,
         "schema": scenarios.schema,
     },
-    "Play by hand": {"up": play.up, "ps": play.ps, "logs": play.logs, "net": play.net},
+    "Play by hand": {"up": play.up, "ps": play.ps, "logs": play.logs, "net": net},
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }
 
@@ -83,9 +83,31 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _net() -> typer.Typer:
+    """The verbs below `net`."""
+    group = typer.Typer(
+        help="""Links of what is up: show, impair, clear, probe, GO.
+
+        \b
+        Examples:
+          lab net show up-smoke-3f9a
+          lab net set up-smoke-3f9a server delay=50ms jitter=5ms loss=1%
+        """,
+        rich_markup_mode=None,
+    )
+    for name, function in net.VERBS.items():
+        group.command(name, cls=Verb)(function)
+    return group
+
+
 for _verbs in SECTIONS.values():
     for _name, _function in _verbs.items():
-        app.command(_name, cls=Verb)(_function)
+        if _function is net:
+            app.add_typer(_net(), name=_name)
+        else:
+            app.command(_name, cls=Verb)(_function)
 
 
 def main() -> None:

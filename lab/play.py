@@ -63,7 +63,7 @@ class Playground:
         """The command that lets the load begin, from another terminal."""
         if self.deployment.runtime == "local":
             return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
-        return f"lab net {self.run} --go"
+        return f"lab net go {self.run}"
 
     def wait(self) -> str:
         """Until the server has ended, or was removed; how, in words."""

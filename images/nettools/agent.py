@@ -44,6 +44,7 @@ class Agent:
             "interfaces": self._interfaces,
             "set": self._set,
             "clear": self._clear,
+            "configured": self._what_is_configured,
             "read": self._read,
             "probe": self._probe,
         }
@@ -100,6 +101,10 @@ class Agent:
             if interface in (name for _, name in socket.if_nameindex()):
                 raise
         return {"cleared": cleared, "applied_mono_ms": time.monotonic_ns() / 1e6}
+
+    async def _what_is_configured(self, command: Command) -> Answer:
+        async with self._one_at_a_time:
+            return {"configured": await self._configured(str(command["interface"]))}
 
     async def _read(self, command: Command) -> Answer:
         interface = str(command["interface"])

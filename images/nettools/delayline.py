@@ -11,7 +11,8 @@ so much earlier, and takes as much off the time at which a packet woke it.
 To fall asleep and wake up costs more than thirty packets. So under load packets do not wake the line, nor
 are they announced to it at all: it looks once a grain how many there are, takes them as come in the middle
 of the time since it last looked, and by the choice of the grain they are due at one of the next looks: early
-as often as late, by half a grain at most. Only packets whose contents count are read one by one.
+as often as late, by half a grain at most. When it could not look for longer, what it does not know of when
+packets came counts as their lateness. Only packets whose contents count are read one by one.
 
 `select` waits in microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic
 garbage collector: there are no cycles.
@@ -80,9 +81,9 @@ class Lane:
             while len(self.queue.read()) == netlink.MESSAGES_PER_READ:
                 pass
 
-    def arrive(self, newest_id: int, arrived_ns: int, late_ns: int = 0) -> int:
-        """Take what the kernel has queued, as come at that time, or so much before: number of packets."""
-        self.line.found_late_ns = late_ns
+    def arrive(self, newest_id: int, arrived_ns: int, unsure_ns: int = 0) -> int:
+        """Take what the kernel has queued, as come at that time, give or take: number of packets."""
+        self.line.unsure_ns = unsure_ns
         if self.line.needs_contents:
             return self._read(arrived_ns)
         if count := self._behind(newest_id):
@@ -280,18 +281,17 @@ class DelayLine:
             for lane in self._lanes.values():
                 lane.hear()
         newest = self._newest.read()
-        now_ns = (
-            self._now()
-        )  # after that: should we be kept waiting in between, packets are late, never early
+        now_ns = self._now()  # after that, should we be kept waiting in between
         since_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
+        ago_ns, unsure_ns = since_ns // 2, 0
         if self._dense:
-            most_ns, late_ns = self._finest_grain_ns // 2, max(since_ns - self._finest_grain_ns, 0)
+            unsure_ns = max(since_ns - self._finest_grain_ns, 0) // 2
         else:
-            most_ns, late_ns = self._woken_late.value_ns + self._looking.value_ns, 0
+            ago_ns = min(ago_ns, self._woken_late.value_ns + self._looking.value_ns)
             self._looking.learn(now_ns - begun_ns)
-        taken, arrived_ns = 0, now_ns - min(since_ns // 2, most_ns)
+        taken = 0
         for number, lane in self._lanes.items():
-            taken += lane.arrive(newest[number], arrived_ns, late_ns)
+            taken += lane.arrive(newest[number], now_ns - ago_ns, unsure_ns)
         return taken > 0
 
     def _leave(self, early_ns: int) -> None:

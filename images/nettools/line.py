@@ -43,13 +43,13 @@ class Verdict(NamedTuple):
 class Held(NamedTuple):
     """An entry of the queue: due time, newest id, number of packets, and a fate other than release.
 
-    `found_late_ns`: the packets may have come, and so be due, so much earlier.
+    `unsure_ns`: the packets may have come, and so be due, so much earlier or later.
     """
 
     due_ns: int
     packet_id: int
     packets: int
-    found_late_ns: int = 0
+    unsure_ns: int = 0
     fate: tuple[Verdict, ...] = ()
 
 
@@ -59,7 +59,7 @@ class Line:
     def __init__(self, impairment: Impairment) -> None:
         self._held: deque[Held] = deque()
         self._last_due_ns = 0
-        self.found_late_ns = 0  # of the packets that are decided on now: counted as lateness when they leave
+        self.unsure_ns = 0  # of the packets that are decided on now; counts as their lateness
         self.lateness_us = Histogram()
         self.packets = self.bytes = self.dropped = self.corrupted = self.duplicated = self.reordered = 0
         self.change(impairment)
@@ -125,8 +125,8 @@ class Line:
         """
         held, verdicts, released = self._held, [], None
         while held and held[0].due_ns <= until_ns:
-            due_ns, packet_id, count, found_late_ns, fate = held.popleft()
-            self.lateness_us.add((now_ns - due_ns + found_late_ns) // 1000, count)
+            due_ns, packet_id, count, unsure_ns, fate = held.popleft()
+            self.lateness_us.add((now_ns - due_ns + unsure_ns) // 1000, count)
             if not fate:
                 released = packet_id
                 continue
@@ -150,7 +150,7 @@ class Line:
 
     def _delay(self, now_ns: int, newest_id: int, count: int) -> list[Verdict]:
         due_ns = self._last_due_ns = max(now_ns + self._delay_ns, self._last_due_ns)
-        self._held.append(Held(due_ns, newest_id, count, self.found_late_ns))
+        self._held.append(Held(due_ns, newest_id, count, self.unsure_ns))
         self.packets += count
         return []
 
@@ -158,27 +158,27 @@ class Line:
         """As `packet`, without what it asks of every packet for words that are not in use here."""
         hold, lost, jitter_ns = self._held.append, self._lost, self._jitter_ns or _no_jitter
         base_ns, last_due_ns, together = now_ns + self._delay_ns, self._last_due_ns, 0
-        late_ns = self.found_late_ns
+        unsure_ns = self.unsure_ns
         for packet_id in range(newest_id - count + 1, newest_id + 1):
             if lost():
                 if together:
-                    hold(Held(last_due_ns, packet_id - 1, together, late_ns))
+                    hold(Held(last_due_ns, packet_id - 1, together, unsure_ns))
                     together = 0
                 self.dropped += 1
                 fate = (Verdict(Do.DROP, packet_id),)
-                hold(Held(max(last_due_ns, now_ns), packet_id, 1, late_ns, fate))
+                hold(Held(max(last_due_ns, now_ns), packet_id, 1, unsure_ns, fate))
                 continue
             due_ns = base_ns + jitter_ns()
             if due_ns < now_ns:
                 due_ns = now_ns
             if due_ns > last_due_ns:
                 if together:
-                    hold(Held(last_due_ns, packet_id - 1, together, late_ns))
+                    hold(Held(last_due_ns, packet_id - 1, together, unsure_ns))
                     together = 0
                 last_due_ns = due_ns
             together += 1
         if together:
-            hold(Held(last_due_ns, newest_id, together, late_ns))
+            hold(Held(last_due_ns, newest_id, together, unsure_ns))
         self._last_due_ns = last_due_ns
         self.packets += count
         return []
@@ -214,7 +214,7 @@ class Line:
         return bytes(changed)
 
     def _hold(self, due_ns: int, packet_id: int, fate: tuple[Verdict, ...]) -> None:
-        self._held.append(Held(due_ns, packet_id, 1, self.found_late_ns, fate))
+        self._held.append(Held(due_ns, packet_id, 1, self.unsure_ns, fate))
 
 
 def _no_jitter() -> int:

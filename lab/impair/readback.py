@@ -39,6 +39,22 @@ def configured(qdisc: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def in_force(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a helper's `configured`, per `impairment`: `to` which peers, all or a class of the kernel's."""
+    lanes = (
+        {"to": ", ".join(lane["peers"]) or "all", "impairment": lane["impairment"]} for lane in found["lanes"]
+    )
+    kernel = (
+        {
+            "to": "all" if qdisc.get("root") else f"class {qdisc['parent']}",
+            "impairment": configured(qdisc),
+        }
+        for qdisc in found["qdiscs"]
+        if qdisc["kind"] == "netem"
+    )
+    return [*lanes, *kernel]
+
+
 def counters(qdisc: Mapping[str, Any], impairment: Impairment) -> dict[str, Any]:
     """Its statistics. netem counts losses on purpose and for want of room as one: then neither is known."""
     drops = qdisc["drops"]

@@ -1,4 +1,4 @@
-"""Playing by hand: `up`, `ps`, `logs`, `net`."""
+"""Playing by hand: `up`, `ps`, `logs`; for `net` see net.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from lab.verbs.shared import (
 )
 
 if TYPE_CHECKING:
-    from lab.impair.values import Impairment
     from lab.play import Playground
 
 FOLLOW_POLL_S = 0.1
@@ -54,7 +53,7 @@ def up(
     Examples:
       lab up smoke --server epoll_lt --go
       lab up c10k --no-swarm
-      lab ps; lab logs up-smoke-3f9a server; lab net up-smoke-3f9a server delay=50ms
+      lab ps; lab logs up-smoke-3f9a server; lab net set up-smoke-3f9a server delay=50ms
     """
     from lab import play
     from lab.verbs.signals import interrupting
@@ -178,63 +177,3 @@ def _reading(path: Path, follow: bool) -> Iterator[str]:
                 return
             else:
                 time.sleep(FOLLOW_POLL_S)  # inotify would need a library; nobody reads faster than this
-
-
-def net(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")
-    ],
-    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Whose outgoing data.")] = None,
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORD=VALUE…]", help="delay=50ms loss=1% rate=10mbit …")
-    ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Take the node's impairments away.")] = False,
-    probe: Annotated[str | None, typer.Option("--probe", metavar="NODE", help="Round trips to it.")] = None,
-    go: Annotated[bool, typer.Option("--go", help="GO: the load of what is up begins.")] = False,
-) -> int:
-    """Links of what is up: impair, clear, probe, GO.
-
-    \b
-    Examples:
-      lab net up-smoke-3f9a server delay=50ms jitter=5ms loss=1%
-      lab net up-smoke-3f9a worker-0 --probe server
-      lab net up-smoke-3f9a server --clear
-      lab net up-smoke-3f9a --go
-    """
-    from lab import attach, engine
-    from lab.topology import DATA
-
-    client = attach.only(engine.connect())
-    try:
-        up_there = attach.Attached(client, run)
-        if go:
-            up_there.go()
-        elif node is None:
-            shared.out("\n".join(up_there.nodes))
-        elif probe is not None:
-            shared.out_json(up_there.probe(node, up_there.address(probe, DATA)))
-        elif clear:
-            up_there.clear(node, DATA)
-        else:
-            shared.out_json(up_there.impair(node, DATA, _impairment(words or [])))
-    finally:
-        client.close()
-    return Exit.OK
-
-
-def _impairment(words: list[str]) -> Impairment:
-    """The same words as under `links:` in a scenario. Raises UsageError."""
-    from pydantic import ValidationError
-
-    from lab.impair.values import Impairment
-    from lab.links import Way
-
-    pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    if len(pairs) != len(words) or not words:
-        raise UsageError("net: write words as delay=50ms, each once; or --clear, --probe NODE, --go")
-    try:
-        return Impairment(**Way.model_validate(pairs).words())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"net: {where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -68,15 +68,19 @@ def test_it_is_seen_impaired_started_and_taken_down(
     assert nodes["server"]["owner"] == process.pid
 
     def rtt_ms() -> float:
-        return float(json.loads(lab("net", run, "worker-0", "--probe", "server"))["rtt_ms"]["p50"])
+        return float(json.loads(lab("net", "probe", run, "worker-0", "server"))["rtt_ms"]["p50"])
 
     assert rtt_ms() < 60
-    assert json.loads(lab("net", run, "server", "delay=60ms"))[0]["delay_ms"] == 60
+    assert json.loads(lab("net", "set", run, "server", "delay=60ms"))[0]["delay_ms"] == 60
     assert rtt_ms() >= 60
-    lab("net", run, "server", "--clear")
+    shown = json.loads(lab("net", "show", run, "--json"))
+    assert [link["impairment"]["delay_ms"] for link in shown["server"]] == [60]
+    assert shown["worker-0"] == []
+    assert re.search(r"^server +to all +delay_ms 60", lab("net", "show", run), re.MULTILINE)
+    lab("net", "clear", run, "server")
     assert rtt_ms() < 60
 
-    lab("net", run, "--go")
+    lab("net", "go", run)
     until(lambda: "master: measure" in out.read_text(), 30)
     assert '"event": "ready"' in lab("logs", run, "server")
     lab("down", run)

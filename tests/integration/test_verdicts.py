@@ -76,7 +76,7 @@ def test_a_link_that_was_changed_behind_the_labs_back_makes_a_trial_invalid(tmp_
         log = "*/trials/epoll_lt-1/master.log"
         until(lambda: any('"measure"' in file.read_text() for file in results.glob(log)), 45)
         [run] = [path.name for path in results.iterdir() if not path.is_symlink()]
-        change = [*LAB, "net", run, "server", "delay=60ms"]
+        change = [*LAB, "net", "set", run, "server", "delay=60ms"]
         subprocess.run(change, cwd=ROOT, check=True, capture_output=True, timeout=30)
         assert ended(process) == 5
     found = summary(tmp_path)

@@ -81,11 +81,12 @@ def test_help_names_every_verb_by_purpose_and_cuts_none_short(lab):
     ("verb", "usage"),
     [
         ("run", "SCENARIO"), ("report", "[RUN]"), ("merge", "RUN…"), ("compare", "BASE HEAD…"),
-        ("net", "RUN [NODE] [WORD=VALUE…]"), ("compose", "[SCENARIO]"), ("version", ""),
+        ("net set", "RUN NODE WORD=VALUE…"), ("net show", "RUN [NODE]"), ("compose", "[SCENARIO]"),
+        ("version", ""),
     ],
 )  # fmt: skip
 def test_usage_is_written_as_in_manual_pages(lab, verb, usage):
-    text = lab(verb, "--help").stdout
+    text = lab(*verb.split(), "--help").stdout
     assert text.splitlines()[0] == f"Usage: lab {verb} [OPTIONS] {usage}".rstrip()
     assert "<str>" not in text
     assert "list[" not in text
@@ -134,7 +135,9 @@ WRONG = [
     (["down"], "name a run"),
     (["merge", "latest", "--results", "absent"], "no runs in absent"),
     (["clean", "--keep", "0"], "--keep"),
-    (["net"], "RUN"),
+    (["net"], "Missing command"),
+    (["net", "shwo", "r"], "Did you mean 'show'"),
+    (["net", "set", "r", "server"], "WORD=VALUE"),
     (["compare", "latest"], "a base and a head"),
     (["compare", "latest", "latest~1", "--metric", "cpu"], "cpu_us_per_request"),
     (["compare", "latest", "latest~1", "--detect", "20"], "no unit"),

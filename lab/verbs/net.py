@@ -1,0 +1,150 @@
+"""`lab net`: the links of what is up, a run that measures included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.errors import Exit, UsageError
+from lab.verbs import shared
+from lab.verbs.shared import JsonOption
+
+if TYPE_CHECKING:
+    from lab.attach import Attached
+    from lab.impair.values import Impairment
+
+RunUp = Annotated[str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")]
+Sender = Annotated[str, typer.Argument(metavar="NODE", help="Whose outgoing data.")]
+
+
+def show(
+    run: RunUp,
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Of this node only.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What impairs the data that leaves each node.
+
+    As the kernel or the delay line holds it now, not as it was asked.
+
+    \b
+    Example:
+      lab net show up-smoke-3f9a
+    """
+    from lab.report import text
+    from lab.topology import DATA
+
+    with _attached(run) as up_there:
+        nodes = up_there.nodes if node is None else [node]
+        found = {name: up_there.in_force(name, DATA) for name in nodes}
+    if as_json:
+        shared.out_json(found)
+        return Exit.OK
+    for name, links in found.items():
+        for link in links or [{"to": "all", "impairment": {}}]:
+            shared.out(f"{name:14} to {link['to']:20} {text.facts(link['impairment']) or 'as it is'}")
+    return Exit.OK
+
+
+def set_(
+    run: RunUp,
+    node: Sender,
+    words: Annotated[
+        list[str], typer.Argument(metavar="WORD=VALUE…", help="delay=50ms loss=1% rate=10mbit …")
+    ],
+) -> int:
+    """Impair all that leaves a node, instead of what was.
+
+    \b
+    Example:
+      lab net set up-smoke-3f9a server delay=50ms jitter=5ms loss=1%
+    """
+    from lab.topology import DATA
+
+    with _attached(run) as up_there:
+        shared.out_json(up_there.impair(node, DATA, _impairment(words)))
+    return Exit.OK
+
+
+def clear(run: RunUp, node: Sender) -> int:
+    """Take a node's impairments away.
+
+    \b
+    Example:
+      lab net clear up-smoke-3f9a server
+    """
+    from lab.topology import DATA
+
+    with _attached(run) as up_there:
+        up_there.clear(node, DATA)
+    return Exit.OK
+
+
+def probe(
+    run: RunUp,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="From where.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="The node to reach.")],
+) -> int:
+    """Round trips from one node to another.
+
+    \b
+    Example:
+      lab net probe up-smoke-3f9a worker-0 server
+    """
+    from lab.topology import DATA
+
+    with _attached(run) as up_there:
+        shared.out_json(up_there.probe(node, up_there.address(to, DATA)))
+    return Exit.OK
+
+
+def go(run: RunUp) -> int:
+    """GO: the load of what is up begins.
+
+    \b
+    Example:
+      lab net go up-smoke-3f9a
+    """
+    with _attached(run) as up_there:
+        up_there.go()
+    return Exit.OK
+
+
+VERBS: Mapping[str, Callable[..., int]] = {
+    "show": show,
+    "set": set_,
+    "clear": clear,
+    "probe": probe,
+    "go": go,
+}
+
+
+@contextmanager
+def _attached(run: str) -> Iterator[Attached]:
+    from lab import attach, engine
+
+    client = attach.only(engine.connect())
+    try:
+        yield attach.Attached(client, run)
+    finally:
+        client.close()
+
+
+def _impairment(words: list[str]) -> Impairment:
+    """The same words as under `links:` in a scenario. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from lab.impair.values import Impairment
+    from lab.links import Way
+
+    pairs = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(pairs) != len(words) or not words:
+        raise UsageError("net set: write words as delay=50ms, each once")
+    try:
+        return Impairment(**Way.model_validate(pairs).words())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"net set: {where}: {first['msg'].removeprefix('Value error, ')}") from None
