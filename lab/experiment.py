@@ -193,8 +193,8 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draf
 
         if not timeline.killed("server"):
             survived(deployment)
+            connections_gone(deployment)  # their end is a burst that nobody's probes should meet
             links.probe("after")
-            connections_gone(deployment)
             draft.verify.append(verify(deployment, asker, "after"))
         say("stopping")
         draft.server_stopped = deployment.exited("server") is None

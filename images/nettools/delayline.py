@@ -11,8 +11,9 @@ so much earlier, and takes as much off the time at which a packet woke it.
 To fall asleep and wake up costs more than thirty packets. So under load packets do not wake the line, nor
 are they announced to it at all: it looks once a grain how many there are, takes them as come in the middle
 of the time since it last looked, and by the choice of the grain they are due at one of the next looks: early
-as often as late, by half a grain at most. When it could not look for longer, what it does not know of when
-packets came counts as their lateness. Only packets whose contents count are read one by one.
+as often as late, by half a grain at most. When it could not look for longer, those of the first half of that
+time are late by a quarter of it on average, which is counted. Only packets whose contents count are read one
+by one.
 
 `select` waits in microseconds (epoll in milliseconds), timer slack is turned off, and so is the cyclic
 garbage collector: there are no cycles.
@@ -284,8 +285,10 @@ class DelayLine:
         now_ns = self._now()  # after that, should we be kept waiting in between
         since_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
         ago_ns, unsure_ns = since_ns // 2, 0
-        if self._dense:
-            unsure_ns = max(since_ns - self._finest_grain_ns, 0) // 2
+        if (
+            self._dense
+        ):  # what is spread evenly over an interval is a quarter of it off its middle, on average
+            unsure_ns = max(since_ns - self._finest_grain_ns, 0) // 4
         else:
             ago_ns = min(ago_ns, self._woken_late.value_ns + self._looking.value_ns)
             self._looking.learn(now_ns - begun_ns)

@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 class Held(NamedTuple):
     """An entry of the queue: due time, newest id, number of packets, and a fate other than release.
 
-    `unsure_ns`: the packets may have come, and so be due, so much earlier or later.
+    `unsure_ns`: so much earlier or later, on average, each half of the packets came, and so is due.
     """
 
     due_ns: int
@@ -126,7 +126,10 @@ class Line:
         held, verdicts, released = self._held, [], None
         while held and held[0].due_ns <= until_ns:
             due_ns, packet_id, count, unsure_ns, fate = held.popleft()
-            self.lateness_us.add((now_ns - due_ns + unsure_ns) // 1000, count)
+            if unsure_ns:  # the older half came before it was said to, and is late by so much more
+                self.lateness_us.add((now_ns - due_ns + unsure_ns) // 1000, count - count // 2)
+                count //= 2
+            self.lateness_us.add((now_ns - due_ns) // 1000, count)
             if not fate:
                 released = packet_id
                 continue

@@ -150,7 +150,7 @@ def test_what_a_stall_leaves_unknown_counts_as_lateness(
     assert due_ns == clock.ns + 20 * MS - found_after_ns // 2
     lane.leave(due_ns, due_ns)
     told_us = lane.line.take_lateness()["max"]
-    assert told_us == pytest.approx(max(found_after_ns - lane.grain_ns, 0) / 2000, rel=0.05)
+    assert told_us == pytest.approx(max(found_after_ns - lane.grain_ns, 0) / 4000, rel=0.05)
 
 
 def test_what_comes_while_the_newest_id_is_read_is_not_taken_as_come_before(

@@ -163,3 +163,17 @@ def test_the_same_seed_is_the_same_fate() -> None:
         return leave_all(line)
 
     assert fates(1) == fates(1) != fates(2)
+
+
+def test_half_of_what_came_in_an_interval_is_late_by_more() -> None:
+    line = Line(Impairment(delay_ms=20))
+    line.unsure_ns = 2 * MS
+    line.run(0, newest_id=101, count=101)
+    line.leave(21 * MS, 21 * MS)
+    told = line.take_lateness()
+    assert told["samples"] == 101
+    assert told["max"] == pytest.approx(3000, rel=0.05)
+    assert told["p50"] == pytest.approx(3000, rel=0.05)
+    line.run(0, newest_id=201, count=100)
+    line.leave(21 * MS, 21 * MS)
+    assert line.take_lateness()["p50"] == pytest.approx(1000, rel=0.05)
