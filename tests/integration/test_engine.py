@@ -58,9 +58,11 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         dockerd.stop(one)
     finally:
         _end_containerd(one)
-        # dockerd mounts its data root upon itself, and one that is killed leaves that behind
+        # dockerd mounts its data root upon itself, and one that is killed leaves that behind, busy until all
+        # that used it have gone
         if f" {place}/data " in Path("/proc/self/mounts").read_text():
-            subprocess.run(["umount", place / "data"], check=True, timeout=10)
+            umount = ["umount", place / "data"]
+            until(lambda: subprocess.run(umount, capture_output=True, check=False).returncode == 0, 10)
         shutil.rmtree(place, ignore_errors=True)
 
 
