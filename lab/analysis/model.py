@@ -193,7 +193,7 @@ class Growth(Part):
 class Curve(Part):
     """One figure of one server against one swept path; `at` holds the other swept values.
 
-    `limit_met_at`: the lowest swept value at which the server met a limit of its own; such trials are left out.
+    `limit_met_at`: the lowest swept value at which a limit of the server was met; its trials are left out.
     """
 
     server: str

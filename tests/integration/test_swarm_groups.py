@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.engine import connect
+from tests.runtimes import docker_client
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = """\
@@ -77,9 +77,8 @@ def test_as_plain_processes(tmp_path: Path) -> None:
 
 @pytest.mark.docker
 def test_in_containers_each_behind_its_own_link(tmp_path: Path) -> None:
-    if connect() is None:
-        pytest.skip("no Docker engine answers")
-    summary, record = measured(tmp_path, "docker", SCENARIO + LINK)
+    with docker_client():
+        summary, record = measured(tmp_path, "docker", SCENARIO + LINK)
     holds(summary, record)
     groups = summary["servers"]["epoll_lt"]["groups"]
     near, far = (groups[name]["service_ms"]["p50"] for name in ("browsers", "holders"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from nettools import netlink
-from nettools.delayline import LOOKS, DelayLine, RunningMedian
+from nettools.delayline import LOOKS, DelayLine, Lane, RunningMedian
 from nettools.impairment import Impairment
 
 NUMBER = 100
@@ -118,6 +118,16 @@ def load(kernel: Kernel, line: DelayLine, clock: Clock) -> None:
     assert not kernel.announces
 
 
+def emptied(kernel: Kernel, line: DelayLine, clock: Clock) -> Lane:
+    """The lane under load, when all that it held has left and it has just looked."""
+    load(kernel, line, clock)
+    lane = line._lanes[NUMBER]
+    clock.ns += 40 * MS
+    look(line)
+    lane.leave(clock.ns, clock.ns)
+    return lane
+
+
 def test_dense_packets_are_not_announced_and_sparse_ones_are(
     kernel: Kernel, line: DelayLine, clock: Clock
 ) -> None:
@@ -137,11 +147,7 @@ def test_dense_packets_are_not_announced_and_sparse_ones_are(
 def test_what_a_stall_leaves_unknown_counts_as_lateness(
     kernel: Kernel, line: DelayLine, clock: Clock, found_after_ns: int
 ) -> None:
-    load(kernel, line, clock)
-    lane = line._lanes[NUMBER]
-    clock.ns += 40 * MS
-    look(line)
-    lane.leave(clock.ns, clock.ns)
+    lane = emptied(kernel, line, clock)
     lane.line.take_lateness()
     clock.ns += found_after_ns
     kernel.queue(1)
@@ -156,11 +162,7 @@ def test_what_a_stall_leaves_unknown_counts_as_lateness(
 def test_what_comes_while_the_newest_id_is_read_is_not_taken_as_come_before(
     kernel: Kernel, line: DelayLine, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load(kernel, line, clock)
-    lane = line._lanes[NUMBER]
-    clock.ns += 40 * MS
-    look(line)
-    lane.leave(clock.ns, clock.ns)
+    lane = emptied(kernel, line, clock)
     read, looked_ns = line._newest.read, clock.ns
 
     def kept_waiting() -> dict[int, int]:
