@@ -12,16 +12,16 @@ import io
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab.catalog import ROOT
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
+from lab.common.paths import ROOT
+from lab.common.say import Say
 from lab.settings import Resolved, changed
 
-Say = Callable[[str], None]
 BASE, HEAD = ".base", ".head"
 # What a server image is made of (lab/images.py); nothing else of a version is looked at.
 SOURCES = ("images", "requirements")

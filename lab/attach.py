@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import HostCannot, NoMeasurement, UsageError
+from lab.common import proc
+from lab.common.errors import HostCannot, NoMeasurement, UsageError
+from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner
 from lab.impair import choose, readback
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
 from lab.impair.values import Impairment
-from lab.runtime import ExecResult, journal, procfs
+from lab.runtime import ExecResult, journal
 from lab.runtime.api import Engine
-from lab.runtime.owner import MARK, OWNER, RUN, TRIAL, Owner
 
 HELPER = "net-"
 
@@ -64,7 +65,7 @@ def _container(one: Mapping[str, Any]) -> NodeRow:
 def _processes() -> list[NodeRow]:
     rows = []
     for entry in journal.found():
-        pids = [pid for mark in entry.names.get("mark", []) for pid in procfs.marked(MARK, mark)]
+        pids = [pid for mark in entry.names.get("mark", []) for pid in proc.marked(MARK, mark)]
         if pids:
             says = f"{len(pids)} processes" + (", owner dead" if entry.dead else "")
             rows.append(NodeRow(entry.run, "(local)", says, {"host": "127.0.0.1"}, "", 0))

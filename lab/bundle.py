@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from lab.errors import LabError, UsageError
+from lab.common.errors import LabError, UsageError
 
 SUMS = "SHA256SUMS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -23,7 +23,8 @@ from lab.capacity import Placement, fewest_workers, plan_capacity
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
-from lab.errors import LabError, NoMeasurement
+from lab.common.errors import LabError, NoMeasurement
+from lab.common.owner import state_dir
 from lab.host import Host
 from lab.load import Driver
 from lab.loads import Load
@@ -31,7 +32,6 @@ from lab.plan import Plan, Trial
 from lab.record import LoadResult, TrialRecord
 from lab.render import Addressing, render
 from lab.runtime import Runtime
-from lab.runtime.owner import state_dir
 from lab.scenario import Server
 from lab.store import read_series, to_json, write_atomically
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from lab import catalog
-from lab.errors import HostCannot
+from lab.common.errors import HostCannot
 from lab.host import Host
 from lab.plan import Plan, Trial
 from lab.scenario import Scenario, Server

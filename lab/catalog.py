@@ -6,15 +6,14 @@ The manifest is what the orchestrator knows of a model: family, needs, known lim
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab import yamlfile
-from lab.errors import LabError
+from lab.common.errors import LabError
+from lab.common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "images" / "server" / "manifest.yaml"
 
 Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab import store
-from lab.errors import LabError
+from lab.common.errors import LabError
 
 # A run in progress appends a sample each second; one that has been quiet for so long was killed.
 QUIET_S = 600.0

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lab.errors import Exit, LabError
+from lab.common.errors import Exit, LabError
 from lab.verbs import compare, host, net, play, results, run, scenarios
 from lab.verbs.shared import told
 from lab.verbs.streams import ReaderGone, say

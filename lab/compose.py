@@ -16,7 +16,7 @@ import yaml
 
 from lab import plan, render
 from lab.capacity import place, plan_capacity
-from lab.catalog import ROOT
+from lab.common.paths import ROOT
 from lab.graph import link_words
 from lab.host import Host
 from lab.plan import Plan, Trial

@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.errors import HostCannot
-from lab.progress import step
-from lab.runtime import Say
+from lab.common.errors import HostCannot
+from lab.common.progress import step
+from lab.common.say import Say
 
 INSTALL_S = 600.0
 

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import HostCannot, LabError
-from lab.runtime import procfs
+from lab.common import proc
+from lab.common.errors import HostCannot, LabError
 from lab.runtime.api import one_line
 
 STOP_S = 30.0
@@ -62,7 +62,7 @@ def start(daemon: Daemon) -> int:
         check=True,
     )
     pid = int(shell.stdout)
-    record = {"pid": pid, "started": procfs.start_ticks(pid), "boot": procfs.boot_id(), "url": daemon.url}
+    record = {"pid": pid, "started": proc.start_ticks(pid), "boot": proc.boot_id(), "url": daemon.url}
     daemon.record.write_text(json.dumps(record), encoding="utf-8")
     return pid
 
@@ -113,7 +113,7 @@ def _recorded(daemon: Daemon) -> int | None:
     """The pid that was recorded, if that very process lives."""
     try:
         record = json.loads(daemon.record.read_text(encoding="utf-8"))
-        same = record["boot"] == procfs.boot_id() and procfs.start_ticks(record["pid"]) == record["started"]
+        same = record["boot"] == proc.boot_id() and proc.start_ticks(record["pid"]) == record["started"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError) as error:
@@ -125,7 +125,7 @@ def _recorded(daemon: Daemon) -> int | None:
 
 def _is(pid: int, name: str) -> bool:
     """Whether a living process has that command name."""
-    if procfs.start_ticks(pid) is None:
+    if proc.start_ticks(pid) is None:
         return False
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip() == name

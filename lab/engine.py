@@ -20,12 +20,12 @@ import requests
 from docker.context import ContextAPI
 
 from lab import debian, dockerd
+from lab.common.errors import HostCannot
+from lab.common.lock import alone
+from lab.common.owner import state_dir
+from lab.common.say import Say
 from lab.dockerd import Daemon
-from lab.errors import HostCannot
-from lab.lock import alone
-from lab.runtime import Say
 from lab.runtime.api import CALL_S, Engine, one_line
-from lab.runtime.owner import state_dir
 
 PROBE_S = 3.0
 START_S = 60.0

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.capacity import Capacity, Placement
-from lab.clock import mono_ms
 from lab.collect import Recorder
+from lab.common.clock import mono_ms
+from lab.common.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
 from lab.draft import Draft, Gauges
-from lab.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
 from lab.load import Driver
 from lab.plan import Plan, Trial
 from lab.record import TrialRecord

@@ -13,18 +13,18 @@ from typing import Any
 
 import docker.errors
 
-from lab.errors import HostCannot, LabError, UsageError
+from lab.common.errors import HostCannot, LabError, UsageError
+from lab.common.lock import alone
+from lab.common.paths import ROOT
+from lab.common.progress import step
+from lab.common.say import Say
 from lab.imagebuild import base
 from lab.imagebuild.builder import build_image
 from lab.imagebuild.context import compile_all, lay_out, packed, source_files
 from lab.imagebuild.derived import build_derived, derived_tag
 from lab.imagebuild.wheels import laid_out
-from lab.lock import alone
-from lab.progress import step
-from lab.runtime import Say
 from lab.runtime.api import Engine
 
-ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "io-model-lab"
 LOCK_S = 900.0
 # To be raised when the way of building changes what comes out, other than through the files that are hashed.

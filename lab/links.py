@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from lab import units
+from lab.common import units
 from lab.impair.profiles import PROFILES, ProfileName
 from lab.impair.values import Impairment
 from lab.part import Name, Part, Seconds, Share, quantity

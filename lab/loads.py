@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from lab import units
+from lab.common import units
 from lab.part import Arrivals, Part, Seconds, unknown
 
 # Users of one's own locustfile bring their load with them: this one is never written in a scenario.

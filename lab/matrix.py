@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import yaml
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.scenario import Scenario
 
 # GitHub takes 256 jobs in a matrix, GitLab 200 (their manuals on `strategy.matrix` and `parallel:matrix`).

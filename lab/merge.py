@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lab import store
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 
 # What of a host makes its figures comparable with another's.
 FINGERPRINT = ("machine", "cpu_model", "cpus", "memory_bytes", "kernel")

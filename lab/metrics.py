@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab import units
+from lab.common import units
 from lab.part import unknown
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {

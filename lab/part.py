@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from lab import units
+from lab.common import units
 
 
 def unknown(word: str, known: list[str], what: str) -> str:

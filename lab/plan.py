@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.scenario import Scenario
 from lab.settings import Resolved, with_values
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab import settings
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.settings import Resolved, Settings
 
 # What differs from one minute to the next on the same host.

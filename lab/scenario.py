@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from lab import catalog, metrics, units
+from lab import catalog, metrics
+from lab.common import units
 from lab.events import Event
 from lab.links import LinkSpec, Way
 from lab.part import Bytes, Name, Part, unknown

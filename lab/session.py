@@ -20,15 +20,15 @@ import yaml
 
 from lab import __version__, experiment, host, plan, render, store
 from lab.capacity import Capacity, Placement, place, plan_capacity
-from lab.catalog import ROOT
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
+from lab.common.paths import ROOT
+from lab.common.say import Say
 from lab.load.locust import LocustDriver
 from lab.plan import Plan
 from lab.record import TrialRecord
 from lab.runtime import Runtime
 from lab.settings import Resolved
 
-Say = Callable[[str], None]
 GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
 # An image by its content: a registry's digest, or the id of one that is here.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")

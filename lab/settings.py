@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ValidationError
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.part import Part, unknown
 from lab.scenario import Scenario
 from lab.swarming import named

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab.clock import mono_ms, utc_stamp
-from lab.errors import LabError, UsageError
+from lab.common.clock import mono_ms, utc_stamp
+from lab.common.errors import LabError, UsageError
 from lab.record import Run, Sample, Series, TrialRecord
 
 TRIALS = "trials"

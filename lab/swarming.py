@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
-from lab import loads, units
+from lab import loads
+from lab.common import units
 from lab.loads import Load, by_group, own_users
 from lab.part import BytesPerS, Name, Part, Seconds, Share, kebab, unknown
 

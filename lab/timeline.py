@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
-from lab.clock import mono_ms
-from lab.errors import LabError
+from lab.common.clock import mono_ms
+from lab.common.errors import LabError
 from lab.events import Event, link_at
 from lab.links import LinkSpec
 from lab.plan import Trial

@@ -17,8 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from lab.errors import HostCannot
-from lab.runtime import Deployment, Say
+from lab.common.errors import HostCannot
+from lab.common.say import Say
+from lab.runtime import Deployment
 from lab.topology import CONTROL, Node, Topology
 
 USER = "lab"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 
 Place = tuple[int, int]
 Keys = tuple[str | int, ...]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lab import engine, images
-from lab.errors import HostCannot, LabError
+from lab.common.errors import HostCannot, LabError
 from lab.runtime import cleanup
 from lab.runtime.docker import DockerRuntime
 from lab.topology import DATA, Network, Node, Topology

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab import engine, images
-from lab.errors import HostCannot
+from lab.common.errors import HostCannot
 from lab.runtime.docker import DockerRuntime
 
 

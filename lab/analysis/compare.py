@@ -26,7 +26,7 @@ from lab.analysis.statistics import (
     minimal_detectable,
 )
 from lab.analysis.summary import summarise
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.record import Run
 
 Pick = Callable[[TrialFigures], float | None]

@@ -13,8 +13,8 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab import units
 from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, TrialFigures
+from lab.common import units
 
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu_us_per_request": ("µs", ("cpu_us_per_request",)),
@@ -52,7 +52,7 @@ def curves(
 
 
 def position(value: object) -> float | None:
-    """Where a swept value stands on an axis, in base units (lab/units.py); None for what is no quantity."""
+    """Where a swept value stands on an axis, in base units (common.units); None for what is no quantity."""
     found = _parsed(value)
     return None if found is None else found[0] * _UNITS[found[1]]
 

@@ -9,7 +9,7 @@ from lab.analysis.curves import curves
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.record import Run, TrialRecord
 
 # Several at once: the first that holds (README: exit codes).

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from lab.clock import mono_ms
+from lab.common.clock import mono_ms
 from lab.record import Sample
 from lab.runtime import Deployment, Event
 from lab.store import SeriesFile

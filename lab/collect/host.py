@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lab.clock import mono_ms
+from lab.common.clock import mono_ms
 from lab.record import Sample
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lab.clock import mono_ms
+from lab.common.clock import mono_ms
 from lab.record import Sample
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from lab.clock import mono_ms
+from lab.common.clock import mono_ms
 from lab.record import Sample
 
 COUNTERS = {

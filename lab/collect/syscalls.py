@@ -13,8 +13,8 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.clock import mono_ms
 from lab.collect.bpf import Bpf, Counters
+from lab.common.clock import mono_ms
 from lab.record import Sample
 
 NAMES = Path(__file__).with_name("syscall_names.json")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from lab.common.units import show_bytes
 from lab.host import Host
-from lab.units import show_bytes
 
 Level = Literal["ok", "warn", "bad"]
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import engine, host, images
-from lab.catalog import ROOT
 from lab.collect.bpf import Bpf
+from lab.common.errors import HostCannot, LabError
+from lab.common.paths import ROOT
+from lab.common.say import Say
 from lab.doctor import Facts
-from lab.errors import HostCannot, LabError
-from lab.runtime import Say, cleanup, docker_spec, journal
+from lab.runtime import cleanup, docker_spec, journal
 from lab.runtime.api import Engine
 from lab.runtime.docker import DockerRuntime
 from lab.topology import Node, Topology

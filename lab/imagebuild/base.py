@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO
 
 from lab import debian
-from lab.errors import HostCannot, LabError, NoMeasurement
+from lab.common.errors import HostCannot, LabError, NoMeasurement
+from lab.common.owner import state_dir
+from lab.common.progress import step
+from lab.common.say import Say
 from lab.imagebuild.builder import BUILD_S, build_image
 from lab.imagebuild.context import packed
-from lab.progress import step
-from lab.runtime import Say
 from lab.runtime.api import Engine, EngineLost
-from lab.runtime.owner import state_dir
 
 REGISTRY_IMAGE = "debian:bookworm-slim"
 REGISTRY_ANSWERS_S = 8.0

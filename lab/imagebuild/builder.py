@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from lab.errors import NoMeasurement
+from lab.common.errors import NoMeasurement
 from lab.runtime.api import Engine
 
 BUILD_S = 600.0

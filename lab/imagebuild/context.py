@@ -11,8 +11,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.errors import LabError
-from lab.runtime import Say
+from lab.common.errors import LabError
+from lab.common.say import Say
 
 # The first bytes of a .pyc of Python 3.11, the image's (importlib.util.MAGIC_NUMBER there).
 IMAGE_MAGIC = (3495).to_bytes(2, "little") + b"\r\n"

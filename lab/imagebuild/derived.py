@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.common.progress import step
+from lab.common.say import Say
 from lab.imagebuild.builder import build_image
 from lab.imagebuild.context import packed
-from lab.progress import step
-from lab.runtime import Say
 from lab.runtime.api import Engine
 
 DOCKERFILE = "ARG BASE\nFROM $BASE\nCOPY files/ /scenario/\n"

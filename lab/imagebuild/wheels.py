@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.errors import HostCannot
+from lab.common.errors import HostCannot
+from lab.common.progress import step
+from lab.common.say import Say
 from lab.imagebuild.context import IMAGE_PYTHON, compile_all
-from lab.progress import step
-from lab.runtime import Say
 
 # Debian 12 has glibc 2.36: these tags of PEP 600 (and their older names) run on it.
 MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")

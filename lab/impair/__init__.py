@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
 from lab.impair import delayline, netem, none
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper

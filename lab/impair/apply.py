@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from lab.errors import HostCannot, LabError, UsageError
+from lab.common.errors import HostCannot, LabError, UsageError
 from lab.impair import Backend, choose
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper, Helpers

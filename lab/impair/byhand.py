@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab.errors import HostCannot
+from lab.common.errors import HostCannot
 from lab.impair import argv, choose, netem
 from lab.impair.apply import Interface, placed
 from lab.impair.helper import ExecResult

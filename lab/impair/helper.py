@@ -8,7 +8,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, Protocol
 
-from lab.errors import HostCannot, NoMeasurement
+from lab.common.errors import HostCannot, NoMeasurement
 
 COMMAND_DEADLINE_S = 20.0
 

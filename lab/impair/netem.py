@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.errors import HostCannot, LabError
+from lab.common.errors import HostCannot, LabError
 from lab.impair import argv, readback
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper

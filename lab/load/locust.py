@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.clock import mono_ms
-from lab.errors import Exit, LabError, NoMeasurement
+from lab.common.clock import mono_ms
+from lab.common.errors import Exit, LabError, NoMeasurement
 from lab.load import OnEvent
 from lab.load.merge import merged
 from lab.load.together import Stream, begin

@@ -11,7 +11,7 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from lab.errors import NoMeasurement
+from lab.common.errors import NoMeasurement
 from lab.record import LoadResult
 
 Told = Mapping[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from lab.clock import mono_ms
+from lab.common.clock import mono_ms
 from lab.load.merge import total
 from lab.runtime import Deployment, Event
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab import loads
+from lab.common.units import show_bytes, show_seconds
 from lab.report.text import plural
-from lab.units import show_bytes, show_seconds
 from lab.yamlfile import Keys, show_path
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from lab.topology import Topology
 
-Say = Callable[[str], None]
 Event = Mapping[str, Any]
 
 

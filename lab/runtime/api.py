@@ -21,7 +21,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
-from lab.errors import HostCannot, LabError, NoMeasurement
+from lab.common.errors import HostCannot, LabError, NoMeasurement
 
 T = TypeVar("T")
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import docker.errors
 
-from lab.errors import LabError
-from lab.runtime import Say, journal, procfs
+from lab.common import proc
+from lab.common.errors import LabError
+from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
+from lab.common.say import Say
+from lab.runtime import journal
 from lab.runtime.api import Engine, EngineLost, one_line
-from lab.runtime.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
 
 REMOVE_S = 20.0
 
@@ -79,8 +81,8 @@ def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -
         if entry.run != run or (only_dead and not entry.dead) or (_needs_engine(entry) and not with_engine):
             continue
         for mark in entry.names.get("mark", []):
-            killed += len(procfs.marked(MARK, mark))
-            if left := procfs.kill_marked(MARK, mark):
+            killed += len(proc.marked(MARK, mark))
+            if left := proc.kill_marked(MARK, mark):
                 raise LabError(f"run {run}: these processes do not end on SIGKILL: {left}")
         for scratch in entry.names.get("scratch", []):
             shutil.rmtree(scratch, ignore_errors=True)  # most often gone already

@@ -10,8 +10,9 @@ from typing import Any
 
 import docker.errors
 
-from lab.errors import LabError, NoMeasurement, UsageError
-from lab.runtime import ExecResult, NodeExit, procfs
+from lab.common import proc
+from lab.common.errors import LabError, NoMeasurement, UsageError
+from lab.runtime import ExecResult, NodeExit
 from lab.runtime.api import Engine, Stream
 from lab.runtime.docker_spec import CPU_PERIOD_US
 from lab.runtime.lines import Lines
@@ -100,13 +101,13 @@ class Container:
 
     def cgroup(self) -> str | None:
         """Its cgroup, where the engine runs on this host and in this pid namespace."""
-        group = procfs.cgroup_path(self.pid) if self.pid else None
+        group = proc.cgroup_path(self.pid) if self.pid else None
         return group if group and self.id in group else None
 
     def pids(self) -> list[int]:
         """Its processes on this host but for the init, the first process first; empty where none is seen."""
         group = self.cgroup()
-        return [pid for pid in procfs.cgroup_pids(group) if pid != self.pid] if group else []
+        return [pid for pid in proc.cgroup_pids(group) if pid != self.pid] if group else []
 
     def exec(self, argv: Sequence[str], deadline_s: float) -> ExecResult:
         """Run a command inside. One that outlives the deadline goes on until the container is removed."""

@@ -17,13 +17,14 @@ from typing import Any
 
 import docker.types
 
-from lab.errors import HostCannot, LabError, NoMeasurement
-from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec, procfs
+from lab.common import proc
+from lab.common.errors import HostCannot, LabError, NoMeasurement
+from lab.common.owner import Owner, labels
+from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
 from lab.runtime.api import Engine, EngineLost, address
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
 from lab.runtime.lines import Printed
-from lab.runtime.owner import Owner, labels
 from lab.runtime.watchdog import Watchdog
 from lab.topology import Network, Node, Topology
 
@@ -161,10 +162,10 @@ class DockerDeployment(Printed):
             raise NoMeasurement(f"no network '{network}' in this trial")
         key = docker_spec.route_key(self._networks[network].subnet)
         pids = self.pids(node)
-        if pids and (found := procfs.interface_to(pids[0], key)):
+        if pids and (found := proc.interface_to(pids[0], key)):
             return found
         table = self.exec(node, ["cat", "/proc/net/route"], END_S)
-        return procfs.route_interface(table.out, key)
+        return proc.route_interface(table.out, key)
 
     def helper(self, node: str) -> str:
         """See Deployment."""

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.topology import Node, Topology
 
 USER = "10001:10001"

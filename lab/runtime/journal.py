@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from lab.runtime import procfs
-from lab.runtime.owner import Owner, state_dir
+from lab.common import proc
+from lab.common.owner import Owner, state_dir
 
 Kind = Literal["container", "network", "mark", "scratch"]
 
@@ -85,7 +85,7 @@ def _is_dead(head: dict[str, Any]) -> bool:
     if alive is not None:
         return not alive
     # Not judged by pid: another boot of this machine ends every process, another pid namespace does not.
-    return owner is not None and head.get("host") == socket.gethostname() and owner.boot != procfs.boot_id()
+    return owner is not None and head.get("host") == socket.gethostname() and owner.boot != proc.boot_id()
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.clock import mono_ms
-from lab.errors import NoMeasurement
+from lab.common.clock import mono_ms
+from lab.common.errors import NoMeasurement
 from lab.runtime import Event, NodeExit
 
 MAX_LINE_BYTES = 256 * 1024

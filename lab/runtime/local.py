@@ -20,15 +20,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.errors import HostCannot, NoMeasurement, UsageError
-from lab.runtime import Deployment, ExecResult, NodeExit, procfs
+from lab.common import proc
+from lab.common.errors import HostCannot, NoMeasurement, UsageError
+from lab.common.owner import MARK, Owner
+from lab.common.paths import IMAGES
+from lab.runtime import Deployment, ExecResult, NodeExit
 from lab.runtime.journal import Journal
 from lab.runtime.lines import STDERR, STDOUT, Lines, Printed
-from lab.runtime.owner import MARK, Owner
 from lab.runtime.watchdog import Watchdog
 from lab.topology import Node, Topology
 
-IMAGES = Path(__file__).resolve().parents[2] / "images"
 COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
 KILL_WAIT_S = 5.0
 
@@ -165,8 +166,8 @@ class LocalDeployment(Printed):
         """See Deployment: the processes of the node's session."""
         self._of(node)
         first = self._nodes[node].process.pid
-        others = [pid for pid in procfs.marked(MARK, self._mark) if _session(pid) == first and pid != first]
-        return [first, *others] if procfs.start_ticks(first) is not None else others
+        others = [pid for pid in proc.marked(MARK, self._mark) if _session(pid) == first and pid != first]
+        return [first, *others] if proc.start_ticks(first) is not None else others
 
     def cgroup(self, node: str) -> str | None:
         """See Deployment: the processes stay in the orchestrator's own group."""
@@ -185,7 +186,7 @@ class LocalDeployment(Printed):
 
     def close(self) -> None:
         """Kill what still runs, whatever session it moved to, and take in the last of the logs."""
-        left = procfs.kill_marked(MARK, self._mark, KILL_WAIT_S)
+        left = proc.kill_marked(MARK, self._mark, KILL_WAIT_S)
         for node in self._nodes:
             self._ended(node)
         if left:

@@ -12,9 +12,9 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from lab.common.paths import ROOT
+
 SETTLE_S = 3.0
 
 

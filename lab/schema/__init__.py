@@ -13,7 +13,7 @@ from typing import Any
 
 from lab import catalog
 from lab.analysis.model import Summary
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.scenario import Scenario
 from lab.settings import Settings
 from lab.swarming import MOST_GROUPS

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lab.errors import Exit, LabError, UsageError
+from lab.common.errors import Exit, LabError, UsageError
+from lab.common.paths import ROOT
 from lab.verbs import completion, shared, streams
 from lab.verbs.shared import JsonOption, NoCalibrationOption, ResultsOption, SetOption, TrustedOption
 
@@ -43,7 +44,7 @@ def compare(
     overrides: SetOption = None,
     repository: Annotated[
         Path, typer.Option("--repository", metavar="FOLDER", help="With --ab: where the refs are.")
-    ] = shared.ROOT,
+    ] = ROOT,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
     metric: Annotated[
@@ -89,8 +90,8 @@ def compare(
 
 
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
-    from lab import units
     from lab.analysis.compare import NAMES, Gate
+    from lab.common import units
     from lab.part import unknown
 
     for name in metrics or ():

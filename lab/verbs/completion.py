@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from lab.common.paths import ROOT
+
 SERVER = re.compile(r"^  ([a-z0-9][a-z0-9._-]*):")
 
 
@@ -67,7 +68,7 @@ def runs(incomplete: str) -> list[str]:
 
 def up_runs(incomplete: str) -> list[str]:
     """Runs that are up, by their journals: RUN.RANDOM.jsonl."""
-    from lab.runtime.owner import state_dir
+    from lab.common.owner import state_dir
 
     found = {path.name.rsplit(".", 2)[0] for path in (state_dir() / "journal").glob("*.jsonl")}
     return _starting(incomplete, sorted(found))

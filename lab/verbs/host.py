@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit, LabError, UsageError
+from lab.common.errors import Exit, LabError, UsageError
+from lab.common.paths import ROOT
 from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ResultsOption
 
@@ -41,7 +42,7 @@ def doctor(
             facts.fix(shared.say)
         except LabError as error:
             shared.say(f"could not be mended: {error}")
-    pool = settings.load_settings(shared.ROOT / "lab.yaml").network_pool
+    pool = settings.load_settings(ROOT / "lab.yaml").network_pool
     rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
     if as_json:
         shared.out_json([row.to_json() for row in rows])

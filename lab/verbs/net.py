@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.common.errors import Exit, UsageError
 from lab.verbs import shared
 from lab.verbs.shared import JsonOption
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.common.errors import Exit, UsageError
 from lab.verbs import completion, shared
 from lab.verbs.shared import (
     JsonOption,

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.verbs.shared import say
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import Exit, HostCannot, UsageError
+from lab.common.errors import Exit, HostCannot, UsageError
 from lab.verbs import completion, shared, streams
 from lab.verbs.publishing import publish
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
@@ -122,7 +122,7 @@ def bundle(
       lab report 20261123T071705Z-c10k-3f9a.tar.gz     (by whoever got it)
     """
     from lab import bundle as packing
-    from lab.units import show_bytes
+    from lab.common.units import show_bytes
 
     folder = shared.find_run(run, results)
     archive = output or Path(f"{folder.name}.tar.gz")
@@ -149,7 +149,7 @@ def clean(
       lab clean --keep 5 --dry-run
     """
     from lab import clean as cleaning
-    from lab.units import show_bytes
+    from lab.common.units import show_bytes
 
     old = cleaning.old(shared.results_folder(results), keep)
     for run in old:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import Exit, LabError
+from lab.common.errors import Exit, LabError
+from lab.common.paths import ROOT
 from lab.verbs import shared, streams
 from lab.verbs.shared import (
     CiOption,
@@ -117,7 +118,7 @@ def rerun(
     from lab import session, settings
 
     folder = shared.find_run(run, results)
-    recorded = again.read(folder, settings.load_settings(shared.ROOT / "lab.yaml"))
+    recorded = again.read(folder, settings.load_settings(ROOT / "lab.yaml"))
     prepared = session.prepare(recorded.resolved, recorded.servers)
     for what, then, now in again.differences(
         recorded.environment, session.environment(prepared), known=False

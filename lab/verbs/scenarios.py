@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lab.errors import Exit, UsageError
+from lab.common.errors import Exit, UsageError
+from lab.common.paths import ROOT
 from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption
 
@@ -126,7 +127,7 @@ def compose(
 
     if every:
         for name, file_name in composing.file_names(completion.scenario_names()).items():
-            _compose_file(name, shared.ROOT / "compose" / file_name, None)
+            _compose_file(name, ROOT / "compose" / file_name, None)
         return Exit.OK
     if scenario is None:
         raise UsageError("compose: name a scenario, or give --all")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.errors import LabError, UsageError
+from lab.common.errors import LabError, UsageError
+from lab.common.paths import ROOT
 from lab.verbs import completion
 from lab.verbs.streams import out as out
 from lab.verbs.streams import say as say
@@ -18,7 +19,6 @@ from lab.verbs.streams import say as say
 if TYPE_CHECKING:
     from lab.settings import Resolved
 
-ROOT = Path(__file__).resolve().parents[2]
 
 ScenarioArgument = Annotated[
     str,

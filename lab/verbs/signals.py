@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.verbs.shared import say
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostCannot, LabError, UsageError
+from lab.common.errors import HostCannot, LabError, UsageError
 from lab.impair import BACKENDS
 from lab.impair.apply import applied
 from lab.impair.values import Impairment, Link, Side

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import HostCannot, LabError
+from lab.common.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Impairment
 from tests.contract.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostCannot, NoMeasurement
-from lab.runtime import Deployment, Runtime, procfs
+from lab.common import proc
+from lab.common.errors import HostCannot, NoMeasurement
+from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
 from lab.topology import DATA, Limits, Network, Node, Topology
 from tests.runtimes import docker_runtime, run_id, until
@@ -292,7 +293,7 @@ time.sleep(60)
     with up(node("one", orphan)) as deployment:
         deployment.wait_event("one", "child", 10)
         pids = deployment.pids("one")
-    until(lambda: all(procfs.start_ticks(pid) is None for pid in pids), 5)
+    until(lambda: all(proc.start_ticks(pid) is None for pid in pids), 5)
     assert list((tmp_path / "state/journal").iterdir()) == []
 
 
@@ -308,7 +309,7 @@ def test_nothing_is_left_when_the_body_raises(up: Up, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         use()
     assert pids
-    until(lambda: all(procfs.start_ticks(pid) is None for pid in pids), 5)
+    until(lambda: all(proc.start_ticks(pid) is None for pid in pids), 5)
     assert list((tmp_path / "state/journal").iterdir()) == []
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostCannot, NoMeasurement, UsageError
-from lab.runtime import Deployment, procfs
+from lab.common import proc
+from lab.common.errors import HostCannot, NoMeasurement, UsageError
+from lab.common.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
+from lab.runtime import Deployment
 from lab.runtime.docker import DockerRuntime
-from lab.runtime.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
 from lab.topology import CONTROL, DATA, Limits, Network, Node, Topology
 from tests.runtimes import docker_client, docker_runtime, run_id, until
 
@@ -233,4 +234,4 @@ def test_the_processes_are_gone_afterwards(runtime: DockerRuntime, tmp_path: Pat
         deployment.wait_event("one", "ready", 10)
         pids = deployment.pids("one")
         assert len(pids) == 1
-    assert [procfs.start_ticks(pid) for pid in pids] == [None]
+    assert [proc.start_ticks(pid) for pid in pids] == [None]

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from lab import images
-from lab.runtime import cleanup, journal, procfs
-from lab.runtime.owner import OWNER, RUN, Owner
+from lab.common import proc
+from lab.common.owner import OWNER, RUN, Owner
+from lab.runtime import cleanup, journal
 from tests.runtimes import docker_client, run_id, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ class Run:
     def watchdogs(self) -> list[int]:
         """Its watchdog processes."""
         found = []
-        for pid in procfs.pids():
+        for pid in proc.pids():
             try:
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
@@ -108,12 +109,12 @@ class Runs:
 def marked(run: Run) -> list[int]:
     """Processes of the local runtime that belong to a run."""
     found = []
-    for pid in procfs.pids():
+    for pid in proc.pids():
         try:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if f"LAB_RUN_MARK={run.id}/".encode() in environment and procfs.start_ticks(pid) is not None:
+        if f"LAB_RUN_MARK={run.id}/".encode() in environment and proc.start_ticks(pid) is not None:
             found.append(pid)
     return found
 
@@ -300,7 +301,7 @@ def test_an_owner_is_dead_only_where_that_is_known(monkeypatch: pytest.MonkeyPat
 
 
 def test_labels_that_nobody_here_can_judge_die_by_their_deadline() -> None:
-    from lab.runtime.owner import DEADLINE, is_dead
+    from lab.common.owner import DEADLINE, is_dead
 
     far = str(Owner("another boot", "1", 1, 1))
     assert not is_dead({OWNER: far, DEADLINE: str(int(time.time()) + 60)})

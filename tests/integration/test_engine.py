@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from lab import dockerd, engine
+from lab.common import proc
+from lab.common.errors import HostCannot
 from lab.dockerd import Daemon
-from lab.errors import HostCannot
-from lab.runtime import procfs
 from tests.runtimes import until
 
 pytestmark = [
@@ -113,7 +113,7 @@ def test_a_killed_engine_is_started_again(daemon: Daemon, its_containerd_too: bo
         killed.append(int((daemon.exec_root / "containerd/containerd.pid").read_text()))
     for one in killed:
         os.kill(one, signal.SIGKILL)
-    until(lambda: all(procfs.start_ticks(one) is None for one in killed))
+    until(lambda: all(proc.start_ticks(one) is None for one in killed))
     assert daemon.pidfile.exists()
     engine.ensure(print, daemon).close()
     assert json.loads(daemon.record.read_text())["pid"] != pid
@@ -132,7 +132,7 @@ def test_an_engine_that_the_lab_did_not_start_is_never_stopped(daemon: Daemon) -
     daemon.record.write_text(json.dumps({**record, "started": record["started"] - 1}))
     said: list[str] = []
     assert not engine.stop(said.append, daemon)
-    assert procfs.start_ticks(record["pid"]) == record["started"]
+    assert proc.start_ticks(record["pid"]) == record["started"]
     daemon.record.write_text(json.dumps(record))
 
 
@@ -191,4 +191,4 @@ def _end_containerd(daemon: Daemon) -> None:
         pid = int(file.read_text())
         if str(daemon.exec_root) in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGTERM)
-            until(lambda: procfs.start_ticks(pid) is None)
+            until(lambda: proc.start_ticks(pid) is None)

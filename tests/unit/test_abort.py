@@ -13,7 +13,7 @@ from lab import experiment, plan, store
 from lab.analysis.abort import AbortGate, Live, at_end
 from lab.capacity import place
 from lab.clean import _complete
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.experiment import Aborted, Laboratory
 from lab.record import TrialRecord
 from lab.render import Addressing, swarm_settings

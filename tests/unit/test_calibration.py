@@ -15,7 +15,7 @@ from lab import calibration, plan
 from lab.analysis.checks import noise
 from lab.calibration import Calibrator, ceiling, null_trial
 from lab.capacity import place
-from lab.errors import NoMeasurement
+from lab.common.errors import NoMeasurement
 from lab.plan import Trial
 from lab.record import LoadResult
 from lab.render import Addressing

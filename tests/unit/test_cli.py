@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from lab import cli
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.verbs import completion
 from lab.verbs.run import heaviest
 from tests.runfolders import make_run

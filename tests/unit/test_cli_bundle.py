@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from lab import bundle, store
-from lab.errors import LabError, UsageError
+from lab.common.errors import LabError, UsageError
 from tests.runfolders import make_run
 
 

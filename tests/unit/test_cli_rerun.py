@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab import rerun
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.settings import Settings
 from tests.runfolders import make_run
 from tests.scenarios import TEXT

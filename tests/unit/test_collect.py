@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from lab.clock import mono_ms
 from lab.collect import Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.collect.procfs import Procfs
 from lab.collect.sockets import Sockets, paired_tables
+from lab.common.clock import mono_ms
 from lab.record import Sample
 from lab.store import read_series
 

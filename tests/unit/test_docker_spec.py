@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.runtime import docker_spec
 from lab.runtime.docker_spec import Place
 from lab.topology import Limits, Node, Topology

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from lab.clock import mono_ms
-from lab.errors import HostCannot, UsageError
+from lab.common.clock import mono_ms
+from lab.common.errors import HostCannot, UsageError
 from lab.events import link_at
 from lab.plan import expand
 from lab.timeline import Timeline

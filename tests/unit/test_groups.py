@@ -11,7 +11,7 @@ from hdrh.histogram import HdrHistogram
 
 from lab.analysis.summary import summarise
 from lab.capacity import place, plan_capacity
-from lab.errors import NoMeasurement, UsageError
+from lab.common.errors import NoMeasurement, UsageError
 from lab.impair.trial import resolve
 from lab.load.locust import LocustDriver
 from lab.load.merge import add_histograms, merged

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab import images
-from lab.errors import HostCannot, LabError, NoMeasurement, UsageError
+from lab.common.errors import HostCannot, LabError, NoMeasurement, UsageError
 from lab.imagebuild import base, context, wheels
 from lab.images import IMAGES, ROOT
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.impair.byhand import as_text, by_hand
 from lab.plan import Plan, expand
 from tests.scenarios import TEXT, resolved

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
 from lab.impair import choose
 from lab.impair.values import Impairment
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "scenario", "swarming", "loads", "settings", "part", "links", "events", "units", "yamlfile", "catalog", "plan", "capacity", "host", "topology", "render",
-    "record", "metrics", "errors", "clock", "store",
+    "common", "record", "metrics", "store", "results",
 }  # fmt: skip
 BACKENDS = {"runtime", "impair", "load", "collect", "engine", "images"}
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lab import matrix
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from tests.scenarios import TEXT, resolved
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lab import merge, store
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.report import write_all
 from tests.runfolders import make_run
 from tests.scenarios import HOST, TEXT

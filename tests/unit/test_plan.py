@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lab.capacity import place, plan_capacity
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
 from lab.plan import expand
 from lab.render import Addressing, render
 from tests.scenarios import TEXT, host, resolved

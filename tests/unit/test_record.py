@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lab.errors import LabError, UsageError
+from lab.common.errors import LabError, UsageError
 from lab.record import LoadResult, Sample, Series, TrialRecord
 from lab.store import RunFolder, SeriesFile, find, list_runs, read_run, read_series, write_atomically
 

@@ -14,7 +14,7 @@ from lab import experiment, plan, store
 from lab.analysis import checks
 from lab.analysis.abort import AbortGate
 from lab.capacity import place
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.experiment import Laboratory
 from lab.record import TrialRecord
 from tests import records

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lab.analysis.compare import Gate, compare
 from lab.analysis.comparison import Comparison
-from lab.errors import Exit
+from lab.common.errors import Exit
 from lab.report import comparison as report
 from lab.verbs.compare import exit_code
 from tests.unit.test_compare import other_machine, run, sampled

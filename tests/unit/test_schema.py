@@ -12,7 +12,7 @@ import yaml
 
 from lab import catalog, plan, schema
 from lab.analysis.model import Summary
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.scenarios import TEXT

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.settings import load
 from tests.scenarios import TEXT, resolved
 

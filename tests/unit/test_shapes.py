@@ -16,7 +16,7 @@ from lab import loads
 from lab.analysis.figures import figures
 from lab.calibration import null_trial
 from lab.capacity import fewest_workers, place, plan_capacity
-from lab.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot, UsageError
 from lab.plan import expand
 from lab.render import Addressing, render
 from lab.report.page import load_words

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostCannot
+from lab.common.errors import HostCannot
 from lab.topology import Node, Topology
 from lab.ui import Forwarder, Page
 from tests.runtimes import until

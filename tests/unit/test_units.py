@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import units
+from lab.common import units
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import UsageError
+from lab.common.errors import UsageError
 from lab.yamlfile import parse, read
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.runtime import procfs
+from lab.common import proc
 
 MARK = "LAB_RUN_MARK"  # in the environment of every process of the local runtime
 RUN, TRIAL, OWNER, DEADLINE = "lab.run", "lab.trial", "lab.owner", "lab.deadline"
@@ -26,9 +26,9 @@ class Owner:
     @classmethod
     def myself(cls) -> Owner:
         """This process."""
-        started = procfs.start_ticks(os.getpid())
+        started = proc.start_ticks(os.getpid())
         assert started is not None  # we are running
-        return cls(procfs.boot_id(), procfs.pid_namespace(), os.getpid(), started)
+        return cls(proc.boot_id(), proc.pid_namespace(), os.getpid(), started)
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
@@ -43,9 +43,9 @@ class Owner:
 
     def alive(self) -> bool | None:
         """Whether it lives; None where this process cannot tell (another machine, boot or pid namespace)."""
-        if (self.boot, self.namespace) != (procfs.boot_id(), procfs.pid_namespace()):
+        if (self.boot, self.namespace) != (proc.boot_id(), proc.pid_namespace()):
             return None
-        return procfs.start_ticks(self.pid) == self.started
+        return proc.start_ticks(self.pid) == self.started
 
 
 def labels(run: str, trial: str, owner: Owner, lifetime_s: float) -> dict[str, str]:

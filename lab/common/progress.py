@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.runtime import Say
+from lab.common.say import Say
 
 EVERY_S = 10.0
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.errors import HostCannot
-from lab.runtime import Say
+from lab.common.errors import HostCannot
+from lab.common.say import Say
 
 
 @contextmanager

@@ -1,0 +1,10 @@
+"""Where this checkout is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "images"
+SCENARIOS = ROOT / "scenarios"
+LAB_YAML = ROOT / "lab.yaml"
