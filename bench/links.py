@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
-from lab.impair.values import Impairment, Link, Probe, Side  # noqa: E402
+from lab.impair.values import Link, Probe, Side  # noqa: E402
+from lab.scenario.impairment import Impairment  # noqa: E402
 from tests.contract.impair_namespaces import Namespaces, namespaces  # noqa: E402
 from tests.uml import boot  # noqa: E402
 

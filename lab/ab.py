@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from lab.common.errors import HostCannot, UsageError
 from lab.common.paths import ROOT
 from lab.common.say import Say
-from lab.settings import Resolved, changed
+from lab.scenario.resolve import Resolved, changed
 
 BASE, HEAD = ".base", ".head"
 # What a server image is made of (lab/images.py); nothing else of a version is looked at.

@@ -13,9 +13,9 @@ from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner
 from lab.impair import choose, readback
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
-from lab.impair.values import Impairment
 from lab.runtime import ExecResult, journal
 from lab.runtime.api import Engine
+from lab.scenario.impairment import Impairment
 
 HELPER = "net-"
 

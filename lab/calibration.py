@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab import catalog
 from lab.analysis.checks import noise
 from lab.capacity import Placement, fewest_workers, plan_capacity
 from lab.collect import Collector, Recorder
@@ -27,12 +26,13 @@ from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
 from lab.host import Host
 from lab.load import Driver
-from lab.loads import Load
 from lab.plan import Plan, Trial
 from lab.record import LoadResult, TrialRecord
 from lab.render import Addressing, render
 from lab.runtime import Runtime
-from lab.scenario import Server
+from lab.scenario import catalog
+from lab.scenario.load import Load
+from lab.scenario.scenario import Server
 from lab.store import read_series, to_json, write_atomically
 
 # By wire, because not every model speaks every transport.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lab import catalog
 from lab.common.errors import HostCannot
 from lab.host import Host
 from lab.plan import Plan, Trial
-from lab.scenario import Scenario, Server
-from lab.swarming import Swarm
+from lab.scenario import catalog
+from lab.scenario.scenario import Scenario, Server
+from lab.scenario.swarm import Swarm
 from lab.topology import Limits
 
 SPARE_DESCRIPTORS = 64

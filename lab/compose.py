@@ -21,7 +21,7 @@ from lab.graph import link_words
 from lab.host import Host
 from lab.plan import Plan, Trial
 from lab.runtime import docker_spec
-from lab.settings import Resolved
+from lab.scenario.resolve import Resolved
 from lab.topology import Node, Topology
 
 # Two CPUs, and limits that bound nothing: what a container is given is then what the scenario needs.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab import loads
 from lab.plan import Plan
-from lab.settings import Resolved
-from lab.swarming import Group
+from lab.scenario import load as loads
+from lab.scenario.resolve import Resolved
+from lab.scenario.swarm import Group
 
 
 def mermaid(resolved: Resolved, expanded: Plan) -> str:

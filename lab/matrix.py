@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import yaml
 
 from lab.common.errors import UsageError
-from lab.scenario import Scenario
+from lab.scenario.scenario import Scenario
 
 # GitHub takes 256 jobs in a matrix, GitLab 200 (their manuals on `strategy.matrix` and `parallel:matrix`).
 MOST = {"github": 256, "gitlab": 200}

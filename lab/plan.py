@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.common.errors import UsageError
-from lab.scenario import Scenario
-from lab.settings import Resolved, with_values
+from lab.scenario.resolve import Resolved, with_values
+from lab.scenario.scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lab import catalog, metrics
 from lab.capacity import Capacity, Placement
-from lab.links import Way
-from lab.loads import CLOSED, Load, ThinkTime
 from lab.plan import Plan, Trial
-from lab.scenario import Scenario
-from lab.swarming import MOST_GROUPS, Swarm
+from lab.scenario import catalog, threshold
+from lab.scenario.link import Way
+from lab.scenario.load import CLOSED, Load, ThinkTime
+from lab.scenario.scenario import Scenario
+from lab.scenario.swarm import MOST_GROUPS, Swarm
 from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
@@ -109,7 +109,7 @@ def swarm_settings(trial: Trial, where: Addressing, number: int = 0, worker_inde
         "source_addresses": [],
         **_asked(swarm),
         **({"barrier": True} if group.name else {}),  # the groups begin together
-        **({"tell_window": True} if metrics.aborting(scenario.thresholds, trial.server) else {}),
+        **({"tell_window": True} if threshold.aborting(scenario.thresholds, trial.server) else {}),
     }
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab import settings
 from lab.common.errors import UsageError
-from lab.settings import Resolved, Settings
+from lab.scenario import resolve
+from lab.scenario.resolve import Resolved, Settings
 
 # What differs from one minute to the next on the same host.
 PASSING = {"host.memory_available_bytes", "host.swap_used_bytes", "engine.containers_running"}
@@ -43,7 +43,7 @@ def read(run: Path, now: Settings) -> Recorded:
     values = run / "scenario.resolved.yaml"
     if not values.exists():
         raise UsageError(f"{run}: made by a lab that did not record its scenario's values: run it by name")
-    as_it_was = settings.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
+    as_it_was = resolve.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
     ran = {trial["server"] for trial in manifest["plan"]["trials"]}
     environment = manifest["environment"]
     return Recorded(

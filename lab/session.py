@@ -27,7 +27,7 @@ from lab.load.locust import LocustDriver
 from lab.plan import Plan
 from lab.record import TrialRecord
 from lab.runtime import Runtime
-from lab.settings import Resolved
+from lab.scenario.resolve import Resolved
 
 GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
 # An image by its content: a registry's digest, or the id of one that is here.

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from lab.common.clock import mono_ms
 from lab.common.errors import LabError
-from lab.events import Event, link_at
-from lab.links import LinkSpec
 from lab.plan import Trial
 from lab.runtime import Deployment
+from lab.scenario.event import Event, link_at
+from lab.scenario.link import LinkSpec
 
 # A link change is handed to its helper this long before its time, which then makes it on time by itself.
 AHEAD_MS = 700.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.host import Host
-from lab.settings import Resolved, load
+from lab.scenario.resolve import Resolved, load
 
 HOST = Host(
     kernel="6.1.0",

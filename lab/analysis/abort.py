@@ -17,9 +17,9 @@ from lab import store
 from lab.analysis.checks import check_trial
 from lab.analysis.figures import figures
 from lab.analysis.thresholds import figure, in_window
-from lab.metrics import TIMES, Threshold, aborting
 from lab.plan import Trial
 from lab.record import TrialRecord
+from lab.scenario.threshold import TIMES, Threshold, aborting
 
 Facts = dict[str, Any]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lab import loads
 from lab.analysis.comparison import Comparison, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.drift import differences, several_machines
 from lab.analysis.judge import invalid_trials, judge
@@ -28,6 +27,7 @@ from lab.analysis.statistics import (
 from lab.analysis.summary import summarise
 from lab.common.errors import Exit
 from lab.record import Run
+from lab.scenario import load as loads
 
 Pick = Callable[[TrialFigures], float | None]
 

@@ -9,7 +9,7 @@ from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.record import LoadResult, TrialRecord
-from lab.swarming import ONE_EXCHANGE
+from lab.scenario.swarm import ONE_EXCHANGE
 
 # The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
 # in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from lab import catalog, loads
 from lab.analysis import limits
 from lab.analysis.figures import figures
 from lab.analysis.groups import parts
@@ -23,6 +22,7 @@ from lab.analysis.model import (
 )
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.record import Run, TrialRecord
+from lab.scenario import catalog, load
 
 CLOSED = "closed load"
 
@@ -64,7 +64,7 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
     for name, part in each.items():
-        if loads.is_closed(part.scenario.get("swarm", {}).get("load", {})):
+        if load.is_closed(part.scenario.get("swarm", {}).get("load", {})):
             # A closed load sends less when the server is slow: its response times leave the waiting out.
             yield f"{CLOSED} of {name}" if name else CLOSED
 

@@ -1,4 +1,4 @@
-"""Thresholds judged: each must hold in every valid trial of its server; the grammar is lab/metrics.py's.
+"""Thresholds judged: each must hold in every valid trial of its server; the grammar is in scenario.threshold.
 
 One without data fails, for a gate that cannot see must not open.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from lab.analysis.figures import failed_of
 from lab.analysis.histogram import Times, fewest, times
 from lab.analysis.model import TrialFigures
-from lab.metrics import TIMES, Threshold, read
 from lab.record import Run, TrialRecord
+from lab.scenario.threshold import TIMES, Threshold, read
 
 
 def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> tuple[float | None, str]:

@@ -14,7 +14,7 @@ from lab.common.errors import HostCannot, UsageError
 from lab.impair import delayline, netem, none
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 
 class Backend(Protocol):

@@ -14,7 +14,8 @@ from lab.common.errors import HostCannot, LabError, UsageError
 from lab.impair import Backend, choose
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper, Helpers
-from lab.impair.values import AppliedImpairment, Impairment, Link, Side
+from lab.impair.values import AppliedImpairment, Link, Side
+from lab.scenario.impairment import Impairment
 
 # Enough for a mean of a constant delay; for chances, enough to tell 1 % of loss from 5 %.
 PROBES_CONSTANT, PROBES_RANDOM = (20, 20.0), (300, 5.0)  # count, interval in ms

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 Argv = list[str]
 # Packets a second that a queue must be able to hold for its whole delay when no rate bounds them. netem's own

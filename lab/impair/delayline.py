@@ -9,7 +9,7 @@ from lab.common.errors import HostCannot, LabError
 from lab.impair import argv
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 name = "delayline"
 stamp = "delay: user space"

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 name = "none"
 stamp = "links not impaired"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.impair.argv import IN_ORDER_RATE
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 _IN_ORDER_BYTES_PER_S = 100e9 / 8
 # netem keeps probabilities in 32 bits and delays in whole nanoseconds.

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Link, Probe, Side
-from lab.links import LinkSpec
 from lab.plan import Trial
 from lab.runtime import Deployment
-from lab.swarming import Swarm
+from lab.scenario.link import LinkSpec
+from lab.scenario.swarm import Swarm
 from lab.topology import DATA
 
 SERVER = "server"

@@ -14,7 +14,7 @@ from lab.load.together import Stream, begin
 from lab.plan import Trial
 from lab.record import LoadResult
 from lab.runtime import Deployment, Event
-from lab.swarming import Group
+from lab.scenario.swarm import Group
 
 READY_DEADLINE_S = 60.0
 # The master merges and prints its records after the drain; Locust's own shutdown takes 1–3 s.

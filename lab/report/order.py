@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-from lab import catalog
 from lab.analysis.curves import position
 from lab.analysis.model import ServerSummary, Summary
+from lab.scenario import catalog
 
 
 def in_order(summary: Summary) -> Summary:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab import loads
 from lab.analysis.model import Summary, TrialFigures
 from lab.record import Run, TrialRecord
 from lab.report import findings, groups, links, sweeps, text, why
 from lab.report.setup import limits, topology
+from lab.scenario import load as loads
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")

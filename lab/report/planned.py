@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lab import loads
 from lab.common.units import show_bytes, show_seconds
 from lab.report.text import plural
-from lab.yamlfile import Keys, show_path
+from lab.scenario import load
+from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
     from lab.capacity import Need
+    from lab.scenario.resolve import Resolved
     from lab.session import Prepared
-    from lab.settings import Resolved
 
 
 # Longer values do not push the origins of all others to the right.
@@ -33,7 +33,7 @@ def as_text(prepared: Prepared) -> str:
         "",
         *(
             f"load{part.name and f' of {part.name}'}: {plural(part.swarm.users, 'user')} over "
-            f"{plural(part.swarm.workers, 'worker')}, {loads.words(part.swarm.load.model_dump())}, "
+            f"{plural(part.swarm.workers, 'worker')}, {load.words(part.swarm.load.model_dump())}, "
             f"wire {swarm.wire}"
             for part in swarm.parts
         ),

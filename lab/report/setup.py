@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lab import loads
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
 from lab.record import Run, TrialRecord
 from lab.report.links import words
 from lab.report.text import clean, percent, plural
+from lab.scenario import load as loads
 
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:

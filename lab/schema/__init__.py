@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lab import catalog
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
-from lab.scenario import Scenario
-from lab.settings import Settings
-from lab.swarming import MOST_GROUPS
+from lab.scenario import catalog
+from lab.scenario.resolve import Settings
+from lab.scenario.scenario import Scenario
+from lab.scenario.swarm import MOST_GROUPS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent

@@ -92,7 +92,7 @@ def compare(
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
     from lab.analysis.compare import NAMES, Gate
     from lab.common import units
-    from lab.part import unknown
+    from lab.scenario.strict import unknown
 
     for name in metrics or ():
         if name not in NAMES:
@@ -117,7 +117,7 @@ def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
 def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Comparison:
     from lab import store
     from lab.analysis.compare import compare_within
-    from lab.part import unknown
+    from lab.scenario.strict import unknown
 
     if len(names) != 2:
         raise UsageError("compare --within RUN: give two servers, the base and the head")

@@ -34,15 +34,15 @@ def doctor(
       lab doctor --json | jq '.[] | select(.level != "ok")'
     """
     from lab import doctor as diagnosis
-    from lab import settings
     from lab.doctor import facts
+    from lab.scenario import resolve
 
     if fix:
         try:
             facts.fix(shared.say)
         except LabError as error:
             shared.say(f"could not be mended: {error}")
-    pool = settings.load_settings(ROOT / "lab.yaml").network_pool
+    pool = resolve.load_settings(ROOT / "lab.yaml").network_pool
     rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
     if as_json:
         shared.out_json([row.to_json() for row in rows])

@@ -14,7 +14,7 @@ from lab.verbs.shared import JsonOption
 
 if TYPE_CHECKING:
     from lab.attach import Attached
-    from lab.impair.values import Impairment
+    from lab.scenario.impairment import Impairment
 
 RunUp = Annotated[str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")]
 Sender = Annotated[str, typer.Argument(metavar="NODE", help="Whose outgoing data.")]
@@ -136,8 +136,8 @@ def _impairment(words: list[str]) -> Impairment:
     """The same words as under `links:` in a scenario. Raises UsageError."""
     from pydantic import ValidationError
 
-    from lab.impair.values import Impairment
-    from lab.links import Way
+    from lab.scenario.impairment import Impairment
+    from lab.scenario.link import Way
 
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     if len(pairs) != len(words) or not words:

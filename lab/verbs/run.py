@@ -115,10 +115,11 @@ def rerun(
       lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
     """
     from lab import rerun as again
-    from lab import session, settings
+    from lab import session
+    from lab.scenario import resolve
 
     folder = shared.find_run(run, results)
-    recorded = again.read(folder, settings.load_settings(ROOT / "lab.yaml"))
+    recorded = again.read(folder, resolve.load_settings(ROOT / "lab.yaml"))
     prepared = session.prepare(recorded.resolved, recorded.servers)
     for what, then, now in again.differences(
         recorded.environment, session.environment(prepared), known=False

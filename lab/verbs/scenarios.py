@@ -63,7 +63,7 @@ def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonO
 
 def list_scenarios(as_json: JsonOption = False) -> int:
     """The lab's own scenarios, and the question each asks."""
-    from lab.settings import first_comment
+    from lab.scenario.resolve import first_comment
     from lab.verbs.completion import scenario_names
 
     found = {name: first_comment(shared.find_scenario(name)) for name in scenario_names()}
@@ -77,7 +77,7 @@ def list_scenarios(as_json: JsonOption = False) -> int:
 
 def models(as_json: JsonOption = False) -> int:
     """The catalog of I/O models."""
-    from lab import catalog
+    from lab.scenario import catalog
 
     known = catalog.models()
     if as_json:

@@ -17,7 +17,7 @@ from lab.verbs.streams import out as out
 from lab.verbs.streams import say as say
 
 if TYPE_CHECKING:
-    from lab.settings import Resolved
+    from lab.scenario.resolve import Resolved
 
 
 ScenarioArgument = Annotated[
@@ -114,10 +114,10 @@ def styled(text: str, colour: str) -> str:
 
 def load(name: str, overrides: list[str] | None = None, runtime: str | None = None) -> tuple[Path, Resolved]:
     """The scenario of that name with everything that overrides it. Raises UsageError with a position."""
-    from lab import settings
+    from lab.scenario import resolve
 
     path = find_scenario(name)
-    resolved = settings.load(
+    resolved = resolve.load(
         path,
         lab_yaml=ROOT / "lab.yaml",
         environment=os.environ,
@@ -138,7 +138,7 @@ def find_scenario(name: str) -> Path:
     found = ROOT / "scenarios" / f"{name}.yaml"
     if found.is_file():
         return found
-    from lab.part import unknown
+    from lab.scenario.strict import unknown
 
     raise UsageError(unknown(name, completion.scenario_names(), "scenario"))
 
@@ -163,9 +163,9 @@ def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path
 
 
 def _default_results() -> str:
-    from lab import settings
+    from lab.scenario import resolve
 
-    return settings.load_settings(ROOT / "lab.yaml").results
+    return resolve.load_settings(ROOT / "lab.yaml").results
 
 
 def find_run(name: str, results: Path | None) -> Path:

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from lab.impair.apply import ImpairedLinks
-from lab.impair.values import Impairment, Link, Probe, Side
+from lab.impair.values import Link, Probe, Side
+from lab.scenario.impairment import Impairment
 from tests.contract.impair_namespaces import Namespaces
 
 UNTOUCHED = Impairment()

@@ -17,7 +17,8 @@ import pytest
 from lab.common.errors import HostCannot, LabError, UsageError
 from lab.impair import BACKENDS
 from lab.impair.apply import applied
-from lab.impair.values import Impairment, Link, Side
+from lab.impair.values import Link, Side
+from lab.scenario.impairment import Impairment
 from tests.contract.impair_flows import (
     IDLE_S,
     LATE_MS,

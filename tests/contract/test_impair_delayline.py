@@ -15,7 +15,7 @@ import pytest
 
 from lab.common.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 from tests.contract.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds
 from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
 

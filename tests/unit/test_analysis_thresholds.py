@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.metrics import parse, read
 from lab.record import TrialRecord
+from lab.scenario.threshold import parse, read
 from tests import records
 from tests.records import N, hdr, judged, trial, with_load
 

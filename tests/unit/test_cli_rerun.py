@@ -8,7 +8,7 @@ import pytest
 
 from lab import rerun
 from lab.common.errors import UsageError
-from lab.settings import Settings
+from lab.scenario.resolve import Settings
 from tests.runfolders import make_run
 from tests.scenarios import TEXT
 

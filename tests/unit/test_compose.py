@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lab import compose, plan, render
-from lab.settings import load
+from lab.scenario.resolve import load
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.scenarios import TEXT, resolved

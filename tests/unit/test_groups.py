@@ -86,7 +86,7 @@ def test_what_does_not_go_together_is_refused_with_its_place(tmp_path, old, new,
 
 
 def test_defaults_and_overrides_reach_each_group(tmp_path) -> None:
-    from lab.settings import load
+    from lab.scenario.resolve import load
 
     (tmp_path / "lab.yaml").write_text("defaults:\n  swarm: {spawn-rate: 7, workers: 3}\n")
     (tmp_path / "two.yaml").write_text(TEXT)

@@ -6,7 +6,7 @@ import pytest
 
 from lab.impair import argv
 from lab.impair.argv import Branch
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 NETEM = "tc qdisc replace dev eth1 root handle 1: netem"
 

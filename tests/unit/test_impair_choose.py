@@ -8,7 +8,7 @@ import pytest
 
 from lab.common.errors import HostCannot, UsageError
 from lab.impair import choose
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 ALL: dict[str, Any] = {"netem": True, "htb": True, "nfqueue": True, "raw_sockets": True, "why": {}}
 NO_NETEM = ALL | {"netem": False, "why": {"netem": "this kernel has no sch_netem"}}

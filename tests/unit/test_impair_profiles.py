@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from lab.impair.profiles import PROFILES, ProfileName
-from lab.links import LinkSpec
+from lab.scenario.link import LinkSpec
+from lab.scenario.profile import PROFILES, ProfileName
 
 
 def test_every_name_has_a_profile_with_its_source() -> None:

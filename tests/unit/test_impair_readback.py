@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.impair import readback
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 QDISC: dict[str, Any] = {
     "kind": "netem",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.impair.values import Impairment, Link, Side
+from lab.impair.values import Link, Side
+from lab.scenario.impairment import Impairment
 
 SHARES = st.floats(0, 1)
 

@@ -11,7 +11,7 @@ import pytest
 from nettools import chance
 from nettools.impairment import DISTRIBUTIONS, Impairment
 
-from lab.impair.values import Impairment as Asked
+from lab.scenario.impairment import Impairment as Asked
 
 COUNT = 60_000
 

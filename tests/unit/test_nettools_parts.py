@@ -17,7 +17,7 @@ from nettools.histogram import Histogram
 from nettools.impairment import Impairment
 from nettools.lanes import Lanes
 
-from lab.impair.values import Impairment as Asked
+from lab.scenario.impairment import Impairment as Asked
 
 
 @given(st.lists(st.integers(-5, 10_000_000), min_size=1, max_size=200), st.floats(0.01, 1))

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lab.common.errors import UsageError
-from lab.settings import load
+from lab.scenario.resolve import load
 from tests.scenarios import TEXT, resolved
 
 GOOD = """\

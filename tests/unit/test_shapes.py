@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from swarm import settings as node
 
-from lab import loads
 from lab.analysis.figures import figures
 from lab.calibration import null_trial
 from lab.capacity import fewest_workers, place, plan_capacity
@@ -21,6 +20,7 @@ from lab.plan import expand
 from lab.render import Addressing, render
 from lab.report.page import load_words
 from lab.report.setup import limits
+from lab.scenario import load as loads
 from tests import records
 from tests.records import ALL, USERS, N, counted, hdr, judged, second, trial, with_load, with_swarm
 from tests.scenarios import host, resolved

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.common.errors import UsageError
-from lab.yamlfile import parse, read
+from lab.scenario.yaml_file import parse, read
 
 
 def test_plain_data_with_places():

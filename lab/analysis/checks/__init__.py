@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab import loads
 from lab.analysis.checks import generator, host, known, links, load, network, server, whole
 from lab.analysis.checks.evidence import Evidence, NoData, Said
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.common.errors import Exit
 from lab.record import Run, TrialRecord
+from lab.scenario import load as loads
 
 
 def _always(e: Evidence) -> bool:

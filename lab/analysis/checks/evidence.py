@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lab import loads
 from lab.analysis import groups
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
 from lab.record import LoadResult, TrialRecord
+from lab.scenario import load as loads
 
 SERVER = "server"
 

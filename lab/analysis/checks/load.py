@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lab import loads
 from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.histogram import FEWEST, merged, times
-from lab.swarming import ONE_EXCHANGE
+from lab.scenario import load
+from lab.scenario.swarm import ONE_EXCHANGE
 
 # A Poisson process draws fewer arrivals than its mean by more than this in 1 of 30,000 windows.
 POISSON_SIGMAS = 4.0
@@ -39,7 +39,7 @@ def offered_load(e: Evidence) -> Iterable[Said]:
     """Arrivals that were sent, of those asked for. A closed load asks for none: it has no rate to miss."""
     if not e.open_load:
         return ()
-    asked = loads.arrivals_due(e.swarm["load"], e.window_s)
+    asked = load.arrivals_due(e.swarm["load"], e.window_s)
     if e.swarm["load"].get("arrivals") == "poisson":
         asked = max(float(e.result["intended"]), asked - POISSON_SIGMAS * math.sqrt(asked))
     reached = float(e.result["sent"]) / asked
@@ -55,7 +55,7 @@ def connections_reached(e: Evidence) -> Iterable[Said]:
     """Connections open at once on the client's side, of the users asked for."""
     if e.swarm["wire"] in ONE_EXCHANGE or e.clients.get("churn"):
         return ()
-    asked = loads.most_users(e.swarm["load"], int(e.swarm["users"]))
+    asked = load.most_users(e.swarm["load"], int(e.swarm["users"]))
     peak = int(e.result["connected_peak"])
     return graded(
         "connections_reached",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lab import catalog
 from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent
+from lab.scenario import catalog
 
 # Statistics come each second; where they end this long before the window does, it was gone.
 SILENT_MS = 2_500.0

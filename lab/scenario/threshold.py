@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.common import units
-from lab.part import unknown
+from lab.scenario.strict import unknown
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

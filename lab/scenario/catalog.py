@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab import yamlfile
 from lab.common.errors import LabError
 from lab.common.paths import ROOT
+from lab.scenario import yaml_file
 
 MANIFEST = ROOT / "images" / "server" / "manifest.yaml"
 
@@ -82,7 +82,7 @@ class Model(Part):
 @functools.cache
 def models() -> dict[str, Model]:
     """Every model by name, in the manifest's order. Raises LabError where the manifest itself is wrong."""
-    data = yamlfile.read(MANIFEST, "images/server/manifest.yaml").data
+    data = yaml_file.read(MANIFEST, "images/server/manifest.yaml").data
     try:
         return {name: Model(name=name, **entry) for name, entry in data["models"].items()}
     except (ValidationError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lab.impair.values import Impairment
+from lab.scenario.impairment import Impairment
 
 ProfileName = Literal["lan", "wifi", "3g", "lte", "satellite", "transatlantic"]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.part import Arrivals, Part, Seconds, unknown
+from lab.scenario.strict import Arrivals, Part, Seconds, unknown
 
 # Users of one's own locustfile bring their load with them: this one is never written in a scenario.
 OWN_USERS = "own-users"

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
 
-from lab import loads
 from lab.common import units
-from lab.loads import Load, by_group, own_users
-from lab.part import BytesPerS, Name, Part, Seconds, Share, kebab, unknown
+from lab.scenario import load as loads
+from lab.scenario.load import Load, by_group, own_users
+from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, kebab, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.

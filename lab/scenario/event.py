@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from lab.links import LinkSpec, Way
-from lab.part import Bytes, Name, Part, Seconds
+from lab.scenario.link import LinkSpec, Way
+from lab.scenario.strict import Bytes, Name, Part, Seconds
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
-from lab.part import Part, unknown
-from lab.scenario import Scenario
-from lab.swarming import named
-from lab.yamlfile import Document, Keys, parse, plain_scalar, read, show_path
+from lab.scenario.scenario import Scenario
+from lab.scenario.strict import Part, unknown
+from lab.scenario.swarm import named
+from lab.scenario.yaml_file import Document, Keys, parse, plain_scalar, read, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
 Origin = tuple[Document, Keys]

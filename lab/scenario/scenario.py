@@ -1,6 +1,6 @@
 """A scenario: one question to the lab, as a frozen value. Words: containerlab's, netem's, Locust's, k6's.
 
-`Scenario` is what the YAML means; where each value came from is `lab.load`'s business (lab/settings.py).
+`Scenario` is what the YAML means; where each value came from is told by scenario.resolve.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from lab import catalog, metrics
 from lab.common import units
-from lab.events import Event
-from lab.links import LinkSpec, Way
-from lab.part import Bytes, Name, Part, unknown
-from lab.swarming import Swarm, grouped
+from lab.scenario import catalog, threshold
+from lab.scenario.event import Event
+from lab.scenario.link import LinkSpec, Way
+from lab.scenario.strict import Bytes, Name, Part, unknown
+from lab.scenario.swarm import Swarm, grouped
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
@@ -216,7 +216,7 @@ class Scenario(Part):
                     raise ValueError(f"{part}: " + unknown(name, list(self.servers), "server"))
         for name, metric, condition in self._conditions():
             try:
-                metrics.read(metric, condition)
+                threshold.read(metric, condition)
             except ValueError as error:
                 raise ValueError(f"thresholds.{name}.{metric}: {error}") from None
         for name, server in self.servers.items():

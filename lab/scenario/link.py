@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.impair.profiles import PROFILES, ProfileName
-from lab.impair.values import Impairment
-from lab.part import Name, Part, Seconds, Share, quantity
+from lab.scenario.impairment import Impairment
+from lab.scenario.profile import PROFILES, ProfileName
+from lab.scenario.strict import Name, Part, Seconds, Share, quantity
 
 BitRate = Annotated[float, *quantity(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 _PERCENT = r"^\d+(\.\d+)?%$"
@@ -102,7 +102,7 @@ class LinkSpec(Way):
     """A link between two endpoints: a group (`swarm`, `servers`), a server of the scenario, or a worker.
 
     Its own words hold both ways; `there` (first to second endpoint) and `back` change one way. A `profile`
-    stands behind them: what they do not say is as in lab/impair/profiles.py.
+    stands behind them: what they do not say is as in lab/scenario/profile.py.
     """
 
     endpoints: tuple[Endpoint, Endpoint] = Field(strict=False)
