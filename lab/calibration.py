@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from lab.analysis.checks import noise
-from lab.capacity import Placement, fewest_workers, plan_capacity
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
-from lab.host import Host
 from lab.load import Driver
-from lab.plan import Plan, Trial
+from lab.plan.capacity import Placement, fewest_workers, plan_capacity
+from lab.plan.host import Host
+from lab.plan.plan import Plan, Trial
+from lab.plan.render import Addressing, render
 from lab.record import LoadResult, TrialRecord
-from lab.render import Addressing, render
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load

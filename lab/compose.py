@@ -14,15 +14,15 @@ from typing import Any
 
 import yaml
 
-from lab import plan, render
-from lab.capacity import place, plan_capacity
 from lab.common.paths import ROOT
 from lab.graph import link_words
-from lab.host import Host
-from lab.plan import Plan, Trial
+from lab.plan import plan, render
+from lab.plan.capacity import place, plan_capacity
+from lab.plan.host import Host
+from lab.plan.plan import Plan, Trial
+from lab.plan.topology import Node, Topology
 from lab.runtime import docker_spec
 from lab.scenario.resolve import Resolved
-from lab.topology import Node, Topology
 
 # Two CPUs, and limits that bound nothing: what a container is given is then what the scenario needs.
 REFERENCE = Host(

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.capacity import Placement
 from lab.collect import Recorder
-from lab.plan import Trial
+from lab.plan.capacity import Placement
+from lab.plan.plan import Trial
 from lab.record import LoadResult, Sample, TrialRecord
 from lab.runtime import Deployment
 from lab.timeline import Timeline

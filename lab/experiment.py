@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab import collect
-from lab.capacity import Capacity, Placement
 from lab.collect import Recorder
 from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
 from lab.draft import Draft, Gauges
 from lab.load import Driver
-from lab.plan import Plan, Trial
+from lab.plan.capacity import Capacity, Placement
+from lab.plan.plan import Plan, Trial
+from lab.plan.render import Addressing, render
+from lab.plan.topology import Topology
 from lab.record import TrialRecord
-from lab.render import Addressing, render
 from lab.runtime import Deployment, Event, Runtime
 from lab.store import RunFolder
 from lab.timeline import ChangesLinks, Timeline
-from lab.topology import Topology
 from lab.ui import NoPage
 
 SERVER_READY_S = 30.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.plan import Plan
+from lab.plan.plan import Plan
 from lab.scenario import load as loads
 from lab.scenario.resolve import Resolved
 from lab.scenario.swarm import Group

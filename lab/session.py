@@ -18,13 +18,14 @@ from typing import Any
 
 import yaml
 
-from lab import __version__, experiment, host, plan, render, store
-from lab.capacity import Capacity, Placement, place, plan_capacity
+from lab import __version__, experiment, store
 from lab.common.errors import HostCannot, UsageError
 from lab.common.paths import ROOT
 from lab.common.say import Say
 from lab.load.locust import LocustDriver
-from lab.plan import Plan
+from lab.plan import host, plan, render
+from lab.plan.capacity import Capacity, Placement, place, plan_capacity
+from lab.plan.plan import Plan
 from lab.record import TrialRecord
 from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved

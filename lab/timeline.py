@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lab.common.clock import mono_ms
 from lab.common.errors import LabError
-from lab.plan import Trial
+from lab.plan.plan import Trial
 from lab.runtime import Deployment
 from lab.scenario.event import Event, link_at
 from lab.scenario.link import LinkSpec

@@ -19,8 +19,8 @@ from typing import Any
 
 from lab.common.errors import HostCannot
 from lab.common.say import Say
+from lab.plan.topology import CONTROL, Node, Topology
 from lab.runtime import Deployment
-from lab.topology import CONTROL, Node, Topology
 
 USER = "lab"
 PORT = 8089  # Locust's own

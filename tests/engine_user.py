@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lab import engine, images
 from lab.common.errors import HostCannot, LabError
+from lab.plan.topology import DATA, Network, Node, Topology
 from lab.runtime import cleanup
 from lab.runtime.docker import DockerRuntime
-from lab.topology import DATA, Network, Node, Topology
 
 NODE = 'import time; print(\'{"event": "ready"}\', flush=True); time.sleep(600)'
 

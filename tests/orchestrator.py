@@ -11,10 +11,10 @@ from pathlib import Path
 
 import docker
 
+from lab.plan.topology import CONTROL, DATA, Network, Node, Topology
 from lab.runtime import Runtime
 from lab.runtime.docker import DockerRuntime
 from lab.runtime.local import LocalRuntime
-from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # A node with a child that left its session: what a group kill alone would miss.
 NODE = """

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from lab import plan, session, store
+from lab import session, store
+from lab.plan import plan
 from lab.record import TrialRecord
 from tests.scenarios import HOST, TEXT, resolved
 

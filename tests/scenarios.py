@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lab.host import Host
+from lab.plan.host import Host
 from lab.scenario.resolve import Resolved, load
 
 HOST = Host(

@@ -17,7 +17,7 @@ from lab import store
 from lab.analysis.checks import check_trial
 from lab.analysis.figures import figures
 from lab.analysis.thresholds import figure, in_window
-from lab.plan import Trial
+from lab.plan.plan import Trial
 from lab.record import TrialRecord
 from lab.scenario.threshold import TIMES, Threshold, aborting
 

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from lab.common.clock import mono_ms
+from lab.plan.topology import Topology
 from lab.record import Sample
 from lab.runtime import Deployment, Event
 from lab.store import SeriesFile
-from lab.topology import Topology
 
 
 class Collector(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lab.common.units import show_bytes
-from lab.host import Host
+from lab.plan.host import Host
 
 Level = Literal["ok", "warn", "bad"]
 

@@ -15,16 +15,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lab import engine, host, images
+from lab import engine, images
 from lab.collect.bpf import Bpf
 from lab.common.errors import HostCannot, LabError
 from lab.common.paths import ROOT
 from lab.common.say import Say
 from lab.doctor import Facts
+from lab.plan import host
+from lab.plan.topology import Node, Topology
 from lab.runtime import cleanup, docker_spec, journal
 from lab.runtime.api import Engine
 from lab.runtime.docker import DockerRuntime
-from lab.topology import Node, Topology
 
 IMAGES = ("server", "swarm", "nettools")
 ASK_S = 20.0

@@ -12,8 +12,8 @@ from lab.impair import argv, choose, netem
 from lab.impair.apply import Interface, placed
 from lab.impair.helper import ExecResult
 from lab.impair.trial import resolve
-from lab.plan import Plan, Trial
-from lab.topology import CONTROL, DATA
+from lab.plan.plan import Plan, Trial
+from lab.plan.topology import CONTROL, DATA
 
 ENTER = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' $(docker ps -qf name='[0-9]-NODE$')) COMMAND"
 

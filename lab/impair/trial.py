@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from lab.impair.apply import ImpairedLinks, applied
 from lab.impair.values import Link, Probe, Side
-from lab.plan import Trial
+from lab.plan.plan import Trial
+from lab.plan.topology import DATA
 from lab.runtime import Deployment
 from lab.scenario.link import LinkSpec
 from lab.scenario.swarm import Swarm
-from lab.topology import DATA
 
 SERVER = "server"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from lab.plan import Trial
+from lab.plan.plan import Trial
 from lab.record import LoadResult
 from lab.runtime import Deployment
 

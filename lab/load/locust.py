@@ -11,7 +11,7 @@ from lab.common.errors import Exit, LabError, NoMeasurement
 from lab.load import OnEvent
 from lab.load.merge import merged
 from lab.load.together import Stream, begin
-from lab.plan import Trial
+from lab.plan.plan import Trial
 from lab.record import LoadResult
 from lab.runtime import Deployment, Event
 from lab.scenario.swarm import Group

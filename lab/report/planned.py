@@ -12,7 +12,7 @@ from lab.scenario import load
 from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
-    from lab.capacity import Need
+    from lab.plan.capacity import Need
     from lab.scenario.resolve import Resolved
     from lab.session import Prepared
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.topology import Topology
+from lab.plan.topology import Topology
 
 Event = Mapping[str, Any]
 

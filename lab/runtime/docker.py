@@ -20,13 +20,13 @@ import docker.types
 from lab.common import proc
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import Owner, labels
+from lab.plan.topology import Network, Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
 from lab.runtime.api import Engine, EngineLost, address
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
 from lab.runtime.lines import Printed
 from lab.runtime.watchdog import Watchdog
-from lab.topology import Network, Node, Topology
 
 POOL = "198.18.0.0/15"  # set aside for benchmarks by RFC 2544
 LIFETIME_S = 24 * 3600.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.common.errors import UsageError
-from lab.topology import Node, Topology
+from lab.plan.topology import Node, Topology
 
 USER = "10001:10001"
 HELPER_USER = "0:0"

@@ -24,11 +24,11 @@ from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import MARK, Owner
 from lab.common.paths import IMAGES
+from lab.plan.topology import Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit
 from lab.runtime.journal import Journal
 from lab.runtime.lines import STDERR, STDOUT, Lines, Printed
 from lab.runtime.watchdog import Watchdog
-from lab.topology import Node, Topology
 
 COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
 KILL_WAIT_S = 5.0

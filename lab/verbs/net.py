@@ -33,8 +33,8 @@ def show(
     Example:
       lab net show up-smoke-3f9a
     """
+    from lab.plan.topology import DATA
     from lab.report import text
-    from lab.topology import DATA
 
     with _attached(run) as up_there:
         nodes = up_there.nodes if node is None else [node]
@@ -61,7 +61,7 @@ def set_(
     Example:
       lab net set up-smoke-3f9a server delay=50ms jitter=5ms loss=1%
     """
-    from lab.topology import DATA
+    from lab.plan.topology import DATA
 
     with _attached(run) as up_there:
         shared.out_json(up_there.impair(node, DATA, _impairment(words)))
@@ -75,7 +75,7 @@ def clear(run: RunUp, node: Sender) -> int:
     Example:
       lab net clear up-smoke-3f9a server
     """
-    from lab.topology import DATA
+    from lab.plan.topology import DATA
 
     with _attached(run) as up_there:
         up_there.clear(node, DATA)
@@ -93,7 +93,7 @@ def probe(
     Example:
       lab net probe up-smoke-3f9a worker-0 server
     """
-    from lab.topology import DATA
+    from lab.plan.topology import DATA
 
     with _attached(run) as up_there:
         shared.out_json(up_there.probe(node, up_there.address(to, DATA)))

@@ -95,7 +95,7 @@ def graph(scenario: ScenarioArgument, overrides: SetOption = None) -> int:
       lab graph c10k > c10k.mmd
     """
     from lab import graph as drawing
-    from lab import plan
+    from lab.plan import plan
 
     _, resolved = shared.load(scenario, overrides)
     shared.out(drawing.mermaid(resolved, plan.expand(resolved)).rstrip())

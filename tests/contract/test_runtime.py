@@ -15,9 +15,9 @@ import pytest
 
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement
+from lab.plan.topology import DATA, Limits, Network, Node, Topology
 from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
-from lab.topology import DATA, Limits, Network, Node, Topology
 from tests.runtimes import docker_runtime, run_id, until
 
 SAY = """

@@ -12,9 +12,9 @@ import pytest
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
+from lab.plan.topology import CONTROL, DATA, Limits, Network, Node, Topology
 from lab.runtime import Deployment
 from lab.runtime.docker import DockerRuntime
-from lab.topology import CONTROL, DATA, Limits, Network, Node, Topology
 from tests.runtimes import docker_client, docker_runtime, run_id, until
 
 pytestmark = pytest.mark.docker

@@ -11,8 +11,8 @@ import pytest
 
 from lab import images
 from lab.imagebuild.builder import LABEL
+from lab.plan.topology import DATA, Network, Node, Topology
 from lab.runtime.docker import DockerRuntime
-from lab.topology import DATA, Network, Node, Topology
 from tests.runtimes import docker_client, run_id
 
 pytestmark = pytest.mark.docker

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import compose, plan, render
+from lab import compose
+from lab.plan import plan, render
 from lab.scenario.resolve import load
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from lab.common.errors import UsageError
+from lab.plan.topology import Limits, Node, Topology
 from lab.runtime import docker_spec
 from lab.runtime.docker_spec import Place
-from lab.topology import Limits, Node, Topology
 
 PLACE = Place("lab-r-t-n", "image:1", "net", {"lab.run": "r"}, "{}")
 

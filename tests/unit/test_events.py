@@ -6,7 +6,7 @@ import pytest
 
 from lab.common.clock import mono_ms
 from lab.common.errors import HostCannot, UsageError
-from lab.plan import expand
+from lab.plan.plan import expand
 from lab.scenario.event import link_at
 from lab.timeline import Timeline
 from tests.scenarios import TEXT, resolved

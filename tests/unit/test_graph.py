@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lab import graph, plan
+from lab import graph
+from lab.plan import plan
 from tests.scenarios import TEXT, resolved
 
 LINKS = """\

@@ -10,15 +10,15 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from lab.analysis.summary import summarise
-from lab.capacity import place, plan_capacity
 from lab.common.errors import NoMeasurement, UsageError
 from lab.impair.trial import resolve
 from lab.load.locust import LocustDriver
 from lab.load.merge import add_histograms, merged
 from lab.load.together import Stream
-from lab.plan import expand
+from lab.plan.capacity import place, plan_capacity
+from lab.plan.plan import expand
+from lab.plan.render import Addressing, render
 from lab.record import LoadResult, TrialRecord
-from lab.render import Addressing, render
 from tests import records
 from tests.records import RESPONSE, hdr, judged, trial, with_load
 from tests.scenarios import HOST, resolved

@@ -10,7 +10,7 @@ import pytest
 
 from lab.common.errors import UsageError
 from lab.impair.byhand import as_text, by_hand
-from lab.plan import Plan, expand
+from lab.plan.plan import Plan, expand
 from tests.scenarios import TEXT, resolved
 
 NETEM = {"netem": True, "htb": True, "nfqueue": True, "raw_sockets": True, "why": {}}

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from lab.capacity import place, plan_capacity
 from lab.common.errors import HostCannot, UsageError
-from lab.plan import expand
-from lab.render import Addressing, render
+from lab.plan.capacity import place, plan_capacity
+from lab.plan.plan import expand
+from lab.plan.render import Addressing, render
 from tests.scenarios import TEXT, host, resolved
 
 SWEPT = TEXT + "sweep: {swarm.users: [10, 100]}\nrepeat: 3\nseed: 7\n"

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from lab import experiment, plan, store
+from lab import experiment, store
 from lab.analysis import checks
 from lab.analysis.abort import AbortGate
-from lab.capacity import place
 from lab.common.errors import Exit
 from lab.experiment import Laboratory
+from lab.plan import plan
+from lab.plan.capacity import place
 from lab.record import TrialRecord
 from tests import records
 from tests.records import counter, judged, series, trial, with_load

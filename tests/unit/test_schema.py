@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from lab import plan, schema
+from lab import schema
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
+from lab.plan import plan
 from lab.scenario import catalog
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names

@@ -14,10 +14,10 @@ from swarm import settings as node
 
 from lab.analysis.figures import figures
 from lab.calibration import null_trial
-from lab.capacity import fewest_workers, place, plan_capacity
 from lab.common.errors import HostCannot, UsageError
-from lab.plan import expand
-from lab.render import Addressing, render
+from lab.plan.capacity import fewest_workers, place, plan_capacity
+from lab.plan.plan import expand
+from lab.plan.render import Addressing, render
 from lab.report.page import load_words
 from lab.report.setup import limits
 from lab.scenario import load as loads

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.common.errors import HostCannot
-from lab.topology import Node, Topology
+from lab.plan.topology import Node, Topology
 from lab.ui import Forwarder, Page
 from tests.runtimes import until
 

@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 
 from lab.common.errors import HostCannot
-from lab.host import Host
-from lab.plan import Plan, Trial
+from lab.plan.host import Host
+from lab.plan.plan import Plan, Trial
+from lab.plan.topology import Limits
 from lab.scenario import catalog
 from lab.scenario.scenario import Scenario, Server
 from lab.scenario.swarm import Swarm
-from lab.topology import Limits
 
 SPARE_DESCRIPTORS = 64
 SPARE_PIDS = 64

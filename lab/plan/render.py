@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.capacity import Capacity, Placement
-from lab.plan import Plan, Trial
+from lab.plan.capacity import Capacity, Placement
+from lab.plan.plan import Plan, Trial
+from lab.plan.topology import CONTROL, DATA, Network, Node, Topology
 from lab.scenario import catalog, threshold
 from lab.scenario.link import Way
 from lab.scenario.load import CLOSED, Load, ThinkTime
 from lab.scenario.scenario import Scenario
 from lab.scenario.swarm import MOST_GROUPS, Swarm
-from lab.topology import CONTROL, DATA, Network, Node, Topology
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
 LINGER_S = 120
