@@ -23,7 +23,7 @@ from lab.common.say import Say
 from lab.scenario.resolve import Resolved, changed
 
 BASE, HEAD = ".base", ".head"
-# What a server image is made of (lab/images.py); nothing else of a version is looked at.
+# What a server image is made of (lab/engine/images.py); nothing else of a version is looked at.
 SOURCES = ("images", "requirements")
 WORK_TREE = "."
 GIT_S = 60.0
@@ -47,7 +47,7 @@ def versions(client: Any, asked: Iterable[str], say: Say, repository: Path = ROO
 
 
 def _version(client: Any, asked: str, say: Say, repository: Path) -> Version:
-    from lab import images
+    from lab.engine import images
 
     if ":" in asked:  # never in a ref: git-check-ref-format(1)
         return Version(asked, None, asked if "@sha256:" in asked else _content(client, asked))
@@ -62,7 +62,7 @@ def _content(client: Any, reference: str) -> str:
     """The id of an image that is here: its content, whatever becomes of its name. Raises UsageError."""
     import docker.errors
 
-    from lab.runtime.api import Engine
+    from lab.engine.api import Engine
 
     engine = Engine(client.api)
     try:

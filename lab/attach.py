@@ -10,11 +10,11 @@ from typing import Any
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner
+from lab.engine.api import Engine
 from lab.impair import choose, readback
 from lab.impair.argv import Branch
 from lab.impair.helper import Helper
 from lab.runtime import ExecResult, journal
-from lab.runtime.api import Engine
 from lab.scenario.impairment import Impairment
 
 HELPER = "net-"

@@ -118,7 +118,8 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 def _calibrator(
     prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
 ) -> Callable[[plan.Trial], Mapping[str, Any]]:
-    from lab import calibration, images
+    from lab import calibration
+    from lab.engine import images
 
     if not request.calibrate:
         return calibration.skipped
@@ -168,19 +169,19 @@ def open_runtime(
         cleanup.reap(None, say)
         yield LocalRuntime(), {"runtime": "local"}
         return
-    from lab import engine, images
+    from lab.engine import connect, images
     from lab.runtime import cleanup
     from lab.runtime.docker import DockerRuntime
 
     if wanted == "auto":
         say("runtime: docker (auto)")
-    client = engine.ensure(say)
+    client = connect.ensure(say)
     try:
         cleanup.reap(client, say)
         wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
         built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
         built = images.with_files(client, built, prepared.files(), say)
-        facts = {"runtime": "docker", "engine": engine.facts(client), "images": built}
+        facts = {"runtime": "docker", "engine": connect.facts(client), "images": built}
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:
         client.close()

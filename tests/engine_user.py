@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lab import engine, images
 from lab.common.errors import HostCannot, LabError
+from lab.engine import connect, images
 from lab.plan.topology import DATA, Network, Node, Topology
 from lab.runtime import cleanup
 from lab.runtime.docker import DockerRuntime
@@ -19,10 +19,10 @@ NODE = 'import time; print(\'{"event": "ready"}\', flush=True); time.sleep(600)'
 
 def use(run: str, logs: Path) -> None:
     """Find the engine, reap, build, bring up, ask, do, take down."""
-    found = engine.connect()
+    found = connect.connect()
     if found is None:
         raise HostCannot("no Docker engine answers")
-    engine.facts(found)
+    connect.facts(found)
     cleanup.reap(found, lambda _: None)
     tags = images.build(found, ["server"], lambda _: None)
     node = Node("one", "server", "server", argv=("python", "-c", NODE), networks=(DATA,))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lab import engine, images
 from lab.common.errors import HostCannot
+from lab.engine import connect, images
 from lab.runtime.docker import DockerRuntime
 
 
@@ -32,7 +32,7 @@ def until(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
 def docker_client() -> Iterator[Any]:
     """A client of the engine; skips where there is none and none may be started."""
     try:
-        client = engine.ensure(print)
+        client = connect.ensure(print)
     except HostCannot as error:
         pytest.skip(str(error))
     try:

@@ -15,16 +15,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lab import engine, images
 from lab.collect.bpf import Bpf
 from lab.common.errors import HostCannot, LabError
 from lab.common.paths import ROOT
 from lab.common.say import Say
 from lab.doctor import Facts
+from lab.engine import connect, images
+from lab.engine.api import Engine
 from lab.plan import host
 from lab.plan.topology import Node, Topology
 from lab.runtime import cleanup, docker_spec, journal
-from lab.runtime.api import Engine
 from lab.runtime.docker import DockerRuntime
 
 IMAGES = ("server", "swarm", "nettools")
@@ -41,7 +41,7 @@ def read(results: Path, pool: str) -> Facts:
     """Read everything; what cannot be read is told in the facts, not raised."""
     client, says = _engine()
     try:
-        found = engine.facts(client) if client else None
+        found = connect.facts(client) if client else None
         built = _images(client) if client else {}
         shaping, shaping_says = _shaping(client, built)
         disks = {"results": _free(results)}
@@ -74,7 +74,7 @@ def read(results: Path, pool: str) -> Facts:
 
 def fix(say: Say) -> None:
     """What is safe to mend: start the engine, clear away dead runs, build missing images. Raises LabError."""
-    client = engine.ensure(say)
+    client = connect.ensure(say)
     try:
         cleanup.reap(client, say)
         images.build(client, IMAGES, say)
@@ -84,7 +84,7 @@ def fix(say: Say) -> None:
 
 def _engine() -> tuple[Any | None, str]:
     try:
-        return engine.connect(), ""
+        return connect.connect(), ""
     except HostCannot as error:
         return None, str(error)
 

@@ -18,8 +18,8 @@ from lab.common import proc
 from lab.common.errors import LabError
 from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
 from lab.common.say import Say
+from lab.engine.api import Engine, EngineLost, one_line
 from lab.runtime import journal
-from lab.runtime.api import Engine, EngineLost, one_line
 
 REMOVE_S = 20.0
 

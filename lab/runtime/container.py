@@ -12,8 +12,8 @@ import docker.errors
 
 from lab.common import proc
 from lab.common.errors import LabError, NoMeasurement, UsageError
+from lab.engine.api import Engine, Stream
 from lab.runtime import ExecResult, NodeExit
-from lab.runtime.api import Engine, Stream
 from lab.runtime.docker_spec import CPU_PERIOD_US
 from lab.runtime.lines import Lines
 

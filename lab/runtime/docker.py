@@ -20,9 +20,9 @@ import docker.types
 from lab.common import proc
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import Owner, labels
+from lab.engine.api import Engine, EngineLost, address
 from lab.plan.topology import Network, Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
-from lab.runtime.api import Engine, EngineLost, address
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
 from lab.runtime.lines import Printed

@@ -71,8 +71,8 @@ def _remove(where: str, run: str) -> None:
     """Remove until nothing more turns up: a creation may have been under way when the orchestrator died."""
     import docker
 
+    from lab.engine.api import Engine
     from lab.runtime import cleanup
-    from lab.runtime.api import Engine
 
     client = docker.DockerClient(base_url=where, version="auto", timeout=10)
     engine = Engine(client.api)

@@ -173,9 +173,10 @@ def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparis
 
 
 def _versions(asked: list[str], repository: Path) -> list[Version]:
-    from lab import ab, engine
+    from lab import ab
+    from lab.engine import connect
 
-    client = engine.ensure(shared.say)
+    client = connect.ensure(shared.say)
     try:
         return ab.versions(client, asked, shared.say, repository)
     finally:

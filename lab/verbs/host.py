@@ -81,10 +81,10 @@ def images(
       lab images
       lab images --env > compose/.env
     """
-    from lab import engine
-    from lab import images as building
+    from lab.engine import connect
+    from lab.engine import images as building
 
-    client = engine.ensure(shared.say)
+    client = connect.ensure(shared.say)
     try:
         for name, tag in building.build(client, ["server", "swarm", "nettools"], shared.say).items():
             shared.out(f"LAB_IMAGE_{name.upper()}={tag}" if as_environment else f"{name:9} {tag}")
@@ -112,12 +112,12 @@ def down(
       lab down up-smoke-3f9a
       lab down --all --engine
     """
-    from lab import engine
+    from lab.engine import connect
     from lab.runtime import cleanup
 
     if not run and not everything and not stop_engine:
         raise UsageError("down: name a run, or give --all (or --engine)")
-    client = engine.connect()
+    client = connect.connect()
     if client is None and not stop_engine:
         shared.say("no Docker engine answers: looking for processes only")
     try:
@@ -127,7 +127,7 @@ def down(
         if client is not None:
             client.close()
     if stop_engine:
-        engine.stop(shared.say)
+        connect.stop(shared.say)
     return Exit.OK
 
 

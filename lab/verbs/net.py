@@ -123,9 +123,10 @@ VERBS: Mapping[str, Callable[..., int]] = {
 
 @contextmanager
 def _attached(run: str) -> Iterator[Attached]:
-    from lab import attach, engine
+    from lab import attach
+    from lab.engine import connect
 
-    client = attach.only(engine.connect())
+    client = attach.only(connect.connect())
     try:
         yield attach.Attached(client, run)
     finally:

@@ -104,9 +104,10 @@ def ps(as_json: JsonOption = False) -> int:
     Example:
       lab ps --json
     """
-    from lab import attach, engine
+    from lab import attach
+    from lab.engine import connect
 
-    client = engine.connect()
+    client = connect.connect()
     try:
         rows = attach.nodes(client)
     finally:

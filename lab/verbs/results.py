@@ -168,10 +168,10 @@ def clean(
 
 
 def _remove_old_images() -> None:
-    from lab import engine
-    from lab import images as building
+    from lab.engine import connect
+    from lab.engine import images as building
 
-    client = engine.connect()
+    client = connect.connect()
     if client is None:
         raise HostCannot("clean --images: no Docker engine answers")
     try:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from lab import images
-from lab.imagebuild import base
-from lab.runtime.api import Engine
+from lab.engine import images
+from lab.engine.api import Engine
+from lab.engine.build import base
 from tests.runtimes import docker_client
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]  # it saves, pulls and runs apt-get

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from lab import images
 from lab.common import proc
 from lab.common.owner import OWNER, RUN, Owner
+from lab.engine import images
 from lab.runtime import cleanup, journal
 from tests.runtimes import docker_client, run_id, until
 

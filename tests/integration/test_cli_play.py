@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import images
+from lab.engine import images
 from tests.runtimes import docker_client, until
 
 ROOT = Path(__file__).resolve().parents[2]

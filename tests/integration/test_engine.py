@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import dockerd, engine
 from lab.common import proc
 from lab.common.errors import HostCannot
-from lab.dockerd import Daemon
+from lab.engine import connect, dockerd
+from lab.engine.dockerd import Daemon
 from tests.runtimes import until
 
 pytestmark = [
@@ -39,7 +39,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     Without one even `--bridge=none` touches it: such an engine removes docker0, the other engine's bridge.
     """
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.setattr(engine, "SYSTEMD", tmp_path / "no-systemd")
+    monkeypatch.setattr(connect, "SYSTEMD", tmp_path / "no-systemd")
     place = Path("/tmp") / f"lab-engine-{secrets.token_hex(4)}"  # a socket's path must be short (unix(7))
     place.mkdir()
     one = Daemon(
@@ -68,9 +68,9 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 def test_it_is_started_found_again_and_stopped(daemon: Daemon) -> None:
     said: list[str] = []
-    assert engine.connect(daemon) is None
-    client = engine.ensure(said.append, daemon)
-    facts = engine.facts(client)
+    assert connect.connect(daemon) is None
+    client = connect.ensure(said.append, daemon)
+    facts = connect.facts(client)
     client.close()
     assert len(said) == 1
     assert said[0].startswith("Docker engine: started in")
@@ -79,13 +79,13 @@ def test_it_is_started_found_again_and_stopped(daemon: Daemon) -> None:
     assert facts["containers_running"] == 0
     json.dumps(facts)
 
-    again = engine.ensure(said.append, daemon)
+    again = connect.ensure(said.append, daemon)
     again.close()
     assert len(said) == 1
 
-    assert engine.stop(said.append, daemon)
-    assert engine.connect(daemon) is None
-    assert not engine.stop(said.append, daemon)
+    assert connect.stop(said.append, daemon)
+    assert connect.connect(daemon) is None
+    assert not connect.stop(said.append, daemon)
     assert "none is stopped" in said[-1]
 
 
@@ -99,14 +99,14 @@ def test_it_outlives_the_command_that_started_it_and_holds_none_of_its_pipes(dae
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "Docker engine: started" in done.stdout
-    client = engine.connect(daemon)
+    client = connect.connect(daemon)
     assert client is not None
     client.close()
 
 
 @pytest.mark.parametrize("its_containerd_too", [False, True])
 def test_a_killed_engine_is_started_again(daemon: Daemon, its_containerd_too: bool) -> None:
-    engine.ensure(print, daemon).close()
+    connect.ensure(print, daemon).close()
     pid = json.loads(daemon.record.read_text())["pid"]
     killed = [pid]
     if its_containerd_too:
@@ -115,7 +115,7 @@ def test_a_killed_engine_is_started_again(daemon: Daemon, its_containerd_too: bo
         os.kill(one, signal.SIGKILL)
     until(lambda: all(proc.start_ticks(one) is None for one in killed))
     assert daemon.pidfile.exists()
-    engine.ensure(print, daemon).close()
+    connect.ensure(print, daemon).close()
     assert json.loads(daemon.record.read_text())["pid"] != pid
 
 
@@ -123,15 +123,15 @@ def test_pid_files_that_name_other_processes_are_removed(daemon: Daemon) -> None
     (daemon.exec_root / "containerd").mkdir(parents=True)
     for file in (daemon.pidfile, daemon.exec_root / "containerd/containerd.pid"):
         file.write_text(str(os.getpid()))  # alive, but neither dockerd nor containerd
-    engine.ensure(print, daemon).close()
+    connect.ensure(print, daemon).close()
 
 
 def test_an_engine_that_the_lab_did_not_start_is_never_stopped(daemon: Daemon) -> None:
-    engine.ensure(print, daemon).close()
+    connect.ensure(print, daemon).close()
     record = json.loads(daemon.record.read_text())
     daemon.record.write_text(json.dumps({**record, "started": record["started"] - 1}))
     said: list[str] = []
-    assert not engine.stop(said.append, daemon)
+    assert not connect.stop(said.append, daemon)
     assert proc.start_ticks(record["pid"]) == record["started"]
     daemon.record.write_text(json.dumps(record))
 
@@ -139,13 +139,13 @@ def test_an_engine_that_the_lab_did_not_start_is_never_stopped(daemon: Daemon) -
 def test_an_engine_that_cannot_start_is_explained_by_its_last_words(daemon: Daemon) -> None:
     broken = replace(daemon, arguments=("--no-such-flag",))
     with pytest.raises(HostCannot, match=r"dockerd ended at once: .*; its log: "):
-        engine.ensure(print, broken)
+        connect.ensure(print, broken)
 
 
 def test_where_it_may_not_it_says_what_to_run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(HostCannot, match=r"sudo apt-get install docker\.io"):
-        engine.ensure(print, daemon)
+        connect.ensure(print, daemon)
 
 
 def test_an_engine_named_by_the_environment_is_never_replaced(
@@ -153,7 +153,7 @@ def test_an_engine_named_by_the_environment_is_never_replaced(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{daemon.state}/none.sock")
     with pytest.raises(HostCannot, match=r"no Docker engine answers at .*none\.sock \(DOCKER_HOST\)"):
-        engine.ensure(print)
+        connect.ensure(print)
 
 
 def test_an_engine_that_hangs_is_named_within_five_seconds(daemon: Daemon) -> None:
@@ -162,7 +162,7 @@ def test_an_engine_that_hangs_is_named_within_five_seconds(daemon: Daemon) -> No
         listener.bind(path)
         listener.listen()
         with pytest.raises(HostCannot, match=r"gives no right answer within 3 s"):
-            engine.ensure(print, daemon)
+            connect.ensure(print, daemon)
 
 
 def test_two_commands_at_once_start_one_engine(daemon: Daemon) -> None:
@@ -171,7 +171,7 @@ def test_two_commands_at_once_start_one_engine(daemon: Daemon) -> None:
 
     def run() -> None:
         try:
-            engine.ensure(said.append, daemon).close()
+            connect.ensure(said.append, daemon).close()
         except BaseException as error:
             errors.append(error)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lab import images
+from lab.engine import images
+from lab.engine.api import Engine, address
 from lab.runtime import cleanup
-from lab.runtime.api import Engine, address
 from tests.faulty_engine import FAULTS, FaultyEngine
 from tests.runtimes import docker_client, run_id
 

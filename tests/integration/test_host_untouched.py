@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import images, store
+from lab import store
+from lab.engine import images
 from lab.runtime import cleanup
 from tests.runtimes import docker_client, until
 

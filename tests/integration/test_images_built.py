@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lab import images
-from lab.imagebuild.builder import LABEL
+from lab.engine import images
+from lab.engine.build.builder import LABEL
 from lab.plan.topology import DATA, Network, Node, Topology
 from lab.runtime.docker import DockerRuntime
 from tests.runtimes import docker_client, run_id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import images
+from lab.engine import images
 from lab.record import TrialRecord
 from lab.store import read_series
 from tests.runtimes import docker_client

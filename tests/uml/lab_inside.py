@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from lab import engine
-from lab.dockerd import Daemon
+from lab.engine import connect
+from lab.engine.dockerd import Daemon
 
 # No init system has mounted them. This kernel is for one CPU, and knows no cpuset.
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices", "blkio")
@@ -33,7 +33,7 @@ def main() -> int:
     lay_in(Path(images))
     STATE.mkdir()
     os.environ["LAB_STATE_DIR"] = str(STATE)
-    engine.ensure(say, Daemon(STATE, arguments=ENGINE)).close()
+    connect.ensure(say, Daemon(STATE, arguments=ENGINE)).close()
     command = [sys.executable, "-m", "lab.cli", "run", scenario, "--runtime", "docker", "--results", results]
     code = subprocess.run([*command, "--no-calibration", "--no-repeats"], check=False).returncode
     say(f"the run ended with exit code {code}")

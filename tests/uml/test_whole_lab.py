@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import images
+from lab.engine import images
 from tests.runtimes import docker_client
 from tests.uml import boot, engine_images
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import images
 from lab.common.errors import HostCannot, LabError, NoMeasurement, UsageError
-from lab.imagebuild import base, context, wheels
-from lab.images import IMAGES, ROOT
+from lab.engine import images
+from lab.engine.build import base, context, wheels
+from lab.engine.images import IMAGES, ROOT
 
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.common.errors import HostCannot
 from lab.common.progress import step
 from lab.common.say import Say
-from lab.imagebuild.context import IMAGE_PYTHON, compile_all
+from lab.engine.build.context import IMAGE_PYTHON, compile_all
 
 # Debian 12 has glibc 2.36: these tags of PEP 600 (and their older names) run on it.
 MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")

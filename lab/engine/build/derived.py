@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lab.common.progress import step
 from lab.common.say import Say
-from lab.imagebuild.builder import build_image
-from lab.imagebuild.context import packed
-from lab.runtime.api import Engine
+from lab.engine.api import Engine
+from lab.engine.build.builder import build_image
+from lab.engine.build.context import packed
 
 DOCKERFILE = "ARG BASE\nFROM $BASE\nCOPY files/ /scenario/\n"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.common.errors import NoMeasurement
-from lab.runtime.api import Engine
+from lab.engine.api import Engine
 
 BUILD_S = 600.0
 LABEL = "lab.image"

@@ -19,13 +19,13 @@ import docker.utils
 import requests
 from docker.context import ContextAPI
 
-from lab import debian, dockerd
 from lab.common.errors import HostCannot
 from lab.common.lock import alone
 from lab.common.owner import state_dir
 from lab.common.say import Say
-from lab.dockerd import Daemon
-from lab.runtime.api import CALL_S, Engine, one_line
+from lab.engine import apt, dockerd
+from lab.engine.api import CALL_S, Engine, one_line
+from lab.engine.dockerd import Daemon
 
 PROBE_S = 3.0
 START_S = 60.0
@@ -61,7 +61,7 @@ def ensure(say: Say, daemon: Daemon | None = None) -> Any:
     with alone(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, say):
         client = connect(daemon)
         if client is None and shutil.which("dockerd") is None:
-            debian.install(PACKAGES, daemon.state / "apt.log", say)
+            apt.install(PACKAGES, daemon.state / "apt.log", say)
             client = connect(daemon)  # where an init system runs, installing it has started it
         return client or _start(daemon, say)
 
@@ -169,7 +169,7 @@ def _only_where_it_may() -> None:
         raise HostCannot(f"no Docker engine answers at {given} (DOCKER_HOST): start it, or unset DOCKER_HOST")
     if SYSTEMD.exists() and shutil.which("dockerd"):
         raise HostCannot("no Docker engine answers: start it with: sudo systemctl start docker")
-    if not debian.may_install():
+    if not apt.may_install():
         raise HostCannot(
             "no Docker engine answers, and only root on a Debian-like system may start one: install Docker "
             "Engine (on Debian: sudo apt-get install docker.io), or look around without: --runtime local"

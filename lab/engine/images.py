@@ -18,12 +18,12 @@ from lab.common.lock import alone
 from lab.common.paths import ROOT
 from lab.common.progress import step
 from lab.common.say import Say
-from lab.imagebuild import base
-from lab.imagebuild.builder import build_image
-from lab.imagebuild.context import compile_all, lay_out, packed, source_files
-from lab.imagebuild.derived import build_derived, derived_tag
-from lab.imagebuild.wheels import laid_out
-from lab.runtime.api import Engine
+from lab.engine.api import Engine
+from lab.engine.build import base
+from lab.engine.build.builder import build_image
+from lab.engine.build.context import compile_all, lay_out, packed, source_files
+from lab.engine.build.derived import build_derived, derived_tag
+from lab.engine.build.wheels import laid_out
 
 REPOSITORY = "io-model-lab"
 LOCK_S = 900.0

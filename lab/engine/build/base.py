@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import IO
 
-from lab import debian
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import state_dir
 from lab.common.progress import step
 from lab.common.say import Say
-from lab.imagebuild.builder import BUILD_S, build_image
-from lab.imagebuild.context import packed
-from lab.runtime.api import Engine, EngineLost
+from lab.engine import apt
+from lab.engine.api import Engine, EngineLost
+from lab.engine.build.builder import BUILD_S, build_image
+from lab.engine.build.context import packed
 
 REGISTRY_IMAGE = "debian:bookworm-slim"
 REGISTRY_ANSWERS_S = 8.0
@@ -77,12 +77,12 @@ def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | No
 
 def _bootstrapped(engine: Engine, folder: Path, tag: str, build: Path, reason: str, say: Say) -> None:
     if shutil.which("mmdebstrap") is None:
-        if not debian.may_install():
+        if not apt.may_install():
             raise HostCannot(
                 f"cannot make the base image: {reason}, and mmdebstrap needs root on a Debian-like system: "
                 "run `make images` as root once, or `docker load` an image that was made elsewhere"
             )
-        debian.install(["mmdebstrap"], build / "apt.log", say)
+        apt.install(["mmdebstrap"], build / "apt.log", say)
     tar, log = build / "base.tar", build / "base.log"
     try:
         with step(say, f"base image: bootstrapping Debian {SUITE} ({reason})"), log.open("wb") as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.common import proc
 from lab.common.errors import HostCannot, LabError
-from lab.runtime.api import one_line
+from lab.engine.api import one_line
 
 STOP_S = 30.0
 # In a session of its own and with none of our descriptors: else `make`, or CI, would wait for its end.

@@ -1,0 +1,1 @@
+"""The Docker engine: found or started, spoken to with deadlines, its images built without a registry."""
