@@ -28,12 +28,12 @@ from lab.plan.capacity import Placement, fewest_workers, plan_capacity
 from lab.plan.host import Host
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
-from lab.record import LoadResult, TrialRecord
+from lab.results.record import LoadResult, TrialRecord
+from lab.results.store import read_series, to_json, write_atomically
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
 from lab.scenario.scenario import Server
-from lab.store import read_series, to_json, write_atomically
 
 # By wire, because not every model speaks every transport.
 NULL_SERVERS = {

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from lab.collect import Recorder
 from lab.plan.capacity import Placement
 from lab.plan.plan import Trial
-from lab.record import LoadResult, Sample, TrialRecord
+from lab.results.record import LoadResult, Sample, TrialRecord
 from lab.runtime import Deployment
 from lab.timeline import Timeline
 

@@ -20,9 +20,9 @@ from lab.plan.capacity import Capacity, Placement
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.plan.topology import Topology
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
+from lab.results.store import RunFolder
 from lab.runtime import Deployment, Event, Runtime
-from lab.store import RunFolder
 from lab.timeline import ChangesLinks, Timeline
 from lab.ui import NoPage
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from lab import __version__, experiment, store
+from lab import __version__, experiment
 from lab.common.errors import HostCannot, UsageError
 from lab.common.paths import ROOT
 from lab.common.say import Say
@@ -26,7 +26,8 @@ from lab.load.locust import LocustDriver
 from lab.plan import host, plan, render
 from lab.plan.capacity import Capacity, Placement, place, plan_capacity
 from lab.plan.plan import Plan
-from lab.record import TrialRecord
+from lab.results import store
+from lab.results.record import TrialRecord
 from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved
 

@@ -13,7 +13,7 @@ from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.analysis.judge import judge
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
-from lab.record import LoadResult, Run, Sample, Series, TrialRecord
+from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord
 
 RATE, WARMUP_S, MEASURE_S, USERS, WORKERS = 2000, 2, 10, 1000, 2
 START_MS = 1_000_000.0

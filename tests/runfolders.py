@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from lab import session, store
+from lab import session
 from lab.plan import plan
-from lab.record import TrialRecord
+from lab.results import store
+from lab.results.record import TrialRecord
 from tests.scenarios import HOST, TEXT, resolved
 
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import store
 from lab.analysis.checks import check_trial
 from lab.analysis.figures import figures
 from lab.analysis.thresholds import figure, in_window
 from lab.plan.plan import Trial
-from lab.record import TrialRecord
+from lab.results import store
+from lab.results.record import TrialRecord
 from lab.scenario.threshold import TIMES, Threshold, aborting
 
 Facts = dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.analysis.histogram import FEWEST, decode
 from lab.analysis.model import ServerSummary, Summary
-from lab.record import LoadResult, Run, TrialRecord
+from lab.results.record import LoadResult, Run, TrialRecord
 
 SERVER = "server"
 CPU = ("cgroup", "procfs")

@@ -26,7 +26,7 @@ from lab.analysis.statistics import (
 )
 from lab.analysis.summary import summarise
 from lab.common.errors import Exit
-from lab.record import Run
+from lab.results.record import Run
 from lab.scenario import load as loads
 
 Pick = Callable[[TrialFigures], float | None]

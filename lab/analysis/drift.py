@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.analysis.comparison import Drift
-from lab.record import Run
+from lab.results.record import Run
 
 # The fingerprint of a machine: figures of two machines cannot be compared.
 MACHINE = tuple(f"environment.host.{name}" for name in ("machine", "cpu_model", "cpus", "memory_bytes"))

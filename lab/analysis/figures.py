@@ -8,7 +8,7 @@ from typing import Any
 from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
-from lab.record import LoadResult, TrialRecord
+from lab.results.record import LoadResult, TrialRecord
 from lab.scenario.swarm import ONE_EXCHANGE
 
 # The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages

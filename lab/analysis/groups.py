@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 
 
 def parts(trial: TrialRecord) -> dict[str, TrialRecord]:

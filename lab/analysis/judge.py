@@ -10,7 +10,7 @@ from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds
 from lab.common.errors import Exit
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 
 # Several at once: the first that holds (README: exit codes).
 ORDER = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 
 SERVER = "server"
 WAITED = ("timeout", "connect_timeout", "unanswered")

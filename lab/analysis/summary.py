@@ -21,7 +21,7 @@ from lab.analysis.model import (
     TrialFigures,
 )
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog, load
 
 CLOSED = "closed load"

@@ -12,7 +12,7 @@ from typing import Any
 from lab.analysis.figures import failed_of
 from lab.analysis.histogram import Times, fewest, times
 from lab.analysis.model import TrialFigures
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 from lab.scenario.threshold import TIMES, Threshold, read
 
 

@@ -14,9 +14,9 @@ from typing import Protocol, runtime_checkable
 
 from lab.common.clock import mono_ms
 from lab.plan.topology import Topology
-from lab.record import Sample
+from lab.results.record import Sample
+from lab.results.store import SeriesFile
 from lab.runtime import Deployment, Event
-from lab.store import SeriesFile
 
 
 class Collector(Protocol):

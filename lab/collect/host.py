@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lab.common.clock import mono_ms
-from lab.record import Sample
+from lab.results.record import Sample
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lab.common.clock import mono_ms
-from lab.record import Sample
+from lab.results.record import Sample
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Summing context switches means reading one file per thread: with thousands of threads the reading would be

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lab.common.clock import mono_ms
-from lab.record import Sample
+from lab.results.record import Sample
 
 COUNTERS = {
     "TcpExt": {

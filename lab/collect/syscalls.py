@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.collect.bpf import Bpf, Counters
 from lab.common.clock import mono_ms
-from lab.record import Sample
+from lab.results.record import Sample
 
 NAMES = Path(__file__).with_name("syscall_names.json")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from lab.plan.plan import Trial
-from lab.record import LoadResult
+from lab.results.record import LoadResult
 from lab.runtime import Deployment
 
 OnEvent = Callable[[Mapping[str, Any]], None]

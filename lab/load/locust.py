@@ -12,7 +12,7 @@ from lab.load import OnEvent
 from lab.load.merge import merged
 from lab.load.together import Stream, begin
 from lab.plan.plan import Trial
-from lab.record import LoadResult
+from lab.results.record import LoadResult
 from lab.runtime import Deployment, Event
 from lab.scenario.swarm import Group
 

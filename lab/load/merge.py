@@ -12,7 +12,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from lab.common.errors import NoMeasurement
-from lab.record import LoadResult
+from lab.results.record import LoadResult
 
 Told = Mapping[str, Any]
 LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from lab.analysis.model import Summary
-from lab.record import Run
 from lab.report import findings, text
 from lab.report.findings import Group
 from lab.report.markdown import fit, markdown
+from lab.results.record import Run
 
 System = Literal["github", "gitlab", "none"]
 # GitHub takes 1 MiB of step summary per step, and shows ten annotations of a kind per step.

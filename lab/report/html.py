@@ -18,10 +18,10 @@ from markupsafe import Markup
 
 from lab.analysis.charts import charts
 from lab.analysis.model import Summary
-from lab.record import Run
 from lab.report.order import in_order
 from lab.report.page import page
 from lab.report.sweeps import sweep
+from lab.results.record import Run
 
 ASSETS = Path(__file__).parent / "assets"
 LIMIT_BYTES = 1_500_000

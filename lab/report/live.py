@@ -12,9 +12,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from lab.record import TrialRecord
 from lab.report.running import State, duration, gauge_cells, left, outcome, panel, progress_cells
 from lab.report.text import clean
+from lab.results.record import TrialRecord
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 5.0

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.record import Run
 from lab.report import findings, groups, links, sweeps, text, why
 from lab.report.findings import Group
 from lab.report.order import in_order
+from lab.results.record import Run
 
 LIMIT_BYTES = 60_000
 BAR_CELLS = 24

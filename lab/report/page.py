@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
-from lab.record import Run, TrialRecord
 from lab.report import findings, groups, links, sweeps, text, why
 from lab.report.setup import limits, topology
+from lab.results.record import Run, TrialRecord
 from lab.scenario import load as loads
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))

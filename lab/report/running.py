@@ -12,8 +12,8 @@ from rich.text import Text
 
 from lab.analysis.histogram import decode, quantiles
 from lab.analysis.model import Quantiles
-from lab.record import TrialRecord
 from lab.report.text import NOTHING, clean, number, quantile, size
+from lab.results.record import TrialRecord
 
 LOADED = ("spawn", "warmup", "measure", "drain")
 MOST_EVENTS = 3

@@ -7,9 +7,9 @@ from typing import Any
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
-from lab.record import Run, TrialRecord
 from lab.report.links import words
 from lab.report.text import clean, percent, plural
+from lab.results.record import Run, TrialRecord
 from lab.scenario import load as loads
 
 

@@ -105,8 +105,8 @@ def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
 
 
 def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
-    from lab import store
     from lab.analysis.compare import compare as compared
+    from lab.results import store
 
     if len(names) < 2:
         raise UsageError("compare: give a base and a head, or several heads")
@@ -115,8 +115,8 @@ def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
 
 
 def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Comparison:
-    from lab import store
     from lab.analysis.compare import compare_within
+    from lab.results import store
     from lab.scenario.strict import unknown
 
     if len(names) != 2:
@@ -142,8 +142,9 @@ class _Measured(NamedTuple):
 
 def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparison, list[Path]], int]) -> int:
     """Measure base and head of a scenario in one run, then compare within it."""
-    from lab import ab, report, session, store
+    from lab import ab, report, session
     from lab.analysis.compare import compare_alternatives
+    from lab.results import store
     from lab.verbs.run import record
 
     if len(asked) != 3:
@@ -232,7 +233,7 @@ WRITERS = {".md": _markdown, ".html": _html, ".json": _json}
 
 def tell(made: Comparison, gates: bool, files: list[Path], as_json: bool) -> int:
     """Print a comparison, write it to files; the exit code: a gate's, or 0 where nothing is gated."""
-    from lab import store
+    from lab.results import store
 
     code = exit_code(made, gates)
     made = made.model_copy(update={"exit_code": int(code)})

@@ -32,8 +32,8 @@ def publish(system: str, folder: Path, summary: Summary) -> None:
 
 
 def _github(folder: Path, summary: Summary) -> None:
-    from lab import store
     from lab.report import ci
+    from lab.results import store
 
     if annotations := ci.workflow_commands(summary):
         say(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
     """All runs with their verdicts, newest last."""
-    from lab import store
+    from lab.results import store
 
     rows = [_about(path) for path in store.list_runs(shared.results_folder(results))]
     if as_json:
@@ -88,9 +88,9 @@ def merge(
       lab merge latest latest~1
       lab merge --each artefacts/*
     """
-    from lab import merge as joining
     from lab import report as reports
-    from lab import store
+    from lab.results import merge as joining
+    from lab.results import store
     from lab.verbs.run import heaviest
 
     paths = [
@@ -121,8 +121,8 @@ def bundle(
       lab bundle latest
       lab report 20261123T071705Z-c10k-3f9a.tar.gz     (by whoever got it)
     """
-    from lab import bundle as packing
     from lab.common.units import show_bytes
+    from lab.results import bundle as packing
 
     folder = shared.find_run(run, results)
     archive = output or Path(f"{folder.name}.tar.gz")
@@ -148,8 +148,8 @@ def clean(
     Example:
       lab clean --keep 5 --dry-run
     """
-    from lab import clean as cleaning
     from lab.common.units import show_bytes
+    from lab.results import clean as cleaning
 
     old = cleaning.old(shared.results_folder(results), keep)
     for run in old:

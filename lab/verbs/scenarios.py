@@ -141,7 +141,7 @@ def compose(
 
 def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> None:
     from lab import compose as composing
-    from lab.store import write_atomically
+    from lab.results.store import write_atomically
 
     _, resolved = shared.load(scenario, overrides)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def schema(
       lab schema --write
     """
     from lab import schema as schemas
-    from lab.store import write_atomically
+    from lab.results.store import write_atomically
 
     if not write:
         shared.out(schemas.text(name).rstrip())

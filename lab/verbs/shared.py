@@ -170,11 +170,11 @@ def _default_results() -> str:
 
 def find_run(name: str, results: Path | None) -> Path:
     """A run's folder; a bundle is unpacked into the results folder first. Raises UsageError."""
-    from lab import store
+    from lab.results import store
 
     folder = results_folder(results)
     if name.endswith(".tar.gz"):
-        from lab import bundle
+        from lab.results import bundle
 
         return bundle.unpack(Path(name), folder)
     return store.find(folder, name)

@@ -6,7 +6,7 @@ import functools
 
 from lab.analysis.model import Finding, Summary
 from lab.analysis.summary import summarise
-from lab.record import Run
+from lab.results.record import Run
 from tests.data import make_golden
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e& `|*_ \"'"

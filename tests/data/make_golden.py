@@ -1,4 +1,4 @@
-"""Synthetic runs with known figures, in the format of lab/store.py: input for everything that reads a run.
+"""Synthetic runs with known figures, as results.store keeps them: input for everything that reads a run.
 
 Run as a program it writes `tests/data/golden`; tests take runs in memory from `golden()` and `sweep()`.
 Nothing here is a measurement: the figures are made up to look like a c10k run with its known limits.
@@ -19,9 +19,9 @@ from hdrh.histogram import HdrHistogram
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lab import store  # noqa: E402
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US  # noqa: E402
-from lab.record import LoadResult, Run, Sample, Series, TrialRecord  # noqa: E402
+from lab.results import store  # noqa: E402
+from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 WARMUP_S, MEASURE_S, DRAIN_S, RATE_PER_S, USERS = 2, 8, 1, 2000, 10_000

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import store
 from lab.engine import images
+from lab.results import store
 from lab.runtime import cleanup
 from tests.runtimes import docker_client, until
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab.engine import images
-from lab.record import TrialRecord
-from lab.store import read_series
+from lab.results.record import TrialRecord
+from lab.results.store import read_series
 from tests.runtimes import docker_client
 
 ROOT = Path(__file__).resolve().parents[2]

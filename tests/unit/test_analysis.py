@@ -10,7 +10,7 @@ from hdrh.histogram import HdrHistogram
 from lab.analysis.figures import figures
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, fewest, merged, quantiles, times
 from lab.analysis.summary import estimate
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from tests import records
 from tests.records import ALL, N, counted, hdr, judged, series, trial, with_load
 

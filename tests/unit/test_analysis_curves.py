@@ -8,7 +8,7 @@ import pytest
 from lab.analysis.curves import curves, fit, growth, position
 from lab.analysis.judge import limited_trials
 from lab.analysis.model import Finding
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from tests import records
 from tests.records import judged, trial, with_load, with_swarm
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lab.analysis.limits import refused_above, served_at_once
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from tests import records
 from tests.records import ALL, N, counted, judged, series, trial, with_load, with_swarm
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from tests import records
 from tests.records import counted, judged, series, trial
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from lab.scenario.threshold import parse, read
 from tests import records
 from tests.records import N, hdr, judged, trial, with_load

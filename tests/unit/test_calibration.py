@@ -19,7 +19,7 @@ from lab.plan import plan
 from lab.plan.capacity import place
 from lab.plan.plan import Trial
 from lab.plan.render import Addressing
-from lab.record import LoadResult
+from lab.results.record import LoadResult
 from tests.records import counter, series
 from tests.records import trial as record
 from tests.scenarios import HOST, TEXT, resolved

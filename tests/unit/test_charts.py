@@ -23,8 +23,8 @@ from lab.analysis.charts import (
 )
 from lab.analysis.curves import position
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
-from lab.record import LoadResult, TrialRecord
 from lab.report.sweeps import sweep
+from lab.results.record import LoadResult, TrialRecord
 from tests.data import judged, make_golden
 
 

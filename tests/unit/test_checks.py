@@ -9,7 +9,7 @@ import pytest
 from lab.analysis import checks
 from lab.analysis.checks.evidence import graded
 from lab.analysis.checks.table import LIMITS, Limit
-from lab.record import TrialRecord
+from lab.results.record import TrialRecord
 from tests import records
 from tests.records import (
     ALL,

@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
-from lab import bundle, store
 from lab.common.errors import LabError, UsageError
+from lab.results import bundle, store
 from tests.runfolders import make_run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from lab import clean, store
+from lab.results import clean, store
 from tests.runfolders import make_run
 
 

@@ -12,8 +12,8 @@ from lab.collect.host import HostCollector
 from lab.collect.procfs import Procfs
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
-from lab.record import Sample
-from lab.store import read_series
+from lab.results.record import Sample
+from lab.results.store import read_series
 
 
 def figures(samples):

@@ -11,7 +11,7 @@ import pytest
 from lab.analysis import compare as comparing
 from lab.analysis.compare import Gate, compare, compare_within
 from lab.analysis.comparison import Comparison, MetricRow
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 from tests import records
 from tests.records import counter, hdr, trial, with_load, with_swarm
 

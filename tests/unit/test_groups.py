@@ -18,7 +18,7 @@ from lab.load.together import Stream
 from lab.plan.capacity import place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
-from lab.record import LoadResult, TrialRecord
+from lab.results.record import LoadResult, TrialRecord
 from tests import records
 from tests.records import RESPONSE, hdr, judged, trial, with_load
 from tests.scenarios import HOST, resolved

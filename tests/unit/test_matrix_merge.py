@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from lab import merge, store
 from lab.common.errors import UsageError
 from lab.report import write_all
+from lab.results import merge, store
 from tests.runfolders import make_run
 from tests.scenarios import HOST, TEXT
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from lab.common.errors import LabError, UsageError
-from lab.record import LoadResult, Sample, Series, TrialRecord
-from lab.store import RunFolder, SeriesFile, find, list_runs, read_run, read_series, write_atomically
+from lab.results.record import LoadResult, Sample, Series, TrialRecord
+from lab.results.store import RunFolder, SeriesFile, find, list_runs, read_run, read_series, write_atomically
 
 
 def test_a_counter_between_samples_is_interpolated():

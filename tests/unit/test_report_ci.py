@@ -11,10 +11,10 @@ import pytest
 from junitparser import JUnitXml
 
 from lab.analysis.model import Finding, Summary
-from lab.record import Run
 from lab.report import ci
 from lab.report.junit import junit
 from lab.report.openmetrics import openmetrics
+from lab.results.record import Run
 from tests.data import judged
 
 

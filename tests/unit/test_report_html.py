@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
-from lab.record import Run, Series
 from lab.report.html import ASSETS, LIMIT_BYTES, embed, html
+from lab.results.record import Run, Series
 from tests.data import judged, make_golden
 
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.S)
@@ -213,7 +213,7 @@ def test_text_and_lines_stand_out_in_light_and_dark() -> None:
 
 
 def test_the_golden_run_on_disk_is_the_one_in_memory() -> None:
-    from lab import store
+    from lab.results import store
 
     run, _ = judged.golden()
     stored = store.read_run(make_golden.GOLDEN)

@@ -16,7 +16,7 @@ from lab.analysis.checks.evidence import Evidence, NoData, Said
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.common.errors import Exit
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 from lab.scenario import load as loads
 
 

@@ -10,7 +10,7 @@ from lab.analysis import groups
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
-from lab.record import LoadResult, TrialRecord
+from lab.results.record import LoadResult, TrialRecord
 from lab.scenario import load as loads
 
 SERVER = "server"

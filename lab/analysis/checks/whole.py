@@ -9,7 +9,7 @@ from lab.analysis.checks.evidence import NoData, Said, percent
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.drift import several_machines
 from lab.analysis.model import Summary
-from lab.record import Run, TrialRecord
+from lab.results.record import Run, TrialRecord
 
 PROVENANCE = ("seed", "scenario_sha256", "argv", "plan", "environment")
 ENVIRONMENT = ("lab", "python", "host", "placement")

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
-from lab.record import Run, Sample, Series, TrialRecord
+from lab.results.record import Run, Sample, Series, TrialRecord
 
 TRIALS = "trials"
 REPEATED = "repeated"

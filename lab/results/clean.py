@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from lab import store
 from lab.common.errors import LabError
+from lab.results import store
 
 # A run in progress appends a sample each second; one that has been quiet for so long was killed.
 QUIET_S = 600.0

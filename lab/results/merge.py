@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lab import store
 from lab.common.errors import UsageError
+from lab.results import store
 
 # What of a host makes its figures comparable with another's.
 FINGERPRINT = ("machine", "cpu_model", "cpus", "memory_bytes", "kernel")
