@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from lab import session
 from lab.plan import plan
 from lab.results import store
 from lab.results.record import TrialRecord
+from lab.run import session
 from tests.scenarios import HOST, TEXT, resolved
 
 

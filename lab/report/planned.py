@@ -13,8 +13,8 @@ from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
     from lab.plan.capacity import Need
+    from lab.run.session import Prepared
     from lab.scenario.resolve import Resolved
-    from lab.session import Prepared
 
 
 # Longer values do not push the origins of all others to the right.

@@ -16,9 +16,9 @@ from lab.verbs import completion, shared, streams
 from lab.verbs.shared import JsonOption, NoCalibrationOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
-    from lab.ab import Version
     from lab.analysis.compare import Gate
     from lab.analysis.comparison import Comparison
+    from lab.run.ab import Version
 
 
 def compare(
@@ -142,9 +142,10 @@ class _Measured(NamedTuple):
 
 def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparison, list[Path]], int]) -> int:
     """Measure base and head of a scenario in one run, then compare within it."""
-    from lab import ab, report, session
+    from lab import report
     from lab.analysis.compare import compare_alternatives
     from lab.results import store
+    from lab.run import ab, session
     from lab.verbs.run import record
 
     if len(asked) != 3:
@@ -174,8 +175,8 @@ def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparis
 
 
 def _versions(asked: list[str], repository: Path) -> list[Version]:
-    from lab import ab
     from lab.engine import connect
+    from lab.run import ab
 
     client = connect.ensure(shared.say)
     try:

@@ -133,7 +133,7 @@ def down(
 
 def _whole(client: Any, run: str) -> str:
     """The id that `run` begins, of what is up; `run` itself where none does. Raises UsageError."""
-    from lab import attach
+    from lab.run import attach
 
     found = {row.run for row in attach.nodes(client) if row.run.startswith(run)}
     if len(found) > 1 and run not in found:

@@ -13,7 +13,7 @@ from lab.verbs import shared
 from lab.verbs.shared import JsonOption
 
 if TYPE_CHECKING:
-    from lab.attach import Attached
+    from lab.run.attach import Attached
     from lab.scenario.impairment import Impairment
 
 RunUp = Annotated[str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")]
@@ -123,8 +123,8 @@ VERBS: Mapping[str, Callable[..., int]] = {
 
 @contextmanager
 def _attached(run: str) -> Iterator[Attached]:
-    from lab import attach
     from lab.engine import connect
+    from lab.run import attach
 
     client = attach.only(connect.connect())
     try:

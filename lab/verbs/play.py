@@ -22,7 +22,7 @@ from lab.verbs.shared import (
 )
 
 if TYPE_CHECKING:
-    from lab.play import Playground
+    from lab.run.up import Playground
 
 FOLLOW_POLL_S = 0.1
 
@@ -55,15 +55,15 @@ def up(
       lab up c10k --no-swarm
       lab ps; lab logs up-smoke-3f9a server; lab net set up-smoke-3f9a server delay=50ms
     """
-    from lab import play
+    from lab.run import up as topology_up
     from lab.verbs.signals import interrupting
 
     _, resolved = shared.load(scenario, overrides, runtime)
-    prepared = play.first(resolved, server)
+    prepared = topology_up.first(resolved, server)
     prepared.capacity.require()
     with interrupting():
         try:
-            with play.up(prepared, resolved.settings.runtime, swarm, shared.say) as ground:
+            with topology_up.up(prepared, resolved.settings.runtime, swarm, shared.say) as ground:
                 _introduce(ground, swarm)
                 ground.deployment.subscribe(_tell)
                 if go and swarm:
@@ -104,8 +104,8 @@ def ps(as_json: JsonOption = False) -> int:
     Example:
       lab ps --json
     """
-    from lab import attach
     from lab.engine import connect
+    from lab.run import attach
 
     client = connect.connect()
     try:
@@ -139,9 +139,9 @@ def logs(
       lab logs up-smoke-3f9a server --follow
       lab logs latest master --trial epoll_lt/1
     """
-    from lab import play
+    from lab.run import up as topology_up
 
-    folder = play.find_logs(run) if run.startswith("up-") else None
+    folder = topology_up.find_logs(run) if run.startswith("up-") else None
     files = _log_files(folder) if folder else _run_logs(shared.find_run(run, results), trial)
     if node is None:
         shared.out("\n".join(files))

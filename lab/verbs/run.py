@@ -31,8 +31,8 @@ from lab.verbs.shared import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab import session
     from lab.impair.byhand import ByHand
+    from lab.run import session
 
 WEIGHT = (
     Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
@@ -71,7 +71,7 @@ def run(
         request = replace(request, announce_page=shared.say if ui else None)
         return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 
-    from lab import session
+    from lab.run import session
 
     names = shared.scenarios_in(scenario)
     return one(scenario) if names is None else _each(names, one)
@@ -114,8 +114,8 @@ def rerun(
       lab rerun latest
       lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
     """
-    from lab import rerun as again
-    from lab import session
+    from lab.run import rerun as again
+    from lab.run import session
     from lab.scenario import resolve
 
     folder = shared.find_run(run, results)
@@ -134,7 +134,7 @@ def rerun(
 
 
 def _request(scenario: Path, runtime: str, results: Path) -> session.Request:
-    from lab import session
+    from lab.run import session
 
     return session.Request(scenario=scenario, runtime=runtime, results=results, argv=sys.argv[1:])
 
@@ -152,9 +152,9 @@ def measure(prepared: session.Prepared, request: session.Request, as_json: bool,
 
 def record(prepared: session.Prepared, request: session.Request) -> Path:
     """Run what is prepared under a live view; the run's folder."""
-    from lab import session
     from lab.report.live import make_view
     from lab.report.planned import trial_s
+    from lab.run import session
     from lab.verbs.signals import interrupting
 
     console = streams.console(stderr=True)
@@ -184,9 +184,9 @@ def plan(
       lab plan c10k
       lab plan c10k --set swarm.users=50000
     """
-    from lab import session
     from lab.impair import byhand
     from lab.report import planned
+    from lab.run import session
 
     _, resolved = shared.load(scenario, overrides)
     prepared = session.prepare(resolved, tuple(server or ()))

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from lab import ab
+from lab.run import ab
 from tests.runtimes import docker_client
 
 pytestmark = [pytest.mark.docker, pytest.mark.soak]

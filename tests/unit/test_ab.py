@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import ab
 from lab.common.errors import UsageError
 from lab.plan import plan
+from lab.run import ab
 from tests.scenarios import TEXT, resolved
 
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from lab import experiment
-from lab.analysis.abort import AbortGate, Live, at_end
 from lab.common.errors import Exit
-from lab.experiment import Aborted, Laboratory
 from lab.plan import plan
 from lab.plan.capacity import place
 from lab.plan.render import Addressing, swarm_settings
 from lab.results import store
 from lab.results.clean import _complete
 from lab.results.record import TrialRecord
+from lab.run import experiment
+from lab.run.abort import AbortGate, Live, at_end
+from lab.run.experiment import Aborted, Laboratory
 from tests.records import counted, hdr, judged, trial, with_load
 from tests.scenarios import HOST, TEXT, resolved
 from tests.unit.test_repeats import Watcher

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from lab import calibration
 from lab.analysis.checks import noise
-from lab.calibration import Calibrator, ceiling, null_trial
 from lab.common.errors import NoMeasurement
 from lab.plan import plan
 from lab.plan.capacity import place
 from lab.plan.plan import Trial
 from lab.plan.render import Addressing
 from lab.results.record import LoadResult
+from lab.run import calibration
+from lab.run.calibration import Calibrator, ceiling, null_trial
 from tests.records import counter, series
 from tests.records import trial as record
 from tests.scenarios import HOST, TEXT, resolved

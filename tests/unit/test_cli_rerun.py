@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from lab import rerun
 from lab.common.errors import UsageError
+from lab.run import rerun
 from lab.scenario.resolve import Settings
 from tests.runfolders import make_run
 from tests.scenarios import TEXT

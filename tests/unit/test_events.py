@@ -7,8 +7,8 @@ import pytest
 from lab.common.clock import mono_ms
 from lab.common.errors import HostCannot, UsageError
 from lab.plan.plan import expand
+from lab.run.timeline import Timeline
 from lab.scenario.event import link_at
-from lab.timeline import Timeline
 from tests.scenarios import TEXT, resolved
 
 LINK = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%}\n"

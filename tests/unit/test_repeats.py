@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from lab import experiment
 from lab.analysis import checks
-from lab.analysis.abort import AbortGate
 from lab.common.errors import Exit
-from lab.experiment import Laboratory
 from lab.plan import plan
 from lab.plan.capacity import place
 from lab.results import store
 from lab.results.record import TrialRecord
+from lab.run import experiment
+from lab.run.abort import AbortGate
+from lab.run.experiment import Laboratory
 from tests import records
 from tests.records import counter, judged, series, trial, with_load
 from tests.runfolders import make_run

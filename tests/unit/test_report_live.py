@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from lab.draft import Gauges
 from lab.report.live import LiveView, PlainView, View, make_view
 from lab.report.running import duration, panel
 from lab.results.record import Sample
+from lab.run.record_builder import Gauges
 from tests.data import judged
 
 PROGRESS: Mapping[str, Any] = {

@@ -13,13 +13,13 @@ import pytest
 from swarm import settings as node
 
 from lab.analysis.figures import figures
-from lab.calibration import null_trial
 from lab.common.errors import HostCannot, UsageError
 from lab.plan.capacity import fewest_workers, place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
 from lab.report.page import load_words
 from lab.report.setup import limits
+from lab.run.calibration import null_trial
 from lab.scenario import load as loads
 from tests import records
 from tests.records import ALL, USERS, N, counted, hdr, judged, second, trial, with_load, with_swarm

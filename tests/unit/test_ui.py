@@ -13,7 +13,7 @@ import pytest
 
 from lab.common.errors import HostCannot
 from lab.plan.topology import Node, Topology
-from lab.ui import Forwarder, Page
+from lab.run.web_ui import Forwarder, Page
 from tests.runtimes import until
 
 WAIT_S = 5.0

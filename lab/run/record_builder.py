@@ -11,8 +11,8 @@ from lab.collect import Recorder
 from lab.plan.capacity import Placement
 from lab.plan.plan import Trial
 from lab.results.record import LoadResult, Sample, TrialRecord
+from lab.run.timeline import Timeline
 from lab.runtime import Deployment
-from lab.timeline import Timeline
 
 LAST_LINES = 50
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from lab import __version__, experiment
+from lab import __version__
 from lab.common.errors import HostCannot, UsageError
 from lab.common.paths import ROOT
 from lab.common.say import Say
@@ -28,6 +28,7 @@ from lab.plan.capacity import Capacity, Placement, place, plan_capacity
 from lab.plan.plan import Plan
 from lab.results import store
 from lab.results.record import TrialRecord
+from lab.run import experiment
 from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved
 
@@ -84,7 +85,7 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
     """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
-    from lab.analysis.abort import AbortGate
+    from lab.run.abort import AbortGate
 
     prepared.capacity.require()
     _only_trusted(prepared, request)
@@ -119,8 +120,8 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 def _calibrator(
     prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
 ) -> Callable[[plan.Trial], Mapping[str, Any]]:
-    from lab import calibration
     from lab.engine import images
+    from lab.run import calibration
 
     if not request.calibrate:
         return calibration.skipped
@@ -139,7 +140,7 @@ def _calibrator(
 
 
 def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experiment.Page]:
-    from lab.ui import NoPage, Page
+    from lab.run.web_ui import NoPage, Page
 
     if request.announce_page is None:
         return nullcontext(NoPage())
@@ -238,7 +239,7 @@ def _write_plan(
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, file.read_text(encoding="utf-8"))
     values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
-    folder.write("scenario.resolved.yaml", values)  # can be run: see lab/rerun.py
+    folder.write("scenario.resolved.yaml", values)  # can be run: see lab/run/rerun.py
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
     folder.write("manifest.json", manifest)

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lab import session
 from lab.common.errors import LabError, NoMeasurement, UsageError
 from lab.common.owner import state_dir
 from lab.common.say import Say
-from lab.experiment import SERVER_READY_S
 from lab.impair.trial import TrialLinks
 from lab.load.together import begin_when_held
 from lab.plan import plan, render
 from lab.plan.plan import Trial
 from lab.plan.topology import DATA, Topology
+from lab.run import session
+from lab.run.experiment import SERVER_READY_S
 from lab.runtime import Deployment
 
 KEEP_LOGS_S = 24 * 3600.0

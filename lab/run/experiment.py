@@ -14,7 +14,6 @@ from lab import collect
 from lab.collect import Recorder
 from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
-from lab.draft import Draft, Gauges
 from lab.load import Driver
 from lab.plan.capacity import Capacity, Placement
 from lab.plan.plan import Plan, Trial
@@ -22,9 +21,10 @@ from lab.plan.render import Addressing, render
 from lab.plan.topology import Topology
 from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
+from lab.run.record_builder import Draft, Gauges
+from lab.run.timeline import ChangesLinks, Timeline
+from lab.run.web_ui import NoPage
 from lab.runtime import Deployment, Event, Runtime
-from lab.timeline import ChangesLinks, Timeline
-from lab.ui import NoPage
 
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
@@ -83,7 +83,7 @@ class AppliedLinks(ChangesLinks, Protocol):
 
 
 class Page(Protocol):
-    """Locust's own page, where it is wanted (lab/ui.py)."""
+    """Locust's own page, where it is wanted (lab/run/web_ui.py)."""
 
     def added(self, topology: Topology) -> Topology:
         """The same topology, whose masters serve it."""
