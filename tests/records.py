@@ -10,9 +10,9 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
-from lab.analysis.judge import judge
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
+from lab.analysis.verdict import judge
 from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord
 
 RATE, WARMUP_S, MEASURE_S, USERS, WORKERS = 2000, 2, 10, 1000, 2

@@ -1,77 +1,312 @@
-"""The shape of a comparison, as `lab compare --json` prints it. Ratios are head ÷ base: 1.05 is 5 % more."""
+"""Base against head: block-paired trials, one decision per gated metric, and what else differs."""
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
+from lab.analysis.comparison_model import Comparison, HeadComparison, MetricRow, ServerComparison
+from lab.analysis.env_diff import differences, several_machines
+from lab.analysis.model import TrialFigures
+from lab.analysis.statistics import (
+    DEFAULT_PAIRS,
+    FEWEST_FOR_INTERVAL,
+    Decision,
+    Effect,
+    decide,
+    effect,
+    fewest_pairs,
+    holm,
+    log_ratios,
+    minimal_detectable,
+)
+from lab.analysis.summary import summarise
+from lab.analysis.verdict import invalid_trials, judge
+from lab.common.errors import Exit
+from lab.results.record import Run
+from lab.scenario import load as loads
 
-from lab.analysis.model import Part
-from lab.analysis.statistics import Decision
+Pick = Callable[[TrialFigures], float | None]
 
 
-class MetricRow(Part):
-    """One metric of one server: medians, the paired ratio with its exact 95 % interval, the decision.
+@dataclass(frozen=True)
+class Metric:
+    """A metric that can be compared; a change within its margin is none. `gate`: when it decides."""
 
-    `mde` is the least ratio that these pairs would have found with a power of 80 %. `gated` metrics decide,
-    the others are shown.
+    name: str
+    unit: str
+    pick: Pick
+    worse: Literal["higher", "lower"] = "higher"
+    margin: float = 0.10
+    gate: Literal["always", "closed", "never"] = "never"
+
+
+METRICS = (
+    Metric("cpu_us_per_request", "µs", lambda f: f.cpu_us_per_request, margin=0.05, gate="always"),
+    Metric("response_p99_ms", "ms", lambda f: f.response_ms.p99, gate="always"),
+    Metric("requests_per_s", "/s", lambda f: f.requests_per_s, worse="lower", margin=0.05, gate="closed"),
+    Metric("response_p50_ms", "ms", lambda f: f.response_ms.p50),
+    Metric("response_p95_ms", "ms", lambda f: f.response_ms.p95),
+    Metric("memory_bytes_per_connection", "B", lambda f: f.memory_bytes_per_connection),
+    Metric("switches_per_request", "", lambda f: f.switches_per_request),
+)
+NAMES = tuple(metric.name for metric in METRICS)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a comparison has to decide. `metrics` None: those that decide by default and were measured.
+
+    `detect` is the worsening (0.2 is 20 %) that must be visible; a gate that could not see it refuses.
     """
 
-    metric: str
-    unit: str
-    worse: Literal["higher", "lower"]
-    gated: bool
-    margin: float
-    pairs: int
-    base: float | None = None
-    head: float | None = None
-    ratio: float | None = None
-    ci95: tuple[float, float] | None = None
-    bootstrap95: tuple[float, float] | None = None
-    p_holm: float | None = None
-    mde: float | None = None
-    decision: Decision = "INCONCLUSIVE"
-    improved: bool = False
-    says: str = ""
+    metrics: tuple[str, ...] | None = None
+    detect: float | None = None
 
 
-class ServerComparison(Part):
-    """One server at one sweep point. `dropped` are repeats that lack a valid trial on either side."""
+@dataclass(frozen=True)
+class Side:
+    """The valid trials of one run: by server and sweep point, by repeat."""
 
-    server: str
-    head_server: str
-    pairs: int
-    dropped: tuple[str, ...] = ()
-    decision: Decision = "INCONCLUSIVE"
-    metrics: tuple[MetricRow, ...] = ()
+    run: Run
+    trials: Mapping[str, Mapping[int, TrialFigures]]
+    closed: frozenset[str]
 
-
-class Drift(Part):
-    """One fact of the environment in which the runs differ. One that `matters` rules a decision out."""
-
-    fact: str
-    base: str
-    head: str
-    matters: bool
-
-
-class HeadComparison(Part):
-    """One head run against the base. `blocked`: what differs so that nothing can be decided."""
-
-    head: str
-    decision: Decision = "INCONCLUSIVE"
-    blocked: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    drift: tuple[Drift, ...] = ()
-    servers: tuple[ServerComparison, ...] = ()
+    @classmethod
+    def of(cls, run: Run) -> Side:
+        """Judge a run and keep what is valid."""
+        summary = judge(run, summarise(run))
+        invalid = invalid_trials(run, summary.findings)
+        repeats = {trial.id: trial.repeat for trial in run.trials}
+        trials = {
+            name: {
+                repeats[f.trial]: f for f in server.per_trial if f.status == "ok" and f.trial not in invalid
+            }
+            for name, server in summary.servers.items()
+        }
+        asked = {t.id.rsplit("/", 1)[0]: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
+        closed = frozenset(name for name, load in asked.items() if loads.is_closed(load))
+        return cls(run, trials, closed)
 
 
-class Comparison(Part):
-    """Base against one head or several. `refusal` says why these runs can gate nothing, if so."""
+def compare(base: Run, heads: Sequence[Run], gate: Gate | None = None) -> Comparison:
+    """Base against each head, server by server, paired by repeat. Never raises for what the runs hold."""
+    asked, first = gate or Gate(), Side.of(base)
+    made = []
+    for run in heads:
+        head = Side.of(run)
+        pairs = [(name, name) for name in first.trials if name in head.trials]
+        made.append(_head(first, head, pairs, asked))
+    return _conclude(base.id, made, asked)
 
-    schema_version: Literal[1] = 1
-    base: str
-    decision: Decision = "INCONCLUSIVE"
-    exit_code: int = 5
-    refusal: str | None = None
-    heads: tuple[HeadComparison, ...] = Field(default_factory=tuple)
+
+def compare_within(run: Run, base: str, head: str, gate: Gate | None = None) -> Comparison:
+    """Two servers of one run, whose trials were interleaved in blocks: the form that a gate should use."""
+    return compare_alternatives(run, [(base, head)], gate)
+
+
+def compare_alternatives(
+    run: Run, alternatives: Iterable[tuple[str, str]], gate: Gate | None = None
+) -> Comparison:
+    """Several pairs of servers of one run, (base, head) each; Holm sees the metrics of all."""
+    asked, side = gate or Gate(), Side.of(run)
+    pairs = [
+        (name, head + name[len(base) :])
+        for base, head in alternatives
+        for name in side.trials
+        if (name == base or name.startswith(base + ",")) and head + name[len(base) :] in side.trials
+    ]
+    return _conclude(run.id, [_head(side, side, pairs, asked)], asked)
+
+
+def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) -> HeadComparison:
+    drift = tuple(differences(base.run, head.run))
+    mixed = sorted({run.id for run in (base.run, head.run) if several_machines(run)})
+    blocked = [fact.fact for fact in drift if fact.matters] + [f"the machines of {run}" for run in mixed]
+    servers = _decided([_server(base, head, *pair, gate) for pair in names])
+    if blocked:
+        servers = [_withheld(server, f"{', '.join(blocked)} differ") for server in servers]
+    return HeadComparison(
+        head=head.run.id,
+        decision=_worst([server.decision for server in servers]),
+        blocked=tuple(blocked),
+        notes=tuple(_notes(base, head, names, blocked)),
+        drift=drift,
+        servers=tuple(servers),
+    )
+
+
+def _notes(base: Side, head: Side, names: Sequence[tuple[str, str]], blocked: list[str]) -> Iterator[str]:
+    if blocked:
+        yield f"not comparable: {', '.join(blocked)} differ; no decision can be better than INCONCLUSIVE"
+    if not names:
+        yield "the runs have no server in common"
+    if base.run.id != head.run.id:
+        yield (
+            "the runs were made one after the other, not interleaved: a drift of the host between them "
+            "would look like a change"
+        )
+    shared = {name for pair in names for name in pair}
+    left = sorted((set(base.trials) | set(head.trials)) - shared)
+    if left and base.run.id != head.run.id:
+        yield f"in one of the runs only: {', '.join(left)}"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A server's rows before Holm has seen them all: the effect of each gated one is kept beside it."""
+
+    server: ServerComparison
+    effects: tuple[Effect | None, ...]
+
+
+def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> Draft:
+    ours, theirs = base.trials[name], head.trials[head_name]
+    repeats = sorted(set(ours) & set(theirs))
+    both = [(ours[repeat], theirs[repeat]) for repeat in repeats]
+    dropped = tuple(f"{name}/{repeat}" for repeat in sorted(set(ours) ^ set(theirs)))
+    rows = [_row(metric, both, _gated(metric, gate, name in base.closed), base.run) for metric in METRICS]
+    server = ServerComparison(
+        server=name,
+        head_server=head_name,
+        pairs=len(both),
+        dropped=dropped,
+        metrics=tuple(row for row, _ in rows),
+    )
+    return Draft(server, tuple(found for _, found in rows))
+
+
+def _gated(metric: Metric, gate: Gate, closed: bool) -> bool | None:
+    """True: asked for; None: by default, where it was measured; False: shown only."""
+    if gate.metrics is not None:
+        return metric.name in gate.metrics
+    return None if metric.gate == "always" or (metric.gate == "closed" and closed) else False
+
+
+def _row(
+    metric: Metric, both: Sequence[tuple[TrialFigures, TrialFigures]], gated: bool | None, run: Run
+) -> tuple[MetricRow, Effect | None]:
+    known = [
+        (b, h) for x, y in both if (b := metric.pick(x)) is not None and (h := metric.pick(y)) is not None
+    ]
+    row = MetricRow(
+        metric=metric.name,
+        unit=metric.unit,
+        worse=metric.worse,
+        gated=bool(known) if gated is None else gated,
+        margin=metric.margin,
+        pairs=len(known),
+    )
+    if not known:
+        return row.model_copy(update={"says": "not measured, or too few samples in a trial"}), None
+    base, head = [b for b, _ in known], [h for _, h in known]
+    row = row.model_copy(update={"base": statistics.median(base), "head": statistics.median(head)})
+    try:
+        ratios = log_ratios(base, head)
+    except ValueError as error:
+        return row.model_copy(update={"says": str(error)}), None
+    row = row.model_copy(update={"ratio": math.exp(statistics.median(ratios))})
+    if len(ratios) < FEWEST_FOR_INTERVAL:
+        says = f"{len(ratios)} of at least {FEWEST_FOR_INTERVAL} pairs ({DEFAULT_PAIRS} by default)"
+        return row.model_copy(update={"says": says}), None
+    found = effect(_worsening(metric, ratios), math.log1p(metric.margin), int(run.manifest.get("seed") or 0))
+    return _with_effect(row, metric, found), found
+
+
+def _worsening(metric: Metric, ratios: Iterable[float]) -> list[float]:
+    return [value if metric.worse == "higher" else -value for value in ratios]
+
+
+def _with_effect(row: MetricRow, metric: Metric, found: Effect) -> MetricRow:
+    def ratios(interval: tuple[float, float]) -> tuple[float, float]:
+        low, high = interval if metric.worse == "higher" else (-interval[1], -interval[0])
+        return math.exp(low), math.exp(high)
+
+    return row.model_copy(
+        update={
+            "ci95": ratios(found.interval),
+            "bootstrap95": ratios(found.bootstrap) if found.bootstrap else None,
+            "improved": found.interval[1] < -math.log1p(metric.margin),
+        }
+    )
+
+
+def _decided(drafts: Sequence[Draft]) -> list[ServerComparison]:
+    """Decide every gated row, adjusted for all of them together (Holm)."""
+    gated = [
+        found.p
+        for draft in drafts
+        for row, found in zip(draft.server.metrics, draft.effects, strict=True)
+        if row.gated and found is not None
+    ]
+    adjusted = iter(holm(gated))
+    return [_decided_server(draft, adjusted, len(gated)) for draft in drafts]
+
+
+def _decided_server(draft: Draft, adjusted: Iterator[float], family: int) -> ServerComparison:
+    rows = []
+    for row, found in zip(draft.server.metrics, draft.effects, strict=True):
+        if found is None:
+            rows.append(row)
+            continue
+        margin = math.log1p(row.margin)
+        p = next(adjusted) if row.gated else found.p
+        update = {"p_holm": p, "mde": _mde(row, found, family), "decision": decide(found, margin, p)}
+        rows.append(row.model_copy(update=update))
+    decisions = [row.decision for row in rows if row.gated]
+    return draft.server.model_copy(update={"metrics": tuple(rows), "decision": _worst(decisions)})
+
+
+def _mde(row: MetricRow, found: Effect, family: int) -> float | None:
+    least = minimal_detectable(found.spread, row.pairs, math.log1p(row.margin), family)
+    return math.exp(least) if math.isfinite(least) else None
+
+
+def _withheld(server: ServerComparison, why: str) -> ServerComparison:
+    rows = [
+        row.model_copy(update={"decision": "INCONCLUSIVE", "says": row.says or why}) for row in server.metrics
+    ]
+    return server.model_copy(update={"metrics": tuple(rows), "decision": "INCONCLUSIVE"})
+
+
+def _worst(decisions: Sequence[Decision]) -> Decision:
+    """REGRESSION before INCONCLUSIVE before OK; nothing decided is INCONCLUSIVE."""
+    if "REGRESSION" in decisions:
+        return "REGRESSION"
+    return "OK" if decisions and set(decisions) == {"OK"} else "INCONCLUSIVE"
+
+
+EXITS: dict[Decision, Exit] = {"OK": Exit.OK, "REGRESSION": Exit.THRESHOLD, "INCONCLUSIVE": Exit.UNTRUSTED}
+
+
+def _conclude(base: str, heads: Sequence[HeadComparison], gate: Gate) -> Comparison:
+    decision = _worst([head.decision for head in heads])
+    return Comparison(
+        base=base,
+        decision=decision,
+        exit_code=int(EXITS[decision]),
+        refusal=next(filter(None, (_refusal(head, gate) for head in heads)), None),
+        heads=tuple(heads),
+    )
+
+
+def _refusal(head: HeadComparison, gate: Gate) -> str | None:
+    """Why these pairs can gate nothing: another machine or load, too few, or blind to what is asked."""
+    if head.blocked:
+        few = ", ".join(head.blocked[:3]) + (" …" if len(head.blocked) > 3 else "")
+        return f"{head.head} cannot be compared with the base: {few} differ"
+    gated = [row for server in head.servers for row in server.metrics if row.gated]
+    if not gated:
+        return "no metric to gate on was measured in both runs"
+    fewest = min(row.pairs for row in gated)
+    needed = fewest_pairs(len(gated))
+    if fewest < needed:
+        return f"{fewest} valid pairs cannot decide {len(gated)} metrics: at least {needed} are needed"
+    for row in gated:
+        if gate.detect is not None and (row.mde is None or row.mde - 1 > gate.detect):
+            seen = "nothing" if row.mde is None else f"{row.mde - 1:.1%} or more"
+            return f"{row.metric}: these pairs can see {seen}, not the {gate.detect:.1%} asked for"
+    return None

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 def write_all(folder: Path) -> Summary:
     """Judge the records, write summary.json and every report beside them. Same input, same bytes."""
-    from lab.analysis.judge import judge
     from lab.analysis.summary import summarise
+    from lab.analysis.verdict import judge
     from lab.report.html import html
     from lab.report.junit import junit
     from lab.report.markdown import markdown

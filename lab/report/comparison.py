@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.analysis.comparison import Comparison, Drift, HeadComparison, MetricRow, ServerComparison
+from lab.analysis.comparison_model import Comparison, Drift, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.statistics import Decision
 from lab.report import markdown as md
 from lab.report import text

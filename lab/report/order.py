@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from lab.analysis.curves import position
+from lab.analysis.growth import position
 from lab.analysis.model import ServerSummary, Summary
 from lab.scenario import catalog
 

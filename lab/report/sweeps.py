@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lab.analysis import curves
-from lab.analysis.curves import position
+from lab.analysis import growth as curves
+from lab.analysis.growth import position
 from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
 from lab.report.text import NOTHING, clean, measured, memory, number, size
 

@@ -16,8 +16,8 @@ from lab.verbs import completion, shared, streams
 from lab.verbs.shared import JsonOption, NoCalibrationOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
-    from lab.analysis.compare import Gate
-    from lab.analysis.comparison import Comparison
+    from lab.analysis.comparison import Gate
+    from lab.analysis.comparison_model import Comparison
     from lab.run.ab import Version
 
 
@@ -90,7 +90,7 @@ def compare(
 
 
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
-    from lab.analysis.compare import NAMES, Gate
+    from lab.analysis.comparison import NAMES, Gate
     from lab.common import units
     from lab.scenario.strict import unknown
 
@@ -105,7 +105,7 @@ def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
 
 
 def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
-    from lab.analysis.compare import compare as compared
+    from lab.analysis.comparison import compare as compared
     from lab.results import store
 
     if len(names) < 2:
@@ -115,7 +115,7 @@ def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
 
 
 def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Comparison:
-    from lab.analysis.compare import compare_within
+    from lab.analysis.comparison import compare_within
     from lab.results import store
     from lab.scenario.strict import unknown
 
@@ -143,7 +143,7 @@ class _Measured(NamedTuple):
 def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparison, list[Path]], int]) -> int:
     """Measure base and head of a scenario in one run, then compare within it."""
     from lab import report
-    from lab.analysis.compare import compare_alternatives
+    from lab.analysis.comparison import compare_alternatives
     from lab.results import store
     from lab.run import ab, session
     from lab.verbs.run import record
@@ -187,7 +187,7 @@ def _versions(asked: list[str], repository: Path) -> list[Version]:
 
 def _forecast(pairs: int, servers: int, gate: Gate) -> None:
     """Say what these pairs could see, before they are measured. Raises CannotSee where that is nothing."""
-    from lab.analysis.compare import METRICS
+    from lab.analysis.comparison import METRICS
     from lab.analysis.statistics import fewest_pairs, minimal_detectable
 
     gated = [m for m in METRICS if (m.name in gate.metrics if gate.metrics else m.gate == "always")]

@@ -94,7 +94,7 @@ def graph(scenario: ScenarioArgument, overrides: SetOption = None) -> int:
     Example:
       lab graph c10k > c10k.mmd
     """
-    from lab import graph as drawing
+    from lab.export import mermaid as drawing
     from lab.plan import plan
 
     _, resolved = shared.load(scenario, overrides)
@@ -123,7 +123,7 @@ def compose(
       lab compose c10k -o /tmp/c10k/c10k.yaml
       lab compose --all
     """
-    from lab import compose as composing
+    from lab.export import compose as composing
 
     if every:
         for name, file_name in composing.file_names(completion.scenario_names()).items():
@@ -140,7 +140,7 @@ def compose(
 
 
 def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> None:
-    from lab import compose as composing
+    from lab.export import compose as composing
     from lab.results.store import write_atomically
 
     _, resolved = shared.load(scenario, overrides)
@@ -167,7 +167,7 @@ def matrix(
       lab matrix smoke c10k --format github
       lab matrix smoke c10k --format gitlab > pipeline.yml
     """
-    from lab import matrix as cells
+    from lab.export import ci_matrix as cells
 
     loaded = [(name, shared.load(name)[1].scenario) for name in _with_folders(scenarios)]
     shared.out(cells.rendered(cells.cells(loaded), form))

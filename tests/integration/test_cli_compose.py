@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import compose
 from lab.engine import images
+from lab.export import compose
 from lab.verbs import shared
 from tests.runtimes import docker_client, until
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab.analysis.curves import curves, fit, growth, position
-from lab.analysis.judge import limited_trials
+from lab.analysis.growth import curves, fit, growth, position
 from lab.analysis.model import Finding
+from lab.analysis.verdict import limited_trials
 from lab.results.record import TrialRecord
 from tests import records
 from tests.records import judged, trial, with_load, with_swarm

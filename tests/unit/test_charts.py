@@ -21,7 +21,7 @@ from lab.analysis.charts import (
     trials_of,
     typical,
 )
-from lab.analysis.curves import position
+from lab.analysis.growth import position
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.report.sweeps import sweep
 from lab.results.record import LoadResult, TrialRecord

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.analysis import compare as comparing
-from lab.analysis.compare import Gate, compare, compare_within
-from lab.analysis.comparison import Comparison, MetricRow
+from lab.analysis import comparison as comparing
+from lab.analysis.comparison import Gate, compare, compare_within
+from lab.analysis.comparison_model import Comparison, MetricRow
 from lab.results.record import Run, TrialRecord
 from tests import records
 from tests.records import counter, hdr, trial, with_load, with_swarm

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import compose
+from lab.export import compose
 from lab.plan import plan, render
 from lab.scenario.resolve import load
 from lab.verbs import shared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lab import graph
+from lab.export import mermaid
 from lab.plan import plan
 from tests.scenarios import TEXT, resolved
 
@@ -17,7 +17,7 @@ links:
 
 def drawn(tmp_path, text=TEXT):
     scenario = resolved(tmp_path, text)
-    return graph.mermaid(scenario, plan.expand(scenario))
+    return mermaid.mermaid(scenario, plan.expand(scenario))
 
 
 def test_every_node_is_drawn_once(tmp_path):

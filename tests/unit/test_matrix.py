@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import matrix
 from lab.common.errors import UsageError
+from lab.export import ci_matrix
 from tests.scenarios import TEXT, resolved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def found(tmp_path):
-    return matrix.cells([("small", resolved(tmp_path).scenario)])
+    return ci_matrix.cells([("small", resolved(tmp_path).scenario)])
 
 
 def valid(schema, *files):
@@ -32,21 +32,21 @@ def valid(schema, *files):
 
 
 def test_a_cell_is_a_server_of_a_scenario(found):
-    assert json.loads(matrix.rendered(found, "json")) == [
+    assert json.loads(ci_matrix.rendered(found, "json")) == [
         {"name": "small-thread", "scenario": "small", "server": "thread"},
         {"name": "small-epoll_lt", "scenario": "small", "server": "epoll_lt"},
     ]
 
 
 def test_github_takes_one_line(found):
-    text = matrix.rendered(found, "github")
+    text = ci_matrix.rendered(found, "github")
     assert "\n" not in text
     assert [cell["server"] for cell in json.loads(text)["include"]] == ["thread", "epoll_lt"]
 
 
 def test_gitlab_takes_a_child_pipeline_that_extends_our_jobs(found, tmp_path):
     file = tmp_path / "pipeline.yml"
-    file.write_text(matrix.rendered(found, "gitlab"))
+    file.write_text(ci_matrix.rendered(found, "gitlab"))
     valid("vendor.gitlab-ci", file)
     pipeline = yaml.safe_load(file.read_text())
     (included,) = (entry["local"] for entry in pipeline["include"])
@@ -82,15 +82,15 @@ def test_the_workflow_pins_what_others_wrote():
 def test_a_matrix_that_the_system_would_refuse_is_refused(tmp_path):
     servers = "\n".join(f"  s{number}: {{model: thread}}" for number in range(257))
     text = TEXT.replace("  thread: {model: thread}\n  epoll_lt: {model: epoll_lt}", servers)
-    many = matrix.cells([("many", resolved(tmp_path, text).scenario)])
+    many = ci_matrix.cells([("many", resolved(tmp_path, text).scenario)])
     with pytest.raises(UsageError, match="257 jobs, github takes 256"):
-        matrix.rendered(many, "github")
-    assert len(json.loads(matrix.rendered(many, "json"))) == 257
+        ci_matrix.rendered(many, "github")
+    assert len(json.loads(ci_matrix.rendered(many, "json"))) == 257
 
 
 def test_names_are_unique_and_forms_are_known(found, tmp_path):
     scenario = resolved(tmp_path).scenario
     with pytest.raises(UsageError, match="small-thread"):
-        matrix.cells([("one", scenario), ("two", scenario)])
+        ci_matrix.cells([("one", scenario), ("two", scenario)])
     with pytest.raises(UsageError, match="github, gitlab, json"):
-        matrix.rendered(found, "jenkins")
+        ci_matrix.rendered(found, "jenkins")

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from lab.analysis.compare import Gate, compare
-from lab.analysis.comparison import Comparison
+from lab.analysis.comparison import Gate, compare
+from lab.analysis.comparison_model import Comparison
 from lab.common.errors import Exit
 from lab.report import comparison as report
 from lab.verbs.compare import exit_code

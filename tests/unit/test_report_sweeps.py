@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.analysis.curves import curves, growth
+from lab.analysis.growth import curves, growth
 from lab.analysis.model import Curve, CurvePoint, ServerSummary, Summary
 from lab.report import sweeps
 from lab.report.html import html

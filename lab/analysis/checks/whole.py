@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.evidence import NoData, Said, percent
 from lab.analysis.checks.table import LIMITS
-from lab.analysis.drift import several_machines
+from lab.analysis.env_diff import several_machines
 from lab.analysis.model import Summary
 from lab.results.record import Run, TrialRecord
 

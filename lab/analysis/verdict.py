@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lab.analysis import checks
-from lab.analysis.curves import curves
+from lab.analysis.growth import curves
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds

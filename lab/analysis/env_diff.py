@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.analysis.comparison import Drift
+from lab.analysis.comparison_model import Drift
 from lab.results.record import Run
 
 # The fingerprint of a machine: figures of two machines cannot be compared.
