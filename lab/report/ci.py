@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from lab.analysis.model import Summary
-from lab.report import findings, text
-from lab.report.findings import Group
+from lab.report.content import findings, text
+from lab.report.content.findings import Group
 from lab.report.markdown import fit, markdown
 from lab.results.record import Run
 

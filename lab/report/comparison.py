@@ -15,7 +15,7 @@ from rich.text import Text
 from lab.analysis.comparison_model import Comparison, Drift, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.statistics import Decision
 from lab.report import markdown as md
-from lab.report import text
+from lab.report.content import text
 
 HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
 DRIFT_HEADINGS = ("fact", "base", "head", "rules a decision out")

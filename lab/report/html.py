@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from lab.analysis.charts import charts
 from lab.analysis.model import Summary
-from lab.report.order import in_order
-from lab.report.page import page
-from lab.report.sweeps import sweep
+from lab.report.content.server_order import in_order
+from lab.report.content.sweeps import sweep
+from lab.report.html_page import page
 from lab.results.record import Run
 
 ASSETS = Path(__file__).parent / "assets"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from lab.analysis.model import Finding, Summary
-from lab.report import findings, text
+from lab.report.content import findings, text
 from lab.results.record import Run, TrialRecord
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'

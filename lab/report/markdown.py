@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.report import findings, groups, links, sweeps, text, why
-from lab.report.findings import Group
-from lab.report.order import in_order
+from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content.findings import Group
+from lab.report.content.server_order import in_order
 from lab.results.record import Run
 
 LIMIT_BYTES = 60_000
@@ -144,14 +144,14 @@ def _growth(summary: Summary) -> list[str]:
 
 def _why(summary: Summary) -> list[str]:
     rows = [
-        [escape(text.label(name, server)), *(escape(cell) for cell in why.row(server))]
+        [escape(text.label(name, server)), *(escape(cell) for cell in explain.row(server))]
         for name, server in summary.servers.items()
         if text.measured(server)
     ]
     if not rows:
         return []
-    words = [f"- {escape(sentence)}" for sentence in why.sentences(summary)]
-    return ["## Why", "", *words, "", *table(["server", *why.HEADINGS], rows)]
+    words = [f"- {escape(sentence)}" for sentence in explain.sentences(summary)]
+    return ["## Why", "", *words, "", *table(["server", *explain.HEADINGS], rows)]
 
 
 def _thresholds(summary: Summary) -> list[str]:

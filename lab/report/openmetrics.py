@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import clean
+from lab.report.content.text import clean
 
 Pick = Callable[[ServerSummary], Mapping[str, float | None]]
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99", "p999": "0.999"}

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.model import Summary
-from lab.report import findings, groups, text
-from lab.report.order import in_order
+from lab.report.content import findings, groups, text
+from lab.report.content.server_order import in_order
 
 # The comparison has nine columns; below this width they would break into unreadable towers.
 NARROWEST_TABLE = 96

@@ -34,7 +34,7 @@ def show(
       lab net show up-smoke-3f9a
     """
     from lab.plan.topology import DATA
-    from lab.report import text
+    from lab.report.content import text
 
     with _attached(run) as up_there:
         nodes = up_there.nodes if node is None else [node]

@@ -152,8 +152,8 @@ def measure(prepared: session.Prepared, request: session.Request, as_json: bool,
 
 def record(prepared: session.Prepared, request: session.Request) -> Path:
     """Run what is prepared under a live view; the run's folder."""
-    from lab.report.live import make_view
-    from lab.report.planned import trial_s
+    from lab.report.content.plan_text import trial_s
+    from lab.report.live.view import make_view
     from lab.run import session
     from lab.verbs.signals import interrupting
 
@@ -185,17 +185,17 @@ def plan(
       lab plan c10k --set swarm.users=50000
     """
     from lab.impair import byhand
-    from lab.report import planned
+    from lab.report.content import plan_text
     from lab.run import session
 
     _, resolved = shared.load(scenario, overrides)
     prepared = session.prepare(resolved, tuple(server or ()))
     links = _links_by_hand(prepared)
     if as_json:
-        shared.out_json({**planned.as_json(prepared), "links": [each.to_json() for each in links]})
+        shared.out_json({**plan_text.as_json(prepared), "links": [each.to_json() for each in links]})
     else:
         text = byhand.as_text(links, len(prepared.plan.trials))
-        shared.out(planned.as_text(prepared) + (f"\n\n{text}" if text else ""))
+        shared.out(plan_text.as_text(prepared) + (f"\n\n{text}" if text else ""))
     prepared.capacity.require()
     return Exit.OK
 

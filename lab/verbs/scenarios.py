@@ -51,13 +51,13 @@ def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonO
     Example:
       lab show c10k --set swarm.users=100
     """
-    from lab.report import planned
+    from lab.report.content import plan_text
 
     _, resolved = shared.load(scenario, overrides)
     if as_json:
         shared.out(resolved.scenario.model_dump_json(indent=1))
     else:
-        shared.out(planned.resolved_text(resolved))
+        shared.out(plan_text.resolved_text(resolved))
     return Exit.OK
 
 

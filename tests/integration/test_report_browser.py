@@ -146,7 +146,7 @@ def test_figures_in_chart_tables_are_those_of_the_summary(page: Page, files: dic
     cells = page.evaluate(
         "[...document.querySelectorAll('#bars tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
     )
-    from lab.report import text
+    from lab.report.content import text
 
     for row in cells:
         server = summary.servers[row[0]]

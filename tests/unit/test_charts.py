@@ -23,7 +23,7 @@ from lab.analysis.charts import (
 )
 from lab.analysis.growth import position
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
-from lab.report.sweeps import sweep
+from lab.report.content.sweeps import sweep
 from lab.results.record import LoadResult, TrialRecord
 from tests.data import judged, make_golden
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lab.report.live import LiveView, PlainView, View, make_view
-from lab.report.running import duration, panel
+from lab.report.live.state import duration, panel
+from lab.report.live.view import LiveView, PlainView, View, make_view
 from lab.results.record import Sample
 from lab.run.record_builder import Gauges
 from tests.data import judged

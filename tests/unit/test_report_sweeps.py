@@ -6,7 +6,7 @@ import pytest
 
 from lab.analysis.growth import curves, growth
 from lab.analysis.model import Curve, CurvePoint, ServerSummary, Summary
-from lab.report import sweeps
+from lab.report.content import sweeps
 from lab.report.html import html
 from lab.report.markdown import escape, markdown
 from tests.data import judged

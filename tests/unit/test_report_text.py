@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary, TrialFigures
-from lab.report import findings, text, why
-from lab.report.order import in_order
+from lab.report.content import explain, findings, text
+from lab.report.content.server_order import in_order
 from tests.data import judged
 
 
@@ -152,7 +152,7 @@ def test_why_names_who_pays_and_what_differs_with_it() -> None:
     dear = _server(
         "thread", cpu_us_per_request=12.0, switches_per_request=2.0, syscalls_per_request={"read": 2.1}
     )
-    assert why.sentences(_summary(cheap, dear)) == [
+    assert explain.sentences(_summary(cheap, dear)) == [
         "CPU time per request: thread has 12.0 µs, 2.40 × epoll_lt (5.00 µs). "
         "With it goes: thread had 2.00 context switches a request; epoll_lt 0.400."
     ]
@@ -161,14 +161,16 @@ def test_why_names_who_pays_and_what_differs_with_it() -> None:
 def test_why_is_silent_about_small_differences_and_failing_servers() -> None:
     close = (_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=6.0))
     failing = _server("c", cpu_us_per_request=90.0, errors=Errors(rate=0.6))
-    assert why.sentences(_summary(*close, failing)) == []
-    assert why.sentences(_summary(close[0], failing)) == [
+    assert explain.sentences(_summary(*close, failing)) == []
+    assert explain.sentences(_summary(close[0], failing)) == [
         "Fewer than two servers gave figures that may be compared, so none are."
     ]
 
 
 def test_why_admits_that_nothing_counted_differs() -> None:
-    said = why.sentences(_summary(_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=9.0)))
+    said = explain.sentences(
+        _summary(_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=9.0))
+    )
     assert said == [
         "CPU time per request: b has 9.00 µs, 1.80 × a (5.00 µs). "
         "None of the counted figures differs as much."
@@ -177,7 +179,7 @@ def test_why_admits_that_nothing_counted_differs() -> None:
 
 def test_why_compares_at_one_sweep_point() -> None:
     _, summary = judged.sweep()
-    cpu = next(sentence for sentence in why.sentences(summary) if sentence.startswith("CPU"))
+    cpu = next(sentence for sentence in explain.sentences(summary) if sentence.startswith("CPU"))
     assert "select,users=10000 has 116 µs" in cpu
     assert "epoll_lt,users=10000" in cpu
 

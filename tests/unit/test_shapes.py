@@ -17,8 +17,8 @@ from lab.common.errors import HostCannot, UsageError
 from lab.plan.capacity import fewest_workers, place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
-from lab.report.page import load_words
-from lab.report.setup import limits
+from lab.report.content.limitations import limits
+from lab.report.html_page import load_words
 from lab.run.calibration import null_trial
 from lab.scenario import load as loads
 from tests import records

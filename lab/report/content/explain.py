@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lab.analysis.model import ServerSummary, Summary
-from lab.report.text import NOTHING, count, memory, number, quantile, size
+from lab.report.content.text import NOTHING, count, memory, number, quantile, size
 
 TELLING_COST, TELLING_CAUSE, TELLING_MS = 1.25, 1.5, 0.5
 MOST_ERRORS = 0.01

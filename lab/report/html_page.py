@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
-from lab.report import findings, groups, links, sweeps, text, why
-from lab.report.setup import limits, topology
+from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario import load as loads
 
@@ -50,7 +50,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "upper": text.quantile_name(data["upper"]),
         "typical": ", the one with the median p99" if several else "",
         "why": _why(summary),
-        "sentences": why.sentences(summary),
+        "sentences": explain.sentences(summary),
         "thresholds": _thresholds(summary),
         "topology": topology(run, summary),
         "links": _links(summary),
@@ -156,13 +156,13 @@ def _growth(summary: Summary) -> Table | None:
 
 def _why(summary: Summary) -> Table | None:
     rows = [
-        [text.label(name, server), *why.row(server)]
+        [text.label(name, server), *explain.row(server)]
         for name, server in summary.servers.items()
         if text.measured(server)
     ]
     if not rows:
         return None
-    head = ["server", *(heading.replace(" ", "\n", 1) for heading in why.HEADINGS)]
+    head = ["server", *(heading.replace(" ", "\n", 1) for heading in explain.HEADINGS)]
     numeric = frozenset(range(1, len(head) - 1))
     return Table("Costs and what each model did", head, _aligned(rows, numeric), numeric)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.common.units import show_bytes, show_seconds
-from lab.report.text import plural
+from lab.report.content.text import plural
 from lab.scenario import load
 from lab.scenario.yaml_file import Keys, show_path
 

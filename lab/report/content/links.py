@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lab.analysis.model import LinkSummary, Summary
-from lab.report.text import NOTHING, clean, count, number, percent, plural
+from lab.report.content.text import NOTHING, clean, count, number, percent, plural
 
 HEADINGS = (
     "link", "by", "asked, each way", "configured", "round trip before the load: p50, p99 [ms]",

@@ -12,8 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from lab.report.running import State, duration, gauge_cells, left, outcome, panel, progress_cells
-from lab.report.text import clean
+from lab.report.content.text import clean
+from lab.report.live.state import State, duration, gauge_cells, left, outcome, panel, progress_cells
 from lab.results.record import TrialRecord
 
 Clock = Callable[[], float]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lab.analysis import growth as curves
 from lab.analysis.growth import position
 from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
-from lab.report.text import NOTHING, clean, measured, memory, number, size
+from lab.report.content.text import NOTHING, clean, measured, memory, number, size
 
 HEADINGS = ("server", "figure", "against", "from", "to", "growth", "over the sweep", "95 % interval")
 FIGURES = {

@@ -7,8 +7,8 @@ from typing import Any
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
-from lab.report.links import words
-from lab.report.text import clean, percent, plural
+from lab.report.content.links import words
+from lab.report.content.text import clean, percent, plural
 from lab.results.record import Run, TrialRecord
 from lab.scenario import load as loads
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.analysis.model import Summary
-from lab.report import text
+from lab.report.content import text
 
 HEADINGS = ("server", "group", "requests/s", "p50 ms", "p99 ms", "errors", "connections")
 NUMERIC = frozenset(range(2, len(HEADINGS)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.model import Finding, Summary
-from lab.report.text import clean, plural
+from lab.report.content.text import clean, plural
 
 # What spoils the result, what is bad, what we do not know, what is doubtful, then known limits that were met.
 _ORDER = ("invalid", "fail", "unknown", "suspect", "expected")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lab.analysis.histogram import decode, quantiles
 from lab.analysis.model import Quantiles
-from lab.report.text import NOTHING, clean, number, quantile, size
+from lab.report.content.text import NOTHING, clean, number, quantile, size
 from lab.results.record import TrialRecord
 
 LOADED = ("spawn", "warmup", "measure", "drain")
