@@ -9,19 +9,11 @@ from lab.analysis.growth import curves
 from lab.analysis.model import Finding, Level, Summary, VerdictWord
 from lab.analysis.summary import over_valid
 from lab.analysis.thresholds import judge_thresholds
-from lab.common.errors import Exit
+from lab.common.errors import PRECEDENCE, Exit, worst
 from lab.results.record import Run, TrialRecord
 
 # Several at once: the first that holds (README: exit codes).
-ORDER = (
-    Exit.INTERRUPTED,
-    Exit.INTERNAL,
-    Exit.USAGE,
-    Exit.HOST_CANNOT,
-    Exit.NO_MEASUREMENT,
-    Exit.UNTRUSTED,
-    Exit.THRESHOLD,
-)
+
 
 # A trial without a measurement: a lost worker voids it, a dead server fails it, anything else tells nothing.
 LEVELS: dict[Exit, Level] = {Exit.UNTRUSTED: "invalid", Exit.THRESHOLD: "fail"}
@@ -75,13 +67,12 @@ def _failed(run: Run) -> Iterator[Finding]:
 
 
 def _exit_code(run: Run, summary: Summary) -> Exit:
-    codes = set(_exit_codes(run, summary))
-    return next((code for code in ORDER if code in codes), Exit.OK)
+    return worst(_exit_codes(run, summary))
 
 
 def _code(trial: TrialRecord) -> Exit:
     """The exit code that a failed trial calls for; one that says nothing is no measurement."""
-    known = {int(code): code for code in ORDER}
+    known = {int(code): code for code in PRECEDENCE if code is not Exit.OK}
     return known.get(trial.exit_code, Exit.NO_MEASUREMENT)
 
 

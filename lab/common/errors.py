@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -17,6 +18,19 @@ class Exit(IntEnum):
     THRESHOLD = 99
     INTERRUPTED = 130
     READER_GONE = 141  # 128 + SIGPIPE: how shells tell of `lab report | head`
+
+
+# Several at once end with the first of these. What is in no table is an error of the lab itself.
+PRECEDENCE = (
+    Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
+    Exit.THRESHOLD, Exit.OK,
+)  # fmt: skip
+
+
+def worst(codes: Iterable[int]) -> Exit:
+    """Return the exit code of several together; OK where there are none."""
+    found = [Exit(code) if code in PRECEDENCE else Exit.INTERNAL for code in codes]
+    return min(found, key=PRECEDENCE.index, default=Exit.OK)
 
 
 class LabError(Exception):

@@ -24,8 +24,8 @@ from lab.common.paths import ROOT
 from lab.common.say import Say
 from lab.load.locust import LocustDriver
 from lab.plan import host, plan, render
-from lab.plan.capacity import Capacity, Placement, place, plan_capacity
-from lab.plan.plan import Plan
+from lab.plan.capacity import Placement, place, plan_capacity
+from lab.plan.prepared import Prepared
 from lab.results import store
 from lab.results.record import TrialRecord
 from lab.run import experiment
@@ -35,22 +35,6 @@ from lab.scenario.resolve import Resolved
 GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
 # An image by its content: a registry's digest, or the id of one that is here.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that could start: everything planned, nothing started."""
-
-    resolved: Resolved
-    plan: Plan
-    host: host.Host
-    capacity: Capacity
-    placement: Placement
-
-    def files(self) -> dict[str, Path]:
-        """The files that any trial's scenario names, by the name it gives them."""
-        names = {name for trial in self.plan.trials for _, name in trial.scenario.files()}
-        return {name: self.resolved.folder / name for name in sorted(names)}
 
 
 @dataclass(frozen=True)

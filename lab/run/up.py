@@ -22,6 +22,7 @@ from lab.impair.trial import TrialLinks
 from lab.load.together import begin_when_held
 from lab.plan import plan, render
 from lab.plan.plan import Trial
+from lab.plan.prepared import Prepared
 from lab.plan.topology import DATA, Topology
 from lab.run import session
 from lab.run.experiment import SERVER_READY_S
@@ -78,7 +79,7 @@ class Playground:
 
 
 @contextmanager
-def up(prepared: session.Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Iterator[Playground]:
+def up(prepared: Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Iterator[Playground]:
     """Bring the plan's first trial up, its links applied; take it down at the end. Raises LabError."""
     trial = prepared.plan.trials[0]
     run = f"up-{trial.scenario.name}-{secrets.token_hex(2)}"
@@ -115,7 +116,7 @@ def _linked(ground: Playground, trial: Trial) -> Iterator[list[dict[str, Any]]]:
             stack.close()
 
 
-def first(resolved: Any, server: str | None) -> session.Prepared:
+def first(resolved: Any, server: str | None) -> Prepared:
     """Prepared with the one trial that is to be up: of `server`, else the plan's first. Raises UsageError."""
     prepared = session.prepare(resolved, (server,) if server else ())
     return replace(prepared, plan=plan.Plan(prepared.plan.scenario, prepared.plan.trials[:1]))
@@ -144,7 +145,7 @@ def forget_old() -> None:
             shutil.rmtree(path)
 
 
-def _topology(run: str, prepared: session.Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
+def _topology(run: str, prepared: Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
     where = session.addressing(runtime, prepared.resolved.folder)()
     whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
     if with_swarm:

@@ -1,4 +1,4 @@
-"""Telling a CI system about a run: GitHub's step summary and annotations, GitLab's log section."""
+"""Show a run: a table or JSON to its reader, a summary to GitHub, a log section to GitLab."""
 
 from __future__ import annotations
 
@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.common.errors import UsageError
-from lab.verbs.shared import say
+from lab.verbs import streams
+from lab.verbs.shared import out, relative, say
 
 if TYPE_CHECKING:
     from lab.analysis.model import Summary
 
 SYSTEMS = ("auto", "github", "gitlab", "none")
+
+
+def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto") -> None:
+    """The table (or summary.json) on standard output, on standard error where the rest is; and for `ci`."""
+    if as_json:
+        out(summary.model_dump_json(indent=1))
+    else:
+        from lab.report.terminal import table
+
+        table(summary, streams.console())
+    shown = relative(folder)
+    say(f"\nreport: {shown}/report.html   summary: {shown}/summary.json")
+    publish(ci, folder, summary)
 
 
 def publish(system: str, folder: Path, summary: Summary) -> None:

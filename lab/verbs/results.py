@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.common.errors import Exit, HostCannot, UsageError
-from lab.verbs import completion, shared, streams
-from lab.verbs.publishing import publish
+from lab.common.errors import Exit, HostCannot, UsageError, worst
+from lab.verbs import completion, shared
+from lab.verbs.publishing import show_summary
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
 if TYPE_CHECKING:
-    from lab.analysis.model import Summary
+    pass
 
 
 def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
@@ -91,7 +91,6 @@ def merge(
     from lab import report as reports
     from lab.results import merge as joining
     from lab.results import store
-    from lab.verbs.run import heaviest
 
     paths = [
         path for name in runs for path in store.list_runs(Path(name)) or [shared.find_run(name, results)]
@@ -104,7 +103,7 @@ def merge(
         summary = reports.write_all(folder)
         show_summary(summary, folder, as_json, ci)
         codes.append(summary.exit_code)
-    return heaviest(codes)
+    return worst(codes)
 
 
 def bundle(
@@ -178,19 +177,6 @@ def _remove_old_images() -> None:
         building.remove_old(client, shared.say)
     finally:
         client.close()
-
-
-def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto") -> None:
-    """The table (or summary.json) on standard output, on standard error where the rest is; and for `ci`."""
-    if as_json:
-        shared.out(summary.model_dump_json(indent=1))
-    else:
-        from lab.report.terminal import table
-
-        table(summary, streams.console())
-    shown = shared.relative(folder)
-    shared.say(f"\nreport: {shown}/report.html   summary: {shown}/summary.json")
-    publish(ci, folder, summary)
 
 
 def _about(run: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.common.errors import Exit, LabError
+from lab.common.errors import Exit, LabError, worst
 from lab.common.paths import ROOT
 from lab.verbs import shared, streams
 from lab.verbs.shared import (
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lab.impair.byhand import ByHand
+    from lab.plan.prepared import Prepared
     from lab.run import session
-
-WEIGHT = (
-    Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
-    Exit.THRESHOLD, Exit.OK,
-)  # fmt: skip
 
 
 def run(
@@ -89,12 +85,7 @@ def _each(names: list[str], run_one: Callable[[str], int]) -> int:
             codes.append(error.exit_code)
         if codes[-1] == Exit.INTERRUPTED:
             break
-    return heaviest(codes)
-
-
-def heaviest(codes: list[int]) -> int:
-    """Several exit codes at once: 130, then what could not run, then 4, 5, 99."""
-    return min(codes, key=lambda code: WEIGHT.index(code) if code in WEIGHT else 1, default=Exit.OK)
+    return worst(codes)
 
 
 def rerun(
@@ -139,10 +130,10 @@ def _request(scenario: Path, runtime: str, results: Path) -> session.Request:
     return session.Request(scenario=scenario, runtime=runtime, results=results, argv=sys.argv[1:])
 
 
-def measure(prepared: session.Prepared, request: session.Request, as_json: bool, ci: str) -> int:
+def measure(prepared: Prepared, request: session.Request, as_json: bool, ci: str) -> int:
     """Run what is prepared under a live view, write its reports, show its table."""
     from lab import report
-    from lab.verbs.results import show_summary
+    from lab.verbs.publishing import show_summary
 
     folder = record(prepared, request)
     summary = report.write_all(folder)
@@ -150,7 +141,7 @@ def measure(prepared: session.Prepared, request: session.Request, as_json: bool,
     return summary.exit_code
 
 
-def record(prepared: session.Prepared, request: session.Request) -> Path:
+def record(prepared: Prepared, request: session.Request) -> Path:
     """Run what is prepared under a live view; the run's folder."""
     from lab.report.content.plan_text import trial_s
     from lab.report.live.view import make_view
@@ -200,7 +191,7 @@ def plan(
     return Exit.OK
 
 
-def _links_by_hand(prepared: session.Prepared) -> list[ByHand]:
+def _links_by_hand(prepared: Prepared) -> list[ByHand]:
     from lab.doctor.facts import shaping_here
     from lab.impair.byhand import by_hand
 

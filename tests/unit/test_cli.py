@@ -14,9 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from lab import cli
-from lab.common.errors import Exit
+from lab.common.errors import Exit, worst
 from lab.verbs import completion
-from lab.verbs.run import heaviest
 from tests.runfolders import make_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -258,13 +257,15 @@ def test_a_folder_of_scenarios_is_validated_one_by_one(lab, tmp_path):
     assert "two.yaml:1:1" in lab("validate", tmp_path, code=Exit.USAGE).stderr
 
 
-def test_of_several_exit_codes_the_heaviest_counts():
-    assert heaviest([0, 99, 5, 4]) == 4
-    assert heaviest([0, 99, 5]) == 5
-    assert heaviest([0, 99]) == 99
-    assert heaviest([4, 130, 3]) == 130
-    assert heaviest([4, 3]) == 3
-    assert heaviest([0, 0]) == 0
+def test_of_several_exit_codes_the_first_of_the_table_counts():
+    assert worst([0, 99, 5, 4]) == 4
+    assert worst([0, 99, 5]) == 5
+    assert worst([0, 99]) == 99
+    assert worst([4, 130, 3]) == 130
+    assert worst([4, 3]) == 3
+    assert worst([0, 0]) == 0
+    assert worst([]) == 0
+    assert worst([0, 77]) == 1  # what is in no table is an error of the lab itself
 
 
 def completed(words, **environment):

@@ -13,7 +13,7 @@ from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
     from lab.plan.capacity import Need
-    from lab.run.session import Prepared
+    from lab.plan.prepared import Prepared
     from lab.scenario.resolve import Resolved
 
 
