@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
 from lab.impair.values import Link, Probe, Side  # noqa: E402
 from lab.scenario.impairment import Impairment  # noqa: E402
-from tests.contract.impair_namespaces import Namespaces, namespaces  # noqa: E402
-from tests.uml import boot  # noqa: E402
+from tests.support import uml_boot as boot  # noqa: E402
+from tests.support.impair_namespaces import Namespaces, namespaces  # noqa: E402
 
 DELAYS_MS = (1, 5, 20, 50, 100)
 UNTOUCHED = Impairment()

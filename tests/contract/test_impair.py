@@ -19,7 +19,7 @@ from lab.impair import BACKENDS
 from lab.impair.apply import applied
 from lab.impair.values import Link, Side
 from lab.scenario.impairment import Impairment
-from tests.contract.impair_flows import (
+from tests.support.impair_flows import (
     IDLE_S,
     LATE_MS,
     UNTOUCHED,
@@ -29,7 +29,7 @@ from tests.contract.impair_flows import (
     measured,
     share_bounds,
 )
-from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
+from tests.support.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [
     pytest.mark.root,

@@ -16,8 +16,8 @@ import pytest
 from lab.common.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
 from lab.scenario.impairment import Impairment
-from tests.contract.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds
-from tests.contract.impair_namespaces import CTL, Namespaces, namespaces, run
+from tests.support.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds
+from tests.support.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
 

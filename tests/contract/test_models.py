@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from wire import echo, greet, http1
 
-from tests.contract.servers import TCP_MODELS, Client, Server, serving
+from tests.support.model_servers import TCP_MODELS, Client, Server, serving
 
 GET = http1.request("GET", "/", "lab")
 

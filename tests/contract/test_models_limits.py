@@ -19,7 +19,7 @@ from contextlib import ExitStack
 import pytest
 from wire import echo, http1
 
-from tests.contract.servers import DEADLINE_S, ROOT, TCP_MODELS, Client, entry, served_at_once, serving
+from tests.support.model_servers import DEADLINE_S, ROOT, TCP_MODELS, Client, entry, served_at_once, serving
 
 GET = http1.request("GET", "/", "lab")
 PATTERN = b"0123456789abcdef"

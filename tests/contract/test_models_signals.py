@@ -8,7 +8,7 @@ import socket
 import pytest
 from wire import datagram, http1
 
-from tests.contract.servers import DEADLINE_S, UDP_MODELS, Client, serving
+from tests.support.model_servers import DEADLINE_S, UDP_MODELS, Client, serving
 
 GET = http1.request("GET", "/", "lab")
 

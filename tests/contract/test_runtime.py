@@ -18,7 +18,7 @@ from lab.common.errors import HostCannot, NoMeasurement
 from lab.plan.topology import DATA, Limits, Network, Node, Topology
 from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
-from tests.runtimes import docker_runtime, run_id, until
+from tests.support.runtimes import docker_runtime, run_id, until
 
 SAY = """
 import json, os, signal, sys, time

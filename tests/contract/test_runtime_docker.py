@@ -15,7 +15,7 @@ from lab.common.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
 from lab.plan.topology import CONTROL, DATA, Limits, Network, Node, Topology
 from lab.runtime import Deployment
 from lab.runtime.docker import DockerRuntime
-from tests.runtimes import docker_client, docker_runtime, run_id, until
+from tests.support.runtimes import docker_client, docker_runtime, run_id, until
 
 pytestmark = pytest.mark.docker
 

@@ -16,7 +16,7 @@ from swarm.answers import HELLO
 from swarm.histogram import quantile_us
 from wire import http1
 
-from tests.contract.swarm_nodes import drive, engine, model_server, run_engine, scripted_server, settings
+from tests.support.swarm_nodes import drive, engine, model_server, run_engine, scripted_server, settings
 
 Serve = Callable[[socket.socket], None]
 ANSWER = http1.response(200, HELLO)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.swarm_nodes import Event, Node, decode, free_port, model_server, settings, swarm
+from tests.support.swarm_nodes import Event, Node, decode, free_port, model_server, settings, swarm
 
 RESULT_KEYS = {
     "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",

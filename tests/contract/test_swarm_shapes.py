@@ -18,7 +18,7 @@ from swarm.answers import HELLO
 from swarm.histogram import unpack
 from wire import http1
 
-from tests.contract.swarm_nodes import (
+from tests.support.swarm_nodes import (
     decode,
     engine,
     free_port,

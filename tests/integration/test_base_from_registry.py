@@ -16,7 +16,7 @@ import pytest
 from lab.engine import images
 from lab.engine.api import Engine
 from lab.engine.build import base
-from tests.runtimes import docker_client
+from tests.support.runtimes import docker_client
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]  # it saves, pulls and runs apt-get
 

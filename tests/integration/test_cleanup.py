@@ -20,7 +20,7 @@ from lab.common import proc
 from lab.common.owner import OWNER, RUN, Owner
 from lab.engine import images
 from lab.runtime import cleanup, journal
-from tests.runtimes import docker_client, run_id, until
+from tests.support.runtimes import docker_client, run_id, until
 
 ROOT = Path(__file__).resolve().parents[2]
 GONE_S = 15.0
@@ -73,7 +73,15 @@ class Runs:
     def start(self, kind: str, stay_s: float = 60) -> Run:
         """Start one."""
         id_ = run_id()
-        argv = [sys.executable, "-m", "tests.orchestrator", kind, id_, str(self._tmp_path / id_), str(stay_s)]
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.support.orchestrator",
+            kind,
+            id_,
+            str(self._tmp_path / id_),
+            str(stay_s),
+        ]
         process = subprocess.Popen(
             [*argv, self._image],
             cwd=ROOT,

@@ -13,7 +13,7 @@ import pytest
 from lab.engine import images
 from lab.export import compose
 from lab.verbs import shared
-from tests.runtimes import docker_client, until
+from tests.support.runtimes import docker_client, until
 
 USERS, RATE, SECONDS = 4, 50, 1
 SMALL = [

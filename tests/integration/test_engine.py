@@ -21,7 +21,7 @@ from lab.common import proc
 from lab.common.errors import HostCannot
 from lab.engine import connect, dockerd
 from lab.engine.dockerd import Daemon
-from tests.runtimes import until
+from tests.support.runtimes import until
 
 pytestmark = [
     pytest.mark.docker,

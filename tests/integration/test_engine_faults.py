@@ -17,8 +17,8 @@ import pytest
 from lab.engine import images
 from lab.engine.api import Engine, address
 from lab.runtime import cleanup
-from tests.faulty_engine import FAULTS, FaultyEngine
-from tests.runtimes import docker_client, run_id
+from tests.support.faulty_engine import FAULTS, FaultyEngine
+from tests.support.runtimes import docker_client, run_id
 
 pytestmark = pytest.mark.docker
 
@@ -38,7 +38,7 @@ def client() -> Iterator[Any]:
 
 def command(url: str, run: str, state: Path) -> subprocess.CompletedProcess[str]:
     """Every kind of call that a command makes, in a process of its own."""
-    argv = [sys.executable, "-m", "tests.engine_user", run, str(state / "logs")]
+    argv = [sys.executable, "-m", "tests.support.engine_user", run, str(state / "logs")]
     environment = {**os.environ, "DOCKER_HOST": url, "LAB_STATE_DIR": str(state)}
     return subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False

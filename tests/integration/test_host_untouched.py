@@ -16,7 +16,7 @@ import pytest
 from lab.engine import images
 from lab.results import store
 from lab.runtime import cleanup
-from tests.runtimes import docker_client, until
+from tests.support.runtimes import docker_client, until
 
 pytestmark = [
     pytest.mark.docker,

@@ -13,7 +13,7 @@ from lab.engine import images
 from lab.engine.build.builder import LABEL
 from lab.plan.topology import DATA, Network, Node, Topology
 from lab.runtime.docker import DockerRuntime
-from tests.runtimes import docker_client, run_id
+from tests.support.runtimes import docker_client, run_id
 
 pytestmark = pytest.mark.docker
 

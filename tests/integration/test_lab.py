@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtimes import docker_client, until
+from tests.support.runtimes import docker_client, until
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).resolve().parents[2]

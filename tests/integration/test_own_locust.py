@@ -12,7 +12,7 @@ import pytest
 from lab.engine import images
 from lab.results.record import TrialRecord
 from lab.results.store import read_series
-from tests.runtimes import docker_client
+from tests.support.runtimes import docker_client
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = """\

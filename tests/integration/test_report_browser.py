@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab.report.html import html
-from tests.data import judged
-from tests.integration.browser import Page, browser, executable
+from tests.support import judged
+from tests.support.browser import Page, browser, executable
 
 PROGRAM = executable()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium here: apt-get install chromium")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtimes import docker_client
+from tests.support.runtimes import docker_client
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = """\

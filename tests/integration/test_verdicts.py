@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtimes import docker_client, until
+from tests.support.runtimes import docker_client, until
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = [sys.executable, "-m", "lab.cli"]

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from lab.run import ab
-from tests.runtimes import docker_client
+from tests.support.runtimes import docker_client
 
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
 ROOT = Path(__file__).resolve().parents[2]

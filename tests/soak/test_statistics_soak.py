@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lab.analysis import statistics as st
-from tests import simulation
+from tests.support import simulation
 
 SETS = 10_000
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]

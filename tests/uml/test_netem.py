@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.uml import boot
+from tests.support import uml_boot as boot
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 170.0  # 50 s on a quiet machine

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from lab.engine import images
-from tests.runtimes import docker_client
-from tests.uml import boot, engine_images
+from tests.support import uml_boot as boot
+from tests.support import uml_engine_images as engine_images
+from tests.support.runtimes import docker_client
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 270.0  # it takes some 85 s of CPU time, on one core
@@ -60,7 +61,14 @@ def test_a_run_on_real_netem_says_what_was_asked_configured_and_measured(lent: P
     That kernel has one CPU for everything and a clock of 100 ticks a second: the checks may, and mostly do,
     call its trial INVALID. What is held is that the trial came to its end, and that its link is true.
     """
-    argv = [sys.executable, "-m", "tests.uml.lab_inside", "/mnt/images", "/mnt/netem.yaml", "/mnt/results"]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.support.uml_lab_inside",
+        "/mnt/images",
+        "/mnt/netem.yaml",
+        "/mnt/results",
+    ]
     ended = boot.run(argv, lent, ROOT, DEADLINE_S, memory="1G", modules=MODULES)
     assert ended.code in (0, 5), f"{ended.output[-6000:]}\n{ended.console[-2000:]}"
     [run] = [path for path in (lent / "results").iterdir() if not path.is_symlink()]

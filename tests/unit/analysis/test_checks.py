@@ -1,0 +1,386 @@
+"""Each check fires on its fault and is silent on a healthy trial."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lab.analysis import checks
+from lab.analysis.checks.evidence import graded
+from lab.analysis.checks.table import LIMITS, Limit
+from lab.results.record import TrialRecord
+from tests.support import records
+from tests.support.records import (
+    ALL,
+    RESPONSE,
+    WINDOW_MS,
+    N,
+    counted,
+    counter,
+    hdr,
+    judged,
+    second,
+    series,
+    trial,
+    verified,
+    with_load,
+    with_swarm,
+)
+
+
+def test_a_healthy_trial_passes_and_every_check_was_asked():
+    summary = judged(trial())
+    assert [f for f in summary.findings if f.level != "ok"] == []
+    assert (summary.verdict, summary.exit_code) == ("PASS", 0)
+    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline"))}
+    assert set(checks.REQUIRED) - set(summary.checks) == linked
+    assert all(set(levels) == {"ok"} for levels in summary.checks.values())
+
+
+def slow(*ks: int) -> list[dict[str, Any]]:
+    return [second(k, {2000: 1} if k in ks else RESPONSE) for k in range(12)]
+
+
+def busy(cores: float, *ks: int) -> list[dict[str, Any]]:
+    return [second(k, cpu_cores=[cores, 0.1] if k in ks else [0.2, 0.2]) for k in range(12)]
+
+
+def host(**per_s: float) -> dict[tuple[str, str, str], Any]:
+    return {("host", "host", name): counter(1, rate) for name, rate in per_s.items()}
+
+
+def server(**per_s: float) -> dict[tuple[str, str, str], Any]:
+    return {("server", "cgroup", name): counter(1, rate) for name, rate in per_s.items()}
+
+
+def whole(**changes: Any) -> dict[str, Any]:
+    return {**records.result()["whole"], **changes}
+
+
+def limited(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
+    servers = {"epoll_lt": {"model": "epoll_lt", "backlog": 4096, "cpus": 0.5}}
+    quota = replace(t, scenario={**t.scenario, "servers": servers})
+    return sampled(quota, server(cpu_throttled=throttled_per_s))
+
+
+def sampled(t: TrialRecord, changes: dict[tuple[str, str, str], Any]) -> TrialRecord:
+    return replace(t, series=series(changes))
+
+
+def erring(t: TrialRecord, **kinds: int) -> TrialRecord:
+    return with_load(t, errors={kind: {"count": number} for kind, number in kinds.items()})
+
+
+def asked(t: TrialRecord, *verify: dict[str, Any]) -> TrialRecord:
+    return replace(t, verify=verify)
+
+
+def ceiling(t: TrialRecord, per_s: float) -> TrialRecord:
+    return replace(t, calibration={"ceiling_per_s": per_s})
+
+
+def test_a_ceiling_that_is_not_known_is_said_and_does_not_count():
+    for known, says in (({"why_not": "a worker was lost"}, "a worker was lost"), ({}, "not on record")):
+        summary = judged(replace(trial(), calibration=known))
+        [finding] = summary.findings
+        assert (finding.check, finding.level) == ("generator_ceiling", "unknown")
+        assert says in finding.says
+        assert summary.verdict == "PASS"
+
+
+def worker_quota(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
+    """One of two workers has a CPU quota, of ten periods a second."""
+    rates = {"cpu_periods": 10, "cpu_throttled": throttled_per_s}
+    changes = {("worker-1", "cgroup", name): counter(0, rate) for name, rate in rates.items()}
+    return replace(t, series=series(changes))
+
+
+def lasting(t: TrialRecord, ms: float) -> TrialRecord:
+    return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
+
+
+def connected(t: TrialRecord, peak: int) -> TrialRecord:
+    return with_load(t, connected_peak=peak)
+
+
+def answers(t: TrialRecord, samples: int) -> TrialRecord:
+    return with_load(t, response_hdr=hdr(RESPONSE, samples))
+
+
+def late(t: TrialRecord, us: int) -> TrialRecord:
+    return with_load(t, lateness_hdr=hdr({10: 95, us: 5}, N))
+
+
+def placed(t: TrialRecord, server_cpus: str, swarm_cpus: str) -> TrialRecord:
+    return replace(t, placement={"server": server_cpus, "swarm": swarm_cpus, "overlap": False})
+
+
+def silenced(t: TrialRecord) -> TrialRecord:
+    return replace(t, server_stats=records.stats()[:1])
+
+
+Spoil = Callable[[TrialRecord], TrialRecord]
+FAULTS: list[tuple[str, str, str, Spoil]] = [
+    ("a lost arrival in 50", "offered_load", "suspect", lambda t: with_load(t, sent=N * 98 // 100)),
+    ("a lost arrival in 10", "offered_load", "invalid", lambda t: with_load(t, sent=N * 90 // 100)),
+    ("users without a connection", "connections_reached", "suspect", lambda t: connected(t, 985)),
+    ("a worker under a quota", "generator_throttled", "suspect", lambda t: worker_quota(t, 0.5)),
+    ("a worker held back by its quota", "generator_throttled", "invalid", lambda t: worker_quota(t, 8)),
+    ("many without a connection", "connections_reached", "invalid", lambda t: connected(t, 900)),
+    ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
+    ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),
+    ("waiting to be sent", "omission", "suspect", lambda t: with_load(t, service_hdr=hdr({500: 1}, N))),
+    ("books that disagree", "little_law", "suspect", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 1.07)),
+    ("books far apart", "little_law", "invalid", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 0.8)),
+    ("a request without outcome", "outcomes", "invalid", lambda t: with_load(t, answered=N - 1)),
+    ("a lost arrival", "outcomes", "invalid", lambda t: with_load(t, whole=whole(intended=ALL + 1))),
+    ("a server that lost count", "server_count", "suspect", lambda t: recount(t, -3)),
+    ("a server that lost much", "server_count", "invalid", lambda t: recount(t, -300)),
+    ("a server asked by others", "server_count", "invalid", lambda t: recount(t, 300)),
+    ("Locust that lost count", "locust_count", "suspect", lambda t: with_load(t, locust=locust(-100))),
+    ("Locust that lost much", "locust_count", "invalid", lambda t: with_load(t, locust=locust(-1000))),
+    ("a few errors", "errors", "suspect", lambda t: failing(t, 60)),
+    ("many errors", "errors", "invalid", lambda t: failing(t, 600)),
+    ("refused connections", "errors", "invalid", lambda t: erring(t, connect_refused=100)),
+    ("a drift", "steady", "invalid", lambda t: with_load(t, seconds=slow(7, 8, 9, 10, 11))),
+    ("a short window's samples", "tail_support", "suspect", lambda t: answers(t, 1500)),
+    ("hardly any samples", "tail_support", "invalid", lambda t: answers(t, 100)),
+    ("a short window", "tail_support", "invalid", lambda t: lasting(t, 1000)),
+    ("a busy worker", "generator_cpu", "suspect", lambda t: with_load(t, seconds=busy(0.8, 4, 5))),
+    ("a throttled worker", "generator_cpu", "invalid", lambda t: with_load(t, seconds=busy(0.95, 4, 5))),
+    ("a lagging loop", "loop_lag", "suspect", lambda t: with_load(t, workers=lagging(7000))),
+    ("a stuck loop", "loop_lag", "invalid", lambda t: with_load(t, workers=lagging(30_000))),
+    ("near the swarm's ceiling", "generator_ceiling", "suspect", lambda t: ceiling(t, 2300)),
+    ("at the swarm's ceiling", "generator_ceiling", "invalid", lambda t: ceiling(t, 2010)),
+    ("ports that ran out", "client_exhausted", "invalid", lambda t: erring(t, ports_exhausted=1)),
+    ("descriptors that ran out", "client_exhausted", "invalid", lambda t: erring(t, emfile=2)),
+    ("a throttled server", "throttled", "suspect", lambda t: limited(t, 0.5)),
+    ("a strangled server", "throttled", "invalid", lambda t: limited(t, 5)),
+    ("an OOM kill", "oom", "invalid", lambda t: sampled(t, server(oom_kills=0.1))),
+    ("a swapping host", "swap", "invalid", lambda t: sampled(t, host(pswpout=100))),
+    ("the wrong model", "model_profile", "invalid", lambda t: calls(t, poll=2000, epoll_wait=None)),
+    ("a model that cheats", "model_profile", "invalid", lambda t: calls(t, poll=2000)),
+    ("wrong answers before", "right_answers", "invalid", lambda t: asked(t, verified("before", False))),
+    ("wrong answers under load", "right_answers", "invalid", lambda t: erring(t, wrong_answer=1)),
+    ("answers not verified again", "right_answers", "suspect", lambda t: asked(t, verified("before"))),
+    ("a full queue", "kernel_counters", "suspect", lambda t: sampled(t, overflows("listen_overflows"))),
+    ("retransmissions", "kernel_counters", "suspect", lambda t: sampled(t, overflows("retransmits"))),
+    ("packets dropped", "kernel_counters", "suspect", lambda t: sampled(t, host(softnet_dropped=1))),
+    ("some steal", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_steal_us=5e4))),
+    ("much steal", "host_quiet", "invalid", lambda t: sampled(t, host(cpu_steal_us=3e5))),
+    ("another load on the host", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_user_us=1.5e6))),
+    ("one CPU for all", "placement", "suspect", lambda t: placed(t, "0-1", "1")),
+    ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap())),
+    ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
+    ("a collector that failed", "sampling", "suspect", lambda t: replace(t, warnings=("cgroup: gone",))),
+    ("plain processes", "isolation", "suspect", lambda t: replace(t, runtime="local")),
+    ("a server that would not stop", "server_stopped", "suspect", lambda t: ended(t, 137, "SIGKILL")),
+    ("a server killed", "server_died", "fail", lambda t: silenced(ended(t, 137, "SIGKILL"))),
+]  # fmt: skip
+
+
+def recount(t: TrialRecord, off: int) -> TrialRecord:
+    last = {**t.server_stats[-1], "requests": t.server_stats[-1]["requests"] + off}
+    return replace(t, server_stats=(*t.server_stats[:-1], last))
+
+
+def locust(off: int) -> dict[str, int]:
+    return {"requests": ALL + off, "failures": 0}
+
+
+def failing(t: TrialRecord, failed: int) -> TrialRecord:
+    totals = whole(answered=ALL - failed, failed=failed)
+    said = {"requests": ALL, "failures": failed}
+    return with_load(
+        t,
+        answered=N - failed,
+        failed=failed,
+        whole=totals,
+        locust=said,
+        errors={"timeout": {"count": failed}},
+    )
+
+
+def lagging(us: int) -> list[dict[str, int]]:
+    return [{"index": 0, "loop_lag_p99_us": 300}, {"index": 1, "loop_lag_p99_us": us}]
+
+
+def calls(t: TrialRecord, **per_s: float | None) -> TrialRecord:
+    changes = {("server", "syscalls", n): None if r is None else counter(0, r) for n, r in per_s.items()}
+    return sampled(t, changes)
+
+
+def overflows(metric: str) -> dict[tuple[str, str, str], Any]:
+    return {("server", "sockets", metric): counter(0, 3)}
+
+
+TOOK = ("lab", "recorder", "took_ms")
+
+
+def gap() -> dict[tuple[str, str, str], Any]:
+    return {TOOK: [(t, v) for t, v in records.SERIES[TOOK] if not 4000 < t - WINDOW_MS[0] < 7000]}
+
+
+def costly() -> dict[tuple[str, str, str], Any]:
+    return {TOOK: [(t, 150.0) for t, _ in records.SERIES[TOOK]]}
+
+
+def ended(t: TrialRecord, code: int, signal: str | None) -> TrialRecord:
+    return replace(t, exits={"server": {"code": code, "signal": signal, "oom": False}})
+
+
+@pytest.mark.parametrize(("check", "level", "spoil"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+def test_a_fault_is_seen_and_named(check, level, spoil):
+    summary = judged(spoil(trial()))
+    assert (check, level) in counted(summary)
+    finding = next(f for f in summary.findings if f.check == check and f.level == level)
+    assert finding.says
+    assert finding.trial == "epoll_lt/1"
+    assert summary.exit_code == {"suspect": summary.exit_code, "invalid": 5, "fail": 99}[level]
+
+
+def test_every_check_has_a_fault_that_it_sees():
+    seen = {fault[1] for fault in FAULTS}
+    elsewhere = {
+        "known_limit",
+        "own_users",
+        "link_in_force",
+        "link_delay",
+        "link_loss",
+        "link_rate",
+        "link_drops",
+        "delayline_lateness",
+    }
+    assert {check.name for check in checks.TRIAL_CHECKS} == seen | elsewhere
+
+
+def test_suspect_alone_keeps_pass():
+    summary = judged(with_load(trial(), connected_peak=985))
+    assert (summary.verdict, summary.exit_code) == ("PASS", 0)
+
+
+@pytest.mark.parametrize(
+    ("late_us", "p50_us"),
+    [(9000, 100_000), (900, 1000)],
+    ids=["late, but little of the median", "much of the median, but little"],
+)
+def test_lateness_needs_both(late_us, p50_us):
+    response = hdr({p50_us: 1}, N)
+    times = {"response_hdr": response, "service_hdr": response, "under_way_s": N * p50_us / 1e6}
+    spoilt = with_load(trial(), lateness_hdr=hdr({late_us: 1}, N), **times)
+    assert not {c for c, _ in counted(judged(spoilt))} & {"lateness"}
+
+
+def test_a_drift_of_little_time_is_none():
+    seconds = [second(k, {200: 1} if k < 7 else {400: 1}) for k in range(12)]
+    assert "steady" not in {c for c, _ in counted(judged(with_load(trial(), seconds=seconds)))}
+
+
+def test_one_busy_second_is_none():
+    assert not counted(judged(with_load(trial(), seconds=busy(0.95, 4))))
+
+
+def test_workers_on_one_cpu_are_judged_together():
+    seconds = [second(k, cpu_cores=[0.48, 0.48]) for k in range(12)]
+    summary = judged(with_load(trial(), seconds=seconds))
+    assert ("generator_cpu", "invalid") in counted(summary)
+    placed = replace(trial(), placement={"server": "0", "swarm": "1-2", "overlap": False})
+    assert not counted(judged(with_load(placed, seconds=seconds)))
+
+
+def test_a_closed_load_has_no_rate_to_reach_and_is_labelled():
+    closed = with_swarm(trial(), load={"executor": "constant-users", "think_time": 0.5, "rate": None})
+    summary = judged(with_load(closed, sent=N, service_hdr=hdr({500: 1}, N)))
+    assert "closed load" in summary.stamps
+    assert not counted(summary)
+
+
+def test_verification_after_the_servers_last_word_is_not_its_own():
+    early = (*trial().verify[:1], {**trial().verify[1], "mono_ms": records.ENDS_MS + 1})
+    assert counted(judged(replace(trial(), verify=early))) == {("server_count", "suspect")}
+    last = {**trial().server_stats[-1], "requests": ALL + records.VERIFIED}
+    assert not counted(
+        judged(replace(trial(), verify=early, server_stats=(*trial().server_stats[:-1], last)))
+    )
+
+
+def test_an_answer_after_the_timeout_is_within_what_was_sent():
+    late = recount(failing(trial(), 10), 0)
+    assert "server_count" not in {c for c, _ in counted(judged(late))}
+
+
+@pytest.mark.parametrize("missing", ["lateness_hdr", "whole", "workers", "locust"])
+def test_missing_data_is_unknown_and_inconclusive(missing):
+    spoilt = with_load(trial(), **{missing: {} if missing == "workers" else None})
+    summary = judged(spoilt)
+    assert (summary.verdict, summary.exit_code) == ("INCONCLUSIVE", 5)
+    assert "unknown" in {level for _, level in counted(summary)}
+
+
+def test_unknown_in_a_check_that_is_not_required_keeps_pass():
+    without = series({key: None for key in records.SERIES if key[1] == "syscalls"})
+    summary = judged(replace(trial(), series=without))
+    assert counted(summary) == {("model_profile", "unknown")}
+    assert summary.verdict == "PASS"
+
+
+def test_the_local_runtime_is_suspect_not_unknown():
+    gone = {key: None for key in records.SERIES if key[1] == "cgroup"}
+    procfs = {(node, "procfs", "cpu_us"): counter(1, 4e5) for node in ("server", "worker-0")}
+    summary = judged(
+        replace(trial(), runtime="local", stamps=("not isolated",), series=series({**gone, **procfs}))
+    )
+    assert counted(summary) == {("isolation", "suspect")}
+    assert summary.verdict == "PASS"
+
+
+def test_a_check_that_crashes_is_unknown_with_its_error():
+    summary = judged(with_load(trial(), workers=[{"index": 0}]))
+    finding = next(f for f in summary.findings if f.check == "loop_lag")
+    assert finding.level == "unknown"
+    assert "KeyError" in finding.says
+    assert summary.exit_code == 5
+
+
+def test_a_trial_is_checked_alone_before_the_run_is_over():
+    assert checks.check_trial(trial()) == ()
+    found = checks.check_trial(connected(trial(), 900))
+    assert [(f.check, f.level, f.trial) for f in found] == [("connections_reached", "invalid", "epoll_lt/1")]
+
+
+def test_what_all_trials_share_is_said_once():
+    trials = [replace(trial(f"epoll_lt/{i}"), warnings=("collector cgroup: gone",)) for i in (1, 2, 3)]
+    said = [f for f in judged(*trials).findings if f.check == "sampling"]
+    assert [(f.trial, f.says) for f in said] == [(None, "collector cgroup: gone")]
+
+
+def test_limits_grade_both_ways():
+    assert [LIMITS["error_rate"].grade(v) for v in (0.001, 0.002, 0.02)] == ["ok", "suspect", "invalid"]
+    assert [LIMITS["offered_load"].grade(v) for v in (0.99, 0.97, 0.9)] == ["ok", "suspect", "invalid"]
+    assert Limit("x", 1, 2, "", "").grade(float("nan")) == "invalid"
+    assert all(limit.source for limit in LIMITS.values())
+    assert not list(graded("steal", 0.0, "", ""))
+
+
+def test_own_users_say_what_is_not_asked_of_them():
+    timing = {"source": "locust users", "resolution_us": 1, "response_from": "actual send"}
+    load = {"executor": "own-users"}
+    own = with_load(
+        with_swarm(trial(), load=load), timing=timing, lateness_hdr=hdr({1: 1}, 0), connected_peak=3
+    )
+    summary = judged(own)
+    (said,) = [f for f in summary.findings if f.check == "own_users"]
+    assert said.expected
+    for name in (
+        "offered_load",
+        "connections_reached",
+        "lateness",
+        "omission",
+        "little_law",
+        "generator_ceiling",
+    ):
+        assert name in said.says
+        assert name not in summary.checks
+    assert summary.verdict == "PASS"
+    assert {"closed load", "times by locust users, in steps of 1 µs"} <= set(summary.stamps)

@@ -1,0 +1,138 @@
+"""Links: as asked, or named."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lab.results.record import TrialRecord
+from tests.support import records
+from tests.support.records import counted, judged, series, trial
+
+
+def probe(p50: float, lost: int = 0, samples: int = 400) -> dict[str, Any]:
+    return {"rtt_ms": p50, "rtt_p50_ms": p50, "sent": samples, "lost": lost}
+
+
+def link(requested: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    counted_ = {
+        "packets": 90_000,
+        "bytes": 9_000_000,
+        "dropped": 0,
+        "dropped_queue": 0,
+        "dropped_user": 0,
+        "dropped_asked": 0,
+    }
+    lateness = {"samples": 90_000, "p50": 60, "p99": 300, "max": 900}
+    asked = {"delay_ms": 20.0} if requested is None else requested
+    return {
+        "endpoints": ["swarm", "servers"], "backend": "delayline", "stamp": "delay: user space",
+        "requested": asked,
+        "configured": {"server eth1": asked},
+        "measured": {"before": [probe(40.3)], "after": [probe(40.5)]},
+        "counters": {"server eth1": counted_ | {"lateness_us": lateness}}, "changes": [],
+    } | changes  # fmt: skip
+
+
+def counting(**changes: Any) -> dict[str, Any]:
+    counters = link()["counters"]["server eth1"]
+    return {"server eth1": counters | changes}
+
+
+def linked(one: dict[str, Any]) -> TrialRecord:
+    return replace(
+        trial(), links=(one,), scenario=records.scenario(links=[{"endpoints": ["swarm", "servers"]}])
+    )
+
+
+def seen(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {"before": [before], "after": [after]}
+
+
+def test_a_link_as_asked_is_silent():
+    summary = judged(linked(link()))
+    assert not counted(summary)
+    assert "delay: user space" in summary.stamps
+    assert summary.checks["link_delay"] == {"ok": 1}
+
+
+WRONG_LINKS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("3 ms too slow", "link_delay", "suspect", {"measured": seen(probe(40.2), probe(43.0))}),
+    ("no delay at all", "link_delay", "invalid", {"measured": seen(probe(0.2), probe(0.2))}),
+    ("loss nobody asked for", "link_loss", "invalid", {"measured": seen(probe(40.2), probe(40.2, lost=1))}),
+    ("probed only before", "link_loss", "unknown", {"measured": {"before": [probe(40.2)]}}),
+    ("a full queue", "link_drops", "invalid", {"counters": counting(dropped_queue=1)}),
+    ("an overrun of the delay line", "link_drops", "invalid", {"counters": counting(dropped_user=7)}),
+    ("a late delay line", "delayline_lateness", "suspect", {"counters": counting(lateness_us={"p99": 1500})}),
+    ("a very late one", "delayline_lateness", "invalid", {"counters": counting(lateness_us={"p99": 4000})}),
+    ("lateness not told", "delayline_lateness", "unknown", {"counters": counting(lateness_us=None)}),
+    ("a rule that vanished", "link_in_force", "invalid", {"problems": ["the netem qdisc of eth1 is gone"]}),
+    ("counters not read", "link_drops", "unknown", {"counters": {}}),
+]
+
+
+def test_an_event_that_did_not_happen_is_invalid():
+    event = {"what": "limit", "target": "server", "error": "not here"}
+    summary = judged(replace(linked(link()), events=(event,)))
+    assert ("link_in_force", "invalid") in counted(summary)
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "changes"), [w[1:] for w in WRONG_LINKS], ids=[w[0] for w in WRONG_LINKS]
+)
+def test_a_wrong_link_is_seen(check, level, changes):
+    summary = judged(linked(link(**changes)))
+    assert (check, level) in counted(summary)
+    assert summary.exit_code == (0 if level == "suspect" else 5)
+
+
+def test_a_link_that_vanished_from_the_record_is_unknown():
+    summary = judged(replace(linked(link()), links=()))
+    assert ("link_delay", "unknown") in counted(summary)
+    assert summary.verdict == "INCONCLUSIVE"
+
+
+def test_loss_is_held_against_its_binomial_interval():
+    asked = {"delay_ms": 20.0, "loss": 0.01}
+    fits = link(asked, measured=seen(probe(40.2, lost=9), probe(40.2, lost=8)))
+    misses = link(asked, measured=seen(probe(40.2, lost=60), probe(40.2, lost=60)))
+    assert not counted(judged(linked(fits)))
+    assert ("link_loss", "invalid") in counted(judged(linked(misses)))
+
+
+def test_drops_that_netem_counts_with_its_losses_are_told_apart():
+    asked = {"delay_ms": 20.0, "loss": 0.01}
+    measured = seen(probe(40.2, lost=9), probe(40.2, lost=8))
+    unknown = {"dropped_queue": None, "dropped_asked": None, "lateness_us": None}
+    fits = link(asked, backend="netem", measured=measured, counters=counting(dropped=905, **unknown))
+    more = link(asked, backend="netem", measured=measured, counters=counting(dropped=2000, **unknown))
+    assert not counted(judged(linked(fits)))
+    assert ("link_drops", "invalid") in counted(judged(linked(more)))
+
+
+def test_a_rate_link_drops_by_design():
+    asked = {"delay_ms": 20.0, "rate_bit_per_s": 1e7}
+    full = link(asked, counters=counting(dropped_queue=500))
+    summary = judged(linked(full))
+    assert counted(summary) == {("link_rate", "unknown")}
+    assert "dropped 500 packets at its rate" in next(f.says for f in summary.findings if f.expected)
+    assert summary.verdict == "PASS"
+    measured = {**link()["measured"], "rate_bit_per_s": 8e6}
+    assert ("link_rate", "invalid") in counted(judged(linked(link(asked, measured=measured))))
+
+
+def test_after_timed_changes_only_the_probes_before_count():
+    changed = link(measured=seen(probe(40.2), probe(90.0)), changes=[{"at_s": 5}])
+    assert not counted(judged(linked(changed)))
+
+
+def test_each_way_may_differ():
+    asked = {"there": {"delay_ms": 30.0}, "back": {"delay_ms": 10.0}}
+    assert not counted(judged(linked(link(asked))))
+
+
+def test_retransmits_on_a_lossy_link_are_expected():
+    asked = {"delay_ms": 20.0, "loss": 0.01}
+    lossy = link(asked, measured=seen(probe(40.2, lost=9), probe(40.2, lost=8)))
+    busy = series({("server", "sockets", "retransmits"): records.counter(0, 50)})
+    assert not counted(judged(replace(linked(lossy), series=busy)))

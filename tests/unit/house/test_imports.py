@@ -1,0 +1,157 @@
+"""Who may import whom (ARCHITECTURE.md): one row a folder, held by reading the code's own imports."""
+
+import ast
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# A room of lab/ and the rooms that it may import; `common` is open to all. An unused entry is an error.
+ROOMS: dict[str, set[str]] = {
+    "common": set(),
+    "scenario": set(),
+    "results": set(),
+    "engine": set(),
+    "plan": {"scenario"},
+    "runtime": {"engine", "plan"},
+    "impair": {"scenario", "plan", "runtime"},
+    "load": {"scenario", "plan", "runtime", "results"},
+    "collect": {"plan", "runtime", "results"},
+    "analysis": {"scenario", "results"},
+    "report": {"scenario", "plan", "results", "analysis"},
+    "export": {"scenario", "plan", "runtime"},
+    "schema": {"scenario", "analysis"},
+    "doctor": {"engine", "plan", "runtime", "collect"},
+    "run": {"scenario", "plan", "engine", "runtime", "impair", "load", "collect", "results", "analysis"},
+    "verbs": {
+        "scenario", "plan", "engine", "runtime", "impair", "run", "results", "analysis", "report", "export",
+        "schema", "doctor",
+    },
+    "cli": {"verbs"},
+}  # fmt: skip
+
+# Backends of one folder, each behind the protocol in the folder's __init__: none knows another.
+BACKENDS = {
+    "lab/runtime": {"docker", "local"},
+    "lab/impair": {"netem", "delayline", "none"},
+    "lab/collect": {"cgroup", "host", "procfs", "sockets", "syscalls"},
+    "images/server/iomodels/handlers": {"cpu", "echo", "file", "hello", "json", "sleep"},
+}
+
+# Packages of images/ and what they may import of images/; lab/ and images/ share data only.
+PACKAGES: dict[str, set[str]] = {
+    "wire": set(),
+    "kernel": set(),
+    "nettools": {"kernel"},
+    "swarm": {"wire", "kernel"},
+    "server/iomodels": {"wire"},
+}
+MODELS_MAY_IMPORT = {"listen", "native", "session", "stats", "units"}
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Every module, and every name out of one, that a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0 or path.is_relative_to(ROOT / "images"), f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return frozenset(found)
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} is empty: the rule would hold nothing"
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "lab").with_suffix("").parts[0]
+
+
+def rooms_of(path: Path) -> set[str]:
+    parts = (name.split(".") for name in imports(path))
+    return {part[1] for part in parts if part[0] == "lab" and len(part) > 1 and part[1] != "__version__"}
+
+
+def used_by(room: str) -> set[str]:
+    where = [ROOT / "lab/cli.py"] if room == "cli" else files(f"lab/{room}")
+    return set().union(*map(rooms_of, where)) - {room, "common"}
+
+
+def test_every_file_of_the_lab_is_in_a_room_of_the_table():
+    rooms = {room_of(path) for path in files("lab")} - {"__init__"}
+    assert rooms == set(ROOMS), "a room without a row, or a row without a room"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_its_row_allows_and_uses_all_of_it(room):
+    for path in files("lab") if room != "cli" else [ROOT / "lab/cli.py"]:
+        if room_of(path) == room:
+            beyond = rooms_of(path) - ROOMS[room] - {room, "common"}
+            assert not beyond, f"{path} imports {sorted(beyond)}: not in the row of {room}"
+    assert used_by(room) == ROOMS[room], f"the row of {room} allows what nobody imports"
+
+
+def test_the_rooms_have_no_circle():
+    TopologicalSorter(ROOMS).prepare()  # raises CycleError with the circle
+
+
+def test_no_file_of_the_command_line_is_in_a_circle():
+    graph = {}
+    for path in files("lab/verbs"):
+        verbs = {name.split(".")[2] for name in imports(path) if name.startswith("lab.verbs.")}
+        graph[path.stem] = verbs - {path.stem}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("folder", BACKENDS)
+def test_backends_of_one_folder_do_not_import_each_other(folder):
+    package = folder.removeprefix("images/server/").replace("/", ".")
+    for name in BACKENDS[folder]:
+        others = {f"{package}.{other}" for other in BACKENDS[folder] - {name}}
+        path = ROOT / folder / f"{name}.py"
+        assert not imports(path) & others, path
+
+
+def test_the_images_packages_import_what_their_row_allows_and_use_all_of_it():
+    tops = {package.split("/")[-1] for package in PACKAGES}
+    for package, allowed in PACKAGES.items():
+        used = {name.split(".")[0] for path in files(f"images/{package}") for name in imports(path)}
+        assert used & tops - {package.split("/")[-1]} == allowed, package
+    inside = {path.relative_to(ROOT / "images") for path in files("images")}
+    beyond = [path for path in inside if not any(path.is_relative_to(package) for package in PACKAGES)]
+    assert not beyond, "a file of images/ in no package of the table"
+
+
+def test_the_orchestrator_and_the_images_share_data_only():
+    theirs = {package.split("/")[-1] for package in PACKAGES} | {"locust", "gevent"}
+    for path in files("lab"):
+        assert not {name.split(".")[0] for name in imports(path)} & theirs, path
+    for path in files("images"):
+        assert "lab" not in {name.split(".")[0] for name in imports(path)}, path
+
+
+def test_a_model_imports_the_seam_only():
+    for path in files("images/server/iomodels/models"):
+        for name in imports(path):
+            parts = name.split(".")
+            assert parts[0] not in ("wire", "swarm"), f"{path}: {name}"
+            if parts[0] == "iomodels" and len(parts) > 1:
+                assert parts[1] in MODELS_MAY_IMPORT, f"{path}: {name}"
+
+
+def test_only_the_command_line_prints():
+    own_processes = {ROOT / "lab/runtime/launch.py", ROOT / "lab/runtime/watchdog.py"}
+    for path in set(files("lab")) - own_processes - {ROOT / "lab/cli.py"}:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_print = (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            )
+            assert not is_print, f"{path}:{node.lineno}"

@@ -1,0 +1,26 @@
+"""docs/validity.md: its tables are what the code judges by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.analysis.checks import catalogue
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs/validity.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_are_fresh() -> None:
+    renewed = catalogue.renewed(PAGE)
+    assert renewed == PAGE, "run: python -m lab.analysis.checks.catalogue docs/validity.md"
+
+
+def test_every_check_says_what_it_asks() -> None:
+    checks = [line for line in catalogue.tables().splitlines() if line.startswith("| `")]
+    assert all(line.split("|")[2].strip() for line in checks)
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not edit"):
+        catalogue.renewed("# nothing")

@@ -1,0 +1,176 @@
+"""Timed events: what they mean, what is refused, and that they happen when they should."""
+
+import threading
+
+import pytest
+
+from lab.common.clock import mono_ms
+from lab.common.errors import HostCannot, UsageError
+from lab.plan.plan import expand
+from lab.run.timeline import Timeline
+from lab.scenario.event import link_at
+from tests.support.scenarios import TEXT, resolved
+
+LINK = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%}\n"
+
+
+def scenario(tmp_path, *events, link=LINK):
+    text = TEXT + link + "events:\n" + "".join(f"  - {event}\n" for event in events)
+    return resolved(tmp_path, text)
+
+
+def changes(tmp_path, event):
+    found = scenario(tmp_path, event).scenario
+    return [(at, to.impairments()[0]) for at, to in link_at(found.links[0], found.events[0])]
+
+
+def test_set_merge_and_clear(tmp_path):
+    [(at, now)] = changes(tmp_path, "{at: 2s, link: [swarm, servers], set: {delay: 50ms}}")
+    assert (at, now.delay_ms, now.loss) == (2, 50, 0)
+    [(_, now)] = changes(tmp_path, "{at: 2s, link: [swarm, servers], merge: {delay: 50ms}}")
+    assert (now.delay_ms, now.loss) == (50, 0.01)
+    [(_, now)] = changes(tmp_path, "{at: 2s, link: [swarm, servers], clear: true}")
+    assert now.constant
+    assert now.delay_ms == 0
+
+
+def test_for_brings_the_link_back(tmp_path):
+    first, second = changes(tmp_path, "{at: 2s, link: [swarm, servers], merge: {loss: 5%}, for: 1s}")
+    assert (first[0], first[1].loss) == (2, 0.05)
+    assert (second[0], second[1].loss, second[1].delay_ms) == (3, 0.01, 20)
+
+
+def test_a_partition_lets_nothing_through(tmp_path):
+    cut, healed = changes(tmp_path, "{at: 1s, partition: [swarm, servers], for: 500ms}")
+    assert (cut[0], cut[1].loss) == (1, 1.0)
+    assert (healed[0], healed[1].loss) == (1.5, 0.01)
+
+
+def test_a_ramp_goes_in_equal_steps(tmp_path):
+    event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 120ms}, steps: 5}, for: 5s}"
+    steps = changes(tmp_path, event)
+    assert [at for at, _ in steps] == pytest.approx([2, 3, 4, 5, 6])
+    assert [to.delay_ms for _, to in steps] == pytest.approx([40, 60, 80, 100, 120])
+    assert steps[0][1].loss == 0.01
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        ("{at: 1s}", "exactly one of set, merge"),
+        ("{at: 1s, pause: thread, kill: thread}", "this one has pause, kill"),
+        ("{at: 1s, pause: thread}", "pause needs `for`"),
+        ("{at: 1s, kill: thread, for: 1s}", "kill cannot be undone"),
+        ("{at: 1s, restart: worker-0}", "only a server of the lab's own can be restarted in place: thread"),
+        ("{at: 1s, set: {delay: 5ms}}", "set needs a link"),
+        ("{at: 1s, pause: nobody, for: 1s}", "unknown node 'nobody'"),
+        (
+            "{at: 1s, link: [swarm, thread], clear: true}",
+            "no such link [swarm, thread]; links are [swarm, servers]",
+        ),
+        ("{at: 9s, pause: thread, for: 2s}", "ends after the measured window (10s)"),
+        ("{at: 1s, limit: thread}", "limit takes cpus or memory"),
+        ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
+        ("{at: 1s, link: [swarm, servers], set: {delay: 1ms, jitter: 2ms}}", "jitter"),
+    ],
+)
+def test_refused_with_the_reason(tmp_path, event, says):
+    with pytest.raises(UsageError) as caught:
+        scenario(tmp_path, event)
+    assert says in str(caught.value)
+
+
+def test_a_ramp_from_a_profile_is_refused(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], profile: lte}\n"
+    event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 90ms}}, for: 2s}"
+    with pytest.raises(UsageError, match="from profile lte: write it at the link"):
+        scenario(tmp_path, event, link=link)
+
+
+class Fake:
+    """A deployment and its links, as far as events need them."""
+
+    def __init__(self, wanted):
+        self.done = []
+        self.said = []
+        self._wanted = wanted
+        self.enough = threading.Event()
+
+    def _note(self, what, *details):
+        self.done.append((mono_ms(), what, *details))
+        if len(self.done) >= self._wanted:
+            self.enough.set()
+
+    def pause(self, node):
+        self._note("pause", node)
+
+    def unpause(self, node):
+        self._note("unpause", node)
+
+    def signal(self, node, name):
+        self._note(name, node)
+
+    def limit(self, node, cpus, memory_bytes):
+        self._note("limit", node, cpus)
+        raise HostCannot("not here")
+
+    def change_link(self, endpoints, to, at_mono_ms):
+        self._note("link", endpoints)
+        return at_mono_ms
+
+
+def run(tmp_path, wanted, *events):
+    trial = next(t for t in expand(scenario(tmp_path, *events)).trials if t.server == "thread")
+    fake = Fake(wanted)
+    start = mono_ms() + 100
+    with Timeline(trial, fake, fake, fake.said.append) as timeline:
+        timeline.begin(start)
+        assert fake.enough.wait(10)
+    return start, fake, timeline
+
+
+def test_they_happen_in_time_and_are_written_down(tmp_path):
+    start, fake, timeline = run(
+        tmp_path, 4,
+        "{at: 100ms, pause: thread, for: 100ms}",
+        "{at: 300ms, link: [swarm, servers], set: {delay: 5ms}}",
+        "{at: 250ms, pause: epoll_lt, for: 10ms}",
+        "{at: 150ms, limit: thread, cpus: 0.5}",
+    )  # fmt: skip
+    wanted = {"pause": 100, "unpause": 200, "limit": 150}
+    for at, what, *_ in fake.done:
+        if what in wanted:
+            assert 0 <= at - start - wanted[what] < 250
+    records = timeline.records()
+    assert [r["what"] for r in records] == ["pause", "limit", "unpause", "set"]
+    assert records[1]["error"] == "not here"
+    assert "event at 0.15 s: limit server, which failed: not here" in fake.said
+    assert records[3]["actual_mono_ms"] == records[3]["wanted_mono_ms"] == pytest.approx(start + 300)
+
+
+def test_a_link_change_is_handed_over_ahead_of_its_time(tmp_path):
+    start, fake, _ = run(tmp_path, 1, "{at: 700ms, link: [swarm, servers], clear: true}")
+    assert fake.done[0][0] < start + 700
+
+
+def test_kill_is_known_afterwards(tmp_path):
+    _, fake, timeline = run(tmp_path, 1, "{at: 10ms, kill: thread}")
+    assert timeline.killed("server")
+    assert not timeline.killed("worker-0")
+    assert fake.done[0][1:] == ("SIGKILL", "server")
+
+
+def test_a_restart_is_a_signal_and_kills_nobody(tmp_path):
+    _, fake, timeline = run(tmp_path, 1, "{at: 10ms, restart: thread}")
+    assert fake.done[0][1:] == ("SIGUSR1", "server")
+    assert not timeline.killed("server")
+
+
+def test_the_end_does_not_wait_for_what_is_still_to_come(tmp_path):
+    trial = expand(scenario(tmp_path, "{at: 9s, kill: thread}")).trials[0]
+    fake = Fake(1)
+    began = mono_ms()
+    with Timeline(trial, fake, fake) as timeline:
+        timeline.begin(mono_ms())
+    assert mono_ms() - began < 5000
+    assert not fake.done
