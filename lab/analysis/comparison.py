@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lab.analysis.comparison_model import Comparison, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.env_diff import differences, several_machines
-from lab.analysis.model import TrialFigures
+from lab.analysis.model import TrialFigures, figure_of
 from lab.analysis.statistics import (
     DEFAULT_PAIRS,
     FEWEST_FOR_INTERVAL,
@@ -26,32 +26,39 @@ from lab.analysis.statistics import (
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import invalid_trials, judge
 from lab.common.errors import Exit
+from lab.common.figure import Figure
+from lab.common.figures import FIGURES
 from lab.results.record import Run
 from lab.scenario import load as loads
-
-Pick = Callable[[TrialFigures], float | None]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that can be compared; a change within its margin is none. `gate`: when it decides."""
+    """A figure that is compared, and how: a change within its margin is none; `gate` says when it decides."""
 
-    name: str
-    unit: str
-    pick: Pick
-    worse: Literal["higher", "lower"] = "higher"
-    margin: float = 0.10
-    gate: Literal["always", "closed", "never"] = "never"
+    figure: Figure
+    margin: float
+    gate: Literal["always", "closed", "never"]
+
+    @property
+    def name(self) -> str:
+        """The figure's name."""
+        return self.figure.name
+
+    @property
+    def worse(self) -> Literal["higher", "lower"]:
+        """Which direction is worse."""
+        return "lower" if self.figure.better == "higher" else "higher"
 
 
-METRICS = (
-    Metric("cpu_us_per_request", "µs", lambda f: f.cpu_us_per_request, margin=0.05, gate="always"),
-    Metric("response_p99_ms", "ms", lambda f: f.response_ms.p99, gate="always"),
-    Metric("requests_per_s", "/s", lambda f: f.requests_per_s, worse="lower", margin=0.05, gate="closed"),
-    Metric("response_p50_ms", "ms", lambda f: f.response_ms.p50),
-    Metric("response_p95_ms", "ms", lambda f: f.response_ms.p95),
-    Metric("memory_bytes_per_connection", "B", lambda f: f.memory_bytes_per_connection),
-    Metric("switches_per_request", "", lambda f: f.switches_per_request),
+# What decides comes first.
+GATE_ORDER = ("always", "closed", "never")
+METRICS = tuple(
+    Metric(figure, figure.compared.margin, figure.compared.gate)
+    for figure in sorted(
+        FIGURES, key=lambda figure: GATE_ORDER.index(figure.compared.gate if figure.compared else "never")
+    )
+    if figure.compared
 )
 NAMES = tuple(metric.name for metric in METRICS)
 
@@ -156,14 +163,14 @@ def _notes(base: Side, head: Side, names: Sequence[tuple[str, str]], blocked: li
 
 
 @dataclass(frozen=True)
-class Draft:
+class PairedRows:
     """A server's rows before Holm has seen them all: the effect of each gated one is kept beside it."""
 
     server: ServerComparison
     effects: tuple[Effect | None, ...]
 
 
-def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> Draft:
+def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> PairedRows:
     ours, theirs = base.trials[name], head.trials[head_name]
     repeats = sorted(set(ours) & set(theirs))
     both = [(ours[repeat], theirs[repeat]) for repeat in repeats]
@@ -176,7 +183,7 @@ def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> Dr
         dropped=dropped,
         metrics=tuple(row for row, _ in rows),
     )
-    return Draft(server, tuple(found for _, found in rows))
+    return PairedRows(server, tuple(found for _, found in rows))
 
 
 def _gated(metric: Metric, gate: Gate, closed: bool) -> bool | None:
@@ -190,11 +197,13 @@ def _row(
     metric: Metric, both: Sequence[tuple[TrialFigures, TrialFigures]], gated: bool | None, run: Run
 ) -> tuple[MetricRow, Effect | None]:
     known = [
-        (b, h) for x, y in both if (b := metric.pick(x)) is not None and (h := metric.pick(y)) is not None
+        (b, h)
+        for x, y in both
+        if (b := figure_of(x, metric.figure)) is not None and (h := figure_of(y, metric.figure)) is not None
     ]
     row = MetricRow(
         metric=metric.name,
-        unit=metric.unit,
+        unit=metric.figure.unit,
         worse=metric.worse,
         gated=bool(known) if gated is None else gated,
         margin=metric.margin,
@@ -234,7 +243,7 @@ def _with_effect(row: MetricRow, metric: Metric, found: Effect) -> MetricRow:
     )
 
 
-def _decided(drafts: Sequence[Draft]) -> list[ServerComparison]:
+def _decided(drafts: Sequence[PairedRows]) -> list[ServerComparison]:
     """Decide every gated row, adjusted for all of them together (Holm)."""
     gated = [
         found.p
@@ -246,7 +255,7 @@ def _decided(drafts: Sequence[Draft]) -> list[ServerComparison]:
     return [_decided_server(draft, adjusted, len(gated)) for draft in drafts]
 
 
-def _decided_server(draft: Draft, adjusted: Iterator[float], family: int) -> ServerComparison:
+def _decided_server(draft: PairedRows, adjusted: Iterator[float], family: int) -> ServerComparison:
     rows = []
     for row, found in zip(draft.server.metrics, draft.effects, strict=True):
         if found is None:

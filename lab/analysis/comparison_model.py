@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from lab.analysis.model import Part
+from lab.analysis.model import SummaryModel
 from lab.analysis.statistics import Decision
 
 
-class MetricRow(Part):
+class MetricRow(SummaryModel):
     """One metric of one server: medians, the paired ratio with its exact 95 % interval, the decision.
 
     `mde` is the least ratio that these pairs would have found with a power of 80 %. `gated` metrics decide,
@@ -35,7 +35,7 @@ class MetricRow(Part):
     says: str = ""
 
 
-class ServerComparison(Part):
+class ServerComparison(SummaryModel):
     """One server at one sweep point. `dropped` are repeats that lack a valid trial on either side."""
 
     server: str
@@ -46,7 +46,7 @@ class ServerComparison(Part):
     metrics: tuple[MetricRow, ...] = ()
 
 
-class Drift(Part):
+class Drift(SummaryModel):
     """One fact of the environment in which the runs differ. One that `matters` rules a decision out."""
 
     fact: str
@@ -55,7 +55,7 @@ class Drift(Part):
     matters: bool
 
 
-class HeadComparison(Part):
+class HeadComparison(SummaryModel):
     """One head run against the base. `blocked`: what differs so that nothing can be decided."""
 
     head: str
@@ -66,7 +66,7 @@ class HeadComparison(Part):
     servers: tuple[ServerComparison, ...] = ()
 
 
-class Comparison(Part):
+class Comparison(SummaryModel):
     """Base against one head or several. `refusal` says why these runs can gate nothing, if so."""
 
     schema_version: Literal[1] = 1

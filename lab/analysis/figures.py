@@ -8,6 +8,8 @@ from typing import Any
 from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
+from lab.common.figures import FIGURES
 from lab.results.record import LoadResult, TrialRecord
 from lab.scenario.swarm import ONE_EXCHANGE
 
@@ -17,18 +19,16 @@ BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
-    """One trial's figures. A failed trial has its reason and nothing else."""
+    """One trial's figures: those of the table that are read as they are, and those with a function below.
+
+    A failed trial has its reason and nothing else.
+    """
     load = trial.load
     if load is None:
         return TrialFigures(trial=trial.id, status=trial.status, reason=trial.reason)
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
-    answered = int(result["answered"])
     cpu_us, cpu_source = _cpu(trial)
-
-    def per_request(metric: str) -> float | None:
-        return ratio(trial.series.increase(SERVER, "server", metric, window), answered)
-
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
     return TrialFigures(
@@ -36,34 +36,45 @@ def figures(trial: TrialRecord) -> TrialFigures:
         status=trial.status,
         reason=trial.reason,
         **_of_load(load),
+        **_read_as_they_are(trial, load),
         groups={
             name: GroupFigures(connections_peak=int(one.result["connected_peak"]), **_of_load(one))
             for name, one in load.groups.items()
         },
         connections_peak=peak,
-        sockets_peak=_whole(trial.series.highest(SERVER, "sockets", "established")),
         connect_ms=quantiles(result["connect_ms_hdr"]) if result.get("connect_ms_hdr") else Quantiles(),
-        cpu_us_per_request=ratio(cpu_us, answered),
+        cpu_us_per_request=ratio(cpu_us, int(result["answered"])),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
-        memory_peak_bytes=_highest(trial, ("cgroup", "memory_bytes"), ("procfs", "rss_bytes")),
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
         rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
-        switches_per_request=_sum(per_request("switches_voluntary"), per_request("switches_involuntary")),
         syscalls_per_request=_syscalls(load, trial),
-        wakeups_per_request=per_request("wakeups"),
-        ready_per_wakeup=ratio(
-            trial.series.increase(SERVER, "server", "ready", window),
-            trial.series.increase(SERVER, "server", "wakeups", window),
-        ),
-        eagain_per_request=per_request("eagain"),
-        signals_per_request=per_request("signals"),
-        completions_per_request=per_request("completions"),
-        threads_peak=trial.series.highest(SERVER, "procfs", "threads"),
-        descriptors_peak=trial.series.highest(SERVER, "procfs", "descriptors"),
-        listen_overflows=_growth(trial, "sockets", "listen_overflows"),
-        retransmits=_growth(trial, "sockets", "retransmits"),
     )
+
+
+def _read_as_they_are(trial: TrialRecord, load: LoadResult) -> dict[str, Any]:
+    rows = (figure for figure in FIGURES if not isinstance(figure.source, Computed))
+    return {figure.name: _read(figure, trial, load) for figure in rows}
+
+
+def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
+    """A figure whose row of the table says all that there is to know."""
+
+    def grown(counter: str) -> float | None:
+        return trial.series.increase(SERVER, "server", counter, load.window_ms)
+
+    match figure.source:
+        case PerRequest(counters):
+            return ratio(_sum(*map(grown, counters)), int(load.result["answered"]))
+        case Quotient(top, bottom):
+            return ratio(grown(top), grown(bottom))
+        case Peak(sources):
+            seen = (trial.series.highest(SERVER, *source) for source in sources)
+            return next((value for value in seen if value is not None), None)
+        case Increase(source, metric):
+            points = trial.series.get(SERVER, source, metric)
+            return points[-1][1] - points[0][1] if points else None
+    raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
 def _of_load(load: LoadResult) -> dict[str, Any]:
@@ -150,19 +161,6 @@ def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
             if grown:
                 found[metric] = grown / answered
     return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _growth(trial: TrialRecord, source: str, metric: str) -> float | None:
-    points = trial.series.get(SERVER, source, metric)
-    return points[-1][1] - points[0][1] if points else None
-
-
-def _highest(trial: TrialRecord, *names: tuple[str, str]) -> float | None:
-    for source, metric in names:
-        value = trial.series.highest(SERVER, source, metric)
-        if value is not None:
-            return value
-    return None
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:

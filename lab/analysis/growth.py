@@ -13,16 +13,10 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, TrialFigures
+from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, figure_of
 from lab.common import units
+from lab.common.figures import FIGURES
 
-FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "cpu_us_per_request": ("µs", ("cpu_us_per_request",)),
-    "response_p50_ms": ("ms", ("response_ms", "p50")),
-    "response_p99_ms": ("ms", ("response_ms", "p99")),
-    "requests_per_s": ("/s", ("requests_per_s",)),
-    "memory_bytes_per_connection": ("B", ("memory_bytes_per_connection",)),
-}
 # A change of less than this over the whole sweep is none; a line that misses a point by more is no law.
 FLAT_SHARE, MISS_SHARE = 0.10, 0.25
 DOUBT = 0.05  # of the test whether a miss is more than the scatter of its trials
@@ -87,12 +81,14 @@ def _of_line(
     if len(limits) == len(places):
         limits.clear()
     left_out = {*invalid, *limited} if limits else invalid
-    for metric, (unit, way) in FIGURES.items():
+    for figure in (figure for figure in FIGURES if figure.swept):
         seen = {
             x: [
                 value
                 for f in one.per_trial
-                if f.status == "ok" and f.trial not in left_out and (value := _figure(f, way)) is not None
+                if f.status == "ok"
+                and f.trial not in left_out
+                and (value := figure_of(f, figure)) is not None
             ]
             for x, one in places
         }
@@ -102,8 +98,8 @@ def _of_line(
                 server=server,
                 path=path,
                 at=others,
-                metric=metric,
-                unit=unit,
+                metric=figure.name,
+                unit=figure.unit,
                 points=tuple(
                     CurvePoint(x=x, value=statistics.median(values), trials=len(values))
                     for x, values in seen.items()
@@ -111,13 +107,6 @@ def _of_line(
                 growth=growth(seen),
                 limit_met_at=min(limits, default=None),
             )
-
-
-def _figure(figures: TrialFigures, way: Sequence[str]) -> float | None:
-    value: object = figures
-    for name in way:
-        value = getattr(value, name)
-    return value if isinstance(value, float | int) else None
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.common.figure import Figure
+
 # `fail` is the server's fault (it died), `invalid` the measurement's: the figures may not be believed.
 Level = Literal["ok", "suspect", "invalid", "unknown", "fail"]
 VerdictWord = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"]
 
 
-class Part(BaseModel):
+class SummaryModel(BaseModel):
     """Frozen; more keys may come, these keep their names."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Finding(Part):
+class Finding(SummaryModel):
     """What a check says of one trial (or, with `trial` null, of the run), and what to do about it.
 
     `expected` findings are known limits that were met: shown, never counted in the verdict.
@@ -35,7 +37,7 @@ class Finding(Part):
     expected: bool = False
 
 
-class Quantiles(Part):
+class Quantiles(SummaryModel):
     """Milliseconds. p50 … p999 are null where there are too few samples to support them."""
 
     samples: int = 0
@@ -48,59 +50,48 @@ class Quantiles(Part):
     max: float | None = None
 
 
-class Estimate(Part):
+class Estimate(SummaryModel):
     """The median over the valid trials, and its exact order-statistic interval where there are enough (6)."""
 
     value: float | None = None
     ci95: tuple[float, float] | None = None
 
 
-class Errors(Part):
+class Errors(SummaryModel):
     """Failed requests of the window, as a share of those sent, and by kind."""
 
     rate: float = 0.0
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 
-class GroupFigures(Part):
-    """What one named group of the swarm saw in the window; `connections_peak` is the client's count."""
+class LoadFigures(SummaryModel):
+    """What the swarm alone can tell; `connections_peak` of a group is the client's count."""
 
     offered_per_s: float | None = None
-    requests_per_s: float | None = None
     response_ms: Quantiles = Quantiles()
     service_ms: Quantiles = Quantiles()
     errors: Errors = Errors()
     connections_peak: int | None = None
 
 
-class GroupSummary(Part):
+class GroupFigures(LoadFigures):
+    """What one named group of the swarm saw in the window of one trial."""
+
+    requests_per_s: float | None = None
+
+
+class GroupSummary(LoadFigures):
     """The same over the trials: medians, as of the server."""
 
-    offered_per_s: float | None = None
     requests_per_s: Estimate = Estimate()
-    response_ms: Quantiles = Quantiles()
-    service_ms: Quantiles = Quantiles()
-    errors: Errors = Errors()
-    connections_peak: int | None = None
 
 
-class TrialFigures(Part):
-    """What one trial measured in its window."""
+class ServerFigures(LoadFigures):
+    """The figures that a trial and a server over its trials have in common: common.figures explains each."""
 
-    trial: str
-    status: Literal["ok", "failed"]
-    reason: str | None = None
-    offered_per_s: float | None = None
-    requests_per_s: float | None = None
-    response_ms: Quantiles = Quantiles()
-    service_ms: Quantiles = Quantiles()
-    errors: Errors = Errors()
-    connections_peak: int | None = None
     sockets_peak: int | None = None
-    connect_ms: Quantiles = Quantiles()
     cpu_us_per_request: float | None = None
     cpu_cores: float | None = None
-    cpu_source: str | None = None
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
     rss_bytes_per_connection: float | None = None
@@ -115,10 +106,21 @@ class TrialFigures(Part):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+
+
+class TrialFigures(ServerFigures):
+    """What one trial measured in its window."""
+
+    trial: str
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    requests_per_s: float | None = None
+    connect_ms: Quantiles = Quantiles()
+    cpu_source: str | None = None
     groups: dict[str, GroupFigures] = Field(default_factory=dict)
 
 
-class ServerSummary(Part):
+class ServerSummary(ServerFigures):
     """One server at one sweep point, over its trials: medians of per-trial figures, never pooled."""
 
     server: str
@@ -128,33 +130,26 @@ class ServerSummary(Part):
     image: str | None = None
     trials: int = 0
     trials_valid: int = 0
-    connections_peak: int | None = None
-    sockets_peak: int | None = None
     requests_per_s: Estimate = Estimate()
-    offered_per_s: float | None = None
-    response_ms: Quantiles = Quantiles()
-    service_ms: Quantiles = Quantiles()
-    errors: Errors = Errors()
-    cpu_us_per_request: float | None = None
-    cpu_cores: float | None = None
-    memory_bytes_per_connection: float | None = None
-    rss_bytes_per_connection: float | None = None
-    memory_peak_bytes: float | None = None
-    switches_per_request: float | None = None
-    syscalls_per_request: dict[str, float] = Field(default_factory=dict)
-    wakeups_per_request: float | None = None
-    ready_per_wakeup: float | None = None
-    eagain_per_request: float | None = None
-    signals_per_request: float | None = None
-    completions_per_request: float | None = None
-    threads_peak: float | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 
 
-class LinkSummary(Part):
+def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
+    """Return a figure's value: the middle of an estimate, the sum of a map; None if not measured."""
+    value: object = figures
+    for name in figure.path:
+        value = getattr(value, name)
+    if isinstance(value, Estimate):
+        return value.value
+    if isinstance(value, dict):
+        return sum(value.values()) if value else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+class LinkSummary(SummaryModel):
     """One link of one trial: what was asked for, what the kernel or delay line was told, what was seen."""
 
     endpoints: tuple[str, str]
@@ -171,7 +166,7 @@ class LinkSummary(Part):
 GrowthLaw = Literal["constant", "linear", "falling", "undetermined", "neither"]
 
 
-class CurvePoint(Part):
+class CurvePoint(SummaryModel):
     """The median of the valid trials at one swept value, `x` in base units."""
 
     x: float
@@ -179,7 +174,7 @@ class CurvePoint(Part):
     trials: int
 
 
-class Growth(Part):
+class Growth(SummaryModel):
     """value = start + slope × (x − first x). `grown` is the whole sweep's, as a share of start."""
 
     law: GrowthLaw
@@ -190,7 +185,7 @@ class Growth(Part):
     grown_ci95: tuple[float, float] | None = None
 
 
-class Curve(Part):
+class Curve(SummaryModel):
     """One figure of one server against one swept path; `at` holds the other swept values.
 
     `limit_met_at`: the lowest swept value at which a limit of the server was met; its trials are left out.
@@ -206,7 +201,7 @@ class Curve(Part):
     limit_met_at: float | None = None
 
 
-class Summary(Part):
+class Summary(SummaryModel):
     """summary.json."""
 
     schema_version: Literal[1] = 1

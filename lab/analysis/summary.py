@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from lab.analysis import limits
@@ -21,6 +21,8 @@ from lab.analysis.model import (
     TrialFigures,
 )
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
+from lab.common.figure import Figure
+from lab.common.figures import FIGURES
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog, load
 
@@ -96,33 +98,10 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
     )
 
 
-MEDIANS = (
-    "offered_per_s",
-    "cpu_us_per_request",
-    "cpu_cores",
-    "memory_bytes_per_connection",
-    "rss_bytes_per_connection",
-    "memory_peak_bytes",
-    "switches_per_request",
-    "wakeups_per_request",
-    "ready_per_wakeup",
-    "eagain_per_request",
-    "signals_per_request",
-    "completions_per_request",
-    "threads_peak",
-)
-
-
 def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
     """The fields of ServerSummary that are taken over trials."""
-
-    def median(pick: Callable[[TrialFigures], float | None]) -> float | None:
-        return _median(pick(f) for f in trials)
-
-    fields: dict[str, Any] = {name: median(lambda f, name=name: getattr(f, name)) for name in MEDIANS}  # type: ignore[misc]
-    return fields | {
-        "connections_peak": _most(f.connections_peak for f in trials),
-        "sockets_peak": _most(f.sockets_peak for f in trials),
+    scalars = {figure.name: _over(figure, trials) for figure in FIGURES if figure.name in SCALARS}
+    return scalars | {
         "requests_per_s": estimate([f.requests_per_s for f in trials if f.requests_per_s is not None]),
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
@@ -135,6 +114,19 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
             [f.syscalls_per_request for f in trials if f.syscalls_per_request]
         ),
     }
+
+
+# Figures that are one number in a trial and one over trials; the others have a type of their own.
+SCALARS = frozenset(
+    figure.name
+    for figure in FIGURES
+    if figure.path[0] not in ("requests_per_s", "response_ms", "errors", "syscalls_per_request")
+)
+
+
+def _over(figure: Figure, trials: Sequence[TrialFigures]) -> float | int | None:
+    values = [getattr(trial, figure.name) for trial in trials]
+    return _most(values) if figure.over_trials == "most" else _median(values)
 
 
 def _group(each: Sequence[GroupFigures]) -> GroupSummary:

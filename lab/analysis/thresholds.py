@@ -11,9 +11,9 @@ from typing import Any
 
 from lab.analysis.figures import failed_of
 from lab.analysis.histogram import Times, fewest, times
-from lab.analysis.model import TrialFigures
+from lab.analysis.model import TrialFigures, figure_of
 from lab.results.record import Run, TrialRecord
-from lab.scenario.threshold import TIMES, Threshold, read
+from lab.scenario.threshold import FIGURE_WORDS, TIMES, Threshold, read
 
 
 def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> tuple[float | None, str]:
@@ -22,8 +22,7 @@ def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> t
         return None, "no measurement came about"
     if threshold.metric in (*TIMES, "errors"):
         return in_window(threshold, trial.load.result)
-    name = "connections_peak" if threshold.metric == "connections" else threshold.metric
-    value: float | None = getattr(figures, name)
+    value = figure_of(figures, FIGURE_WORDS[threshold.metric])
     return value, "" if value is not None else f"{threshold.metric} was not measured"
 
 

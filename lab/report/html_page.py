@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
+from lab.common.figures import FIGURES
 from lab.report.content import explain, findings, groups, links, sweeps, text
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
@@ -139,7 +140,7 @@ def _comparison(summary: Summary) -> Table:
         reason = text.failure(server)
         family = server.family or (server.image and "image") or text.NOTHING
         rows.append([text.label(name, server), f"failed: {reason}" if reason else family, *text.row(server)])
-    head = ["server", "family", *(f"{column.title}\n{column.unit}" for column in text.COLUMNS)]
+    head = ["server", "family", *(f"{column.title}\n{column.per}" for column in text.COLUMNS)]
     numeric = frozenset(range(2, len(head)))
     return Table("Servers compared", head, _aligned(rows, numeric), numeric)
 
@@ -193,26 +194,20 @@ def _links(summary: Summary) -> Table | None:
 
 
 def _trials(summary: Summary) -> Table:
-    head = ["trial", "status", "requests per s", "p50 [ms]", "p99 [ms]", "errors", "CPU [µs/request]",
-            "connections", "retransmits", "accept-queue overflows"]  # fmt: skip
-    rows = [_trial(trial) for server in summary.servers.values() for trial in server.per_trial]
+    figures = [figure for figure in FIGURES if figure.per_trial]
+    head = ["trial", "status", *(figure.heading for figure in figures)]
+    rows = [
+        [_status(trial)[0], _status(trial)[1], *(text.cell(trial, figure) for figure in figures)]
+        for server in summary.servers.values()
+        for trial in server.per_trial
+    ]
     numeric = frozenset(range(2, len(head)))
     return Table("Trials", head, _aligned(rows, numeric), numeric)
 
 
-def _trial(trial: TrialFigures) -> list[str]:
-    return [
-        text.clean(trial.trial),
-        text.clean(trial.status if trial.status == "ok" else f"failed: {trial.reason}"),
-        text.number(trial.requests_per_s),
-        text.quantile(trial.response_ms, "p50"),
-        text.quantile(trial.response_ms, "p99"),
-        text.percent(trial.errors.rate) if trial.status == "ok" else text.NOTHING,
-        text.number(trial.cpu_us_per_request),
-        text.count(trial.connections_peak),
-        text.count(trial.retransmits),
-        text.count(trial.listen_overflows),
-    ]
+def _status(trial: TrialFigures) -> tuple[str, str]:
+    status = trial.status if trial.status == "ok" else f"failed: {trial.reason}"
+    return text.clean(trial.trial), text.clean(status)
 
 
 def _failures(run: Run) -> Iterator[dict[str, Any]]:

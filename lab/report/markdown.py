@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from lab.analysis.model import ServerSummary, Summary
+from lab.analysis.model import Summary
+from lab.common.figure import Figure
 from lab.report.content import explain, findings, groups, links, sweeps, text
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
@@ -24,9 +25,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _heading(summary),
         _findings(summary),
         _comparison(summary),
-        _bars(summary, "p99 response time [ms]", lambda s: s.response_ms.p99, text.number),
-        _bars(summary, "CPU time per request [µs]", lambda s: s.cpu_us_per_request, text.number),
-        _bars(summary, "Memory per connection", text.memory, text.size),
+        *(_bars(summary, figure) for figure in explain.COSTS),
         _groups(summary),
         _growth(summary),
         _why(summary),
@@ -110,23 +109,20 @@ def _comparison(summary: Summary) -> list[str]:
     return ["## Servers", "", *table(head, rows), "", note]
 
 
-def _bars(
-    summary: Summary,
-    title: str,
-    pick: Callable[[ServerSummary], float | None],
-    show: Callable[[float | None], str],
-) -> list[str]:
-    values = {name: value for name, server in summary.servers.items() if (value := pick(server)) is not None}
+def _bars(summary: Summary, figure: Figure) -> list[str]:
+    shown = {name: text.shown(server, figure) for name, server in summary.servers.items()}
+    values = {name: value for name, value in shown.items() if value is not None}
     highest = max(values.values(), default=0.0)
     if len(values) < 2 or highest <= 0:
         return []
-    names, cells = list(values), [show(value) for value in values.values()]
+    names, cells = list(values), [text.amount(value, figure) for value in values.values()]
     wide, broad = max(map(len, names)), max(map(len, cells))
     lines = [
         f"{name:{wide}}  {cell:>{broad}}  {bar(value / highest)}"
         for (name, value), cell in zip(values.items(), cells, strict=True)
     ]
-    return [f"### {title}", "", "```text", *lines, "```"]
+    unit = "" if figure.unit == "B" else f" [{figure.unit}]"
+    return [f"### {text.capital(figure.noun)}{unit}", "", "```text", *lines, "```"]
 
 
 def _groups(summary: Summary) -> list[str]:

@@ -7,51 +7,62 @@ and sweep point. A figure that was not measured, or that the samples cannot supp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from lab.analysis.model import ServerSummary, Summary
+from lab.analysis.model import ServerSummary, Summary, figure_of
+from lab.common.figure import Figure
+from lab.common.figures import FIGURES
 from lab.report.content.text import clean
 
-Pick = Callable[[ServerSummary], Mapping[str, float | None]]
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99", "p999": "0.999"}
+# Units of the table of figures → base unit, factor. Source of the names: OpenMetrics, "Units and Base Units".
+BASE = {"µs": ("seconds", 1e-6), "ms": ("seconds", 1e-3), "B": ("bytes", 1.0), "share": ("ratio", 1.0)}
 
 
-def _one(pick: Callable[[ServerSummary], float | None], factor: float = 1.0) -> Pick:
-    def picked(server: ServerSummary) -> Mapping[str, float | None]:
-        value = pick(server)
-        return {"": None if value is None else value * factor}
+@dataclass(frozen=True)
+class Family:
+    """A metric family: a figure of every server, or a distribution with its quantiles as labels."""
 
-    return picked
+    name: str
+    unit: str
+    explains: str
+    pick: Callable[[ServerSummary], Mapping[str, float | None]]
+    kind: str = "gauge"
 
 
-def _quantiles(name: str) -> Pick:
-    def picked(server: ServerSummary) -> Mapping[str, float | None]:
-        quantiles = getattr(server, name)
-        values = {level: getattr(quantiles, field) for field, level in QUANTILES.items()}
+def _of_figure(figure: Figure) -> Family:
+    unit, factor = BASE.get(figure.unit, ("", 1.0))
+
+    def pick(server: ServerSummary) -> Mapping[str, float | None]:
+        value = figure_of(server, figure)
+        known = value is not None and (figure.unit != "share" or server.trials_valid)
+        return {"": value * factor if known and value is not None else None}
+
+    return Family(family_name(figure.name, unit), unit, figure.explains, pick)
+
+
+def family_name(figure: str, unit: str) -> str:
+    """`cpu_us_per_request`, seconds → `lab_cpu_per_request_seconds`: the base unit stands last."""
+    words = [word for word in figure.split("_") if word not in ("us", "ms", "bytes")]
+    spelt = ["second" if word == "s" else word for word in words]
+    return "_".join(["lab", *spelt, *([unit] if unit else [])])
+
+
+def _distribution(name: str, field: str, explains: str) -> Family:
+    def pick(server: ServerSummary) -> Mapping[str, float | None]:
+        quantiles = getattr(server, field)
+        values = {level: getattr(quantiles, name) for name, level in QUANTILES.items()}
         return {f'quantile="{level}"': ms / 1000 if ms is not None else None for level, ms in values.items()}
 
-    return picked
+    return Family(name, "seconds", explains, pick, "summary")
 
 
-# Name, unit, help, figures by further labels.
-FAMILIES: tuple[tuple[str, str, str, Pick], ...] = (
-    ("lab_requests_per_second", "", "Answers per second of the measured window.",
-     _one(lambda s: s.requests_per_s.value)),
-    ("lab_offered_per_second", "", "Requests due per second.", _one(lambda s: s.offered_per_s)),
-    ("lab_response_seconds", "seconds", "Response time from the intended send.", _quantiles("response_ms")),
-    ("lab_service_seconds", "seconds", "Service time from the actual send.", _quantiles("service_ms")),
-    ("lab_errors_ratio", "ratio", "Share of the requests without a right answer.",
-     _one(lambda s: s.errors.rate if s.trials_valid else None)),
-    ("lab_connections_peak", "", "Most connections held at once.", _one(lambda s: s.connections_peak)),
-    ("lab_cpu_per_request_seconds", "seconds", "CPU time of the server per answer.",
-     _one(lambda s: s.cpu_us_per_request, 1e-6)),
-    ("lab_memory_per_connection_bytes", "bytes", "Memory growth of the server per connection.",
-     _one(lambda s: s.memory_bytes_per_connection)),
-    ("lab_switches_per_request", "", "Context switches of the server per answer.",
-     _one(lambda s: s.switches_per_request)),
-    ("lab_trials_valid", "", "Trials whose figures may be believed.", _one(lambda s: float(s.trials_valid))),
-)  # fmt: skip
-
-SUMMARIES = ("lab_response_seconds", "lab_service_seconds")
+FAMILIES = (
+    _distribution("lab_response_seconds", "response_ms", "Response time from the intended send."),
+    _distribution("lab_service_seconds", "service_ms", "Service time from the actual send."),
+    *(_of_figure(figure) for figure in FIGURES if figure.path[0] != "response_ms"),
+    Family("lab_trials_valid", "", "Trials whose figures may be believed.", lambda s: {"": s.trials_valid}),
+)
 
 
 def openmetrics(summary: Summary) -> str:
@@ -68,14 +79,15 @@ def _verdict(summary: Summary) -> Iterator[str]:
 
 
 def _families(summary: Summary) -> Iterator[str]:
-    for name, unit, explains, pick in FAMILIES:
-        yield f"# TYPE {name} {'summary' if name in SUMMARIES else 'gauge'}"
-        if unit:
-            yield f"# UNIT {name} {unit}"
-        yield f"# HELP {name} {explains}"
+    for family in FAMILIES:
+        name = family.name
+        yield f"# TYPE {name} {family.kind}"
+        if family.unit:
+            yield f"# UNIT {name} {family.unit}"
+        yield f"# HELP {name} {family.explains}"
         for server in summary.servers.values():
             labels = _labels(_names(summary, server))
-            for more, value in pick(server).items():
+            for more, value in family.pick(server).items():
                 if value is not None:
                     yield f"{name}{{{labels}{',' if more else ''}{more}}} {value:.10g}"
 

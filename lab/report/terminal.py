@@ -108,7 +108,7 @@ def _table(summary: Summary, *, framed: bool, gap: int) -> Table:
     shown = Table(box=frame, pad_edge=False, padding=(0, gap - framed, 0, 0), show_edge=False)
     shown.add_column("server", overflow="fold")
     for column in text.COLUMNS:
-        shown.add_column(f"{column.title}\n{column.unit}", justify="right", overflow="fold")
+        shown.add_column(f"{column.title}\n{column.per}", justify="right", overflow="fold")
     # Rich strips blanks at the end of a cell that is set flush right, but no no-break spaces.
     blank = "\u00a0" if framed else ""
     rows = map(text.row, summary.servers.values())

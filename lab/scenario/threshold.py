@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.common import units
+from lab.common.figures import FIGURES
 from lab.scenario.strict import unknown
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -56,24 +57,10 @@ TIMES = {
     "service": "service_hdr",
     "connect": "connect_ms_hdr",
 }
-# One figure per trial, as in summary.json: the aggregate is `value`.
-VALUES = {
-    "requests_per_s": PER_S,
-    "offered_per_s": PER_S,
-    "cpu_us_per_request": US,
-    "cpu_cores": NUMBER,
-    "memory_bytes_per_connection": BYTES,
-    "rss_bytes_per_connection": BYTES,
-    "memory_peak_bytes": BYTES,
-    "connections": NUMBER,
-    "switches_per_request": NUMBER,
-    "wakeups_per_request": NUMBER,
-    "eagain_per_request": NUMBER,
-    "threads_peak": NUMBER,
-    "descriptors_peak": NUMBER,
-    "listen_overflows": NUMBER,
-    "retransmits": NUMBER,
-}
+_UNITS = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
+# Figures that are one number in a trial: their aggregate is `value`. Quantiles and errors have own words.
+FIGURE_WORDS = {figure.threshold or figure.name: figure for figure in FIGURES if not figure.field}
+VALUES = {word: _UNITS[figure.unit] for word, figure in FIGURE_WORDS.items()}
 METRICS = (*TIMES, "errors", *VALUES)
 
 

@@ -295,13 +295,9 @@
   });
 
   // ---- sweep ---------------------------------------------------------------------------------------------------
-  const SWEPT = [
-    ["cpu_us", "CPU time per request [µs]", 1], ["p50_ms", "Response time, p50 [ms]", 1], ["p99_ms", "Response time, p99 [ms]", 1],
-    ["memory_bytes", "Memory per connection [KiB]", 1024], ["requests_per_s", "Answers per second", 1],
-  ];
   function sweep(box) {
-    const known = SWEPT.filter(([key]) => data.sweep.rows.some((r) => finite(r[key])));
-    panels(box, "three", known.map(([key, title, unit]) => [title, (width) => sweepPlot(width, key, unit)]));
+    const known = data.sweep.figures.filter(({ key }) => data.sweep.rows.some((r) => finite(r[key])));
+    panels(box, "three", known.map(({ key, title, unit }) => [title, (width) => sweepPlot(width, key, unit)]));
   }
   function sweepPlot(width, key, unit) {
     const rows = data.sweep.rows.filter((r) => finite(r[key])).map((r) => ({ ...r, y: r[key] / unit }));

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lab.analysis import growth as curves
-from lab.analysis.growth import position
+from lab.analysis.growth import position, unit
 from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
-from lab.report.content.text import NOTHING, clean, measured, memory, number, size
+from lab.common.figure import Figure
+from lab.common.figures import BY_NAME, FIGURES
+from lab.report.content.text import NOTHING, capital, clean, measured, number, shown, size
 
 HEADINGS = ("server", "figure", "against", "from", "to", "growth", "over the sweep", "95 % interval")
-FIGURES = {
-    "cpu_us_per_request": "CPU time per request",
-    "response_p50_ms": "median response time",
-    "response_p99_ms": "p99 response time",
-    "requests_per_s": "rate",
-    "memory_bytes_per_connection": "memory per connection",
-}
+SWEPT = tuple(figure for figure in FIGURES if figure.swept)
 LAWS: dict[GrowthLaw | None, str] = {
     "constant": "does not grow",
     "linear": "grows linearly",
@@ -39,7 +34,14 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
         if measured(server) and not ((server.server, paths[0]) in end and _limited(server))
     ]
     numeric = all(row["x"] is not None for row in rows)
-    return {"path": paths[0], "numeric": numeric, "rows": rows}
+    figures = [_chart(figure) for figure in SWEPT]
+    return {"path": paths[0], "numeric": numeric, "rows": rows, "figures": figures}
+
+
+def _chart(figure: Figure) -> dict[str, Any]:
+    """The key of a figure in rows, the title of its chart, and how much one unit of its axis is."""
+    unit, size_of_unit = ("KiB", 1024) if figure.unit == "B" else (figure.unit, 1)
+    return {"key": figure.name, "title": f"{capital(figure.noun)} [{unit}]", "unit": size_of_unit}
 
 
 def _limited(server: ServerSummary) -> bool:
@@ -53,11 +55,7 @@ def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
         "label": server.server + split,
         "x": position(value),
         "value": str(value),
-        "requests_per_s": server.requests_per_s.value,
-        "p50_ms": server.response_ms.p50,
-        "p99_ms": server.response_ms.p99,
-        "cpu_us": server.cpu_us_per_request,
-        "memory_bytes": memory(server),
+        **{figure.name: shown(server, figure) for figure in SWEPT},
     }
 
 
@@ -79,7 +77,7 @@ BARE = Unit("", 1.0)
 def _units(summary: Summary) -> dict[str, Unit]:
     """The unit of each swept path: of the first value that was measured."""
     points = [server.point for server in summary.servers.values()]
-    return {path: Unit(*curves.unit(point[path])) for point in reversed(points) for path in point}
+    return {path: Unit(*unit(point[path])) for point in reversed(points) for path in point}
 
 
 def laws(summary: Summary) -> list[list[str]]:
@@ -88,7 +86,7 @@ def laws(summary: Summary) -> list[list[str]]:
     return [
         [
             _label(curve),
-            FIGURES.get(curve.metric, curve.metric),
+            BY_NAME[curve.metric].noun,
             clean(curve.path),
             _at(curve, 0, units.get(curve.path, BARE)),
             _to(curve, units.get(curve.path, BARE)),
@@ -110,7 +108,7 @@ def law_sentences(summary: Summary) -> list[str]:
                 _told(curve, curve.growth, units.get(curve.path, BARE))
             )
     return [
-        f"Against {clean(path)} the {FIGURES.get(metric, metric)} "
+        f"Against {clean(path)} the {BY_NAME[metric].noun} "
         + "; ".join(f"{LAWS[law]} for {', '.join(of_law[law])}" for law in LAWS if law in of_law)
         + "."
         for (metric, path), of_law in groups.items()

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from lab.analysis.histogram import FEWEST
-from lab.analysis.model import Errors, Quantiles, ServerSummary
+from lab.analysis.model import (
+    Errors,
+    Estimate,
+    Quantiles,
+    ServerFigures,
+    ServerSummary,
+    TrialFigures,
+    figure_of,
+)
+from lab.common.figure import Figure
+from lab.common.figures import BY_NAME, FIGURES
 
 NOTHING = "—"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -65,74 +74,59 @@ def size(value: float | None) -> str:
     return f"{number(value / 1024**power)} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
-def memory(server: ServerSummary) -> float | None:
-    """Bytes per connection: the cgroup's, kernel memory included; the process's own where there is none."""
-    group = server.memory_bytes_per_connection
-    return group if group is not None else server.rss_bytes_per_connection
-
-
 def plural(count: int, noun: str) -> str:
     """`1 trial`, `3 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of the comparison of servers."""
-
-    title: str
-    unit: str  # and what it is counted by
-    cell: Callable[[ServerSummary], str]
-    explains: str
-
-    @property
-    def heading(self) -> str:
-        """Title and unit on one line."""
-        return f"{self.title}{self.unit}" if self.unit.startswith("/") else f"{self.title} [{self.unit}]"
+COLUMNS = tuple(figure for figure in FIGURES if figure.column)
 
 
-def _rate(server: ServerSummary) -> str:
-    value, interval = server.requests_per_s.value, server.requests_per_s.ci95
-    return number(value) + (f" ({number(interval[0])}–{number(interval[1])})" if interval else "")
+def cell(figures: ServerFigures, figure: Figure) -> str:
+    """Return a figure as it stands in a table, with its interval if there is one; a dash if not measured."""
+    owner = getattr(figures, figure.path[0])
+    if isinstance(owner, Quantiles):
+        return quantile(owner, figure.path[-1])
+    if isinstance(owner, Errors):
+        return percent(owner.rate) if _measured(figures) else NOTHING
+    if isinstance(owner, Estimate) and owner.ci95:
+        return f"{number(owner.value)} ({number(owner.ci95[0])}–{number(owner.ci95[1])})"
+    return amount(shown(figures, figure), figure)
 
 
-def _errors(server: ServerSummary) -> str:
-    return percent(server.errors.rate) if measured(server) else NOTHING
+def amount(value: float | None, figure: Figure) -> str:
+    """A value of a figure as it is written in a table, without its unit; bytes have theirs."""
+    if figure.unit == "B":
+        return size(value)
+    if figure.unit == "share":
+        return percent(value)
+    return count(value) if figure.whole else number(value)
 
 
-def _connections(server: ServerSummary) -> str:
-    peak = server.connections_peak
-    return NOTHING if peak is None else f"{peak:,}"
+def with_unit(value: float, figure: Figure) -> str:
+    """`20.1 µs`, `47.2 KiB`, `12.5 %`."""
+    bare = figure.unit in ("B", "share", "")
+    return amount(value, figure) + ("" if bare else f" {figure.unit}")
 
 
-COLUMNS = (
-    Column("connections", "at once", _connections, "Most connections held at once, by the server's count."),
-    Column("requests", "/s", _rate, "Answers per second of the measured window."),
-    Column(
-        "p50", "ms", lambda s: quantile(s.response_ms, "p50"),
-        "Median response time, counted from the moment each request was meant to be sent.",
-    ),
-    Column(
-        "p99", "ms", lambda s: quantile(s.response_ms, "p99"),
-        "Response time that 99 of 100 requests stay within, from the intended send.",
-    ),
-    Column("errors", "share", _errors, "Share of the requests meant for the window without a right answer."),
-    Column("CPU", "µs/request", lambda s: number(s.cpu_us_per_request), "The server's CPU time per answer."),
-    Column(
-        "memory", "/connection", lambda s: size(memory(s)),
-        "Growth of the server's memory since before the first connection, divided by the connections held; "
-        "not told where they are too few for the kernel's accounting, which counts in steps of 256 KiB.",
-    ),
-    Column(
-        "switches", "/request", lambda s: number(s.switches_per_request),
-        "Context switches of the server, voluntary and not, per answer.",
-    ),
-)  # fmt: skip
+def capital(noun: str) -> str:
+    """A noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
+    return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
+
+
+def shown(figures: ServerFigures, figure: Figure) -> float | None:
+    """The value of a figure; of its fallback where it was not measured."""
+    value = figure_of(figures, figure)
+    return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
+
+
+def _measured(figures: ServerFigures) -> bool:
+    return figures.status == "ok" if isinstance(figures, TrialFigures) else measured(figures)  # type: ignore[arg-type]
 
 
 def row(server: ServerSummary) -> list[str]:
     """The cells of one server, in the order of COLUMNS."""
-    return [column.cell(server) for column in COLUMNS]
+    return [cell(server, figure) for figure in COLUMNS]
 
 
 def measured(server: ServerSummary) -> bool:

@@ -177,7 +177,7 @@ def test_a_sweep_has_a_row_per_server_and_value() -> None:
     data = sweep(summary)
     assert data is not None
     assert (data["path"], data["numeric"], len(data["rows"])) == ("swarm.users", True, 12)
-    grown = [row["cpu_us"] for row in data["rows"] if row["label"] == "select"]
+    grown = [row["cpu_us_per_request"] for row in data["rows"] if row["label"] == "select"]
     assert grown == sorted(grown)
     assert sweep(judged.golden()[1]) is None
 
