@@ -17,7 +17,7 @@ ARGS ?=
 ENGINE ?=
 PYTEST := $(PY) -m pytest
 
-.PHONY: help lab doctor images down test check lint bench soak clean
+.PHONY: help lab doctor images down test check lint generated bench soak clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+(%)?:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ lint: $(DEV_STAMP) ## format, lint and types alone
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy lab images/wire images/server/iomodels images/swarm images/nettools images/kernel
+
+generated: $(RUN_STAMP) ## make anew what is generated: schemas, tables in docs, Compose files (a test proves them fresh)
+	@$(LAB) schema --write
+	@$(PY) -m lab.report.figures_table docs/validity.md
+	@$(PY) -m lab.analysis.checks.catalogue docs/validity.md
+	@PYTHONPATH=images:images/server $(PY) -m iomodels.catalogue docs/models.md
+	@$(LAB) compose --all
 
 bench: $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py))) ## every benchmark, one after the other
 

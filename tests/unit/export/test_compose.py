@@ -35,11 +35,11 @@ def _no_overrides(monkeypatch):
 @pytest.mark.parametrize("name", FILES)
 def test_the_file_in_compose_is_what_its_scenario_gives(name):
     path = FOLDER / FILES[name]
-    assert path.exists(), "make it with: lab compose --all"
+    assert path.exists(), "make it with: make generated"
     _, scenario = shared.load(name)
-    assert path.read_text() == compose.compose(scenario, path.name), "make it anew: lab compose --all"
+    assert path.read_text() == compose.compose(scenario, path.name), "make it anew: make generated"
     for profile, text in compose.profile_files(scenario).items():
-        assert (FOLDER / profile).read_text() == text, "make it anew: lab compose --all"
+        assert (FOLDER / profile).read_text() == text, "make it anew: make generated"
 
 
 def test_compose_holds_nothing_else():

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs/validity.md").read_text(enco
 
 def test_the_tables_are_fresh() -> None:
     renewed = catalogue.renewed(PAGE)
-    assert renewed == PAGE, "run: python -m lab.analysis.checks.catalogue docs/validity.md"
+    assert renewed == PAGE, "make it anew: make generated"
 
 
 def test_every_check_says_what_it_asks() -> None:

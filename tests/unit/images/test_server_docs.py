@@ -11,7 +11,7 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs/models.md").read_text(encodi
 
 
 def test_the_table_is_fresh() -> None:
-    assert catalogue.renewed(PAGE) == PAGE, "run: python -m iomodels.catalogue docs/models.md"
+    assert catalogue.renewed(PAGE) == PAGE, "make it anew: make generated"
 
 
 @pytest.mark.parametrize("model", manifest.load())

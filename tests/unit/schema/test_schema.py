@@ -29,8 +29,8 @@ def validator(name):
 @pytest.mark.parametrize("name", schema.SCHEMAS)
 def test_the_file_is_what_the_models_give(name):
     path = schema.FOLDER / f"{name}.json"
-    assert path.exists(), "make it with: lab schema --write"
-    assert path.read_text() == schema.text(name), "make it anew: lab schema --write"
+    assert path.exists(), "make it with: make generated"
+    assert path.read_text() == schema.text(name), "make it anew: make generated"
     jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
 
 
