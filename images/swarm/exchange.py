@@ -138,7 +138,7 @@ class Http1Reader(Whole):
         responses = self._parser.feed(data)
         if not responses:
             return None
-        if len(responses) > 1 or self._parser.midway:
+        if len(responses) > 1 or self._parser.incomplete:
             raise ProtocolError("more than one response to one request")
         return self._judge(responses[0])
 
@@ -187,7 +187,7 @@ class EchoReader(Whole):
         frames = self._parser.feed(data)
         if not frames:
             return None
-        if len(frames) > 1 or self._parser.midway:
+        if len(frames) > 1 or self._parser.incomplete:
             raise ProtocolError("more than one frame for one request")
         check(frames[0], self._expected)
         return KEEP
@@ -214,7 +214,7 @@ class GreetReader(Whole):
     __slots__ = ("_greeted",)
 
     def __init__(self) -> None:
-        self._greeted = greet.Greeted()
+        self._greeted = greet.GreetingReader()
 
     def feed(self, data: bytes) -> str | None:
         """Take bytes; see `Reader`."""

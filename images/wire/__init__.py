@@ -1,15 +1,15 @@
-"""Wires: what the bytes on a connection mean, without any I/O.
+"""Wires: sans-IO protocols between a client and a server.
 
-A wire is one module of this package: bytes in, messages out, and messages in, bytes out. The servers, the
-swarm and the tests share it, so that both ends can only disagree about the network. A wire imports the
-standard library alone and never touches a socket or waits.
+A wire is one module of this package. It parses bytes into messages and encodes messages as bytes; it has no
+socket and never waits. The servers, the swarm and the tests use the same code, so a parse error always comes
+from the network or from the peer, never from two different parsers. A wire imports the standard library only.
 
-Every wire module states:
+Every wire module defines:
 
 * ``TRANSPORT``: ``"tcp"`` or ``"udp"``;
-* ``SERVER_SPEAKS_FIRST``: whether a client has to read before it writes.
+* ``SERVER_SPEAKS_FIRST``: whether the client must read before it writes.
 
-Modules whose name starts with an underscore are shared parts, not wires.
+Modules whose name starts with an underscore are shared code, not wires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load(name: str) -> ModuleType:
     """Return the wire module called `name`.
 
     Raises:
-        LookupError: there is no such wire; the message lists those that exist.
+        LookupError: There is no such wire; the message lists the known ones.
     """
     if name not in NAMES:
         raise LookupError(f"unknown wire {name!r}; known: {', '.join(NAMES)}")

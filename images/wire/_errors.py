@@ -1,4 +1,4 @@
-"""The one error a wire raises."""
+"""The error that every wire raises."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 
 
 class ProtocolError(Exception):
-    """The peer broke the rules of the wire: the connection cannot go on.
+    """The peer violated the protocol; the connection must be closed.
 
     Attributes:
-        status: the HTTP status that tells the peer why; 0 on wires without one and on the client's side.
-        parsed: the messages of the same `feed` that were complete before the fault, in order. They are good
-        and
-            still deserve their answers.
+        status: HTTP status to answer with; 0 on wires that have no status and on the client's side.
+        parsed: Messages of the same `feed` that were complete before the error, in order. They are valid: a
+            server still answers them.
     """
 
-    def __init__(self, says: str, status: int = 0, parsed: Sequence[Any] = ()) -> None:
-        super().__init__(says)
+    def __init__(self, message: str, status: int = 0, parsed: Sequence[Any] = ()) -> None:
+        super().__init__(message)
         self.status = status
         self.parsed = parsed

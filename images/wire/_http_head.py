@@ -1,8 +1,11 @@
-"""Heads of HTTP/1.1 messages: their syntax and what they say about the body (RFC 9110, RFC 9112).
+"""Heads of HTTP/1.1 messages: syntax and body framing (RFC 9110, RFC 9112).
 
-Two readers that understand the same bytes differently are how requests get smuggled. So nothing is guessed
-here: lines end in CRLF and nothing else, a name touches its colon, a folded line, a second length, a length
-beside a transfer coding, or a coding that is not exactly ``chunked`` is refused.
+Request smuggling needs two parsers that read the same bytes differently (RFC 9112 §11.2). So this parser is
+strict where RFC 9112 lets a recipient be lenient. Refused are:
+
+* a line that does not end in CRLF, a folded line, white space before a colon;
+* more than one Content-Length, or Content-Length together with Transfer-Encoding;
+* a transfer coding other than exactly ``chunked``.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ Fields = tuple[tuple[str, str], ...]
 
 
 class RequestHead(NamedTuple):
-    """Request line and fields; names in lower case. `minor` is the minor version: 0 or 1."""
+    """Request line and fields, names in lower case; `minor` is the minor version of HTTP/1.x, 0 or 1."""
 
     method: str
     target: str
@@ -40,7 +43,7 @@ class RequestHead(NamedTuple):
 
 
 class ResponseHead(NamedTuple):
-    """Status line and fields; names in lower case."""
+    """Status line and fields, names in lower case."""
 
     status: int
     reason: str
@@ -49,21 +52,20 @@ class ResponseHead(NamedTuple):
 
 
 class Framing(NamedTuple):
-    """How long the body is: `length` bytes, or `chunked`, or (both unset) not said."""
+    """Body framing: `length` bytes, or `chunked`; neither when the head has no framing field."""
 
     length: int | None
     chunked: bool
 
 
-def cut_head(buffer: bytearray, scanned: int) -> tuple[str | None, int]:
-    """Take a whole head off the front of `buffer`.
+def take_head(buffer: bytearray, scanned: int) -> tuple[str | None, int]:
+    """Remove a complete head from the front of `buffer`; bytes before `scanned` are not searched again.
 
     Returns:
-        The head without its empty line and 0, or None and how far the buffer has been looked at.
+        The head without its empty line and 0; or None and the number of bytes searched so far.
 
     Raises:
-        ProtocolError: too long, or not CRLF lines (found before the head is whole, so that nobody waits for
-        it).
+        ProtocolError: 400 a bare LF, 414 or 431 too long; found before the head is complete.
     """
     end = buffer.find(b"\r\n\r\n", max(0, scanned - 3))
     limit = len(buffer) if end < 0 else end
@@ -84,7 +86,7 @@ def parse_fields(lines: list[str]) -> Fields:
     """Return the field lines as (lower-case name, value) pairs.
 
     Raises:
-        ProtocolError: bad syntax, or more than `MAX_FIELDS`.
+        ProtocolError: 400 bad syntax, 431 more than `MAX_FIELDS` fields.
     """
     if len(lines) > MAX_FIELDS:
         raise ProtocolError(f"more than {MAX_FIELDS} fields", 431)
@@ -98,22 +100,22 @@ def parse_fields(lines: list[str]) -> Fields:
 
 
 def parse_request_head(head: str) -> RequestHead:
-    """Return a request's head, checked for syntax, version, method, target and Host.
+    """Parse a request head and check its syntax, version, method, target and Host.
 
     Raises:
-        ProtocolError: with 400, 417, 431, 501 or 505.
+        ProtocolError: 400 bad syntax, 431 too many fields, 501 unknown method, 505 unsupported version.
     """
     first, *lines = head.split("\r\n")
     parts = first.split(" ")
     if len(parts) != 3 or _TOKEN.fullmatch(parts[0]) is None or _TARGET.fullmatch(parts[1]) is None:
         raise ProtocolError(f"bad request line {first[:80]!r}", 400)
     method, target, version = parts
-    if (found := _VERSION.fullmatch(version)) is None:
+    if (match := _VERSION.fullmatch(version)) is None:
         raise ProtocolError(f"bad version {version[:80]!r}", 400)
-    if found[1] != "1":
-        raise ProtocolError(f"version {version} is not spoken here", 505)
+    if match[1] != "1":
+        raise ProtocolError(f"unsupported version {version}", 505)
     headers = parse_fields(lines)
-    minor = min(int(found[2]), 1)
+    minor = min(int(match[2]), 1)
     if method not in METHODS:
         raise ProtocolError(f"unknown method {method[:80]!r}", 501)
     _check_target(method, target)
@@ -122,36 +124,36 @@ def parse_request_head(head: str) -> RequestHead:
 
 
 def parse_response_head(head: str) -> ResponseHead:
-    """Return a response's head.
+    """Parse a response head.
 
     Raises:
-        ProtocolError: bad syntax; `status` 0, the peer is a server.
+        ProtocolError: Bad syntax. The caller sets `status` to 0: a client sends no status.
     """
     first, *lines = head.split("\r\n")
-    found = _STATUS_LINE.fullmatch(first)
-    if found is None:
+    match = _STATUS_LINE.fullmatch(first)
+    if match is None:
         raise ProtocolError(f"bad status line {first[:80]!r}")
-    return ResponseHead(int(found[2]), found[3] or "", min(int(found[1]), 1), parse_fields(lines))
+    return ResponseHead(int(match[2]), match[3] or "", min(int(match[1]), 1), parse_fields(lines))
 
 
-def values(headers: Fields, name: str) -> list[str]:
-    """Return every value of the field `name`, in order."""
+def field_values(headers: Fields, name: str) -> list[str]:
+    """Return the values of all fields called `name` (lower case), in order."""
     return [value for key, value in headers if key == name]
 
 
-def members(headers: Fields, name: str) -> list[str]:
-    """Return the members of a comma-separated field, in lower case, empty ones left out (RFC 9110 §5.6.1)."""
-    joined = ",".join(values(headers, name))
-    return [member.strip(" \t").lower() for member in joined.split(",") if member.strip(" \t")]
+def list_members(headers: Fields, name: str) -> list[str]:
+    """Return the members of a comma-separated field in lower case, without empty ones (RFC 9110 §5.6.1)."""
+    combined = ",".join(field_values(headers, name))
+    return [member.strip(" \t").lower() for member in combined.split(",") if member.strip(" \t")]
 
 
-def framing(minor: int, headers: Fields) -> Framing:
-    """Return how the body is delimited (RFC 9112 §6).
+def body_framing(minor: int, headers: Fields) -> Framing:
+    """Return the framing of the body (RFC 9112 §6).
 
     Raises:
-        ProtocolError: 400 where two readers could disagree, 501 for a coding that is not spoken here.
+        ProtocolError: 400 ambiguous framing, 501 a transfer coding other than ``chunked``.
     """
-    lengths = values(headers, "content-length")
+    lengths = field_values(headers, "content-length")
     if not any(name == "transfer-encoding" for name, _ in headers):
         if not lengths:
             return Framing(None, False)
@@ -162,43 +164,45 @@ def framing(minor: int, headers: Fields) -> Framing:
         raise ProtocolError("both Content-Length and Transfer-Encoding", 400)
     if minor == 0:
         raise ProtocolError("Transfer-Encoding in HTTP/1.0", 400)
-    codings = members(headers, "transfer-encoding")
+    codings = list_members(headers, "transfer-encoding")
     if codings == ["chunked"]:
         return Framing(None, True)
     if codings.count("chunked") != 1 or codings[-1] != "chunked":
         raise ProtocolError(f"bad Transfer-Encoding {codings!r}", 400)
-    raise ProtocolError(f"transfer coding {codings[0][:80]!r} is not spoken here", 501)
+    raise ProtocolError(f"unsupported transfer coding {codings[0][:80]!r}", 501)
 
 
-def stays_open(minor: int, headers: Fields) -> bool:
-    """Tell whether the connection persists after this message (RFC 9112 §9.3)."""
-    options = members(headers, "connection")
+def is_persistent(minor: int, headers: Fields) -> bool:
+    """Return whether the connection persists after this message (RFC 9112 §9.3)."""
+    options = list_members(headers, "connection")
     return "close" not in options and (minor >= 1 or "keep-alive" in options)
 
 
 def _check_target(method: str, target: str) -> None:
-    """Hold the target to the four forms of RFC 9112 §3.2."""
+    """Check that the target has one of the four forms of RFC 9112 §3.2."""
     if target.startswith("/") and method != "CONNECT":
         return
     if method == "CONNECT":
-        fine = (
+        valid = (
             target[0] not in "/:"
             and _HOST.fullmatch(target) is not None
             and target.rpartition(":")[2].isdigit()
         )
     elif target == "*":
-        fine = method == "OPTIONS"
+        valid = method == "OPTIONS"
     else:
-        scheme, found, rest = target.partition("://")
-        fine = bool(found) and scheme.lower() in ("http", "https") and rest[:1] not in ("", "/", "?", "#")
-    if not fine:
+        scheme, separator, rest = target.partition("://")
+        valid = (
+            bool(separator) and scheme.lower() in ("http", "https") and rest[:1] not in ("", "/", "?", "#")
+        )
+    if not valid:
         raise ProtocolError(f"bad target {target[:80]!r} for {method}", 400)
 
 
 def _check_host(minor: int, headers: Fields) -> None:
-    """Hold HTTP/1.1 to exactly one well-formed Host (RFC 9112 §3.2)."""
-    hosts = values(headers, "host")
+    """Check that HTTP/1.1 has exactly one valid Host (RFC 9112 §3.2)."""
+    hosts = field_values(headers, "host")
     if len(hosts) > 1 or (minor >= 1 and not hosts):
-        raise ProtocolError(f"{len(hosts)} Host fields; HTTP/1.1 asks for exactly one", 400)
+        raise ProtocolError(f"{len(hosts)} Host fields; HTTP/1.1 requires exactly one", 400)
     if hosts and _HOST.fullmatch(hosts[0]) is None:
         raise ProtocolError(f"bad Host {hosts[0][:80]!r}", 400)

@@ -1,7 +1,7 @@
-"""The datagram wire: one request in one datagram, one answer in one datagram, matched by id.
+"""The datagram wire: one request per datagram, one answer per datagram, matched by id.
 
-A datagram is an id (8 bytes, big-endian) and a payload. UDP may lose, repeat and reorder: the id is how a
-client tells which request an answer belongs to. The server keeps nothing between datagrams.
+A datagram is an id (8 bytes, big-endian) and a payload. UDP may lose, duplicate and reorder datagrams, so the
+client finds the request of an answer by its id. The server keeps no state between datagrams.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wire._errors import ProtocolError
 TRANSPORT = "udp"
 SERVER_SPEAKS_FIRST = False
 
-MAX_PAYLOAD_BYTES = 65507 - 8  # the largest UDP payload over IPv4 (RFC 768, RFC 791), less the id
+MAX_PAYLOAD_BYTES = 65507 - 8  # largest UDP payload over IPv4 (RFC 768, RFC 791) minus the id
 _ID = struct.Struct(">Q")
 
 __all__ = [
@@ -29,17 +29,17 @@ __all__ = [
 
 
 class Datagram(NamedTuple):
-    """One message: `id` in 0 … 2⁶⁴-1, chosen by the client and returned by the server."""
+    """One message; the client chooses `id` (0 … 2⁶⁴-1), the server returns it."""
 
     id: int
     payload: bytes
 
 
 def encode(id: int, payload: bytes) -> bytes:
-    """Return the datagram of a request or an answer.
+    """Encode a request or an answer.
 
     Raises:
-        ValueError: the payload does not fit in one datagram, or the id in 8 bytes.
+        ValueError: The payload does not fit in one datagram, or the id not in 8 bytes.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"payload of {len(payload)} bytes; a datagram holds at most {MAX_PAYLOAD_BYTES}")
@@ -49,11 +49,11 @@ def encode(id: int, payload: bytes) -> bytes:
 
 
 def decode(data: bytes) -> Datagram:
-    """Return what a datagram says.
+    """Decode a request or an answer.
 
     Raises:
-        ProtocolError: it is too short to hold an id.
+        ProtocolError: The datagram is too short to hold an id.
     """
     if len(data) < 8:
-        raise ProtocolError(f"datagram of {len(data)} bytes; at least 8 for the id")
+        raise ProtocolError(f"datagram of {len(data)} bytes; the id alone takes 8")
     return Datagram(_ID.unpack_from(data)[0], data[8:])

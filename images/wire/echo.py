@@ -1,7 +1,7 @@
-"""The echo wire: frames with their length in front (4 bytes, big-endian), then the payload.
+"""The echo wire: length-prefixed frames.
 
-A length of 0 is a frame too. Nothing else is on the wire: a request is a frame, its answer is a frame,
-answers come in the order of the requests.
+A frame is the length of its payload (4 bytes, big-endian) and the payload; a length of 0 is valid. A request
+is one frame, its answer is one frame, and answers come in the order of the requests.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["MAX_PAYLOAD_BYTES", "SERVER_SPEAKS_FIRST", "TRANSPORT", "FrameParser
 
 
 def encode(payload: bytes) -> bytes:
-    """Return `payload` as one frame.
+    """Encode `payload` as one frame.
 
     Raises:
-        ValueError: the payload is longer than `MAX_PAYLOAD_BYTES`.
+        ValueError: The payload is longer than `MAX_PAYLOAD_BYTES`.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"payload of {len(payload)} bytes; a frame holds at most {MAX_PAYLOAD_BYTES}")
@@ -31,24 +31,24 @@ def encode(payload: bytes) -> bytes:
 
 
 class FrameParser:
-    """Cuts a byte stream into payloads; both ends use it."""
+    """Splits a byte stream into payloads; used by client and server."""
 
     __slots__ = ("_buffer", "_max_bytes")
 
     def __init__(self, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
         self._max_bytes = max_payload_bytes
-        self._buffer: bytearray | None = None  # only while a frame is incomplete: idle connections stay small
+        self._buffer: bytearray | None = None  # None between frames: an idle connection keeps no buffer
 
     @property
-    def midway(self) -> bool:
-        """Whether a frame has begun and not ended: an end of stream now would cut it."""
+    def incomplete(self) -> bool:
+        """Whether part of a frame has arrived, so that an end of stream now would cut it."""
         return self._buffer is not None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes as they come and return the payloads that are complete, in order.
+        """Parse the next bytes of the stream; return the payloads that they complete, in order.
 
         Raises:
-            ProtocolError: a length above the maximum; `parsed` holds the payloads before it.
+            ProtocolError: A length above the maximum; `parsed` holds the payloads before it.
         """
         if self._buffer is not None:
             self._buffer += data
@@ -71,7 +71,7 @@ class FrameParser:
         return payloads
 
     def _is_complete(self, buffer: bytearray) -> bool:
-        """Tell whether the first frame is there, so that a long one is not copied at every read."""
+        """Return whether the first frame is complete, so that a long one is not copied at each read."""
         if len(buffer) < 4:
             return False
         length: int = _LENGTH.unpack_from(buffer)[0]

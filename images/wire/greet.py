@@ -1,9 +1,8 @@
 """The greet wire: the server speaks first.
 
-On connect the server says ``connection server``; the client reads it, answers ``hello server`` and closes.
-Neither message has a length or an end mark: the client knows its greeting by heart, the server's message ends
-where the client's stream ends. The server keeps what it heard and says it, with the peer's address, in its
-log.
+After connect the server sends ``connection server``; the client reads it, sends ``hello server`` and closes.
+No message has a length or a delimiter: the client compares with the known greeting, and the client's message
+ends at its end of stream. The server logs the message with the peer's address.
 """
 
 from __future__ import annotations
@@ -23,43 +22,43 @@ __all__ = [
     "REPLY",
     "SERVER_SPEAKS_FIRST",
     "TRANSPORT",
-    "Greeted",
-    "Heard",
+    "GreetingReader",
     "ProtocolError",
+    "ReplyReader",
 ]
 
 
-class Greeted:
-    """The client's side: collects the greeting."""
+class GreetingReader:
+    """The client's side: reads the greeting."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_received",)
 
     def __init__(self) -> None:
-        self._seen = b""
+        self._received = b""
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take bytes as they come; return what to send back once the greeting is whole, else None.
+        """Take the next bytes; return the reply to send once the greeting is complete, else None.
 
         Raises:
-            ProtocolError: the server says something else.
+            ProtocolError: The server sent something else.
         """
-        self._seen += data
-        if not GREETING.startswith(self._seen):
-            raise ProtocolError(f"expected the greeting {GREETING!r}, got {self._seen[:64]!r}")
-        return REPLY if self._seen == GREETING else None
+        self._received += data
+        if not GREETING.startswith(self._received):
+            raise ProtocolError(f"expected the greeting {GREETING!r}, got {self._received[:64]!r}")
+        return REPLY if self._received == GREETING else None
 
     def eof(self) -> None:
         """Take the end of the server's stream.
 
         Raises:
-            ProtocolError: the greeting was not whole.
+            ProtocolError: The greeting is incomplete.
         """
-        if self._seen != GREETING:
-            raise ProtocolError(f"the server ended after {self._seen!r}")
+        if self._received != GREETING:
+            raise ProtocolError(f"the server closed after {self._received!r}")
 
 
-class Heard:
-    """The server's side: collects the client's message until the client closes."""
+class ReplyReader:
+    """The server's side: reads the client's message until the client closes."""
 
     __slots__ = ("message",)
 
@@ -67,10 +66,10 @@ class Heard:
         self.message = b""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they come.
+        """Append the next bytes to `message`.
 
         Raises:
-            ProtocolError: the message is longer than `MAX_MESSAGE_BYTES`.
+            ProtocolError: The message is longer than `MAX_MESSAGE_BYTES`.
         """
         self.message += data
         if len(self.message) > MAX_MESSAGE_BYTES:

@@ -1,14 +1,13 @@
-"""The http1 wire: HTTP/1.1 (RFC 9110, RFC 9112), requests and responses, for both ends.
+"""The http1 wire: requests and responses of HTTP/1.1 (RFC 9110, RFC 9112), for client and server.
 
-Laws:
+Invariants:
 
-* What `feed` returns depends on the bytes alone, never on how they were cut.
-* Messages come out in the order they went in; those before a fault are in the error's `parsed`.
-* After a fault, or a message that ends the connection, a parser swallows everything.
+* The result of `feed` depends on the bytes only, not on how they were split into reads.
+* Messages are returned in order; those before an error are in the error's `parsed`.
+* After an error, or after a message that ends the connection, a parser discards all input.
 
-The fast path rests on the first law: bytes that once were exactly one whole message, met again by a parser
-that is between messages, are that message. A load generator sends the same request for ever, so this is the
-usual case.
+The first invariant allows a fast path. A parser between messages looks its input up in a cache of inputs that
+were exactly one complete message each. A load generator repeats one request, so this is the common case.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
 from wire._errors import ProtocolError
-from wire._http_body import Body, Chunked, Sized, UntilClose
+from wire._http_body import Body, ChunkedBody, FixedLengthBody, UntilCloseBody
 from wire._http_head import (
     Fields,
     RequestHead,
     ResponseHead,
-    cut_head,
-    framing,
-    members,
+    body_framing,
+    is_persistent,
+    list_members,
     parse_request_head,
     parse_response_head,
-    stays_open,
+    take_head,
 )
 
 TRANSPORT = "tcp"
@@ -43,8 +42,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_REMEMBERED_BYTES = 512  # longer messages are not worth a hash
-_REMEMBERED = 256
+_CACHED_MESSAGE_MAX_BYTES = 512  # hashing a longer message costs more than the cache saves
+_CACHE_ENTRIES_MAX = 256
 
 __all__ = [
     "CONTINUE", "MAX_BODY_BYTES", "SERVER_NAME", "SERVER_SPEAKS_FIRST", "TRANSPORT",
@@ -54,7 +53,10 @@ __all__ = [
 
 
 class Request(NamedTuple):
-    """A whole request. `headers` are (lower-case name, value) pairs in order; `minor` is that of HTTP/1.x."""
+    """A complete request.
+
+    `headers` are (lower-case name, value) pairs in order; `minor` is the minor version of HTTP/1.x.
+    """
 
     method: str
     target: str
@@ -66,7 +68,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A whole response; the interim ones (1xx) are swallowed."""
+    """A complete final response; the parser discards interim responses (1xx)."""
 
     status: int
     reason: str
@@ -75,66 +77,65 @@ class Response(NamedTuple):
     keep_alive: bool
 
 
-_requests: dict[bytes, tuple[Request]] = {}
-_responses: dict[bytes, tuple[Response]] = {}
+_request_cache: dict[bytes, tuple[Request]] = {}
+_response_cache: dict[bytes, tuple[Response]] = {}
 
 
 class RequestParser:
-    """The server's side: bytes to requests.
+    """The server's side: parses requests.
 
     Attributes:
-        wants_continue: a request asked for leave to send its body and waits; answer `CONTINUE` (or a final
-        status)
-            and set it back to False.
+        wants_continue: The client waits for ``100 Continue`` before it sends the body (RFC 9110 §10.1.1).
+            Send `CONTINUE` or a final status, then set this to False.
     """
 
-    __slots__ = ("_body", "_buffer", "_head", "_max_body", "_over", "_scanned", "wants_continue")
+    __slots__ = ("_body", "_buffer", "_finished", "_head", "_max_body", "_scanned", "wants_continue")
 
     def __init__(self, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body = max_body_bytes
-        self._buffer: bytearray | None = None  # None between messages: an idle connection stays small
+        self._buffer: bytearray | None = None  # None between messages: an idle connection keeps no buffer
         self._scanned = 0
         self._head: RequestHead | None = None
         self._body: Body | None = None
-        self._over = False
+        self._finished = False
         self.wants_continue = False
 
     @property
-    def midway(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._buffer is not None and not self._over
+    def incomplete(self) -> bool:
+        """Whether part of a request has arrived."""
+        return self._buffer is not None and not self._finished
 
     def feed(self, data: bytes) -> Sequence[Request]:
-        """Take bytes as they come and return the requests that are whole, in order.
+        """Parse the next bytes of the stream; return the requests that they complete, in order.
 
         Raises:
-            ProtocolError: `status` says how to answer (400, 413, 414, 417, 431, 501, 505) before closing.
+            ProtocolError: Answer with its `status` (400, 413, 414, 417, 431, 501, 505), then close.
         """
-        fresh = self._buffer is None and len(data) <= _REMEMBERED_BYTES
-        if fresh and (known := _requests.get(data)) is not None:
-            return known
-        found = self._parse(data)
-        if fresh and len(found) == 1 and not self.midway and found[0].keep_alive:
-            _remember(_requests, data, (found[0],))
-        return found
+        cacheable = self._buffer is None and len(data) <= _CACHED_MESSAGE_MAX_BYTES
+        if cacheable and (cached := _request_cache.get(data)) is not None:
+            return cached
+        requests = self._parse(data)
+        if cacheable and len(requests) == 1 and not self.incomplete and requests[0].keep_alive:
+            _store(_request_cache, data, (requests[0],))
+        return requests
 
     def _parse(self, data: bytes) -> list[Request]:
         buffer = self._buffer = bytearray() if self._buffer is None else self._buffer
         buffer += data
-        found: list[Request] = []
+        requests: list[Request] = []
         try:
-            while (one := self._next(buffer)) is not None:
-                found.append(one)
-        except ProtocolError as fault:
-            self._over = True
-            fault.parsed = found
+            while (message := self._next(buffer)) is not None:
+                requests.append(message)
+        except ProtocolError as error:
+            self._finished = True
+            error.parsed = requests
             raise
-        if not buffer and self._head is None and not self._over:
+        if not buffer and self._head is None and not self._finished:
             self._buffer = None
-        return found
+        return requests
 
     def _next(self, buffer: bytearray) -> Request | None:
-        if self._over:
+        if self._finished:
             buffer.clear()
             return None
         if self._head is None and not self._begin(buffer):
@@ -144,41 +145,44 @@ class RequestParser:
             return None
         self._head = self._body = None
         self.wants_continue = False
-        keep_alive = stays_open(head.minor, head.headers)
-        self._over = not keep_alive
+        keep_alive = is_persistent(head.minor, head.headers)
+        self._finished = not keep_alive
         content = b"" if body is None else bytes(body.content)
-        expects = "100-continue" in members(head.headers, "expect")
+        expects = "100-continue" in list_members(head.headers, "expect")
         return Request(head.method, head.target, head.headers, content, keep_alive, head.minor, expects)
 
     def _begin(self, buffer: bytearray) -> bool:
-        """Parse a head, if it is there, and get ready for its body."""
-        while buffer.startswith(b"\r\n"):  # empty lines ahead of a request are ignored (RFC 9112 §2.2)
+        """Parse a head if it is complete, and set the decoder of its body."""
+        while buffer.startswith(b"\r\n"):  # empty lines before a request are ignored (RFC 9112 §2.2)
             del buffer[:2]
             self._scanned = 0
-        text, self._scanned = cut_head(buffer, self._scanned)
+        text, self._scanned = take_head(buffer, self._scanned)
         if text is None:
             return False
         head = parse_request_head(text)
-        size = framing(head.minor, head.headers)
-        if size.length is not None and size.length > self._max_body:
-            raise ProtocolError(f"body of {size.length} bytes; at most {self._max_body}", 413)
-        expectations = members(head.headers, "expect")
+        framing = body_framing(head.minor, head.headers)
+        if framing.length is not None and framing.length > self._max_body:
+            raise ProtocolError(f"body of {framing.length} bytes; at most {self._max_body}", 413)
+        expectations = list_members(head.headers, "expect")
         if expectations not in ([], ["100-continue"]):
-            raise ProtocolError(f"cannot meet the expectation {expectations!r}", 417)
+            raise ProtocolError(f"unsupported expectation {expectations!r}", 417)
         self._head = head
-        self._body = Chunked(self._max_body) if size.chunked else Sized(size.length) if size.length else None
+        if framing.chunked:
+            self._body = ChunkedBody(self._max_body)
+        elif framing.length:
+            self._body = FixedLengthBody(framing.length)
         self.wants_continue = bool(expectations and head.minor and self._body is not None and not buffer)
         return True
 
 
 class ResponseParser:
-    """The client's side: bytes to responses.
+    """The client's side: parses responses.
 
-    Tell it each request's method with `sent` if any is not GET: an answer to HEAD has no body whatever it
-    says.
+    Call `request_sent` for each request if any method is not GET: a response to HEAD has no body, whatever
+    its Content-Length (RFC 9112 §6.3).
     """
 
-    __slots__ = ("_body", "_buffer", "_head", "_max_body", "_methods", "_over", "_scanned")
+    __slots__ = ("_body", "_buffer", "_finished", "_head", "_max_body", "_methods", "_scanned")
 
     def __init__(self, max_body_bytes: int = 64 << 20) -> None:
         self._max_body = max_body_bytes
@@ -187,69 +191,69 @@ class ResponseParser:
         self._head: ResponseHead | None = None
         self._body: Body | None = None
         self._methods: deque[str] | None = None
-        self._over = False
+        self._finished = False
 
     @property
-    def midway(self) -> bool:
-        """Whether a response has begun and not ended."""
-        return self._buffer is not None and not self._over
+    def incomplete(self) -> bool:
+        """Whether part of a response has arrived."""
+        return self._buffer is not None and not self._finished
 
-    def sent(self, method: str) -> None:
-        """Note that a request with this method is on its way. Requests that are not noted count as GET."""
+    def request_sent(self, method: str) -> None:
+        """Record the method of a request that was sent; without a record it counts as GET."""
         if self._methods is None:
             self._methods = deque()
         self._methods.append(method)
 
     def feed(self, data: bytes) -> Sequence[Response]:
-        """Take bytes as they come and return the responses that are whole, in order.
+        """Parse the next bytes of the stream; return the responses that they complete, in order.
 
         Raises:
-            ProtocolError: the server broke the rules.
+            ProtocolError: The server violated the protocol.
         """
-        fresh = self._buffer is None and not self._methods and len(data) <= _REMEMBERED_BYTES
-        if fresh and (known := _responses.get(data)) is not None:
-            return known
-        found = self._parse(data)
-        if fresh and len(found) == 1 and not self.midway and found[0].keep_alive:
-            _remember(_responses, data, (found[0],))
-        return found
+        cacheable = self._buffer is None and not self._methods and len(data) <= _CACHED_MESSAGE_MAX_BYTES
+        if cacheable and (cached := _response_cache.get(data)) is not None:
+            return cached
+        responses = self._parse(data)
+        if cacheable and len(responses) == 1 and not self.incomplete and responses[0].keep_alive:
+            _store(_response_cache, data, (responses[0],))
+        return responses
 
     def eof(self) -> Sequence[Response]:
-        """Take the end of the stream; return the response that it completes, if it does.
+        """Take the end of the stream; return the response that it completes, if any.
 
         Raises:
-            ProtocolError: the stream ended inside a response.
+            ProtocolError: The stream ended inside a response.
         """
         head, body = self._head, self._body
-        midway, self._over = self.midway, True
-        if head is not None and isinstance(body, UntilClose):
+        incomplete, self._finished = self.incomplete, True
+        if head is not None and isinstance(body, UntilCloseBody):
             self._head = None
             return [Response(head.status, head.reason, head.headers, bytes(body.content), False)]
-        if midway:
+        if incomplete:
             raise ProtocolError("the server closed inside a response")
         return []
 
     def _parse(self, data: bytes) -> list[Response]:
         buffer = self._buffer = bytearray() if self._buffer is None else self._buffer
         buffer += data
-        found: list[Response] = []
+        responses: list[Response] = []
         try:
-            while (one := self._next(buffer)) is not None:
-                found.append(one)
-        except ProtocolError as fault:
-            self._over = True
-            fault.parsed, fault.status = found, 0
+            while (message := self._next(buffer)) is not None:
+                responses.append(message)
+        except ProtocolError as error:
+            self._finished = True
+            error.parsed, error.status = responses, 0
             raise
-        if not buffer and self._head is None and not self._over:
+        if not buffer and self._head is None and not self._finished:
             self._buffer = None
-        return found
+        return responses
 
     def _next(self, buffer: bytearray) -> Response | None:
-        if self._over:
+        if self._finished:
             buffer.clear()
             return None
         while self._head is None:
-            text, self._scanned = cut_head(buffer, self._scanned)
+            text, self._scanned = take_head(buffer, self._scanned)
             if text is None:
                 return None
             self._begin(parse_response_head(text))
@@ -257,34 +261,34 @@ class ResponseParser:
         if body is not None and not body.feed(buffer):
             return None
         self._head = self._body = None
-        keep_alive = stays_open(head.minor, head.headers)
-        self._over = not keep_alive
+        keep_alive = is_persistent(head.minor, head.headers)
+        self._finished = not keep_alive
         content = b"" if body is None else bytes(body.content)
         return Response(head.status, head.reason, head.headers, content, keep_alive)
 
     def _begin(self, head: ResponseHead) -> None:
-        """Get ready for the body (RFC 9112 §6.3); interim responses are dropped here."""
+        """Set the decoder of the body (RFC 9112 §6.3); discard an interim response."""
         if 100 <= head.status < 200:
             return
         method = self._methods.popleft() if self._methods else "GET"
         self._head = head
         if method == "HEAD" or head.status in (204, 304):
             return
-        size = framing(head.minor, head.headers)
-        if size.length is not None and size.length > self._max_body:
-            raise ProtocolError(f"body of {size.length} bytes; at most {self._max_body}")
-        if size.chunked:
-            self._body = Chunked(self._max_body)
-        elif size.length is None:
-            self._body = UntilClose(self._max_body)
-        elif size.length:
-            self._body = Sized(size.length)
+        framing = body_framing(head.minor, head.headers)
+        if framing.length is not None and framing.length > self._max_body:
+            raise ProtocolError(f"body of {framing.length} bytes; at most {self._max_body}")
+        if framing.chunked:
+            self._body = ChunkedBody(self._max_body)
+        elif framing.length is None:
+            self._body = UntilCloseBody(self._max_body)
+        elif framing.length:
+            self._body = FixedLengthBody(framing.length)
 
 
 def request(
     method: str, target: str, host: str, *, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
 ) -> bytes:
-    """Return a request; a Content-Length goes with every body and with POST, PUT and PATCH."""
+    """Encode a request; Content-Length is sent with a body and with POST, PUT and PATCH."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
     if body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
@@ -301,16 +305,17 @@ def response(
     minor: int = 1,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """Return a response with Server, Date, Content-Type and Content-Length.
+    """Encode a response with Server, Date, Content-Type and Content-Length.
 
-    `head_only` answers a HEAD: all fields, no body. `minor` is the request's: HTTP/1.0 is told of keep-alive.
+    `head_only` answers HEAD: all fields, no body. `minor` is that of the request: an HTTP/1.0 client needs an
+    explicit ``Connection: keep-alive``.
     """
     head = response_head(status, len(body), content_type, keep_alive=keep_alive, minor=minor, headers=headers)
     return head if head_only else head + body
 
 
-_heads: dict[tuple[object, ...], bytes] = {}
-_heads_second = 0
+_head_cache: dict[tuple[object, ...], bytes] = {}
+_head_cache_second = 0
 
 
 def response_head(
@@ -322,20 +327,20 @@ def response_head(
     minor: int = 1,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """Return the head of a response whose body of `length` bytes is sent by other means.
+    """Encode the head of a response; the caller sends the body of `length` bytes.
 
-    Date has whole seconds (RFC 9110 §5.6.7), so heads are kept for the rest of theirs.
+    Date has a resolution of one second (RFC 9110 §5.6.7), so heads are cached until the second changes.
     """
-    global _heads_second
+    global _head_cache_second
     second = int(time.time())
-    if second != _heads_second:
-        _heads.clear()
-        _heads_second = second
+    if second != _head_cache_second:
+        _head_cache.clear()
+        _head_cache_second = second
     key = (status, length, content_type, keep_alive, minor, headers)
-    head = _heads.get(key)
+    head = _head_cache.get(key)
     if head is None:
         head = _make_head(status, length, content_type, keep_alive, minor, headers, second)
-        _remember(_heads, key, head)
+        _store(_head_cache, key, head)
     return head
 
 
@@ -363,8 +368,8 @@ def _make_head(
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _remember(table: dict[_K, _V], key: _K, value: _V) -> None:
-    """Keep a result; a full table starts again, so that odd messages cannot fill the memory."""
-    if len(table) >= _REMEMBERED:
-        table.clear()
-    table[key] = value
+def _store(cache: dict[_K, _V], key: _K, value: _V) -> None:
+    """Add an entry; a full cache is emptied first, which bounds its memory."""
+    if len(cache) >= _CACHE_ENTRIES_MAX:
+        cache.clear()
+    cache[key] = value

@@ -237,7 +237,7 @@ class Client:
         """Return that many HTTP responses; `methods` of the requests if they are not all GET."""
         parser = http1.ResponseParser()
         for method in methods:
-            parser.sent(method)
+            parser.request_sent(method)
         found: list[http1.Response] = []
         while len(found) < count:
             data = self.receive()

@@ -1,4 +1,4 @@
-"""The http1 wire: its laws, its strictness, and two independent readers as oracles."""
+"""The http1 wire: its invariants, what it refuses, and h11 and http.client as oracles."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BODY = b"POST / HTTP/1.1\r\nHost: lab\r\n"
 
 
 def feed_in_pieces(data: bytes, cuts: Sequence[int]) -> tuple[list[Request], int | None]:
-    """Return the requests and the status of the fault that ended them, if any."""
+    """Return the requests and the status of the error after them, if any."""
     parser, begin = RequestParser(), 0
     found: list[Request] = []
     for end in [*sorted({cut for cut in cuts if 0 < cut < len(data)}), len(data)]:
         try:
             found += parser.feed(data[begin:end])
-        except ProtocolError as fault:
-            return found + list(fault.parsed), fault.status
+        except ProtocolError as error:
+            return found + list(error.parsed), error.status
         begin = end
     return found, None
 
@@ -47,14 +47,14 @@ streams = st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join) | st.bina
 
 @settings(max_examples=400, deadline=None)
 @given(streams, st.lists(st.integers(0, 300), max_size=8))
-def test_how_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -> None:
+def test_the_result_does_not_depend_on_how_bytes_are_split(data: bytes, cuts: list[int]) -> None:
     whole, pieces, bytewise = (feed_in_pieces(data, c) for c in ([], cuts, range(len(data))))
     assert whole == pieces == bytewise
 
 
 @settings(max_examples=400, deadline=None)
 @given(streams)
-def test_garbage_ends_in_a_protocol_error_or_nothing(data: bytes) -> None:
+def test_garbage_raises_protocol_error_or_nothing(data: bytes) -> None:
     found, status = feed_in_pieces(data, [])
     assert status in (None, 400, 413, 414, 417, 431, 501, 505)
     assert all(one.method in ("GET", "POST") for one in found)
@@ -63,7 +63,7 @@ def test_garbage_ends_in_a_protocol_error_or_nothing(data: bytes) -> None:
 @settings(max_examples=400, deadline=None)
 @given(streams)
 @example(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
-def test_what_we_take_h11_takes_too_and_reads_alike(data: bytes) -> None:
+def test_h11_parses_what_we_accept_to_the_same_requests(data: bytes) -> None:
     ours, _ = feed_in_pieces(data, [])
     theirs = read_by_h11(data, len(ours))
     for mine, (method, target, body) in zip(ours, theirs, strict=True):
@@ -161,9 +161,7 @@ def test_a_bad_head_is_refused(data: str, status: int) -> None:
         (b"Transfer-Encoding: chunked\r\n", b"0\r\n" + b"X: y\r\n" * 4000, 431),
     ],
 )
-def test_a_body_that_two_readers_could_see_differently_is_refused(
-    fields: bytes, body: bytes, status: int
-) -> None:
+def test_ambiguous_body_framing_is_refused(fields: bytes, body: bytes, status: int) -> None:
     assert feed_in_pieces(BODY + fields + b"\r\n" + body, []) == ([], status)
 
 
@@ -171,7 +169,7 @@ def test_chunked_in_http_1_0_is_refused() -> None:
     assert feed_in_pieces(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [])[1] == 400
 
 
-def test_good_requests_before_a_fault_are_kept() -> None:
+def test_requests_before_an_error_are_kept() -> None:
     good = request("GET", "/a", "lab") + request("POST", "/b", "lab", body=b"xyz")
     found, status = feed_in_pieces(good + b"\0", [])
     assert [(one.target, one.body) for one in found] == [("/a", b""), ("/b", b"xyz")]
@@ -181,7 +179,7 @@ def test_good_requests_before_a_fault_are_kept() -> None:
     assert status == 400
 
 
-def test_after_a_fault_or_a_close_everything_is_swallowed() -> None:
+def test_input_after_an_error_or_a_close_is_discarded() -> None:
     parser = RequestParser()
     with pytest.raises(ProtocolError):
         parser.feed(b"\n")
@@ -201,13 +199,13 @@ def test_after_a_fault_or_a_close_everything_is_swallowed() -> None:
         ("1.0", "keep-alive", True),
     ],
 )
-def test_when_a_connection_stays_open(version: str, connection: str, stays: bool) -> None:
+def test_connection_persistence(version: str, connection: str, stays: bool) -> None:
     field = f"Connection: {connection}\r\n" if connection else ""
     data = f"GET / HTTP/{version}\r\n{HOST}{field}\r\n".encode()
     assert RequestParser().feed(data)[0].keep_alive is stays
 
 
-def test_leave_to_go_on_is_wanted_once_and_only_while_the_body_is_missing() -> None:
+def test_100_continue_is_wanted_once_and_only_before_the_body() -> None:
     head = BODY + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
     parser = RequestParser()
     assert parser.feed(head) == []
@@ -220,10 +218,10 @@ def test_leave_to_go_on_is_wanted_once_and_only_while_the_body_is_missing() -> N
 def test_an_idle_parser_keeps_no_buffer() -> None:
     parser = RequestParser()
     parser.feed(request("POST", "/", "lab", body=b"x" * 1000))
-    assert parser.midway is False
+    assert parser.incomplete is False
     later = RequestParser()
     later.feed(b"GET")
-    assert later.midway
+    assert later.incomplete
 
 
 @settings(max_examples=100, deadline=None)
@@ -234,10 +232,10 @@ def test_an_idle_parser_keeps_no_buffer() -> None:
     ),
     st.lists(st.integers(0, 500), max_size=6),
 )
-def test_responses_come_back_as_they_were(answers: list[tuple[str, int, bytes]], cuts: list[int]) -> None:
+def test_encoded_responses_parse_to_the_same(answers: list[tuple[str, int, bytes]], cuts: list[int]) -> None:
     parser, data = ResponseParser(), b""
     for method, status, body in answers:
-        parser.sent(method)
+        parser.request_sent(method)
         data += http1.CONTINUE + response(status, body, head_only=method == "HEAD" or status == 204)
     found: list[http1.Response] = []
     begin = 0
@@ -260,14 +258,14 @@ class _FakeSocket:
 
 
 @pytest.mark.parametrize("status", [200, 404, 405, 501])
-def test_the_standard_library_reads_our_responses(status: int) -> None:
+def test_http_client_parses_our_responses(status: int) -> None:
     theirs = http.client.HTTPResponse(_FakeSocket(response(status, b"body", "text/x")))  # type: ignore[arg-type]
     theirs.begin()
     assert (theirs.status, theirs.read(), theirs.getheader("Content-Type")) == (status, b"body", "text/x")
     assert theirs.getheader("Date", "").endswith("GMT")
 
 
-def test_response_bodies_of_all_three_kinds() -> None:
+def test_response_bodies_chunked_until_close_and_cut_short() -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     assert ResponseParser().feed(chunked)[0].body == b"abc"
     until_close = ResponseParser()
@@ -279,7 +277,7 @@ def test_response_bodies_of_all_three_kinds() -> None:
         cut.eof()
 
 
-def test_a_response_tells_1_0_that_it_stays() -> None:
+def test_connection_field_of_a_response() -> None:
     assert b"Connection: keep-alive\r\n" in response(200, b"", minor=0)
     assert b"Connection: close\r\n" in response(200, b"", keep_alive=False)
     assert b"Connection" not in response(200, b"")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wire import datagram, echo, greet
 
 
-def test_every_wire_says_what_it_is() -> None:
+def test_every_wire_defines_its_constants() -> None:
     assert wire.NAMES == ("datagram", "echo", "greet", "http1")
     for name in wire.NAMES:
         module = wire.load(name)
@@ -20,30 +20,30 @@ def test_every_wire_says_what_it_is() -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 60))
-def test_frames_come_out_as_they_went_in(payloads: list[bytes], step: int) -> None:
+def test_encoded_frames_parse_to_the_same(payloads: list[bytes], step: int) -> None:
     data = b"".join(map(echo.encode, payloads))
     parser, found = echo.FrameParser(), []
     for begin in range(0, len(data), step):
         found += parser.feed(data[begin : begin + step])
     assert found == payloads
-    assert not parser.midway
+    assert not parser.incomplete
 
 
 @given(st.binary(max_size=60), st.integers(1, 10))
-def test_garbage_frames_do_not_depend_on_the_cuts(data: bytes, step: int) -> None:
+def test_garbage_frames_do_not_depend_on_how_bytes_are_split(data: bytes, step: int) -> None:
     def read(size: int) -> tuple[list[bytes], bool]:
         parser, found = echo.FrameParser(64), []
         for begin in range(0, len(data), size):
             try:
                 found += parser.feed(data[begin : begin + size])
-            except echo.ProtocolError as fault:
-                return found + list(fault.parsed), True
+            except echo.ProtocolError as error:
+                return found + list(error.parsed), True
         return found, False
 
     assert read(step) == read(1) == read(100)
 
 
-def test_a_frame_that_is_too_long_keeps_those_before_it() -> None:
+def test_payloads_before_an_oversized_frame_are_kept() -> None:
     with pytest.raises(echo.ProtocolError) as caught:
         echo.FrameParser(8).feed(echo.encode(b"good") + echo.encode(b"123456789"))
     assert caught.value.parsed == [b"good"]
@@ -51,16 +51,16 @@ def test_a_frame_that_is_too_long_keeps_those_before_it() -> None:
         echo.encode(b"x" * (echo.MAX_PAYLOAD_BYTES + 1))
 
 
-def test_the_greeting_in_pieces() -> None:
-    client = greet.Greeted()
+def test_greeting_and_reply_in_parts() -> None:
+    client = greet.GreetingReader()
     assert client.feed(greet.GREETING[:5]) is None
     assert client.feed(greet.GREETING[5:]) == greet.REPLY
     client.eof()
     with pytest.raises(greet.ProtocolError):
-        greet.Greeted().feed(b"hullo")
+        greet.GreetingReader().feed(b"hullo")
     with pytest.raises(greet.ProtocolError):
-        greet.Greeted().eof()
-    server = greet.Heard()
+        greet.GreetingReader().eof()
+    server = greet.ReplyReader()
     server.feed(b"hello ")
     server.feed(b"server")
     assert server.message == greet.REPLY

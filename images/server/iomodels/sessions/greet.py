@@ -5,7 +5,7 @@ from __future__ import annotations
 from iomodels.handlers import Handler
 from iomodels.session import CLOSE, REFUSE, Address, Effects, NewSession
 from iomodels.stats import STATS, log
-from wire.greet import GREETING, Heard, ProtocolError
+from wire.greet import GREETING, ProtocolError, ReplyReader
 
 
 def make(handler: Handler) -> NewSession:
@@ -21,7 +21,7 @@ class GreetSession:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._heard = Heard()
+        self._heard = ReplyReader()
         self.answers = 0
 
     def opened(self) -> Effects:
