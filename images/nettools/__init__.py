@@ -1,1 +1,1 @@
-"""Network tools of one node: they join its network namespace, impair its links and probe them."""
+"""Network tools of one node: run in its network namespace, impair its links and probe them."""

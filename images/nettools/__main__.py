@@ -1,4 +1,4 @@
-"""`python -m nettools`: `agent`, `ctl`, `probe`, and the agent's child `delayline`."""
+"""Command line of `python -m nettools`: `agent`, `ctl`, `probe`, and `delayline`, the agent's child."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _USAGE = "usage: nettools agent | ctl JSON | probe HOST [COUNT [INTERVAL_MS]]"
 
 
 def main(arguments: list[str]) -> int:
-    """Exit codes as in the contract of a node: 0, 2 for a wrong command line, 3 for a kernel that cannot."""
+    """Run one command; return its exit code, 2 for a wrong command line."""
     match arguments:
         case ["agent"]:
             from . import agent

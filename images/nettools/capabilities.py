@@ -1,7 +1,7 @@
-"""What this kernel can do, found out by asking it, without leaving a trace.
+"""Find out what this kernel supports, without changing its configuration.
 
-A queueing discipline is asked for without its options: an unknown kind is refused as unknown (ENOENT, after
-the kernel has tried to load its module), a known one because options are missing (EINVAL). Nothing is
+A queueing discipline is requested without its options. The kernel refuses an unknown kind with ENOENT, after
+it has tried to load the module, and a known kind with EINVAL, because the options are missing. So nothing is
 created.
 """
 
@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from . import netlink, rules
+from . import nfqueue, rules
 
 _NETLINK_ROUTE = 0
 _RTM_NEWQDISC = 36
@@ -20,20 +20,21 @@ _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_EXCL, _NLM_F_CREATE = 1, 4, 0x200, 0x400
 _TC_H_ROOT = 0xFFFFFFFF
 _TCA_KIND = 1
 _LOOPBACK_INDEX = 1
-_PROBE_QUEUE = 65_535
+_UNUSED_QUEUE = 65_535
 
 
 async def capabilities() -> dict[str, object]:
-    """`netem`, `tbf`, `htb`, `nfqueue`, `raw_sockets`: bool each; `why`: reason for each that is missing."""
-    why = {kind: _why_no_qdisc(kind) for kind in ("netem", "tbf", "htb")}
-    why["nfqueue"] = _why_no_queue() or await rules.can_queue()
-    why["raw_sockets"] = _why_no_raw_sockets()
-    found: dict[str, object] = {name: reason is None for name, reason in why.items()}
-    found["why"] = {name: reason for name, reason in why.items() if reason is not None}
+    """Return `netem`, `tbf`, `htb`, `nfqueue`, `raw_sockets`: bool each; `why`: the reason for each False."""
+    reasons = {kind: _qdisc_missing(kind) for kind in ("netem", "tbf", "htb")}
+    reasons["nfqueue"] = _nfqueue_missing() or await rules.nfqueue_target_missing()
+    reasons["raw_sockets"] = _raw_sockets_missing()
+    found: dict[str, object] = {name: reason is None for name, reason in reasons.items()}
+    found["why"] = {name: reason for name, reason in reasons.items() if reason is not None}
     return found
 
 
-def _why_no_qdisc(kind: str) -> str | None:
+def _qdisc_missing(kind: str) -> str | None:
+    """Return None if the kernel has this queueing discipline, else the reason."""
     name = kind.encode() + b"\0"
     attribute = struct.pack("=HH", 4 + len(name), _TCA_KIND) + name + bytes(-len(name) % 4)
     body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, _LOOPBACK_INDEX, 0, _TC_H_ROOT, 0) + attribute
@@ -49,15 +50,17 @@ def _why_no_qdisc(kind: str) -> str | None:
     return f"{kind}: {os.strerror(code)}"
 
 
-def _why_no_queue() -> str | None:
+def _nfqueue_missing() -> str | None:
+    """Return None if the kernel lets us bind an NFQUEUE, else the reason."""
     try:
-        netlink.Queue(_PROBE_QUEUE).close()
+        nfqueue.NfQueue(_UNUSED_QUEUE).close()
     except OSError as error:
         return f"nfnetlink_queue: {error.strerror}"
     return None
 
 
-def _why_no_raw_sockets() -> str | None:
+def _raw_sockets_missing() -> str | None:
+    """Return None if we may open raw sockets, else the reason."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Send the agent one command and print its answer: what `exec` into a helper runs."""
+"""Send the agent one command and print its answer; run by `docker exec` in the agent's container."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 
 SOCKET = "LAB_NETTOOLS_SOCKET"
 SOCKET_DEFAULT = "/tmp/nettools.sock"
-_CONNECT_DEADLINE_S = 1.0  # the agent says `ready` before anybody is to ask it anything
+_CONNECT_DEADLINE_S = 1.0  # commands are sent after the agent's `ready` only
 _ANSWER_DEADLINE_S = 60.0
 
 
 def main(command: str) -> int:
-    """Exit code 0 when the agent did it, 1 when it refused, 4 when it is not there."""
+    """Return exit code 0 if the agent did it, 1 if it refused, 4 if there is no agent."""
     path = os.environ.get(SOCKET, SOCKET_DEFAULT)
-    wait_s = _ANSWER_DEADLINE_S + _until_s(command)
+    wait_s = _ANSWER_DEADLINE_S + _requested_wait_s(command)
     with socket.socket(socket.AF_UNIX) as agent:
         if not _connect(agent, path):
             print(json.dumps({"ok": False, "says": f"no agent on {path} within {_CONNECT_DEADLINE_S} s"}))
@@ -33,15 +33,15 @@ def main(command: str) -> int:
     return 0 if json.loads(line).get("ok") else 1
 
 
-def _until_s(command: str) -> float:
-    """How long the command itself asks to wait: for its moment, or for its probes."""
+def _requested_wait_s(command: str) -> float:
+    """Return how long the command takes by itself: until its `at_mono_ms`, and for its probes."""
     try:
-        asked = json.loads(command)
-        until = float(asked.get("at_mono_ms") or 0) / 1e3
-        probes = float(asked.get("count", 0)) * float(asked.get("interval_ms", 0)) / 1e3
+        request = json.loads(command)
+        at_s = float(request.get("at_mono_ms") or 0) / 1e3
+        probes_s = float(request.get("count", 0)) * float(request.get("interval_ms", 0)) / 1e3
     except (ValueError, TypeError, AttributeError):
-        return 0.0  # malformed: the agent says so at once
-    return max(until - time.monotonic(), 0.0) + probes
+        return 0.0  # malformed: the agent refuses it at once
+    return max(at_s - time.monotonic(), 0.0) + probes_s
 
 
 def _connect(agent: socket.socket, path: str) -> bool:

@@ -1,7 +1,6 @@
-"""What a link does to its packets: the value that arrives as JSON, netem's vocabulary.
+"""The impairment of a link as the orchestrator sends it (JSON), with the options of tc-netem(8).
 
-Probabilities and correlations are fractions of 1, delays milliseconds, rates bits per second.
-Source of the words: tc-netem(8).
+Probabilities and correlations are fractions of 1, delays are milliseconds, rates bits per second.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
 
 @dataclass(frozen=True, slots=True)
 class Impairment:
-    """One direction of a link. The default passes every packet at once.
+    """The impairment of one direction of a link; the default is none.
 
-    `loss_state` is (p13, p31, p32, p23, p14), `loss_gemodel` (p, r, 1-h, 1-k); at most one of the losses.
-    `reorder` sends that share of packets ahead at once, counted over every `reorder_gap`-th.
+    `loss_state` is (p13, p31, p32, p23, p14), `loss_gemodel` (p, r, 1-h, 1-k); at most one loss model is set.
+    `reorder` is the probability that a packet is sent ahead without delay, from the `reorder_gap`-th packet
+    after the last such one on.
     """
 
     delay_ms: float = 0.0
@@ -41,7 +41,11 @@ class Impairment:
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Impairment:
-        """Of a JSON object; ValueError names a key that is unknown or a value that is out of range."""
+        """Read a JSON object.
+
+        Raises:
+            ValueError: A key is unknown or a value out of range.
+        """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(document) - known):
             raise ValueError(
@@ -49,11 +53,15 @@ class Impairment:
             )
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
         impairment = cls(**given)  # type: ignore[arg-type]
-        impairment.check()
+        impairment.validate()
         return impairment
 
-    def check(self) -> None:
-        """Raise ValueError for a value out of range; the orchestrator has checked how they go together."""
+    def validate(self) -> None:
+        """Check each value by itself; the orchestrator has checked the combination.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
         for name in _FRACTIONS:
             for value in _numbers(getattr(self, name)):
                 if not 0 <= value <= 1:
@@ -71,32 +79,32 @@ class Impairment:
             raise ValueError("limit_packets and reorder_gap must be at least 1")
 
     @property
-    def loses(self) -> bool:
-        """Whether packets are lost on purpose."""
+    def has_loss(self) -> bool:
+        """Whether a loss model is set."""
         return bool(self.loss or self.loss_state or self.loss_gemodel)
 
     @property
     def constant(self) -> bool:
-        """Whether all packets share one fate: they can be released in runs and need not be segmented."""
-        chances = self.jitter_ms or self.corrupt or self.duplicate or self.reorder or self.loses
-        return not chances and self.rate_bit_per_s is None
+        """Whether all packets are treated alike: they can be released in runs and need no segmentation."""
+        random = self.jitter_ms or self.corrupt or self.duplicate or self.reorder or self.has_loss
+        return not random and self.rate_bit_per_s is None
 
     @property
     def needs_lengths(self) -> bool:
-        """Whether each packet's length counts."""
+        """Whether the length of each packet is needed."""
         return self.rate_bit_per_s is not None
 
     @property
     def needs_payload(self) -> bool:
-        """Whether each packet's bytes are changed or sent again."""
+        """Whether the bytes of a packet may be changed or sent again."""
         return bool(self.corrupt or self.duplicate)
 
 
 _DELAY_MAX_MS = 60_000
-_CHANCES = ("loss", "corrupt", "duplicate", "reorder")
+_PROBABILITIES = ("loss", "corrupt", "duplicate", "reorder")
 _FRACTIONS = (
-    *_CHANCES,
-    *(f"{name}_correlation" for name in (*_CHANCES, "delay")),
+    *_PROBABILITIES,
+    *(f"{name}_correlation" for name in (*_PROBABILITIES, "delay")),
     "loss_state",
     "loss_gemodel",
 )

@@ -1,10 +1,10 @@
-"""The iptables rules that hand packets to the delay line.
+"""The iptables rules that send packets to the delay line.
 
-`raw/OUTPUT` sees every IP packet that the node sends, after routing and before connection tracking. Later
-hooks are a trap: the first packets of a flow would be held while their connection is unconfirmed, and all
-but one of them be dropped when they are released (Docker's resolver turns tracking on in its containers).
-There is no `--queue-bypass`: with nobody on the queue, packets are dropped. Copies that the delay line
-sends carry its mark and pass. ARP is no IP and passes undelayed (kernel netem delays it too).
+Every IP packet that the node sends passes `raw/OUTPUT`, after routing and before connection tracking. A later
+hook would be wrong: it would hold the first packets of a flow while their connection is unconfirmed, and on
+release the kernel drops all but one of them (Docker's resolver enables tracking in its containers). The rules
+have no `--queue-bypass`: without a process on the queue, packets are dropped. Copies that the delay line
+sends carry its mark and are not queued. ARP is not IP and passes undelayed; kernel netem delays it too.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import command
-from .delayline import COPY_MARK
+from .delay_queue import COPY_MARK
 
-_ADDRESSES_V6 = Path("/proc/net/if_inet6")
+_IF_INET6 = Path("/proc/net/if_inet6")
 _TABLE = ("-t", "raw")
 _CHAIN = "OUTPUT"
-_COUNTED = re.compile(r"--queue-num (\d+).* -c (\d+) (\d+)|-c (\d+) (\d+) .*--queue-num (\d+)")
+_COUNTERS = re.compile(r"--queue-num (\d+).* -c (\d+) (\d+)|-c (\d+) (\d+) .*--queue-num (\d+)")
 
 
 def queue_rules(interface: str, peers: Sequence[str], queue: int, ipv6: bool) -> list[list[str]]:
-    """Commands that send what leaves `interface` (to `peers`; none: to all) to the queue."""
+    """Return the commands that queue what `interface` sends to `peers`; without peers, to all."""
     families = {4: "iptables", 6: "ip6tables"}
     if not peers:
         tools = ["iptables", "ip6tables"] if ipv6 else ["iptables"]
@@ -35,29 +35,37 @@ def queue_rules(interface: str, peers: Sequence[str], queue: int, ipv6: bool) ->
     ]
 
 
-def without(rules: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The commands that take the rules away again."""
+def deletions(rules: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the commands that delete these rules."""
     return [["-D" if word in ("-A", "-I") else word for word in rule] for rule in rules]
 
 
 def has_ipv6(interface: str) -> bool:
-    """Whether the interface speaks IPv6, so that it needs rules of its own."""
-    if not _ADDRESSES_V6.exists():
+    """Return whether the interface has an IPv6 address, so that it needs ip6tables rules."""
+    if not _IF_INET6.exists():
         return False
-    return any(line.split()[-1] == interface for line in _ADDRESSES_V6.read_text().splitlines())
+    return any(line.split()[-1] == interface for line in _IF_INET6.read_text().splitlines())
 
 
 async def run_all(rules: Sequence[Sequence[str]]) -> None:
-    """Run the commands in order. Raises Refused."""
+    """Run the commands in order.
+
+    Raises:
+        CommandError: A command failed; those after it are not run.
+    """
     for rule in rules:
         await command.run(rule)
 
 
-async def seen() -> dict[int, dict[str, int]]:
-    """Queue number → `packets` and `bytes` that the IPv4 rules matched, before any segmentation."""
+async def matched() -> dict[int, dict[str, int]]:
+    """Return queue number → `packets` and `bytes` that its IPv4 rules matched, before any segmentation.
+
+    Raises:
+        CommandError: iptables failed.
+    """
     table: dict[int, dict[str, int]] = {}
     for line in (await command.run(["iptables", *_TABLE, "-v", "-S", _CHAIN])).splitlines():
-        if match := _COUNTED.search(line):
+        if match := _COUNTERS.search(line):
             groups = match.groups()
             number, packets, size = (int(g) for g in (groups[:3] if groups[0] else (groups[5], *groups[3:5])))
             entry = table.setdefault(number, {"packets": 0, "bytes": 0})
@@ -66,8 +74,8 @@ async def seen() -> dict[int, dict[str, int]]:
     return table
 
 
-async def can_queue() -> str | None:
-    """None if iptables knows NFQUEUE, else why not. Tries it in a chain that no packet enters."""
+async def nfqueue_target_missing() -> str | None:
+    """Return None if iptables has the target NFQUEUE, else the reason; uses a chain that no packet enters."""
     chain = "LAB-PROBE"
     try:
         await command.run(["iptables", *_TABLE, "-N", chain])
@@ -76,8 +84,8 @@ async def can_queue() -> str | None:
             await command.run(["iptables", *_TABLE, "-F", chain])
         finally:
             await command.run(["iptables", *_TABLE, "-X", chain])
-    except command.Refused as refused:
-        return str(refused)
+    except command.CommandError as error:
+        return str(error)
     return None
 
 

@@ -1,8 +1,8 @@
-"""tc(8): run what the orchestrator planned, and read back what the kernel made of it.
+"""Run the orchestrator's tc(8) commands, and read back what the kernel has configured.
 
-Which commands to run is the orchestrator's to say (`lab plan` prints them for a person); here they are run.
-All of tc's go to one `tc -batch` process that is started beforehand, so that a timed change costs no fork
-and exec at its moment and the commands of one change come close together.
+The orchestrator computes the commands (`lab plan` prints them). One `tc -batch` process runs all tc commands
+of a change. It is started beforehand: at the time of the change there is no fork and exec, and its commands
+run close together.
 """
 
 from __future__ import annotations
@@ -16,56 +16,72 @@ from . import command
 
 
 class Batch:
-    """A `tc -batch` process that waits for its commands. Use as a context: it is gone at the end."""
+    """A `tc -batch` process that waits for its commands: a context manager, which ends the process.
+
+    Raises:
+        CommandError: A command is neither of tc nor of ip, or a command of ip fails; those run on entry.
+    """
 
     def __init__(self, commands: Sequence[Sequence[str]]) -> None:
         for argv in commands:
             if not argv or argv[0] not in ("tc", "ip"):
-                raise command.Refused(f"commands: only tc and ip are run here, not {list(argv[:1])}")
-        self._before = [argv for argv in commands if argv[0] == "ip"]
-        self._commands = [argv[1:] for argv in commands if argv[0] == "tc"]
+                raise command.CommandError(f"commands: only tc and ip are run here, not {list(argv[:1])}")
+        self._ip_commands = [argv for argv in commands if argv[0] == "ip"]
+        self._tc_commands = [argv[1:] for argv in commands if argv[0] == "tc"]
 
     async def __aenter__(self) -> Batch:
-        for argv in self._before:
+        for argv in self._ip_commands:
             await command.run(argv)
         pipe = asyncio.subprocess.PIPE
-        self._tc = await asyncio.create_subprocess_exec(
+        self._process = await asyncio.create_subprocess_exec(
             "tc", "-batch", "-", stdin=pipe, stdout=pipe, stderr=pipe
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._tc.returncode is None:
-            self._tc.kill()
-            await self._tc.wait()
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
     async def run(self) -> None:
-        """Run the commands in order, now; the first that fails ends it. Raises Refused."""
-        lines = "".join(f"{shlex.join(argv)}\n" for argv in self._commands)
+        """Run the tc commands in order, up to the first that fails.
+
+        Raises:
+            CommandError: A command failed, or they took longer than 5 s.
+        """
+        lines = "".join(f"{shlex.join(argv)}\n" for argv in self._tc_commands)
         try:
-            out, err = await asyncio.wait_for(self._tc.communicate(lines.encode()), command.DEADLINE_S)
+            out, err = await asyncio.wait_for(self._process.communicate(lines.encode()), command.DEADLINE_S)
         except TimeoutError as error:
-            raise command.Refused(
+            raise command.CommandError(
                 f"tc: no answer within {command.DEADLINE_S} s to {lines.strip()}"
             ) from error
-        if self._tc.returncode:
-            words = " ".join((err or out).decode(errors="replace").split())
-            raise command.Refused(f"tc: {words} (of: {'; '.join(lines.splitlines())})")
+        if self._process.returncode:
+            text = " ".join((err or out).decode(errors="replace").split())
+            raise command.CommandError(f"tc: {text} (of: {'; '.join(lines.splitlines())})")
 
 
-async def until(mono_ms: float | None) -> None:
-    """Sleep until that moment of CLOCK_MONOTONIC; None or the past is now."""
+async def sleep_until(mono_ms: float | None) -> None:
+    """Sleep until that time of CLOCK_MONOTONIC, in ms; not at all for None or a time in the past."""
     if mono_ms is not None:
         await asyncio.sleep(max(mono_ms - time.monotonic_ns() / 1e6, 0) / 1e3)
 
 
 async def qdiscs(interface: str) -> list[dict[str, object]]:
-    """All queueing disciplines of the interface, their options and statistics, as `tc -j -s` has them."""
+    """Return the queueing disciplines of the interface with options and statistics, as `tc -j -s` does.
+
+    Raises:
+        CommandError: tc failed.
+    """
     return await command.run_json(["tc", "-j", "-s", "qdisc", "show", "dev", interface])
 
 
 async def interfaces() -> dict[str, dict[str, list[str]]]:
-    """Name → `addresses` with prefix length, of this network namespace."""
+    """Return interface name → `addresses` with prefix length, in this network namespace.
+
+    Raises:
+        CommandError: ip failed.
+    """
     found = {}
     for link in await command.run_json(["ip", "-j", "address", "show"]):
         addresses = link.get("addr_info", [])

@@ -1,4 +1,4 @@
-"""Small parts of the helper: histogram, messages to the kernel, rules, probe figures, nonsense refused."""
+"""Small parts of nettools: histogram, netlink messages, rules, probe figures, refused input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nettools import netlink, probe, rules
 from nettools.agent import Agent
 from nettools.histogram import Histogram
 from nettools.impairment import Impairment
-from nettools.lanes import Lanes
+from nettools.queues import Queues
 
 from lab.scenario.impairment import Impairment as Asked
 
@@ -32,7 +32,7 @@ def test_a_quantile_is_at_most_one_bucket_too_high(values: list[int], share: flo
     assert exact <= found <= max(exact * 1.0625, exact + 1)
 
 
-def test_an_empty_histogram_knows_nothing() -> None:
+def test_an_empty_histogram_has_no_quantiles() -> None:
     assert Histogram().to_json() == {"samples": 0, "p50": None, "p99": None, "max": None}
 
 
@@ -52,14 +52,14 @@ def test_a_replaced_payload_is_padded_but_its_length_is_exact() -> None:
     assert message[36:] == b"abcde\0\0\0"
 
 
-def test_rules_go_from_specific_to_general_and_can_be_taken_back() -> None:
+def test_rules_of_peers_precede_the_general_one_and_can_be_deleted() -> None:
     to_all = rules.queue_rules("eth1", (), 100, ipv6=True)
     to_one = rules.queue_rules("eth1", ("198.18.1.2", "2001:db8::1"), 101, ipv6=True)
     assert [rule[0] for rule in to_all + to_one] == ["iptables", "ip6tables", "iptables", "ip6tables"]
     assert "-A" in to_all[0]
     assert "-I" in to_one[0]
     assert not any("--queue-bypass" in rule for rule in to_all + to_one)
-    assert rules.without(to_one)[0] == ["-D" if word == "-I" else word for word in to_one[0]]
+    assert rules.deletions(to_one)[0] == ["-D" if word == "-I" else word for word in to_one[0]]
 
 
 def test_probe_figures() -> None:
@@ -73,7 +73,7 @@ def test_the_loopback_answers_probes() -> None:
     assert (found["sent"], found["lost"]) == (3, 0)
 
 
-def test_both_sides_of_the_contract_know_the_same_words() -> None:
+def test_lab_and_nettools_have_the_same_impairment_fields() -> None:
     theirs = {field.name for field in dataclasses.fields(Impairment)}
     assert theirs == {field.name for field in dataclasses.fields(Asked)}
 
@@ -90,14 +90,14 @@ def test_both_sides_of_the_contract_know_the_same_words() -> None:
         ({"limit_packets": 0}, "at least 1"),
     ],
 )
-def test_nonsense_is_refused(document: dict[str, object], says: str) -> None:
+def test_bad_values_are_refused(document: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Impairment.from_json(document)
 
 
-def cleared(interface: str, *command: str) -> dict[str, Any]:
+def clear(interface: str, *command: str) -> dict[str, Any]:
     async def ask() -> dict[str, Any]:
-        agent = Agent(Lanes(on_death=pytest.fail))
+        agent = Agent(Queues(on_death=pytest.fail))
         asked = {"do": "clear", "interface": interface, "commands": [command]}
         return await agent.answer(json.dumps(asked).encode())
 
@@ -105,8 +105,8 @@ def cleared(interface: str, *command: str) -> dict[str, Any]:
 
 
 def test_an_interface_that_is_gone_has_nothing_left_to_clear() -> None:
-    """A container's ends with it: its rules are gone before its helper is asked to take them away."""
-    assert cleared("gone0", "ip", "link", "set", "dev", "gone0", "gso_max_segs", "65535")["ok"]
-    there = cleared("lo", "tc", "qdisc", "del", "dev", "lo", "root", "handle", "77:")
+    """The interface of a container vanishes with it, and its rules before the agent is told to clear them."""
+    assert clear("gone0", "ip", "link", "set", "dev", "gone0", "gso_max_segs", "65535")["ok"]
+    there = clear("lo", "tc", "qdisc", "del", "dev", "lo", "root", "handle", "77:")
     assert not there["ok"]
     assert "tc: " in there["says"]
