@@ -57,7 +57,7 @@ def backend(request: pytest.FixtureRequest, net: Namespaces) -> str:
 CAPABILITIES = [*CTL, '{"do": "capabilities"}']
 
 
-def test_delay_is_as_asked_each_way(net: Namespaces, backend: str) -> None:
+def test_delay_is_as_requested_in_each_direction(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=30), Impairment(delay_ms=10))], backend) as links:
         found = measured(links)
         record = links.applied()[0]
@@ -70,7 +70,7 @@ def test_delay_is_as_asked_each_way(net: Namespaces, backend: str) -> None:
     assert (record.backend, record.stamp) == (backend, BACKENDS[backend].stamp)
 
 
-def test_everything_is_taken_away(net: Namespaces, backend: str) -> None:
+def test_everything_is_cleared(net: Namespaces, backend: str) -> None:
     before = net.state("a"), net.state("b")
     with applied(net, [link(net, Impairment(delay_ms=30, loss=0.1))], backend):
         assert net.state("a") != before[0]
@@ -79,7 +79,7 @@ def test_everything_is_taken_away(net: Namespaces, backend: str) -> None:
         assert measured(links)["rtt_min_ms"] < 10
 
 
-def test_taken_away_also_after_an_error(net: Namespaces, backend: str) -> None:
+def test_everything_is_cleared_after_an_error(net: Namespaces, backend: str) -> None:
     before = net.state("a")
     with pytest.raises(ZeroDivisionError), applied(net, [link(net, Impairment(delay_ms=5))], backend):
         raise ZeroDivisionError
@@ -96,23 +96,23 @@ def test_taken_away_also_after_an_error(net: Namespaces, backend: str) -> None:
     ],
     ids=["random", "gemodel", "state", "corrupt"],
 )
-def test_loss_is_as_asked(net: Namespaces, backend: str, impairment: Impairment) -> None:
+def test_loss_is_as_requested(net: Namespaces, backend: str, impairment: Impairment) -> None:
     count = 1000
     with applied(net, [link(net, impairment)], backend) as links:
         seen = flow(net, count, 500)
         counted = counters(links)
     lost = 1 - len(seen["numbers"]) / count
-    asked = impairment.loss_share + impairment.corrupt
-    low, high = share_bounds(asked, count)
+    expected = impairment.loss_share + impairment.corrupt
+    low, high = share_bounds(expected, count)
     # Bursts correlate neighbours, which widens the spread of the mean: a factor of two covers these models.
     bursts = 1.0 if impairment.loss or impairment.corrupt else 2.0
-    assert asked - (asked - low) * bursts <= lost <= asked + (high - asked) * bursts
+    assert expected - (expected - low) * bursts <= lost <= expected + (high - expected) * bursts
     if backend == "delayline":
         assert counted["dropped_asked"] == (0 if impairment.corrupt else count - len(seen["numbers"]))
         assert counted["dropped_queue"] == counted["dropped_user"] == 0
 
 
-def test_partition_and_healing(net: Namespaces, backend: str) -> None:
+def test_a_partition_begins_and_ends(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=1))], backend) as links:
         links.change(0, Impairment(delay_ms=1, loss=1.0), UNTOUCHED)
         assert measured(links)["loss"] == 1.0
@@ -126,7 +126,7 @@ def test_jitter_spreads_the_delay_and_keeps_the_order(
 ) -> None:
     jitter = Impairment(delay_ms=20, jitter_ms=4, distribution=distribution, seed=3)
     with applied(net, [link(net, jitter)], backend):
-        # 10 ms apart: farther than most deviations, so that keeping the order hardly changes the delays
+        # 10 ms apart, more than most deviations: keeping the order hardly changes the delays
         seen = flow(net, 80, 10_000)
         close = flow(net, 500, 200)
     assert seen["numbers"] == sorted(seen["numbers"])
@@ -138,12 +138,12 @@ def test_jitter_spreads_the_delay_and_keeps_the_order(
 
 
 def overtakers(numbers: list[int]) -> list[int]:
-    """Those that came before one with a lower number: however late the receiver was, they were sent ahead."""
-    least_after = list(itertools.accumulate(reversed(numbers), min))[::-1]
-    return sorted(n for n, least in zip(numbers, least_after[1:], strict=False) if n > least)
+    """Return the numbers that arrived before a lower one: sent ahead, however late the receiver was."""
+    lowest_after = list(itertools.accumulate(reversed(numbers), min))[::-1]
+    return sorted(n for n, lowest in zip(numbers, lowest_after[1:], strict=False) if n > lowest)
 
 
-def test_reorder_sends_some_ahead(net: Namespaces, backend: str) -> None:
+def test_reorder_sends_its_share_ahead(net: Namespaces, backend: str) -> None:
     count = 600
     with applied(net, [link(net, Impairment(delay_ms=10, reorder=0.25, seed=4))], backend):
         seen = flow(net, count, 1000)
@@ -161,7 +161,7 @@ def test_reorder_gap_takes_every_nth(net: Namespaces, backend: str) -> None:
     assert {b - a for a, b in itertools.pairwise(early)} == {5}
 
 
-def test_duplicate_doubles_some(net: Namespaces, backend: str) -> None:
+def test_duplicate_doubles_its_share(net: Namespaces, backend: str) -> None:
     count = 600
     with applied(net, [link(net, Impairment(delay_ms=5, duplicate=0.3, seed=9))], backend):
         seen = flow(net, count, 500)
@@ -170,17 +170,17 @@ def test_duplicate_doubles_some(net: Namespaces, backend: str) -> None:
     assert set(seen["numbers"]) == set(range(count))
 
 
-def test_rate_is_kept(net: Namespaces, backend: str) -> None:
+def test_the_rate_is_as_requested(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=5, rate_bit_per_s=1e6, limit_packets=1000))], backend):
         seen = flow(net, 60, 100, size=1000)
     seconds = seen["times"][-1] - seen["times"][0]
     frame_bits = (1000 + 28 + 14) * 8
     assert len(seen["numbers"]) == 60
     found_bit_per_s = (len(seen["times"]) - 1) * frame_bits / seconds
-    assert 0.8e6 < found_bit_per_s < 1.05e6  # a busy machine may hold packets up, but never hurry them
+    assert 0.8e6 < found_bit_per_s < 1.05e6  # a busy machine may delay packets, but never speed them up
 
 
-def test_a_full_queue_drops_and_is_counted_but_lets_nothing_pass_early(net: Namespaces, backend: str) -> None:
+def test_a_full_queue_drops_and_counts_and_no_packet_is_early(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=100, limit_packets=50))], backend) as links:
         seen = flow(net, 400, 100)
         counted = counters(links)
@@ -215,7 +215,7 @@ def test_one_peer_beside_everyone_else(net: Namespaces, backend: str) -> None:
     assert (to_c, to_b) == (pytest.approx(5, abs=LATE_MS), pytest.approx(25, abs=LATE_MS))
 
 
-def test_a_change_comes_in_time_and_loses_nothing(net: Namespaces, backend: str) -> None:
+def test_a_change_is_on_time_and_loses_nothing(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=20))], backend) as links:
         receiver = net.begin("b", "receive", IDLE_S)
         sender = net.begin("a", "send", net.address("b"), 1000, 1000, 100)
@@ -227,7 +227,7 @@ def test_a_change_comes_in_time_and_loses_nothing(net: Namespaces, backend: str)
     assert seen["numbers"] == list(range(1000))
     sent_ms = [at * 1e3 - delay for at, delay in zip(seen["times"], seen["delays_ms"], strict=True)]
     last_fast = max(s for s, delay in zip(sent_ms, seen["delays_ms"], strict=True) if delay < 40)
-    # Where others starve this machine, the sender, too, stands still: so much later the change may come.
+    # On a busy machine the sender is starved too: the change may be that much later.
     starved_ms = max(b - a for a, b in itertools.pairwise(sent_ms))
     assert -20 - 2 * starved_ms < last_fast - wanted_ms < 50 + 2 * starved_ms
     assert change["wanted_mono_ms"] == wanted_ms <= change["applied_mono_ms"]
@@ -261,7 +261,7 @@ def test_bulk_tcp_arrives_whole(net: Namespaces, backend: str, impairment: Impai
         assert seen["bytes"] * 8 / seen["seconds"] < impairment.rate_bit_per_s * 1.05
 
 
-def test_a_rule_that_vanished_is_noticed(net: Namespaces, backend: str) -> None:
+def test_a_vanished_rule_is_reported(net: Namespaces, backend: str) -> None:
     with applied(net, [link(net, Impairment(delay_ms=5))], backend) as links:
         inside = ["ip", "netns", "exec", net.namespace("a")]
         if backend == "netem":
@@ -276,16 +276,16 @@ def test_a_rule_that_vanished_is_noticed(net: Namespaces, backend: str) -> None:
 
 
 def _put_back(inside: list[str], backend: str) -> None:
-    """So that taking away finds what it expects: its own failure is not what is tested here."""
+    """Restore the rule, so that clearing it does not fail: that is not what is tested here."""
     if backend == "netem":
         run(*inside, "tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "netem", "delay", "5ms")
         return
-    lanes = run(*inside, "cat", "/proc/net/netfilter/nfnetlink_queue").split()
-    rule = ["-o", "eth0", "-m", "mark", "!", "--mark", "0x1ab", "-j", "NFQUEUE", "--queue-num", lanes[0]]
+    queue_rows = run(*inside, "cat", "/proc/net/netfilter/nfnetlink_queue").split()
+    rule = ["-o", "eth0", "-m", "mark", "!", "--mark", "0x1ab", "-j", "NFQUEUE", "--queue-num", queue_rows[0]]
     run(*inside, "iptables", "-t", "raw", "-A", "OUTPUT", *rule)
 
 
-def test_what_cannot_be_is_refused(net: Namespaces, backend: str) -> None:
+def test_impossible_links_are_refused(net: Namespaces, backend: str) -> None:
     nowhere = Link(("a", "b"), UNTOUCHED, UNTOUCHED, (Side("a", "control", "there"),))
     with (
         pytest.raises(HostCannot, match="no interface of its own on control"),

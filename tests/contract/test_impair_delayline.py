@@ -1,4 +1,4 @@
-"""What only the delay line promises: exact chances, death without a leak, no more privilege than it needs."""
+"""What only the delay line guarantees: exact probabilities, no packet passes when it dies, few privileges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespaces]:
         yield made
 
 
-def test_correlated_loss_keeps_its_share_in_the_delay_line(net: Namespaces) -> None:
+def test_correlation_does_not_change_the_loss_rate(net: Namespaces) -> None:
     count = 2000
     impairment = Impairment(loss=0.2, loss_correlation=0.5, seed=11)
     with applied(net, [link(net, impairment)], "delayline") as links:
@@ -39,8 +39,8 @@ def test_correlated_loss_keeps_its_share_in_the_delay_line(net: Namespaces) -> N
     assert low <= lost <= high
 
 
-def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) -> None:
-    """First packets of a flow, held while its connection is unconfirmed, must not clash when released."""
+def test_nothing_is_lost_with_connection_tracking(net: Namespaces) -> None:
+    """The first packets of a flow, held while its connection is unconfirmed, must not clash on release."""
     rule = ["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"]
     inside = ["ip", "netns", "exec", net.namespace("a")]
     run(*inside, "iptables", "-A", *rule)
@@ -51,9 +51,9 @@ def test_connection_tracking_loses_nothing_in_the_delay_line(net: Namespaces) ->
         run(*inside, "iptables", "-D", *rule)
 
 
-def test_nothing_is_lost_or_passed_over_where_looking_changes(net: Namespaces) -> None:
-    """Under load packets are not announced; contents that count are; quiet times lie between."""
-    ways = [
+def test_nothing_is_lost_or_early_when_wake_ups_and_polling_alternate(net: Namespaces) -> None:
+    """Under load the delay line polls, unless it needs contents; in the pauses packets wake it."""
+    impairments = [
         Impairment(delay_ms=20, rate_bit_per_s=1e9),
         Impairment(delay_ms=20, jitter_ms=2, seed=3),
         Impairment(delay_ms=20, corrupt=1e-9),
@@ -65,19 +65,19 @@ def test_nothing_is_lost_or_passed_over_where_looking_changes(net: Namespaces) -
             receiver = net.begin("b", "receive", 0.5)
             for _ in range(3):
                 sender = net.begin("a", "send", net.address("b"), 2000, 50, 64)
-                for to in ways:
+                for to in impairments:
                     links.change(0, to, UNTOUCHED)
                 assert json.loads(sender.readline()) == "sent"
             seen = json.loads(receiver.readline())
             assert seen["numbers"] == [*range(2000)] * 3
             assert counters(links)["dropped"] == counters(links)["held"] == 0
             earliest_ms.append(min(seen["delays_ms"]))
-            if earliest_ms[-1] > 20 - 2 - 0.5:  # its jitter, and what looking under load may take off
+            if earliest_ms[-1] > 20 - 2 - 0.5:  # its jitter, and what polling may take off
                 break
         assert max(earliest_ms) > 20 - 2 - 0.5
 
 
-def test_to_be_looked_at_takes_nothing_from_a_measurement(net: Namespaces) -> None:
+def test_reading_the_configuration_keeps_the_lateness(net: Namespaces) -> None:
     with applied(net, [link(net, Impairment(delay_ms=5))], "delayline"):
         flow(net, 100, 300)
         shown = net.ask("a", {"do": "configured", "interface": "eth0"})
@@ -86,7 +86,7 @@ def test_to_be_looked_at_takes_nothing_from_a_measurement(net: Namespaces) -> No
         assert lane["counters"]["lateness_us"]["samples"] >= 100
 
 
-def test_ctl_is_the_way_in(net: Namespaces) -> None:
+def test_ctl_sends_a_command_and_prints_the_answer(net: Namespaces) -> None:
     net.helper("a")
     done = net.run("a", [*CTL, '{"do": "interfaces"}'], 15)
     assert (done.code, json.loads(done.out)["interfaces"]["eth0"]["addresses"]) == (0, ["198.18.250.1/24"])
@@ -95,9 +95,9 @@ def test_ctl_is_the_way_in(net: Namespaces) -> None:
     assert "known are capabilities, clear" in json.loads(refused.out)["says"]
 
 
-def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -> None:
+def test_when_the_delay_line_dies_packets_are_dropped_and_the_agent_exits(tmp_path: Path) -> None:
     with namespaces(tmp_path) as net:
-        with _cleared_by_nobody(net) as links:
+        with _with_agent_gone_at_the_end(net) as links:
             assert measured(links)["loss"] == 0
             agent = net.agents["a"]
             os.kill(_child(agent), signal.SIGKILL)
@@ -111,8 +111,8 @@ def test_the_death_of_the_delay_line_drops_packets_and_is_seen(tmp_path: Path) -
         assert (last["level"], "delay line died" in last["says"]) == ("error", True)
 
 
-def test_the_death_of_the_agent_ends_the_delay_line(tmp_path: Path) -> None:
-    with namespaces(tmp_path) as net, _cleared_by_nobody(net):
+def test_when_the_agent_dies_the_delay_line_exits(tmp_path: Path) -> None:
+    with namespaces(tmp_path) as net, _with_agent_gone_at_the_end(net):
         agent = net.agents.pop("a")
         child = _child(agent)
         agent.kill()
@@ -131,8 +131,8 @@ def _child(agent: subprocess.Popen[str]) -> int:
 
 
 @contextmanager
-def _cleared_by_nobody(net: Namespaces) -> Iterator[ImpairedLinks]:
-    """A delay line whose agent is gone at the end: taking it away must say so."""
+def _with_agent_gone_at_the_end(net: Namespaces) -> Iterator[ImpairedLinks]:
+    """Apply a delay; at the end the agent must be gone, and clearing the link must report that."""
     with ExitStack() as stack:
         links = stack.enter_context(applied(net, [link(net, Impairment(delay_ms=5))], "delayline"))
         yield links
@@ -140,7 +140,7 @@ def _cleared_by_nobody(net: Namespaces) -> Iterator[ImpairedLinks]:
             stack.close()
 
 
-def test_without_net_raw_duplicates_are_refused_and_the_rest_works(tmp_path: Path) -> None:
+def test_without_net_raw_only_duplicate_is_refused(tmp_path: Path) -> None:
     with namespaces(tmp_path, capabilities="+net_admin") as net:
         doubled = link(net, Impairment(delay_ms=5, duplicate=0.1))
         with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):

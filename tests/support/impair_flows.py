@@ -1,4 +1,4 @@
-"""What the contract of impairments measures with: a link, flows over it, and the bounds of chance."""
+"""Helpers of the impairment tests: a link, flows over it, statistical bounds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.support.impair_namespaces import Namespaces
 
 UNTOUCHED = Impairment()
 IDLE_S = 0.4
-LATE_MS = 2.0  # of the fastest of many round trips: others share the machine, and now and then hold us up
+LATE_MS = 2.0  # of the fastest of many round trips: the machine is shared, so a single one may be late
 
 
 def link(
     net: Namespaces, there: Impairment, back: Impairment = UNTOUCHED, to: str = "b", peers: bool = False
 ) -> Link:
-    """A link from a to another node, impaired at both ends."""
+    """Return a link from a to another node, impaired in both directions."""
     hosts = (net.address(to),) if peers else ()
     sides = (Side("a", "data", "there", hosts), Side(to, "data", "back"))
     return Link(("a", to), there, back, sides, (Probe("a", net.address(to)),))
@@ -30,17 +30,17 @@ def measured(links: ImpairedLinks, index: int = 0) -> dict[str, Any]:
 
 
 def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict[str, Any]:
-    """Datagrams from a to b: what b saw."""
+    """Send datagrams from a to b; return what b received."""
     return net.flow(["receive", IDLE_S], ["send", net.address("b"), count, interval_us, size])
 
 
 def counters(links: ImpairedLinks) -> dict[str, Any]:
-    """Of node a's interface."""
+    """Return the counters of node a's interface."""
     links.read()
     return dict(next(c for label, c in links.applied()[0].counters.items() if label.startswith("a ")))
 
 
 def share_bounds(share: float, count: int) -> tuple[float, float]:
-    """Where a binomial share lies but for one run in a million: five standard deviations."""
-    spread = max(5 * math.sqrt(share * (1 - share) / count), 2 / count)
-    return share - spread, share + spread
+    """Return the bounds of a binomial share, five standard deviations wide: missed once in a million runs."""
+    margin = max(5 * math.sqrt(share * (1 - share) / count), 2 / count)
+    return share - margin, share + margin

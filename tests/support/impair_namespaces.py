@@ -1,8 +1,7 @@
-"""Network namespaces on one bridge, each with a helper of its own: the smallest deployment that can be
-impaired.
+"""Network namespaces on one bridge, each with an agent: the smallest deployment with links to impair.
 
-The helper runs as in its container: as root with NET_ADMIN (and NET_RAW where duplicates are wanted) and no
-other capability.
+The agent runs as in its container: as root with NET_ADMIN (and NET_RAW for duplicates), without any other
+capability.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ CTL = ["python", "-m", "nettools", "ctl"]
 
 
 def run(*argv: str, check: bool = True) -> str:
-    """Standard output of a command that takes at most 20 s."""
+    """Run a command for at most 20 s; return its standard output."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stderr.strip()}"
     return done.stdout
@@ -57,13 +56,13 @@ class Namespaces:
         return node
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
-        """Commands for the agent go straight to its socket: a `ctl` for each would double the tests' time."""
+        """Run a command; one for the agent goes directly to its socket, as a `ctl` process each is slow."""
         if list(argv[:4]) == CTL:
-            return self._tell_agent(node, argv[4], deadline_s)
+            return self._ask_agent(node, argv[4], deadline_s)
         return self.run(node, argv, deadline_s)
 
     def run(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
-        """A command inside the node, to its end."""
+        """Run a command inside the node to its end."""
         done = subprocess.run(
             [*self._inside(node), *argv],
             capture_output=True,
@@ -75,7 +74,7 @@ class Namespaces:
         return ExecResult(done.returncode, done.stdout, done.stderr)
 
     def begin(self, node: str, *command: Any) -> IO[str]:
-        """Start one end of a flow (impair_traffic.py); ready when this returns, its answers follow."""
+        """Start one end of a flow (impair_traffic.py), ready on return; read its answers from the result."""
         if node not in self._traffic:
             argv = [*self._inside(node), "python", "-I", "-S", str(TRAFFIC)]
             self._traffic[node] = subprocess.Popen(
@@ -89,55 +88,55 @@ class Namespaces:
         return process.stdout
 
     def flow(self, receive: Sequence[Any], send: Sequence[Any]) -> dict[str, Any]:
-        """A flow from a to b: what b saw."""
+        """Run a flow from a to b; return what b received."""
         receiver, sender = self.begin("b", *receive), self.begin("a", *send)
         return self.seen(receiver, sender)
 
     def seen(self, receiver: IO[str], sender: IO[str]) -> dict[str, Any]:
-        """What the receiver saw, once both ends are done."""
+        """Wait for both ends; return what the receiver received."""
         assert json.loads(sender.readline()) == "sent"
         answer: dict[str, Any] = json.loads(receiver.readline())
         return answer
 
     def flood(self, packets_per_s: int, count: int) -> dict[str, Any]:
-        """Datagrams from a to b that nobody reads: how many were `sent` in how many `seconds` and `cpu_s`."""
+        """Send datagrams from a to b that nobody reads; return `sent`, `seconds` and `cpu_s`."""
         with self.flooding(packets_per_s, count) as answer:
             pass
         return answer
 
     @contextmanager
     def flooding(self, packets_per_s: int, count: int) -> Iterator[dict[str, Any]]:
-        """A flood beside what is done inside; its answer is there afterwards."""
+        """Run a flood during the `with`; the yielded dict is filled in at its end."""
         answer: dict[str, Any] = {}
         sink = self.begin("b", "sink")
         source = self.begin("a", "flood", self.address("b"), packets_per_s, count)
         yield answer
         answer.update(json.loads(source.readline()))
-        waiting = self._traffic["b"].stdin
-        assert waiting is not None
-        waiting.write("\n")
+        sink_input = self._traffic["b"].stdin
+        assert sink_input is not None
+        sink_input.write("\n")
         assert json.loads(sink.readline()) == "ended"
 
     def ask(self, node: str, command: dict[str, Any]) -> dict[str, Any]:
-        """The answer of a node's agent."""
+        """Send a command to a node's agent; return its answer."""
         answer: dict[str, Any] = json.loads(self.exec(self.helper(node), [*CTL, json.dumps(command)], 60).out)
         assert answer["ok"], answer
         return answer
 
     def stop(self) -> None:
-        """End all processes of the nodes: agents by SIGTERM, within 3 s."""
+        """End all processes of the nodes; agents by SIGTERM, within 3 s."""
         for process in self._traffic.values():
             process.communicate(timeout=15)
         _stop(self.agents)
 
     def state(self, node: str) -> str:
-        """Queueing disciplines and rules of a node, for comparison before and after."""
+        """Return the queueing disciplines and rules of a node, to compare before and after."""
         inside = ["ip", "netns", "exec", self.namespace(node)]
         link = run(*inside, "ip", "-d", "link", "show", "dev", "eth0").splitlines()
         parts = [run(*inside, "tc", "qdisc", "show"), *link[-1:]]
         return "\n".join([*parts, run(*inside, "iptables", "-t", "raw", "-S")])
 
-    def _tell_agent(self, node: str, command: str, deadline_s: float) -> ExecResult:
+    def _ask_agent(self, node: str, command: str, deadline_s: float) -> ExecResult:
         with socket.socket(socket.AF_UNIX) as agent:
             agent.settimeout(deadline_s)
             try:
@@ -174,7 +173,7 @@ class Namespaces:
 
 @contextmanager
 def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Iterator[Namespaces]:
-    """Nodes a, b and c, joined; everything is removed at the end, agents by SIGTERM within 3 s."""
+    """Create and connect nodes a, b and c; remove all at the end, agents by SIGTERM within 3 s."""
     prefix = f"lab{secrets.token_hex(3)}"
     switch = f"{prefix}-sw"
     with ExitStack() as stack:
@@ -183,9 +182,9 @@ def namespaces(folder: Path, capabilities: str = "+net_admin,+net_raw") -> Itera
             stack.callback(run, "ip", "netns", "del", name, check=False)
         run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
         run("ip", "-n", switch, "link", "set", "br0", "up")
-        # Where a Docker engine runs, bridges of new namespaces would pass packets through iptables too.
-        off = "net.bridge.bridge-nf-call-iptables=0"
-        run("ip", "netns", "exec", switch, "sysctl", "-qw", off, check=False)
+        # With a Docker engine on the host, bridges of new namespaces pass packets through iptables too.
+        setting = "net.bridge.bridge-nf-call-iptables=0"
+        run("ip", "netns", "exec", switch, "sysctl", "-qw", setting, check=False)
         for index, node in enumerate(NODES, start=1):
             _join(prefix, switch, node, f"198.18.250.{index}/24")
         made = Namespaces(prefix, folder, capabilities)
@@ -201,7 +200,7 @@ def _join(prefix: str, switch: str, node: str, address: str) -> None:
         link set dev lo up
         link set dev eth0 up
     """
-    # Without IPv6 nothing but our own packets crosses the link, so counters are exact.
+    # Without IPv6 only our own packets cross the link, so counters are exact.
     settings = ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.ping_group_range=0 2147483647"]
     run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
     subprocess.run(["ip", "-n", name, "-batch", "-"], input=batch, text=True, timeout=20, check=True)

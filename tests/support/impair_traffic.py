@@ -1,7 +1,7 @@
-"""Ends of flows between two namespaces: numbered datagrams with times, or one bulk TCP transfer.
+"""The ends of flows between two namespaces: numbered datagrams with times, or one bulk TCP transfer.
 
-A process per node. It takes one JSON array a line, `[what, argument…]`, and answers with JSON lines, the
-first of which is `"ready"`. Times are of CLOCK_MONOTONIC, which all nodes share.
+There is one process per node. It reads one JSON array a line, `[function, argument…]`, and answers with JSON
+lines, first `"ready"`. Times are of CLOCK_MONOTONIC, which all nodes share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def say(answer: Any) -> None:
 
 
 def send(host: str, count: int, interval_us: int, size: int) -> None:
-    """`count` datagrams with `size` bytes of payload, one each `interval_us`."""
+    """Send `count` datagrams with `size` bytes of payload, one each `interval_us`."""
     say("ready")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
@@ -40,7 +40,7 @@ def send(host: str, count: int, interval_us: int, size: int) -> None:
 
 
 def receive(idle_s: float) -> None:
-    """Until nothing has come for `idle_s` since the first: numbers in order of arrival, delays, times."""
+    """Receive until nothing arrives for `idle_s`; answer numbers in order of arrival, delays, times."""
     numbers, delays_ms, times = [], [], []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
         inbox.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
@@ -57,12 +57,12 @@ def receive(idle_s: float) -> None:
                 times.append(now / 1e9)
                 inbox.settimeout(idle_s)
         except TimeoutError:
-            pass  # the end of the flow, as said above
+            pass  # the end of the flow
     say({"numbers": numbers, "delays_ms": delays_ms, "times": times})
 
 
 def flood(host: str, packets_per_s: int, count: int) -> None:
-    """`count` small datagrams in bursts, one a millisecond."""
+    """Send `count` small datagrams in bursts, one burst a millisecond."""
     burst = max(packets_per_s // 1000, 1)
     say("ready")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -80,7 +80,7 @@ def flood(host: str, packets_per_s: int, count: int) -> None:
 
 
 def sink() -> None:
-    """Until the next line: a bound socket that nobody reads, so that receiving costs no process anything."""
+    """Keep a bound socket that nobody reads until the next line: receiving then costs no process time."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
         inbox.bind(("0.0.0.0", PORT))
         say("ready")
@@ -89,7 +89,7 @@ def sink() -> None:
 
 
 def bulk_send(host: str, size: int) -> None:
-    """`size` pseudo-random bytes over TCP."""
+    """Send `size` pseudo-random bytes over TCP."""
     data = _pattern(size)
     say("ready")
     with socket.create_connection((host, PORT), timeout=30) as out:
@@ -100,18 +100,18 @@ def bulk_send(host: str, size: int) -> None:
 
 
 def bulk_receive() -> None:
-    """Take one TCP transfer: how many bytes, whether they are the pattern, in how many seconds."""
+    """Receive one TCP transfer; answer its bytes, whether they are intact, and its seconds."""
     with socket.create_server(("0.0.0.0", PORT)) as listener:
         say("ready")
         listener.settimeout(20)
         connection, _ = listener.accept()
-    taken, start = bytearray(), time.monotonic()
+    received, start = bytearray(), time.monotonic()
     with connection:
         connection.settimeout(30)
         while data := connection.recv(1 << 16):
-            taken += data
-    took = time.monotonic() - start
-    say({"bytes": len(taken), "intact": bytes(taken) == _pattern(len(taken)), "seconds": took})
+            received += data
+    seconds = time.monotonic() - start
+    say({"bytes": len(received), "intact": bytes(received) == _pattern(len(received)), "seconds": seconds})
 
 
 def _pattern(size: int) -> bytes:
@@ -120,12 +120,10 @@ def _pattern(size: int) -> bytes:
 
 def main() -> None:
     ends: list[Callable[..., None]] = [send, receive, bulk_send, bulk_receive, flood, sink]
-    does = {end.__name__: end for end in ends}
-    while (
-        line := sys.stdin.readline()
-    ):  # not by iteration, which reads ahead: `sink` waits for a line of its own
+    functions = {end.__name__: end for end in ends}
+    while line := sys.stdin.readline():  # not by iteration, which reads ahead: `sink` reads a line too
         what, *arguments = json.loads(line)
-        does[what](*arguments)
+        functions[what](*arguments)
 
 
 if __name__ == "__main__":
