@@ -109,7 +109,7 @@ class Agent:
         interface = str(command["interface"])
         async with self._lock:
             queues = await self._queues.read(interface)
-            return {"configured": await self._configured(interface), "lanes": queues}
+            return {"configured": await self._configured(interface), "queues": queues}
 
     async def _probe(self, command: Command) -> Answer:
         count, interval_ms = command.get("count", 20), command.get("interval_ms", 20)
@@ -118,7 +118,7 @@ class Agent:
         return await asyncio.to_thread(probe, str(command["host"]), count, interval_ms)
 
     async def _configured(self, interface: str) -> Answer:
-        return {"qdiscs": await tc.qdiscs(interface), "lanes": self._queues.configured(interface)}
+        return {"qdiscs": await tc.qdiscs(interface), "queues": self._queues.configured(interface)}
 
 
 def _impairment(command: Command) -> Mapping[str, object]:

@@ -32,8 +32,8 @@ def build(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[di
     """Impair the interface; what the delay line then holds, per branch."""
     configured = []
     for branch in branches:
-        lanes = _set(helper, interface, branch.peers, branch.impairment)["configured"]["lanes"]
-        configured.append(_checked(_lane(lanes, interface, branch.peers)["impairment"], branch.impairment))
+        queues = _set(helper, interface, branch.peers, branch.impairment)["configured"]["queues"]
+        configured.append(_checked(_queue(queues, interface, branch.peers)["impairment"], branch.impairment))
     return configured
 
 
@@ -47,7 +47,7 @@ def change(
 ) -> dict[str, Any]:
     """Change one branch in place at `at_ms` (CLOCK_MONOTONIC); `applied_mono_ms` and `configured`."""
     answer = _set(helper, interface, branches[index].peers, to, at_ms)
-    configured = _lane(answer["configured"]["lanes"], interface, branches[index].peers)["impairment"]
+    configured = _queue(answer["configured"]["queues"], interface, branches[index].peers)["impairment"]
     return {"applied_mono_ms": answer["applied_mono_ms"], "configured": _checked(configured, to)}
 
 
@@ -61,8 +61,8 @@ def read(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dic
     answer = helper.ask(do="read", interface=interface)
     found = []
     for branch in branches:
-        configured = _lane(answer["configured"]["lanes"], interface, branch.peers)["impairment"]
-        counters = _lane(answer["lanes"], interface, branch.peers)["counters"]
+        configured = _queue(answer["configured"]["queues"], interface, branch.peers)["impairment"]
+        counters = _queue(answer["queues"], interface, branch.peers)["counters"]
         dropped = sum(counters[kind] for kind in ("dropped_queue", "dropped_user", "dropped_asked"))
         found.append(
             {
@@ -97,8 +97,8 @@ def _checked(configured: Mapping[str, Any], wanted: Impairment) -> dict[str, Any
     return dict(configured)
 
 
-def _lane(lanes: Sequence[Mapping[str, Any]], interface: str, peers: Sequence[str]) -> Mapping[str, Any]:
-    for lane in lanes:
-        if lane["peers"] == list(peers):
-            return lane
-    raise LabError(f"{interface}: the delay line's lane to {', '.join(peers) or 'all'} has vanished")
+def _queue(queues: Sequence[Mapping[str, Any]], interface: str, peers: Sequence[str]) -> Mapping[str, Any]:
+    for queue in queues:
+        if queue["peers"] == list(peers):
+            return queue
+    raise LabError(f"{interface}: the delay line's queue to {', '.join(peers) or 'all'} has vanished")

@@ -41,8 +41,9 @@ def configured(qdisc: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_force(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of a helper's `configured`, per `impairment`: `to` which peers, all or a class of the kernel's."""
-    lanes = (
-        {"to": ", ".join(lane["peers"]) or "all", "impairment": lane["impairment"]} for lane in found["lanes"]
+    queues = (
+        {"to": ", ".join(queue["peers"]) or "all", "impairment": queue["impairment"]}
+        for queue in found["queues"]
     )
     kernel = (
         {
@@ -52,7 +53,7 @@ def in_force(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         for qdisc in found["qdiscs"]
         if qdisc["kind"] == "netem"
     )
-    return [*lanes, *kernel]
+    return [*queues, *kernel]
 
 
 def counters(qdisc: Mapping[str, Any], impairment: Impairment) -> dict[str, Any]:

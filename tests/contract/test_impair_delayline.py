@@ -81,9 +81,9 @@ def test_reading_the_configuration_keeps_the_lateness(net: Namespaces) -> None:
     with applied(net, [link(net, Impairment(delay_ms=5))], "delayline"):
         flow(net, 100, 300)
         shown = net.ask("a", {"do": "configured", "interface": "eth0"})
-        assert shown["configured"]["lanes"][0]["impairment"]["delay_ms"] == 5
-        [lane] = net.ask("a", {"do": "read", "interface": "eth0"})["lanes"]
-        assert lane["counters"]["lateness_us"]["samples"] >= 100
+        assert shown["configured"]["queues"][0]["impairment"]["delay_ms"] == 5
+        [queue] = net.ask("a", {"do": "read", "interface": "eth0"})["queues"]
+        assert queue["counters"]["lateness_us"]["samples"] >= 100
 
 
 def test_ctl_sends_a_command_and_prints_the_answer(net: Namespaces) -> None:

@@ -75,12 +75,12 @@ def test_drops_are_known_only_where_none_are_asked_for() -> None:
 
 
 def test_what_is_in_force_is_told_by_whom_it_meets() -> None:
-    lane = {"peers": ["198.18.1.2", "198.18.1.3"], "queue": 100, "impairment": {"delay_ms": 5}, "rules": []}
+    queue = {"peers": ["198.18.1.2", "198.18.1.3"], "queue": 100, "impairment": {"delay_ms": 5}, "rules": []}
     of_class = {**{key: value for key, value in QDISC.items() if key != "root"}, "parent": "1:10"}
-    kernel = readback.in_force({"lanes": [], "qdiscs": [{"kind": "htb", "handle": "1:"}, QDISC, of_class]})
+    kernel = readback.in_force({"queues": [], "qdiscs": [{"kind": "htb", "handle": "1:"}, QDISC, of_class]})
     assert [link["to"] for link in kernel] == ["all", "class 1:10"]
     assert kernel[0]["impairment"]["delay_ms"] == pytest.approx(20)
-    assert readback.in_force({"lanes": [lane, lane | {"peers": []}], "qdiscs": []}) == [
+    assert readback.in_force({"queues": [queue, queue | {"peers": []}], "qdiscs": []}) == [
         {"to": "198.18.1.2, 198.18.1.3", "impairment": {"delay_ms": 5}},
         {"to": "all", "impairment": {"delay_ms": 5}},
     ]
