@@ -148,13 +148,13 @@ def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) 
 
 def _notes(base: Side, head: Side, names: Sequence[tuple[str, str]], blocked: list[str]) -> Iterator[str]:
     if blocked:
-        yield f"not comparable: {', '.join(blocked)} differ; no decision can be better than INCONCLUSIVE"
+        yield f"{', '.join(blocked)} differ: every decision is INCONCLUSIVE"
     if not names:
         yield "the runs have no server in common"
     if base.run.id != head.run.id:
         yield (
-            "the runs were made one after the other, not interleaved: a drift of the host between them "
-            "would look like a change"
+            "the runs were made one after the other, not interleaved: a change of the host between them "
+            "looks like a change of the server"
         )
     shared = {name for pair in names for name in pair}
     left = sorted((set(base.trials) | set(head.trials)) - shared)

@@ -47,7 +47,7 @@ class ServerComparison(SummaryModel):
 
 
 class Drift(SummaryModel):
-    """One fact of the environment in which the runs differ. One that `matters` rules a decision out."""
+    """One fact of the environment in which the runs differ. One that `matters` prevents a decision."""
 
     fact: str
     base: str

@@ -18,12 +18,12 @@ from lab.report import markdown as md
 from lab.report.content import text
 
 HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
-DRIFT_HEADINGS = ("fact", "base", "head", "rules a decision out")
+DIFFERENCE_HEADINGS = ("fact", "base", "head", "prevents a decision")
 PIPE_WIDTH = 100
 NOTE = (
-    "Medians over the valid trials; the ratio is the median of the paired trials', with its exact 95 % "
-    "interval. MDE: the least worsening that these pairs would have found (power 80 %). "
-    "Decisions in brackets are of metrics that do not gate."
+    "base and head are medians over valid trials; the ratio is the median over pairs of trials, with its "
+    "exact 95 % interval. MDE (minimal detectable effect) is the smallest worsening that these pairs detect "
+    "with 80 % power. Decisions in brackets are of metrics that do not gate."
 )
 STYLE: dict[Decision, str] = {"REGRESSION": "bold red", "OK": "green", "INCONCLUSIVE": "yellow"}
 CELL_WIDTH = 24
@@ -50,7 +50,7 @@ def rows(server: ServerComparison) -> list[list[str]]:
 def sentences(made: Comparison) -> Iterator[str]:
     """What was decided and of what: the refusal first, then every gated metric that is not simply OK."""
     if made.refusal:
-        yield f"these runs can gate nothing: {text.clean(made.refusal)}"
+        yield f"no gate is possible: {text.clean(made.refusal)}"
     for head in made.heads:
         for server in head.servers:
             for metric in server.metrics:
@@ -74,8 +74,8 @@ def terminal(made: Comparison, console: Console) -> None:
             console.print(_table(HEADINGS, rows(server), console, numbers=range(1, 6)))
         if head.drift:
             console.print()
-            console.print(Text(f"{text.clean(head.head)}: what else differs", style="bold"))
-            console.print(_table(DRIFT_HEADINGS, [_drift(d, CELL_WIDTH) for d in head.drift], console))
+            console.print(Text(f"{text.clean(head.head)}: differences of the environment", style="bold"))
+            console.print(_table(DIFFERENCE_HEADINGS, [_drift(d, CELL_WIDTH) for d in head.drift], console))
 
 
 def markdown(made: Comparison) -> str:
@@ -98,7 +98,11 @@ def markdown(made: Comparison) -> str:
         if head.drift:
             cells = [[md.escape(cell) for cell in _drift(drift)] for drift in head.drift]
             sections.append(
-                ["### What else differs", "", *md.table(DRIFT_HEADINGS, cells, len(DRIFT_HEADINGS))]
+                [
+                    "### Differences of the environment",
+                    "",
+                    *md.table(DIFFERENCE_HEADINGS, cells, len(DIFFERENCE_HEADINGS)),
+                ]
             )
     return md.fit([*sections, [NOTE]], md.LIMIT_BYTES)
 
@@ -113,7 +117,11 @@ def html(made: Comparison) -> str:
             caption = f"{_label(server, head, made)} ({_pairs(server)})"
             parts.append(_html_table(caption, HEADINGS, rows(server)))
         if head.drift:
-            parts.append(_html_table("What else differs", DRIFT_HEADINGS, [_drift(d) for d in head.drift]))
+            parts.append(
+                _html_table(
+                    "Differences of the environment", DIFFERENCE_HEADINGS, [_drift(d) for d in head.drift]
+                )
+            )
     return "\n".join([*parts, _tag("p", NOTE)]) + "\n"
 
 
@@ -135,7 +143,7 @@ def _sentence(metric: MetricRow) -> str:
     low, high = metric.ci95
     return (
         f"{metric.metric} {word}: {metric.ratio - 1:+.1%} ({low - 1:+.1%} … {high - 1:+.1%}), {figures}; "
-        f"up to {metric.margin:.0%} is allowed"
+        f"the margin is {metric.margin:.0%}"
     )
 
 
@@ -146,7 +154,7 @@ def _label(server: ServerComparison, head: HeadComparison, made: Comparison) -> 
 
 
 def _pairs(server: ServerComparison) -> str:
-    dropped = f"; without a valid partner: {', '.join(server.dropped)}" if server.dropped else ""
+    dropped = f"; unpaired: {', '.join(server.dropped)}" if server.dropped else ""
     return text.plural(server.pairs, "pair") + text.clean(dropped)
 
 

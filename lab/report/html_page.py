@@ -36,7 +36,9 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "summary": summary,
         "meaning": findings.verdict_meaning(summary),
         "facts": list(_facts(run, summary)),
-        "findings": [(group, [findings.told(f) for f in group.rest]) for group in findings.groups(summary)],
+        "findings": [
+            (group, [findings.sentence(f) for f in group.rest]) for group in findings.groups(summary)
+        ],
         "checks": _checks(summary),
         "comparison": _comparison(summary),
         "meanings": [

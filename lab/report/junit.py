@@ -39,11 +39,11 @@ def _trial(trial: TrialRecord, summary: Summary) -> TestCase:
     name = text.clean(trial.id)
     case = TestCase(name, f"{text.clean(summary.scenario)}.{text.clean(trial.server)}")
     case.time = (window[1] - window[0]) / 1000
-    found = [finding for finding in findings.telling(summary) if finding.trial == trial.id]
+    found = [finding for finding in findings.in_order(summary) if finding.trial == trial.id]
     case.result = [result for finding in found if (result := _result(finding)) is not None]
     if trial.status == "failed" and not case.result:
         case.result = [Error(text.clean(trial.reason or "no measurement"), "measurement")]
-    lines = [f"{findings.word(f)}: {_words(f)}" for f in found if _result(f) is None]
+    lines = [f"{findings.level_word(f)}: {_words(f)}" for f in found if _result(f) is None]
     lines += [
         f"{text.clean(node)}: {text.clean(line)}" for node, tail in trial.last_lines.items() for line in tail
     ]
@@ -66,7 +66,7 @@ def _words(finding: Finding) -> str:
 
 def _whole_run(summary: Summary) -> Iterator[TestCase]:
     """Findings that are about no single trial."""
-    for finding in findings.telling(summary):
+    for finding in findings.in_order(summary):
         result = _result(finding)
         if finding.trial is None and result is not None:
             case = TestCase(text.clean(finding.check), f"{text.clean(summary.scenario)}.run")

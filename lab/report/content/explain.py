@@ -1,8 +1,8 @@
-"""Why, not only what: the model's own figures beside what they cost, in one table and in words.
+"""What may explain a cost: the counts of each model beside its costs, as a table and as sentences.
 
-The words name what differs together; they do not claim a proof. A difference is told when it is large: at
-least 1.25 × in what a request costs, at least 1.5 × in a figure that may explain it. Servers that failed more
-than 1 % of their requests are left out: what they answered is no fair sample.
+The sentences name figures that differ together; that is no proof of a cause. They mention costs that differ
+by at least 1.25 × and explaining figures that differ by at least 1.5 ×. Servers that failed more than 1 % of
+their requests are left out: the requests they answered are no fair sample.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def row(server: ServerSummary) -> list[str]:
 
 
 def sentences(summary: Summary) -> list[str]:
-    """For each cost whose extremes differ by much: who pays it, how much, and what differs with it."""
+    """For each cost that differs much: the dearest and the cheapest server, and what else differs."""
     if len(_comparable(summary)) < 2:
-        return ["Fewer than two servers gave figures that may be compared, so none are."]
+        return ["Fewer than two servers have figures that can be compared."]
     return [sentence for cost in COSTS for sentence in _sentence(cost, summary)]
 
 
@@ -50,10 +50,10 @@ def _sentence(cost: Figure, summary: Summary) -> Iterator[str]:
     says = f"{capital(cost.noun)}: {high} has {much}, {times} {low} ({little})."
     causes = list(_causes(cost, summary.servers[high], summary.servers[low]))[:MOST_CAUSES]
     if not causes:
-        yield f"{says} None of the counted figures differs as much."
+        yield f"{says} No counted figure differs as much."
         return
     theirs, others = _and([cause[1] for cause in causes]), _and([cause[2] for cause in causes])
-    yield f"{says} With it goes: {high} had {theirs}; {low} {others}."
+    yield f"{says} {high} had {theirs}; {low} had {others}."
 
 
 def _causes(cost: Figure, high: ServerSummary, low: ServerSummary) -> Iterator[tuple[float, str, str]]:

@@ -1,4 +1,4 @@
-"""Findings in reading order, those of one check told once: what is wrong, where, and what to do about it."""
+"""Findings, worst first, grouped by check: what is wrong, in which trial, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.analysis.model import Finding, Summary
 from lab.report.content.text import clean, plural
 
-# What spoils the result, what is bad, what we do not know, what is doubtful, then known limits that were met.
+# Worst first; known limits that were met come last.
 _ORDER = ("invalid", "fail", "unknown", "suspect", "expected")
 MOST_TRIALS = 4
 KNOWN_LIMIT = "known_limit"
@@ -24,7 +24,7 @@ class Group:
     @property
     def first(self) -> str:
         """The first finding, with its trial."""
-        return told(self.findings[0])
+        return sentence(self.findings[0])
 
     @property
     def rest(self) -> tuple[Finding, ...]:
@@ -46,28 +46,28 @@ class Group:
         return "" if self.word == "expected" else clean(self.findings[0].do)
 
 
-def word(finding: Finding) -> str:
+def level_word(finding: Finding) -> str:
     """The finding's level as readers see it: a known limit that was met is `expected`."""
     return "expected" if finding.expected else finding.level
 
 
-def told(finding: Finding) -> str:
+def sentence(finding: Finding) -> str:
     """`thread/1: the median moved`."""
     return (f"{clean(finding.trial)}: " if finding.trial else "") + clean(finding.says)
 
 
-def telling(summary: Summary) -> list[Finding]:
+def in_order(summary: Summary) -> list[Finding]:
     """All findings, worst first, known limits last; checks that found nothing are left out."""
-    found = [finding for finding in summary.findings if word(finding) in _ORDER]
-    return sorted(found, key=lambda finding: _ORDER.index(word(finding)))
+    found = [finding for finding in summary.findings if level_word(finding) in _ORDER]
+    return sorted(found, key=lambda finding: _ORDER.index(level_word(finding)))
 
 
 def groups(summary: Summary) -> list[Group]:
     """The same, by level and check; known limits by server, the limit itself before what follows from it."""
     together: dict[tuple[str, str], list[Finding]] = {}
-    for finding in telling(summary):
+    for finding in in_order(summary):
         about = (finding.trial or "").split("/")[0] if finding.expected else finding.check
-        together.setdefault((word(finding), about), []).append(finding)
+        together.setdefault((level_word(finding), about), []).append(finding)
     made = []
     for (level, _), found in together.items():
         found.sort(key=lambda finding: finding.check != KNOWN_LIMIT)
@@ -77,12 +77,12 @@ def groups(summary: Summary) -> list[Group]:
 
 def verdict_meaning(summary: Summary) -> str:
     """One sentence on what the verdict word means here."""
-    doubts = sum(word(finding) == "suspect" for finding in summary.findings)
-    doubt = f", with {plural(doubts, 'doubt')} listed below" if doubts else ""
+    doubts = sum(level_word(finding) == "suspect" for finding in summary.findings)
+    doubt = f"; {plural(doubts, 'finding')} to look at below" if doubts else ""
     return {
-        "PASS": f"measured, believable, and every threshold held{doubt}",
-        "FAIL": "measured and believable, but a threshold did not hold or a server died",
-        "INVALID": "at least one trial must not be believed: see the findings",
-        "INCONCLUSIVE": "a check that is needed could not be made: see the findings",
-        "UNKNOWN": "no measurement came about, or the run was interrupted: see the findings",
+        "PASS": f"the figures are valid and every threshold held{doubt}",
+        "FAIL": "the figures are valid, but a threshold did not hold or a server died",
+        "INVALID": "the figures of at least one trial are invalid: see the findings",
+        "INCONCLUSIVE": "a required check had no data: see the findings",
+        "UNKNOWN": "nothing was measured, or the run was interrupted: see the findings",
     }[summary.verdict]

@@ -65,7 +65,7 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
     elif any(server.trials_valid < 6 for server in summary.servers.values()):
-        yield "Fewer than six valid trials of a server give no 95 % interval, so none is shown."
+        yield "A 95 % interval needs six valid trials of a server: where there are fewer, none is shown."
     yield _OUTSIDE
 
 
@@ -81,23 +81,21 @@ _RUNTIMES = {
 }
 _STAMPS = {
     "delay: user space": (
-        ": this kernel has no netem, so a program held the packets back; it adds up to half a millisecond."
+        ": this kernel has no netem, so a user-space program delayed the packets; it adds up to 0.5 ms."
     ),
 }
 _CLOSED = (
-    "The load is closed: a slow server is sent fewer requests, and the waits of those that were never "
-    "sent are missing from its response times (coordinated omission)."
+    "The load is closed: a slow server gets fewer requests, and requests that were never sent are missing "
+    "from its response times (coordinated omission)."
 )
 _RAMPING = (
     "The load changes within the window, as asked: rates are means over it, quantiles those of all its "
-    "answers, and whether it was steady was not asked."
+    "answers, and the check for a steady state does not apply."
 )
-_ONE_TRIAL = (
-    "One trial per server: enough to show, not enough to compare. Repeat at least six times for that."
-)
+_ONE_TRIAL = "One trial per server can be shown, but not compared: that needs at least six repeats."
 _OUTSIDE = (
-    "CPU time, system calls and switches are those of the server's own processes; what the kernel does for "
-    "them elsewhere (interrupts, the delay line) is not in them."
+    "CPU time, system calls and switches are those of the server's processes; work of the kernel that is "
+    "charged to others (interrupts, the delay line) is not included."
 )
 
 
@@ -114,8 +112,8 @@ def _kinds(swarm: Mapping[str, Any]) -> Iterator[str]:
         yield f"{percent(clients['idle'])} of the users hold a connection and never speak."
     if clients.get("slow"):
         yield (
-            f"{percent(clients['slow'])} of the users are slow clients: a burden that is in the server's "
-            "CPU time and memory, but not among the requests and response times."
+            f"{percent(clients['slow'])} of the users are slow clients: they count in the server's CPU "
+            "time and memory, but not in its requests and response times."
         )
     if clients.get("churn"):
         yield "Every request has a connection of its own: its connect is part of its response time."

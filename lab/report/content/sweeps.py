@@ -16,8 +16,8 @@ LAWS: dict[GrowthLaw | None, str] = {
     "constant": "does not grow",
     "linear": "grows linearly",
     "falling": "falls",
-    "neither": "changes, but along no line",
-    "undetermined": "may change: the trials scatter too much to say",
+    "neither": "changes, but not linearly",
+    "undetermined": "undecided: the trials scatter too much",
     None: "not fitted: too few values or trials",
 }
 
@@ -70,7 +70,7 @@ class Unit(NamedTuple):
         return f"{x / self.size:,.10g} {self.name}".strip()
 
 
-MANIFOLD = 10  # from here on a change is told as a factor
+FACTOR_FROM = 10  # a change of at least this factor is written as one
 BARE = Unit("", 1.0)
 
 
@@ -136,9 +136,9 @@ def _at(curve: Curve, place: int, against: Unit) -> str:
 
 
 def _to(curve: Curve, against: Unit) -> str:
-    """`442 µs at 1,000; its limit is met at 3,000`."""
+    """`442 µs at 1,000; it reached its limit at 3,000`."""
     met = curve.limit_met_at
-    return _at(curve, -1, against) + ("" if met is None else f"; its limit is met at {against.show(met)}")
+    return _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:
@@ -151,7 +151,7 @@ def _grown(growth: Growth | None) -> tuple[str, str]:
 
 def change(share: float) -> str:
     """`+34%`, `0%`; `×117` from tenfold on."""
-    if share >= MANIFOLD - 1:
+    if share >= FACTOR_FROM - 1:
         return f"×{number(share + 1)}"
     told = f"{share:+.0%}"
     return "0%" if told in ("+0%", "-0%") else told

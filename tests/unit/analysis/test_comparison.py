@@ -151,7 +151,7 @@ def test_across_machines_nothing_is_better_than_inconclusive():
     assert row(made).ratio == pytest.approx(1.5, rel=0.05)
     first = made.heads[0].drift[0]
     assert (first.fact, first.matters, first.head) == ("environment.host.cpu_model", True, "Another CPU")
-    assert "not comparable" in made.heads[0].notes[0]
+    assert "every decision is INCONCLUSIVE" in made.heads[0].notes[0]
 
 
 def test_a_run_merged_of_several_machines_decides_nothing():

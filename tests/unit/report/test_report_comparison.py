@@ -31,7 +31,7 @@ def test_a_regression_is_named_with_its_size_interval_and_figures() -> None:
     [sentence] = report.sentences(made())
     assert re.fullmatch(
         r"epoll_lt: cpu_us_per_request REGRESSION: \+19\.8% \(\+1\d\.\d% … \+2\d\.\d%\), "
-        r"\d+(\.\d)? → 1[12]\d µs; up to 5% is allowed",
+        r"\d+(\.\d)? → 1[12]\d µs; the margin is 5%",
         sentence,
     ), sentence
 

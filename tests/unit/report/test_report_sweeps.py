@@ -72,7 +72,7 @@ def test_how_a_change_is_told(share: float, told: str) -> None:
 
 def test_where_a_server_met_its_limit_is_told() -> None:
     limited = curve("select", 40, 1.1).model_copy(update={"limit_met_at": 3000.0})
-    assert sweeps.laws(summary(limited))[0][4].endswith("; its limit is met at 3,000")
+    assert sweeps.laws(summary(limited))[0][4].endswith("; it reached its limit at 3,000")
 
 
 def test_the_chart_ends_where_the_server_met_its_limit() -> None:

@@ -22,7 +22,7 @@ def printed(summary: Summary, width: int = 100, terminal: bool = False) -> str:
 def test_verdict_comes_first_then_findings_then_servers() -> None:
     _, summary = judged.golden()
     lines = printed(summary).splitlines()
-    assert lines[0].startswith("FAIL  measured and believable")
+    assert lines[0].startswith("FAIL  the figures are valid")
     places = [
         next(i for i, line in enumerate(lines) if word in line) for word in ("invalid ", "expected ", "p99")
     ]

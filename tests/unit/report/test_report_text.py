@@ -68,7 +68,7 @@ def test_aligned_puts_points_below_each_other() -> None:
 
 def test_findings_come_worst_first_and_known_limits_last() -> None:
     _, summary = judged.golden()
-    shown = [findings.word(finding) for finding in findings.telling(summary)]
+    shown = [findings.level_word(finding) for finding in findings.in_order(summary)]
     assert shown == ["invalid", "fail", "unknown", "suspect", "expected"]
 
 
@@ -154,7 +154,7 @@ def test_why_names_who_pays_and_what_differs_with_it() -> None:
     )
     assert explain.sentences(_summary(cheap, dear)) == [
         "CPU time per request: thread has 12.0 µs, 2.40 × epoll_lt (5.00 µs). "
-        "With it goes: thread had 2.00 context switches a request; epoll_lt 0.400."
+        "thread had 2.00 context switches a request; epoll_lt had 0.400."
     ]
 
 
@@ -163,7 +163,7 @@ def test_why_is_silent_about_small_differences_and_failing_servers() -> None:
     failing = _server("c", cpu_us_per_request=90.0, errors=Errors(rate=0.6))
     assert explain.sentences(_summary(*close, failing)) == []
     assert explain.sentences(_summary(close[0], failing)) == [
-        "Fewer than two servers gave figures that may be compared, so none are."
+        "Fewer than two servers have figures that can be compared."
     ]
 
 
@@ -172,8 +172,7 @@ def test_why_admits_that_nothing_counted_differs() -> None:
         _summary(_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=9.0))
     )
     assert said == [
-        "CPU time per request: b has 9.00 µs, 1.80 × a (5.00 µs). "
-        "None of the counted figures differs as much."
+        "CPU time per request: b has 9.00 µs, 1.80 × a (5.00 µs). No counted figure differs as much."
     ]
 
 
@@ -190,5 +189,5 @@ def test_every_verdict_has_a_meaning() -> None:
         assert findings.verdict_meaning(summary)
     doubt = Finding(check="c", level="suspect", says="x")
     passed = _summary().model_copy(update={"verdict": "PASS", "findings": (doubt,)})
-    assert findings.verdict_meaning(passed).endswith("with 1 doubt listed below")
+    assert findings.verdict_meaning(passed).endswith("1 finding to look at below")
     assert json.loads(passed.model_dump_json())["verdict"] == "PASS"
