@@ -48,7 +48,7 @@ class Sources:
 
 
 IMAGES: Mapping[str, Image] = {
-    "server": Image(("wire", "server/manifest.yaml", "server/iomodels"), "server.txt"),
+    "server": Image(("wire", "server/manifest.toml", "server/iomodels"), "server.txt"),
     "swarm": Image(("wire", "kernel", "swarm"), "swarm.txt"),
     "nettools": Image(("kernel", "nettools")),
 }

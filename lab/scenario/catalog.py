@@ -6,15 +6,16 @@ The manifest is what the orchestrator knows of a model: family, needs, known lim
 from __future__ import annotations
 
 import functools
+import tomllib
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lab.common.errors import LabError
 from lab.common.paths import ROOT
-from lab.scenario import yaml_file
 
-MANIFEST = ROOT / "images" / "server" / "manifest.yaml"
+MANIFEST = ROOT / "images" / "server" / "manifest.toml"
 
 Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]
 
@@ -61,9 +62,7 @@ class Syscalls(Part):
 
 
 class Model(Part):
-    """One I/O model as the manifest describes it; what only the server's own tests read is kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+    """One I/O model as the manifest describes it."""
 
     name: str
     summary: str
@@ -77,13 +76,35 @@ class Model(Part):
     syscalls: Syscalls = Syscalls()
     options: dict[str, Any] = Field(default_factory=dict)
     man: tuple[str, ...] = ()
+    out_of_descriptors: Literal["closes"] | None = None
+
+
+class Manifest(Part):
+    """The whole manifest: the models by name, each of which gets its name from its key."""
+
+    models: dict[str, Model]
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _named(cls, entries: Any) -> Any:
+        if not isinstance(entries, dict):
+            return entries
+        return {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in entries.items()}
 
 
 @functools.cache
 def models() -> dict[str, Model]:
     """Every model by name, in the manifest's order. Raises LabError where the manifest itself is wrong."""
-    data = yaml_file.read(MANIFEST, "images/server/manifest.yaml").data
+    return read(MANIFEST)
+
+
+def read(path: Path) -> dict[str, Model]:
+    """The models in a manifest. Raises LabError, which names the file, and the key or the line."""
     try:
-        return {name: Model(name=name, **entry) for name, entry in data["models"].items()}
-    except (ValidationError, KeyError, TypeError) as error:
-        raise LabError(f"images/server/manifest.yaml: {error}") from error
+        return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{path.name}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = ".".join(str(key) for key in first["loc"])
+        raise LabError(f"{path.name}: {keys}: {first['msg']}") from error

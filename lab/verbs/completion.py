@@ -1,4 +1,4 @@
-"""Names for shell completion. It runs at every press of TAB: nothing heavy is imported, no file is parsed."""
+"""Names for shell completion. It runs at every press of TAB: nothing heavy is imported, no YAML is parsed."""
 
 from __future__ import annotations
 
@@ -75,9 +75,11 @@ def up_runs(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """The catalog's models, from the manifest's own lines."""
-    manifest = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")
-    return _starting(incomplete, re.findall(r"^  ([a-z0-9_]+):$", manifest, re.MULTILINE))
+    """The catalog's models, from the manifest itself: lab.catalog would import pydantic."""
+    import tomllib
+
+    manifest = tomllib.loads((ROOT / "images/server/manifest.toml").read_text(encoding="utf-8"))
+    return _starting(incomplete, manifest["models"])
 
 
 def runtimes(incomplete: str) -> list[str]:

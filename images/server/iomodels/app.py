@@ -20,7 +20,10 @@ EXIT_CANNOT = 3
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code of the contract."""
     given = settings.parser().parse_args(argv)
-    models = manifest.load()
+    try:
+        models = manifest.load()
+    except manifest.ManifestError as error:
+        return _fail(EXIT_SETTINGS, str(error))
     if given.list:
         for model in models.values():
             print(f"{model.name:12} {model.family:14} {model.summary}")

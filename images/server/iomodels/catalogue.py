@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 from iomodels import manifest
-from iomodels.manifest import Value
 
-BEGIN = "<!-- made from images/server/manifest.yaml by `python -m iomodels.catalogue`: do not edit -->"
+BEGIN = "<!-- made from images/server/manifest.toml by `python -m iomodels.catalogue`: do not edit -->"
 END = "<!-- end -->"
 
 
@@ -25,14 +24,12 @@ def table() -> str:
     for name, entry in entries.items():
         cells = [
             f"[`{name}`](#{name})",
-            str(entry["family"]),
-            str(entry["shape"]),
-            _joined(entry["transports"]),
-            _joined(_below(entry["syscalls"])["must"], code=True),
+            entry["family"],
+            entry["shape"],
+            ", ".join(entry["transports"]),
+            ", ".join(f"`{call}`" for call in entry["syscalls"]["must"]),
             _size(entry["memory_bytes_per_connection"]),
-            ", ".join(
-                f"{key.replace('_', ' ')} {value}" for key, value in _below(entry.get("limits")).items()
-            )
+            ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in entry.get("limits", {}).items())
             or "–",
         ]
         rows.append(f"| {' | '.join(cells)} |")
@@ -52,17 +49,7 @@ def renewed(page: str) -> str:
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
 
 
-def _below(value: Value) -> dict[str, Value]:
-    return value if isinstance(value, dict) else {}
-
-
-def _joined(value: Value, code: bool = False) -> str:
-    assert isinstance(value, list)
-    return ", ".join(f"`{item}`" if code else str(item) for item in value)
-
-
-def _size(value: Value) -> str:
-    assert isinstance(value, int)
+def _size(value: int) -> str:
     if value >= 1 << 20:
         return f"{value / (1 << 20):.1f} MiB"
     return f"{value >> 10} KiB" if value >= 1 << 10 else "–"

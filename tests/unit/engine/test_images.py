@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
         "images/base/packages.txt": "a\n",
         "images/wire/echo.py": "x = 1\n",
         "images/server/Dockerfile": "FROM x\n",
-        "images/server/manifest.yaml": "{}\n",
+        "images/server/manifest.toml": "x = 1\n",
         "images/server/iomodels/poll.py": "y = 2\n",
         "images/nettools/Dockerfile": "FROM x\n",
         "images/nettools/tc.py": "z = 3\n",

@@ -1,4 +1,4 @@
-"""What a server is told: the manifest's reader, settings, handlers and units."""
+"""What a server reads: the manifest, settings, handlers and units."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-import yaml
-from iomodels import handlers, manifest, settings, units
+from iomodels import app, handlers, manifest, settings, units
 from iomodels.session import SendFile
 
+from lab.common.errors import LabError
+from lab.scenario import catalog
+from lab.verbs import completion
+
 ROOT = Path(__file__).resolve().parents[3]
-TEXT = (ROOT / "images/server/manifest.yaml").read_text(encoding="utf-8")
 MODELS = manifest.load()
 
 
 def resolve(*line: str) -> settings.Settings:
     return settings.resolve(settings.parser().parse_args(line), MODELS)
-
-
-def test_our_reader_and_a_full_one_read_the_manifest_alike() -> None:
-    assert manifest.read(TEXT) == yaml.safe_load(TEXT)
 
 
 def test_each_model_is_one_file_and_one_entry() -> None:
@@ -32,7 +30,7 @@ def test_each_model_is_one_file_and_one_entry() -> None:
 
 def test_each_entry_is_complete() -> None:
     families = {"blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"}
-    for name, entry in yaml.safe_load(TEXT)["models"].items():
+    for name, entry in manifest.entries().items():
         assert entry["family"] in families, name
         assert isinstance(entry["memory_bytes_per_connection"], int), name
         assert isinstance(entry["needs"]["descriptors_per_connection"], int), name
@@ -41,23 +39,63 @@ def test_each_entry_is_complete() -> None:
         assert all(page.endswith(")") for page in entry["man"]), name
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a: {b: c}",
-        "- a",
-        "a: 'x'",
-        "a: b\na: c",
-        "a:\n    b: c\n  d: e",
-        "a: [b",
-        "a: x: y",
-        "a: |\n  b",
-        'a: "x\\n"',
-    ],
-)
-def test_the_reader_refuses_what_it_does_not_know(text: str) -> None:
-    with pytest.raises(manifest.ManifestError, match="manifest:"):
-        manifest.read(text)
+ENTRY = 'summary = "s"\nfamily = "blocking"\nshape = "iterative"\ntransports = ["tcp"]\nworkers = true\n'
+BAD_MANIFESTS = {
+    "x = ": (r"manifest\.toml: Invalid value \(at", r"manifest\.toml: Invalid value \(at"),
+    "models = 1": ("models: 1; a table is needed", "models: Input should be a valid dictionary"),
+    "models.a = 1": (r"models\.a: 1; a table", r"models\.a: Input should be a valid dictionary"),
+    f"[models.a]\n{ENTRY}".replace("family", "families"): (
+        r"models\.a\.family: missing; a string",
+        r"models\.a\.family: Field required",
+    ),
+    f"[models.a]\n{ENTRY}".replace("true", '"yes please"'): (
+        r"models\.a\.workers: 'yes please'; a boolean",
+        r"models\.a\.workers: Input should be a valid boolean",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", BAD_MANIFESTS)
+def test_a_bad_manifest_is_one_error_that_names_the_file_and_the_key(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text(text)
+    of_the_server, of_the_lab = BAD_MANIFESTS[text]
+    with pytest.raises(manifest.ManifestError, match=of_the_server):
+        manifest.load(path)
+    with pytest.raises(LabError, match=of_the_lab) as caught:
+        catalog.read(path)
+    assert str(caught.value).startswith("manifest.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_of_a_model_is_an_error_in_the_lab(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text(f"[models.a]\n{ENTRY}limit.max_open = 5\n")
+    with pytest.raises(LabError, match=r"manifest\.toml: models\.a\.limit: Extra inputs are not permitted"):
+        catalog.read(path)
+
+
+def test_the_lab_and_the_server_read_the_same_models_in_the_same_order() -> None:
+    assert list(catalog.models()) == list(MODELS)
+    for name, model in catalog.models().items():
+        found = (model.summary, model.family, [*model.transports], model.workers, model.options)
+        mine = MODELS[name]
+        assert found == (mine.summary, mine.family, mine.transports, mine.workers, mine.options)
+
+
+def test_completion_proposes_the_models_of_the_manifest() -> None:
+    assert completion.models("") == list(MODELS)
+    assert completion.models("epoll") == ["epoll_lt", "epoll_et"]
+
+
+def test_a_server_with_a_bad_manifest_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "manifest.toml"
+    path.write_text("models = 1\n")
+    monkeypatch.setattr(manifest, "PATH", path)
+    assert app.main(["poll"]) == 2
+    assert capsys.readouterr().err == "manifest.toml: models: 1; a table is needed\n"
 
 
 def test_flags_win_over_the_environment_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
