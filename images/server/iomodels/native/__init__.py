@@ -1,6 +1,6 @@
-"""Thin ctypes bindings to what the standard library leaves out, so that model files read as servers.
+"""Bindings to what the standard library leaves out, and code that models share: model files read as servers.
 
-A module per interface: the structures and numbers of the kernel's headers, and functions that raise OSError.
+A module per interface: the structures and constants of the C headers, and functions that raise OSError.
 """
 
 from __future__ import annotations
