@@ -208,7 +208,7 @@ def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
         assert b"ready" in process.stdout.readline()
         process.stdout.close()
         assert process.wait(timeout=DEADLINE_S) == 1
-        assert process.stderr.read() == b"standard output is closed: nobody takes the statistics\n"
+        assert process.stderr.read() == b"standard output is closed: nobody reads the statistics\n"
     finally:
         process.kill()
         process.wait(timeout=DEADLINE_S)

@@ -1,4 +1,4 @@
-"""The command ``python -m iomodels MODEL``: one server, by itself (images/CONTRACT.md)."""
+"""The command ``python -m iomodels MODEL``: run one server (images/CONTRACT.md)."""
 
 from __future__ import annotations
 

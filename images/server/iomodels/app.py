@@ -1,4 +1,4 @@
-"""From settings to a running server: bind, announce, count, serve, stop."""
+"""Run a server: read the settings, bind, announce, serve, count, stop."""
 
 from __future__ import annotations
 
@@ -6,104 +6,102 @@ import os
 import sys
 from importlib import import_module
 
-from iomodels import anew, handlers, manifest, sessions, settings, workers
+from iomodels import handlers, manifest, restart, sessions, settings, workers
 from iomodels.listen import Listener, bind, raise_descriptor_limit
-from iomodels.native import Missing
-from iomodels.session import NewSession
-from iomodels.stats import STATS, Attendant, as_json, emit, hold_stop_signals, log
+from iomodels.native import MissingFeature
+from iomodels.session import SessionFactory
+from iomodels.stats import STATS, Reporter, as_json, block_stop_signals, emit, log
 
 EXIT_CRASHED = 1
 EXIT_SETTINGS = 2
-EXIT_CANNOT = 3
+EXIT_UNSUPPORTED = 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return the exit code of the contract."""
-    given = settings.parser().parse_args(argv)
+    """Run the command; return the exit code (images/CONTRACT.md)."""
+    arguments = settings.parser().parse_args(argv)
     try:
         models = manifest.load()
     except manifest.ManifestError as error:
         return _fail(EXIT_SETTINGS, str(error))
-    if given.list:
+    if arguments.list:
         for model in models.values():
             print(f"{model.name:12} {model.family:14} {model.summary}")
         return 0
     try:
-        wanted = settings.resolve(given, models)
-        handler = handlers.load(wanted.handler)
+        config = settings.resolve(arguments, models)
+        handler = handlers.load(config.handler)
         raise_descriptor_limit()
-        listeners = _bind_all(wanted)
+        listeners = _bind_all(config)
     except (settings.SettingsError, ValueError) as error:
         return _fail(EXIT_SETTINGS, str(error))
     except OSError as error:
-        return _fail(EXIT_SETTINGS, f"port: cannot listen on {wanted.host}:{wanted.port}: {error.strerror}")
-    hold_stop_signals()
-    anew.take_over()
-    new_session = sessions.make(wanted.wire, handler)
+        return _fail(EXIT_SETTINGS, f"port: cannot listen on {config.host}:{config.port}: {error.strerror}")
+    block_stop_signals()
+    restart.restore_totals()
+    new_session = sessions.make(config.wire, handler)
     try:
-        return _serve(wanted, listeners, new_session)
+        return _serve(config, listeners, new_session)
     except BrokenPipeError:
-        return _fail(EXIT_CRASHED, "standard output is closed: nobody takes the statistics")
-    except Missing as missing:
-        return _fail(EXIT_CANNOT, f"{wanted.model}: {missing}")
+        return _fail(EXIT_CRASHED, "standard output is closed: nobody reads the statistics")
+    except MissingFeature as error:
+        return _fail(EXIT_UNSUPPORTED, f"{config.model}: {error}")
 
 
-def _bind_all(wanted: settings.Settings) -> list[Listener]:
-    """Bind a listener per worker, all before anybody is told that the server is ready."""
+def _bind_all(config: settings.Settings) -> list[Listener]:
+    """Bind a listener per worker; all of them listen before the server announces that it is ready."""
     listeners: list[Listener] = []
-    port = wanted.port
-    for _ in range(wanted.workers):
+    port = config.port
+    for _ in range(config.workers):
         listener = bind(
-            wanted.host,
+            config.host,
             port,
-            udp=wanted.wire == "datagram",
-            backlog=wanted.backlog,
-            nodelay=wanted.nodelay,
-            reuse_port=wanted.workers > 1,
+            udp=config.wire == "datagram",
+            backlog=config.backlog,
+            nodelay=config.nodelay,
+            reuse_port=config.workers > 1,
         )
-        listener.options = wanted.options
+        listener.options = config.options
         port = listener.getsockname()[1]
         listeners.append(listener)
     return listeners
 
 
-def _serve(wanted: settings.Settings, listeners: list[Listener], new_session: NewSession) -> int:
-    model = import_module(f"iomodels.models.{wanted.model}")
-    if hasattr(
-        model, "require"
-    ):  # what the kernel or the container may lack is known before anybody is told "ready"
+def _serve(config: settings.Settings, listeners: list[Listener], new_session: SessionFactory) -> int:
+    model = import_module(f"iomodels.models.{config.model}")
+    if hasattr(model, "require"):  # "ready" is announced only if the kernel and the container have all of it
         model.require()
-    if wanted.workers > 1:
-        return workers.run(listeners, lambda: _announce(wanted, listeners[0]), model.serve, new_session)
+    if config.workers > 1:
+        return workers.run(listeners, lambda: _announce(config, listeners[0]), model.serve, new_session)
     listener = listeners[0]
-    _announce(wanted, listener)
-    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), listener.stop) as attendant:
+    _announce(config, listener)
+    with Reporter(lambda: emit("stats", **as_json(STATS.totals())), listener.stop) as reporter:
         model.serve(listener, new_session)
     listener.close()
-    if attendant.anew:
-        anew.begin()
+    if reporter.restart_requested:
+        restart.execute()
     emit("stopped", **as_json(STATS.totals()))
     return 0
 
 
-def _announce(wanted: settings.Settings, listener: Listener) -> None:
+def _announce(config: settings.Settings, listener: Listener) -> None:
     host, port = listener.getsockname()
-    if listener.backlog < wanted.backlog and wanted.wire != "datagram":
-        log("warning", f"backlog {wanted.backlog} cut to {listener.backlog} by net.core.somaxconn")
+    if listener.backlog < config.backlog and config.wire != "datagram":
+        log("warning", f"backlog {config.backlog} cut to {listener.backlog} by net.core.somaxconn")
     emit(
         "ready",
-        model=wanted.model,
-        wire=wanted.wire,
-        handler=wanted.handler,
+        model=config.model,
+        wire=config.wire,
+        handler=config.handler,
         host=host,
         port=port,
         pid=os.getpid(),
         backlog=listener.backlog,
-        workers=wanted.workers,
-        options=wanted.options,
+        workers=config.workers,
+        options=config.options,
     )
 
 
-def _fail(code: int, says: str) -> int:
-    print(says, file=sys.stderr)
+def _fail(code: int, message: str) -> int:
+    print(message, file=sys.stderr)
     return code

@@ -1,6 +1,6 @@
-"""The table of models in ``docs/models.md``, made from the manifest.
+"""Make the table of models in ``docs/models.md`` from the manifest.
 
-``python -m iomodels.catalogue docs/models.md`` renews it.
+``python -m iomodels.catalogue docs/models.md`` updates the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, entry in entries.items():
-        cells = [
+        counters = [
             f"[`{name}`](#{name})",
             entry["family"],
             entry["shape"],
@@ -32,20 +32,20 @@ def table() -> str:
             ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in entry.get("limits", {}).items())
             or "–",
         ]
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(f"| {' | '.join(counters)} |")
     return "\n".join(rows)
 
 
-def renewed(page: str) -> str:
-    """Return the page with a fresh table between its marks.
+def updated(page: str) -> str:
+    """Return the page with a new table between its markers.
 
     Raises:
-        ValueError: the marks are not there.
+        ValueError: a marker is missing.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, remaining = page.partition(BEGIN)
+    _, end, after = remaining.partition(END)
     if not begin or not end:
-        raise ValueError(f"no {BEGIN!r} … {END!r} in the page")
+        raise ValueError(f"the page has no {BEGIN!r} … {END!r}")
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
 
 
@@ -57,4 +57,4 @@ def _size(value: int) -> str:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")

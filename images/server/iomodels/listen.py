@@ -1,13 +1,13 @@
 """Listening, accepting and stopping: what all models share around their loop.
 
-Facts about accept(2) on Linux that everything here rests on:
+Facts about Linux that this code relies on:
 
-* TCP_NODELAY is inherited from the listener: set once, no call per connection.
-* shutdown(2) on a listening socket wakes whoever waits for it, in accept, select, poll, epoll or for SIGIO,
-  and accept then fails with EINVAL. That is how a server is told to stop. On UDP it says ENOTCONN and wakes
-  all the same.
-* Errors that belong to the connection (ECONNABORTED, EPROTO, …) come out of accept: try the next one.
-* EMFILE leaves the connection in the queue, so the listener stays readable: trying again at once spins.
+* A connection inherits TCP_NODELAY from its listener: one setsockopt(2) is enough for all.
+* shutdown(2) on a listening socket wakes every thread that waits for it, in accept, select, poll, epoll or
+  for SIGIO, and accept then fails with EINVAL. This is how a server is stopped. On a UDP socket shutdown
+  returns ENOTCONN, but wakes the thread too.
+* accept(2) also returns pending errors of the new connection (ECONNABORTED, EPROTO, …): call it again.
+* EMFILE leaves the connection in the queue, so the listener stays readable: a retry without a pause spins.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from iomodels.session import Address
 from iomodels.stats import STATS, Counters
 
-DRAIN_S = 1.5  # how long answers in flight may take after the stop: the contract allows 2 s in all
-REST_S = 0.1  # how long a listener is left alone when descriptors have run out
-OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_OF_THE_CONNECTION = {
+DRAIN_S = 1.5  # how long answers in flight may take after the stop; the contract allows 2 s in all
+ACCEPT_PAUSE_S = 0.1  # how long no connection is accepted after descriptors have run out
+OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_CONNECTION_ERRORS = {
     errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT,
 }  # fmt: skip
 
 
 class Listener(socket.socket):
-    """A listening (or, for UDP, bound) socket that can be told to stop.
+    """A listening socket (for UDP: a bound one) that can stop the server.
 
     Attributes:
-        backlog: as the kernel granted it; 0 for UDP.
-        nodelay: whether connections inherit TCP_NODELAY; for models whose library sets it by itself.
-        options: the model's own settings, as text, defaults filled in from the manifest.
+        backlog: the backlog that the kernel granted; 0 for UDP.
+        nodelay: whether connections inherit TCP_NODELAY. A model whose library sets it has to check this.
+        options: the model's own settings as text, with the defaults of the manifest.
         stopping: whether `stop` has been called.
     """
 
@@ -51,33 +51,33 @@ class Listener(socket.socket):
         self._wake: Callable[[], object] = self.shut_down
 
     def stop(self) -> None:
-        """End the server: no new connections, answers in flight get out. For any thread, or a handler."""
+        """Stop accepting, and let the model send the answers in flight. For any thread or signal handler."""
         self.stopping = True
         self._wake()
 
-    def wake_by(self, call: Callable[[], object]) -> None:
-        """Say how to wake a model that waits for something else than the listener; `call` is for `stop`."""
-        self._wake = call
+    def set_wakeup(self, wake: Callable[[], object]) -> None:
+        """Set the function by which `stop` wakes the model; by default `shut_down`."""
+        self._wake = wake
         if self.stopping:  # the stop came first
-            call()
+            wake()
 
     def shut_down(self) -> None:
-        """Wake whoever waits for the listener: the way of `stop` unless the model says otherwise."""
-        datagrams = self.type == socket.SOCK_DGRAM  # their answers still have to get out
+        """shutdown(2) the listener, which wakes every thread that waits for it."""
+        is_udp = self.type == socket.SOCK_DGRAM  # answers are still to be sent through this socket
         try:
-            self.shutdown(socket.SHUT_RD if datagrams else socket.SHUT_RDWR)
+            self.shutdown(socket.SHUT_RD if is_udp else socket.SHUT_RDWR)
         except OSError as error:
-            if error.errno != errno.ENOTCONN:  # UDP says so, and wakes nevertheless
+            if error.errno != errno.ENOTCONN:  # UDP returns it, but has woken the threads
                 raise
 
 
 def bind(
     host: str, port: int, *, udp: bool, backlog: int, nodelay: bool, reuse_port: bool = False
 ) -> Listener:
-    """Return a bound, listening socket.
+    """Return a bound and, for TCP, listening socket.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: bind(2) or listen(2) failed.
     """
     listener = Listener(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     try:
@@ -97,31 +97,31 @@ def bind(
     return listener
 
 
-def granted_backlog(asked: int) -> int:
-    """Return what listen(2) makes of a backlog: it is cut to net.core.somaxconn, silently."""
+def granted_backlog(backlog: int) -> int:
+    """Return the backlog that listen(2) sets: it cuts to net.core.somaxconn without an error."""
     with open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:  # noqa: PTH123
-        return min(asked, int(file.read()))
+        return min(backlog, int(file.read()))
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors to the hard one and return it (getrlimit(2), RLIMIT_NOFILE)."""
+    """Raise the soft limit of descriptors to the hard limit and return it (getrlimit(2), RLIMIT_NOFILE)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
-def hang_up(fds: Iterable[int]) -> None:
-    """Make every connection read its end, once what has already arrived is read.
+def shutdown_reads(fds: Iterable[int]) -> None:
+    """Make every connection read EOF after the bytes that have already arrived.
 
-    shutdown(2) with SHUT_RD wakes a blocked recv and makes the socket readable: to the model it is as if
-    all peers had finished, and each connection ends on its usual way, its answers sent.
+    shutdown(2) with SHUT_RD wakes a blocked read(2) and makes the socket readable. The model sees the same
+    as if every peer had finished: it sends the answers and closes.
     """
     for fd in fds:
-        shut(fd, socket.SHUT_RD)
+        shutdown_fd(fd, socket.SHUT_RD)
 
 
-def shut(fd: int, how: int) -> None:
-    """shutdown(2) by descriptor number; a peer that is already gone is fine."""
+def shutdown_fd(fd: int, how: int) -> None:
+    """Call shutdown(2) by descriptor number; ENOTCONN (the peer has reset the connection) is no error."""
     borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
     try:
         borrowed.shutdown(how)
@@ -132,53 +132,53 @@ def shut(fd: int, how: int) -> None:
         borrowed.detach()
 
 
-class Door:
-    """The accepting side of an event loop.
+class Acceptor:
+    """Accepts connections for an event loop.
 
     Attributes:
-        resting: descriptors have run out; leave the listener alone for `REST_S`.
-        ended: the listener has been stopped; what is open may finish until the drain is over.
+        paused: descriptors have run out; do not accept for `ACCEPT_PAUSE_S`.
+        stopped: the listener has been shut down; open connections may finish until `DRAIN_S` is over.
     """
 
-    def __init__(self, listener: Listener, cell: Counters) -> None:
+    def __init__(self, listener: Listener, counters: Counters) -> None:
         listener.setblocking(False)
         self._listener = listener
-        self._cell = cell
+        self._counters = counters
         self._deadline = 0.0
-        self.resting = False
-        self.ended = False
+        self.paused = False
+        self.stopped = False
 
-    def accept(self) -> Iterator[tuple[int, Address]]:
-        """Accept all that wait: a non-blocking descriptor and the peer's address each."""
-        self.resting = False
+    def accept_all(self) -> Iterator[tuple[int, Address]]:
+        """Accept until EAGAIN; yield a non-blocking descriptor and the peer's address each."""
+        self.paused = False
         while True:
             try:
                 conn, address = self._listener.accept()
             except BlockingIOError:
-                self._cell.eagain += 1
+                self._counters.eagain += 1
                 return
             except OSError as error:
                 if self._listener.stopping or error.errno == errno.EINVAL:  # it has been shut down
-                    self.ended = True
+                    self.stopped = True
                     self._deadline = time.monotonic() + DRAIN_S
                     return
-                if not _survivable(error):
+                if not _is_recoverable(error):
                     raise
-                if error.errno in OUT_OF:
-                    self.resting = True
+                if error.errno in OUT_OF_RESOURCES:
+                    self.paused = True
                     return
                 continue
-            self._cell.accepted += 1
+            self._counters.accepted += 1
             conn.setblocking(False)
             yield conn.detach(), address
 
-    def over(self, streams: Collection[int]) -> bool:
-        """Tell whether the server may leave its loop."""
-        return self.ended and (not streams or time.monotonic() > self._deadline)
+    def finished(self, open_fds: Collection[int]) -> bool:
+        """Return whether the server may leave its loop."""
+        return self.stopped and (not open_fds or time.monotonic() > self._deadline)
 
 
-def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.socket, Address]]:
-    """Accept one blocking connection after the other until the listener is stopped."""
+def accept_blocking(listener: Listener, counters: Counters) -> Iterator[tuple[socket.socket, Address]]:
+    """Yield each blocking connection with the peer's address, until the listener is stopped."""
     listener.setblocking(True)
     while True:
         try:
@@ -186,61 +186,61 @@ def connections(listener: Listener, cell: Counters) -> Iterator[tuple[socket.soc
         except OSError as error:
             if listener.stopping or error.errno == errno.EINVAL:  # it has been shut down
                 return
-            if not _survivable(error):
+            if not _is_recoverable(error):
                 raise
-            if error.errno in OUT_OF:
-                time.sleep(REST_S)
+            if error.errno in OUT_OF_RESOURCES:
+                time.sleep(ACCEPT_PAUSE_S)
             continue
-        cell.accepted += 1
+        counters.accepted += 1
         yield conn, address
 
 
-class Attention:
-    """While a process sits in the read or write of one connection, a stop has to reach it there.
+class StopGuard:
+    """Lets a stop end the blocking read or write of one connection.
 
-    Enter it with the connection's descriptor, and the listener if its `stop` is what ends this process. The
-    stop comes from another thread, or from a handler in the midst of this one: hence the lock, which one
-    thread may take twice. It keeps a stop from touching a descriptor that has just been closed and given out
-    anew.
+    `listener`: its `stop` calls ours while the guard is entered; None if the caller connects the stop itself.
+
+    The stop comes from another thread, or from a signal handler on the same thread: so the lock is reentrant.
+    The lock keeps the stop from shutting down a descriptor number that was closed and used again.
     """
 
     def __init__(self, fd: int, listener: Listener | None = None) -> None:
         self._fd = fd
         self._listener = listener
         self._lock = threading.RLock()
-        self._over = False
+        self._closed = False
         self._timer: threading.Timer | None = None
 
-    def __enter__(self) -> Attention:
+    def __enter__(self) -> StopGuard:
         if self._listener is not None:
-            self._listener.wake_by(self.hang_up)
+            self._listener.set_wakeup(self.stop)
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._over = True
+            self._closed = True
         if self._listener is not None:
-            self._listener.wake_by(self._listener.shut_down)
+            self._listener.set_wakeup(self._listener.shut_down)
         if self._timer is not None:
             self._timer.cancel()
 
-    def hang_up(self) -> None:
-        """End the read at once, and a write that nobody reads when the drain is over."""
+    def stop(self) -> None:
+        """End a blocked read now, and a blocked write after `DRAIN_S`."""
         if self._listener is not None:
             self._listener.shut_down()
-        self._timer = threading.Timer(DRAIN_S, self._shut, (socket.SHUT_RDWR,))
+        self._timer = threading.Timer(DRAIN_S, self._shutdown, (socket.SHUT_RDWR,))
         self._timer.daemon = True
         self._timer.start()
-        self._shut(socket.SHUT_RD)
+        self._shutdown(socket.SHUT_RD)
 
-    def _shut(self, how: int) -> None:
+    def _shutdown(self, how: int) -> None:
         with self._lock:
-            if not self._over:
-                shut(self._fd, how)
+            if not self._closed:
+                shutdown_fd(self._fd, how)
 
 
-def nagle(fd: int) -> None:
-    """Turn TCP_NODELAY off again, where a library has turned it on unasked."""
+def disable_nodelay(fd: int) -> None:
+    """Turn TCP_NODELAY off, where a library has turned it on by itself."""
     borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
     try:
         borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
@@ -248,19 +248,19 @@ def nagle(fd: int) -> None:
         borrowed.detach()
 
 
-def close_all(fds: Iterable[int], cell: Counters) -> None:
-    """Close what is still open when the drain is over."""
+def close_all(fds: Iterable[int], counters: Counters) -> None:
+    """Close descriptors that are still open, and count them as closed connections."""
     for fd in fds:
         os.close(fd)
-        cell.closed += 1
+        counters.closed += 1
 
 
-def _survivable(error: OSError) -> bool:
-    """Count an error of accept(2) after which accepting goes on; False for a bug."""
-    if error.errno in OUT_OF:
-        STATS.error("emfile", f"accept: {error.strerror}; resting {REST_S} s before the next try")
+def _is_recoverable(error: OSError) -> bool:
+    """Count an error of accept(2) and return True if accepting can continue; False for all other errors."""
+    if error.errno in OUT_OF_RESOURCES:
+        STATS.error("emfile", f"accept: {error.strerror}; accepting again in {ACCEPT_PAUSE_S} s")
         return True
-    if error.errno in _OF_THE_CONNECTION:
+    if error.errno in _CONNECTION_ERRORS:
         STATS.error("aborted")
         return True
     return False

@@ -1,4 +1,4 @@
-"""A server's settings: flags, then ``LAB_…`` environment variables, then defaults."""
+"""A server's settings: a flag, else the ``LAB_…`` environment variable, else the default."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DEFAULT_BACKLOG = 128
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message says which, and what would be right."""
+    """A setting is wrong; the message names it and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve, how and where."""
+    """All settings of one server."""
 
     model: str
     wire: str = "http1"
@@ -34,30 +34,35 @@ class Settings:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    line = argparse.ArgumentParser(prog="python -m iomodels", description="Serve with one I/O model.")
-    line.add_argument("model", nargs="?", help="I/O model, see --list (LAB_MODEL)")
-    line.add_argument("--list", action="store_true", help="list the models and end")
-    line.add_argument("--wire", help=f"{', '.join(WIRES)} (LAB_WIRE; http1)")
-    line.add_argument("--handler", help="hello, json, echo, sleep:10ms, cpu:200us, file:64KiB (LAB_HANDLER)")
-    line.add_argument("--host", help="address to listen on (LAB_HOST; 0.0.0.0)")
-    line.add_argument("--port", help=f"port to listen on, 0 for any (LAB_PORT; {DEFAULT_PORT})")
-    line.add_argument("--backlog", help=f"listen(2) backlog (LAB_BACKLOG; {DEFAULT_BACKLOG})")
-    line.add_argument("--workers", help="processes over SO_REUSEPORT (LAB_WORKERS; 1)")
-    line.add_argument("--nodelay", help="TCP_NODELAY on connections: on or off (LAB_NODELAY; on)")
-    line.add_argument("--option", action="append", metavar="NAME=VALUE", help="the model's own (LAB_OPTIONS)")
-    return line
+    """Return the parser of the command line."""
+    flags = argparse.ArgumentParser(prog="python -m iomodels", description="Serve with one I/O model.")
+    flags.add_argument("model", nargs="?", help="the I/O model, see --list (LAB_MODEL)")
+    flags.add_argument("--list", action="store_true", help="list the models and exit")
+    flags.add_argument("--wire", help=f"{', '.join(WIRES)} (LAB_WIRE; http1)")
+    flags.add_argument("--handler", help="hello, json, echo, sleep:10ms, cpu:200us, file:64KiB (LAB_HANDLER)")
+    flags.add_argument("--host", help="address to listen on (LAB_HOST; 0.0.0.0)")
+    flags.add_argument("--port", help=f"port to listen on, 0 for any free one (LAB_PORT; {DEFAULT_PORT})")
+    flags.add_argument("--backlog", help=f"backlog of listen(2) (LAB_BACKLOG; {DEFAULT_BACKLOG})")
+    flags.add_argument("--workers", help="processes over SO_REUSEPORT (LAB_WORKERS; 1)")
+    flags.add_argument("--nodelay", help="TCP_NODELAY on connections: on or off (LAB_NODELAY; on)")
+    flags.add_argument(
+        "--option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a setting of the model, once for each (LAB_OPTIONS)",
+    )
+    return flags
 
 
-def resolve(given: argparse.Namespace, models: dict[str, manifest.Model]) -> Settings:
-    """Return the settings that hold.
+def resolve(arguments: argparse.Namespace, models: dict[str, manifest.Model]) -> Settings:
+    """Return the settings from the flags, the environment and the defaults.
 
     Raises:
-        SettingsError: one of them is wrong, or they do not go together.
+        SettingsError: one of them is wrong, or two of them contradict each other.
     """
 
     def value(name: str, default: str) -> str:
-        flag: str | None = getattr(given, name)
+        flag: str | None = getattr(arguments, name)
         return flag if flag is not None else os.environ.get(f"LAB_{name.upper()}", default)
 
     name = value("model", "")
@@ -69,14 +74,18 @@ def resolve(given: argparse.Namespace, models: dict[str, manifest.Model]) -> Set
         raise SettingsError(f"wire: unknown {wire!r}; known: {', '.join(WIRES)}")
     transport = "udp" if wire == "datagram" else "tcp"
     if transport not in model.transports:
-        raise SettingsError(f"wire: {wire} is {transport}; {name} serves {', '.join(model.transports)}")
+        raise SettingsError(
+            f"wire: {wire} needs {transport}; {name} serves {', '.join(model.transports)} only"
+        )
     workers = _number("workers", value("workers", "1"), 1, 64)
     if workers > 1 and not model.workers:
-        raise SettingsError(f"workers: {name} is one process by nature; leave it out or 1")
+        raise SettingsError(f"workers: {name} supports 1 only")
     nodelay = value("nodelay", "on")
     if nodelay not in ("on", "off"):
-        raise SettingsError(f"nodelay: {nodelay!r}; on or off")
-    asked = given.option if given.option is not None else _split(os.environ.get("LAB_OPTIONS", ""))
+        raise SettingsError(f"nodelay: {nodelay!r}; allowed: on, off")
+    requested = (
+        arguments.option if arguments.option is not None else _items(os.environ.get("LAB_OPTIONS", ""))
+    )
     return Settings(
         model=name,
         wire=wire,
@@ -86,23 +95,23 @@ def resolve(given: argparse.Namespace, models: dict[str, manifest.Model]) -> Set
         backlog=_number("backlog", value("backlog", str(DEFAULT_BACKLOG)), 1, 65535),
         workers=workers,
         nodelay=nodelay == "on",
-        options=_options(asked, model),
+        options=_options(requested, model),
     )
 
 
-def _number(name: str, text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise SettingsError(f"{name}: {text!r}; a whole number from {least} to {most}")
+def _number(name: str, text: str, lowest: int, highest: int) -> int:
+    if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+        raise SettingsError(f"{name}: {text!r}; allowed: a whole number from {lowest} to {highest}")
     return int(text)
 
 
-def _split(text: str) -> list[str]:
+def _items(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _options(asked: list[str], model: manifest.Model) -> dict[str, str]:
+def _options(requested: list[str], model: manifest.Model) -> dict[str, str]:
     options = {name: str(default) for name, default in model.options.items()}
-    for text in asked:
+    for text in requested:
         name, _, setting = text.partition("=")
         if name not in options:
             known = ", ".join(options) or "none"

@@ -1,11 +1,11 @@
-"""What a server counts, and the JSON lines it says (images/CONTRACT.md).
+"""What a server counts, and the JSON lines that it writes (images/CONTRACT.md).
 
-Counting must not disturb what is counted, nor race. So every thread adds to a `Cell` of its own with a
-plain attribute add, and the reporter sums the cells. A forked child adds to a cell in anonymous memory that
-it shares with its parent (mmap(2), MAP_SHARED): that is one process boundary without a single system call.
+Counting must cost little and must not race. So each thread adds to its own `ThreadCounters` by plain
+attribute assignment, and the reporter sums them. A forked child adds to counters in anonymous memory that it
+shares with its parent (mmap(2), MAP_SHARED): they cross the process boundary without a system call.
 
-The reporter is a thread that sleeps (one futex(2) or clock_nanosleep(2) a second) and writes one line: it
-takes no part in the model's own waiting.
+The reporter is a thread that sleeps (one rt_sigtimedwait(2) a second) and writes one line. It has no part in
+the model's own waiting.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from contextlib import contextmanager
 
 ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted", "crashed", "dropped")
 USAGE = ("cpu_user_us", "cpu_system_us", "switches_voluntary", "switches_involuntary", "rss_peak_bytes")
-MAX_SAID_BYTES = (
-    1024  # keeps a line below PIPE_BUF (4096): such a write(2) is never mixed with another (pipe(7))
-)
+MAX_MESSAGE_CHARS = 1024  # a line of ASCII stays below PIPE_BUF (4096): so write(2) is atomic (pipe(7))
 
 
 class Counters:
-    """The figures of one thread or child; each is a total since it began, `open_peak` a maximum."""
+    """The counts of one thread or child: totals since its start; `open_peak` is a maximum."""
 
     accepted: int
     closed: int
@@ -57,8 +55,8 @@ class Counters:
     switches_involuntary: int
     rss_peak_bytes: int
 
-    def saw_open(self, count: int) -> None:
-        """Note how many connections are open now."""
+    def update_open_peak(self, count: int) -> None:
+        """Raise the peak if `count` connections, those open now, are more."""
         if count > self.open_peak:
             self.open_peak = count
 
@@ -66,7 +64,7 @@ class Counters:
 FIELDS: tuple[str, ...] = tuple(Counters.__annotations__)
 
 
-class Cell(Counters):
+class ThreadCounters(Counters):
     """Counters of one thread."""
 
     __slots__ = FIELDS
@@ -76,21 +74,21 @@ class Cell(Counters):
             setattr(self, field, 0)
 
 
-class SharedCell(ctypes.Structure, Counters):
+class SharedCounters(ctypes.Structure, Counters):
     """Counters of one child, in memory that its parent reads."""
 
     _fields_ = [(field, ctypes.c_int64) for field in FIELDS]
 
 
 def emit(event: str, **fields: object) -> None:
-    """Write one JSON line to standard output, in one system call so that processes do not mix their lines."""
+    """Write one JSON line to standard output, in one system call: processes must not mix their lines."""
     line = json.dumps({"event": event, "mono_ms": round(time.monotonic() * 1000, 3), **fields}) + "\n"
     os.write(1, line.encode())
 
 
-def log(level: str, says: str) -> None:
-    """Write a line for people; `level` is ``info``, ``warning`` or ``error``."""
-    emit("log", level=level, says=says[:MAX_SAID_BYTES])
+def log(level: str, message: str) -> None:
+    """Write a log event; `level` is ``info``, ``warning`` or ``error``."""
+    emit("log", level=level, says=message[:MAX_MESSAGE_CHARS])
 
 
 class Stats:
@@ -98,240 +96,240 @@ class Stats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._home: Counters = Cell()
-        self._cells: set[Counters] = set()
-        self._rows: Rows | None = None
-        self._child: Counters = self._home
-        self._known: set[str] = set()
-        self._peak_before = 0
+        self._base: Counters = ThreadCounters()
+        self._threads: set[Counters] = set()
+        self._slots: Slots | None = None
+        self._shared: Counters = self._base
+        self._logged: set[str] = set()
+        self._earlier_peak = 0
 
-    def carry_on(self, totals: dict[str, int]) -> None:
-        """Go on from the totals of the program that this process was before (execve(2)); see `carried`."""
-        self._peak_before = totals["open_peak"]
+    def restore(self, totals: dict[str, int]) -> None:
+        """Start from the totals of `snapshot`, taken by this process before execve(2)."""
+        self._earlier_peak = totals["open_peak"]
         for field, total in totals.items():
             if field != "open_peak":
-                setattr(self._home, field, total)
+                setattr(self._base, field, total)
 
-    def carried(self) -> dict[str, int]:
-        """What `carry_on` takes: all but the kernel's own figures, which outlive execve(2) by themselves."""
+    def snapshot(self) -> dict[str, int]:
+        """Return the totals for `restore`; those of getrusage(2) are left out, as they survive execve(2)."""
         total = self.totals()
         return {field: getattr(total, field) for field in FIELDS if field not in USAGE}
 
-    def cell(self) -> Counters:
-        """Return a new cell for the calling thread, kept to the end of the process."""
-        cell = Cell()
+    def new_counters(self) -> Counters:
+        """Return new counters for the calling thread, which count until the process ends."""
+        counters = ThreadCounters()
         with self._lock:
-            self._cells.add(cell)
-        return cell
+            self._threads.add(counters)
+        return counters
 
     @contextmanager
-    def thread_cell(self) -> Iterator[Counters]:
-        """Lend a cell to a short-lived thread; its figures stay when it is given back."""
-        cell = self.cell()
+    def thread_counters(self) -> Iterator[Counters]:
+        """Yield counters for a short-lived thread; at the end they are added to the base."""
+        counters = self.new_counters()
         try:
-            yield cell
+            yield counters
         finally:
             with self._lock:
-                self._cells.discard(cell)
-                _add(self._home, cell)
+                self._threads.discard(counters)
+                _add(self._base, counters)
 
-    def error(self, kind: str, says: str = "") -> None:
-        """Count an error of one of `ERROR_KINDS`; the first of its kind also logs what it says."""
+    def error(self, kind: str, message: str = "") -> None:
+        """Count an error of one of `ERROR_KINDS`; the first of its kind is logged with the message."""
         with self._lock:
             field = f"error_{kind}"
-            setattr(self._home, field, getattr(self._home, field) + 1)
-            new = kind not in self._known
-            self._known.add(kind)
-        if new and says:
-            log("warning", f"{says} (further ones are only counted)")
+            setattr(self._base, field, getattr(self._base, field) + 1)
+            new = kind not in self._logged
+            self._logged.add(kind)
+        if new and message:
+            log("warning", f"{message} (further ones are only counted)")
 
-    def overflow(self, cell: Counters, says: str) -> None:
-        """Count in `cell` that signals were lost to a full queue; the first time also logs what it says."""
-        cell.overflows += 1
+    def signal_overflow(self, counters: Counters, message: str) -> None:
+        """Count a signal queue that was full; the first time is logged with the message."""
+        counters.overflows += 1
         with self._lock:
-            new = "overflow" not in self._known
-            self._known.add("overflow")
+            new = "overflow" not in self._logged
+            self._logged.add("overflow")
         if new:
-            log("warning", f"{says} (further ones are only counted)")
+            log("warning", f"{message} (further ones are only counted)")
 
-    def lost(self, error: OSError | None) -> None:
-        """Count a connection that the network took away: it timed out, or was reset."""
+    def connection_lost(self, error: OSError | None) -> None:
+        """Count a connection that timed out or was reset."""
         self.error("timeout" if isinstance(error, TimeoutError) else "reset")
 
-    def share(self, rows: int) -> Rows:
-        """Make room for the counters of up to `rows` live children; once, before the first fork."""
-        self._rows = Rows(rows)
-        return self._rows
+    def share(self, count: int) -> Slots:
+        """Make shared counters for up to `count` live children. Call it once, before the first fork."""
+        self._slots = Slots(count)
+        return self._slots
 
-    def fork(self, row: int) -> int:
-        """fork(2) with the lock held, so that no child inherits it locked by a thread that is gone.
+    def fork(self, slot: int) -> int:
+        """Call fork(2) with our lock held: a child must not inherit a lock that a lost thread holds.
 
-        In the child (returns 0) all counters start at zero: what came before is the parent's.
+        The child (returns 0) starts all counters at zero; earlier counts belong to the parent.
         """
-        assert self._rows is not None
+        assert self._slots is not None
         with self._lock:
             pid = os.fork()
             if pid == 0:
-                self._child = self._rows.cells[row]
-                self._rows, self._cells, self._home, self._known = None, set(), Cell(), set()
-                self._peak_before = 0
+                self._shared = self._slots.counters[slot]
+                self._slots, self._threads, self._base, self._logged = None, set(), ThreadCounters(), set()
+                self._earlier_peak = 0
         return pid
 
-    def use_shared_cell(self) -> Counters:
-        """Return the child's shared cell as the only one: right for a child with a single thread."""
-        self._home = self._child
-        return self._child
+    def use_shared_counters(self) -> Counters:
+        """Return the child's shared counters and count everything there: for a child with a single thread."""
+        self._base = self._shared
+        return self._shared
 
     def publish(self) -> None:
-        """Copy the sums of a child with several threads to its shared cell."""
+        """Copy the totals of a child with several threads to its shared counters."""
         totals = self.totals()
         for field in FIELDS:
-            setattr(self._child, field, getattr(totals, field))
+            setattr(self._shared, field, getattr(totals, field))
 
-    def reaped(self, row: int) -> None:
-        """Keep the counters of a child that has been waited for, and free its row.
+    def child_ended(self, slot: int) -> None:
+        """Add the counters of a child that has been waited for to our own, and free its slot.
 
-        Its CPU and switches are dropped here: from now on they are in this process's RUSAGE_CHILDREN.
+        Its CPU time and context switches are left out: wait(2) has added them to our RUSAGE_CHILDREN.
         """
-        assert self._rows is not None
+        assert self._slots is not None
         with self._lock:
-            _add(self._home, self._rows.cells[row], usage=False)
-            self._rows.free(row)
+            _add(self._base, self._slots.counters[slot], usage=False)
+            self._slots.free(slot)
 
     def totals(self) -> Counters:
-        """Return the sum over threads and children, resources included."""
-        total = Cell()
+        """Return the sum over threads and children, with the resource usage."""
+        total = ThreadCounters()
         with self._lock:
-            _add(total, self._home, usage=False)
-            for cell in self._cells:
-                _add(total, cell)
-            if self._rows is not None:
-                for row in self._rows.used:
-                    _add(total, self._rows.cells[row])
-        total.saw_open(self._peak_before)
+            _add(total, self._base, usage=False)
+            for counters in self._threads:
+                _add(total, counters)
+            if self._slots is not None:
+                for slot in self._slots.used:
+                    _add(total, self._slots.counters[slot])
+        total.update_open_peak(self._earlier_peak)
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
             _add_usage(total, who)
         return total
 
 
-class Rows:
-    """Shared cells for children, one row each."""
+class Slots:
+    """Counters in memory shared with children, one slot for each child."""
 
     def __init__(self, count: int) -> None:
-        memory = mmap.mmap(-1, count * ctypes.sizeof(SharedCell))  # MAP_SHARED | MAP_ANONYMOUS
-        self.cells = (SharedCell * count).from_buffer(memory)
+        memory = mmap.mmap(-1, count * ctypes.sizeof(SharedCounters))  # MAP_SHARED | MAP_ANONYMOUS
+        self.counters = (SharedCounters * count).from_buffer(memory)
         self.used: set[int] = set()
         self._free = list(range(count - 1, -1, -1))
 
     def take(self) -> int | None:
-        """Return a row for a new child; None when all are in use."""
+        """Return a slot for a new child, or None when all are in use."""
         if not self._free:
             return None
-        row = self._free.pop()
-        self.used.add(row)
-        return row
+        slot = self._free.pop()
+        self.used.add(slot)
+        return slot
 
-    def free(self, row: int) -> None:
-        """Clear a row and take it back."""
-        ctypes.memset(ctypes.addressof(self.cells[row]), 0, ctypes.sizeof(SharedCell))
-        self.used.discard(row)
-        self._free.append(row)
+    def free(self, slot: int) -> None:
+        """Clear a slot, so that it can be taken again."""
+        ctypes.memset(ctypes.addressof(self.counters[slot]), 0, ctypes.sizeof(SharedCounters))
+        self.used.discard(slot)
+        self._free.append(slot)
 
 
 STATS = Stats()
 
 
-class UsageClock:
-    """Lets a single-threaded child put its resources into its cell, at most once a second, as it goes."""
+class UsageSampler:
+    """Copies the resource usage of a single-threaded child to its counters, at most once a second."""
 
-    def __init__(self, cell: Counters) -> None:
-        self._cell = cell
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._due = 0.0
 
-    def tick(self) -> None:
-        """Call this after work; costs a clock read, and once a second getrusage(2)."""
+    def sample(self) -> None:
+        """Update the usage; costs a clock read, and once a second getrusage(2)."""
         now = time.monotonic()
         if now >= self._due:
             self._due = now + 1.0
             for field in USAGE:
-                setattr(self._cell, field, 0)
-            _add_usage(self._cell, resource.RUSAGE_SELF)
+                setattr(self._counters, field, 0)
+            _add_usage(self._counters, resource.RUSAGE_SELF)
 
-    def forget(self) -> None:
-        """Leave no resources behind: after wait(2) they are in the parent's RUSAGE_CHILDREN."""
+    def clear(self) -> None:
+        """Clear the usage before the child exits: wait(2) adds it to the parent's RUSAGE_CHILDREN."""
         for field in USAGE:
-            setattr(self._cell, field, 0)
+            setattr(self._counters, field, 0)
 
 
-ANEW = signal.SIGUSR1  # stop, and begin anew in the same process
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, ANEW)
+RESTART_SIGNAL = signal.SIGUSR1  # stop, then start again in the same process
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, RESTART_SIGNAL)
 
 
-def hold_stop_signals() -> None:
-    """Block the stop signals in this thread and all that it starts: the `Attendant` takes them."""
+def block_stop_signals() -> None:
+    """Block the stop signals in this thread and in those that it starts: the `Reporter` waits for them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-class Attendant:
-    """A thread beside the model: calls `tell` once a second, and `stop` when the process is told to stop.
+class Reporter:
+    """A thread beside the model: calls `report` once a second, and `stop` when a stop signal arrives.
 
-    It waits for both at once (rt_sigtimedwait(2)). A handler would do the same in the main thread, but too
-    late if the signal comes just before that thread goes to sleep in the model's own wait.
+    It waits for both in one call (rt_sigtimedwait(2)). A signal handler in the main thread could be late:
+    Python runs it between two bytecodes, so not if the signal arrives just before the model's own wait.
 
     Attributes:
-        anew: the last stop asked for was a restart.
+        restart_requested: the last stop signal was `RESTART_SIGNAL`.
     """
 
-    def __init__(self, tell: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
+        self._report = report
         self._stop = stop
         self._period_s = period_s
-        self._over = False
-        self.anew = False
-        self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
+        self._ended = False
+        self.restart_requested = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
-    def __enter__(self) -> Attendant:
+    def __enter__(self) -> Reporter:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._thread.start()  # inherits the mask: whatever signals the model uses are not for this thread
+        self._thread.start()  # inherits the mask: the model's signals must not go to this thread
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over = True
+        self._ended = True
         assert self._thread.ident is not None
         if self._thread.is_alive():
             signal.pthread_kill(self._thread.ident, signal.SIGTERM)
         self._thread.join()
-        if self._fault is not None:
-            raise self._fault
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         while True:
-            asked = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
-            if self._over:
+            received = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
+            if self._ended:
                 return
-            # After a SIGCONT later than the period, Python returns a siginfo that nobody has filled in.
-            if asked is None or asked.si_signo not in STOP_SIGNALS:
-                if not self._told():
+            # When a SIGCONT arrives after the period, Python returns a siginfo that is not filled in.
+            if received is None or received.si_signo not in STOP_SIGNALS:
+                if not self._reported():
                     return
             else:
-                self.anew = asked.si_signo == ANEW
+                self.restart_requested = received.si_signo == RESTART_SIGNAL
                 self._stop()
 
-    def _told(self) -> bool:
-        """Tell; a failure (nobody reads our lines any more) ends the server and comes out of the block."""
+    def _reported(self) -> bool:
+        """Report; an error (standard output is closed) stops the server and is raised again by `__exit__`."""
         try:
-            self._tell()
-        except Exception as fault:
-            self._fault = fault
+            self._report()
+        except Exception as error:
+            self._error = error
             self._stop()
             return False
         return True
 
 
 def as_json(total: Counters) -> dict[str, object]:
-    """Return counters under the names of the contract."""
+    """Return the counters under the names of the contract."""
     plain = {field: getattr(total, field) for field in FIELDS if not field.startswith("error_")}
     errors = {kind: getattr(total, f"error_{kind}") for kind in ERROR_KINDS}
     return {
@@ -341,10 +339,10 @@ def as_json(total: Counters) -> dict[str, object]:
     }
 
 
-def _add(total: Counters, cell: Counters, usage: bool = True) -> None:
+def _add(total: Counters, counters: Counters, usage: bool = True) -> None:
     for field in FIELDS:
         if usage or field not in USAGE:
-            setattr(total, field, getattr(total, field) + getattr(cell, field))
+            setattr(total, field, getattr(total, field) + getattr(counters, field))
 
 
 def _add_usage(total: Counters, who: int) -> None:
@@ -354,4 +352,4 @@ def _add_usage(total: Counters, who: int) -> None:
     total.switches_voluntary += usage.ru_nvcsw
     total.switches_involuntary += usage.ru_nivcsw
     if who == resource.RUSAGE_SELF:
-        total.rss_peak_bytes += usage.ru_maxrss * 1024  # of the children, only the largest is known: left out
+        total.rss_peak_bytes += usage.ru_maxrss * 1024  # RUSAGE_CHILDREN has the largest child's only

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: a number and its unit."""
+"""Durations and sizes as text: a number and its unit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def seconds(text: str) -> float:
     """Return a duration such as ``200us``, ``10ms`` or ``1.5s`` in seconds.
 
     Raises:
-        ValueError: no unit, an unknown one, or more than `MAX_SECONDS`.
+        ValueError: no unit, an unknown unit, or more than `MAX_SECONDS`.
     """
     value = _amount(text, _SECONDS, "duration", "10ms")
     if value > MAX_SECONDS:
@@ -28,7 +28,7 @@ def size_bytes(text: str) -> int:
     """Return a size such as ``512B``, ``64KiB`` or ``1MiB`` in bytes.
 
     Raises:
-        ValueError: no unit, an unknown one, or more than `MAX_BYTES`.
+        ValueError: no unit, an unknown unit, or more than `MAX_BYTES`.
     """
     value = _amount(text, _BYTES, "size", "64KiB")
     if value > MAX_BYTES:
@@ -36,8 +36,8 @@ def size_bytes(text: str) -> int:
     return int(value)
 
 
-def no_argument(name: str, argument: str) -> None:
-    """Check that a handler that takes no argument got none.
+def require_no_argument(name: str, argument: str) -> None:
+    """Check that a handler without an argument got none.
 
     Raises:
         ValueError: it got one.
@@ -49,5 +49,5 @@ def no_argument(name: str, argument: str) -> None:
 def _amount(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
     found = _NUMBER.fullmatch(text)
     if found is None or found[2] not in units:
-        raise ValueError(f"bad {what} {text!r}; a number and one of {', '.join(units)}, as in {example}")
+        raise ValueError(f"bad {what} {text!r}; a number and a unit ({', '.join(units)}), such as {example}")
     return float(found[1]) * units[found[2]]

@@ -1,8 +1,8 @@
 """Several processes of one model, each with a listener of its own on the same port (SO_REUSEPORT, socket(7)).
 
-The kernel spreads new connections over the listeners by a hash of the addresses: no process wakes for
-another's connection, and each has a descriptor table of its own. A connection stays where it was queued,
-though: one that waits in the queue of a process that ends is reset.
+The kernel distributes new connections over the listeners by a hash of the addresses. No process wakes up for
+a connection of another, and each has its own descriptor table. A connection stays in the queue of its
+listener: if the process ends before it accepts the connection, the connection is reset.
 """
 
 from __future__ import annotations
@@ -12,66 +12,66 @@ import signal
 import traceback
 from collections.abc import Callable
 
-from iomodels import anew
+from iomodels import restart
 from iomodels.listen import Listener
 from iomodels.native.children import Children
-from iomodels.session import NewSession
-from iomodels.stats import STATS, Attendant, as_json, emit, log
+from iomodels.session import SessionFactory
+from iomodels.stats import STATS, Reporter, as_json, emit, log
 
-KILL_AFTER_S = 1.8  # models drain for 1.5 s; the contract allows 2
+KILL_AFTER_S = 1.8  # models drain for 1.5 s; the contract allows 2 s
 
-Serve = Callable[[Listener, NewSession], None]
+Serve = Callable[[Listener, SessionFactory], None]
 
 
 def run(
-    listeners: list[Listener], announce: Callable[[], None], serve: Serve, new_session: NewSession
+    listeners: list[Listener], announce: Callable[[], None], serve: Serve, new_session: SessionFactory
 ) -> int:
-    """Fork a worker per listener, wait for all to end, and return the exit code of the whole."""
+    """Fork a worker per listener, wait until all have ended, and return the exit code of the server."""
     children = Children(len(listeners))
     for listener in listeners:
         if children.fork() == 0:
-            os._exit(_work(listener, listeners, serve, new_session))
-    stop = _Stop(children)
+            os._exit(_run_worker(listener, listeners, serve, new_session))
+    stop = _StopWorkers(children)
     announce()
     for listener in listeners:
-        listener.close()  # or the kernel would go on queueing connections here that nobody accepts
+        listener.close()  # else the kernel would queue connections here, where nobody accepts them
     failed = False
-    with Attendant(lambda: emit("stats", **as_json(STATS.totals())), stop) as attendant:
+    with Reporter(lambda: emit("stats", **as_json(STATS.totals())), stop) as reporter:
         while children:
             for pid, code in children.wait():
-                if code or not stop.asked:
+                if code or not stop.requested:
                     failed = True
-                    log("error", f"worker {pid} ended with {code}")
+                    log("error", f"worker {pid} ended with exit code {code}")
                     stop()
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if attendant.anew and not failed:
-        anew.begin()
+    if reporter.restart_requested and not failed:
+        restart.execute()
     emit("stopped", **as_json(STATS.totals()))
     return 1 if failed else 0
 
 
-class _Stop:
-    """Passes the stop on once, and kills who does not end in time."""
+class _StopWorkers:
+    """Sends SIGTERM to the workers, once, and SIGKILL to those that have not ended in time."""
 
     def __init__(self, children: Children) -> None:
-        self.asked = False
+        self.requested = False
         self._children = children
         signal.signal(signal.SIGALRM, lambda *_: children.signal(signal.SIGKILL))
 
     def __call__(self) -> None:
-        if not self.asked:
-            self.asked = True
+        if not self.requested:
+            self.requested = True
             self._children.signal(signal.SIGTERM)
             signal.setitimer(signal.ITIMER_REAL, KILL_AFTER_S)
 
 
-def _work(mine: Listener, listeners: list[Listener], serve: Serve, new_session: NewSession) -> int:
-    """Be a worker: what the single process does, with the figures going to the parent."""
+def _run_worker(mine: Listener, listeners: list[Listener], serve: Serve, new_session: SessionFactory) -> int:
+    """Serve in a worker process, and publish the counters to the parent; return the exit code."""
     try:
         for listener in listeners:
             if listener is not mine:
                 listener.close()
-        with Attendant(STATS.publish, mine.stop):
+        with Reporter(STATS.publish, mine.stop):
             serve(mine, new_session)
         STATS.publish()
     except BaseException:

@@ -1,4 +1,4 @@
-"""docs/models.md: its table is what the manifest says, and no model goes undescribed."""
+"""docs/models.md: its table is made from the manifest, and every model has a section."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs/models.md").read_text(encodi
 
 
 def test_the_table_is_fresh() -> None:
-    assert catalogue.renewed(PAGE) == PAGE, "make it anew: make generated"
+    assert catalogue.updated(PAGE) == PAGE, "it is old: make generated"
 
 
 @pytest.mark.parametrize("model", manifest.load())
@@ -22,6 +22,6 @@ def test_every_model_is_described(model: str) -> None:
         assert word in section, f"{model}: no {word}"
 
 
-def test_a_page_without_marks_is_refused() -> None:
+def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="do not edit"):
-        catalogue.renewed("# nothing")
+        catalogue.updated("# nothing")

@@ -8,8 +8,20 @@ import time
 
 import pytest
 from iomodels import handlers, sessions
-from iomodels.session import CLOSE, GONE, READ, REFUSE, REST, WRITE, SendFile, Session, Stream, Timers, Wait
-from iomodels.stats import Cell
+from iomodels.session import (
+    CLOSE,
+    CLOSED,
+    PAUSED,
+    READ,
+    REFUSE,
+    WRITE,
+    SendFile,
+    Session,
+    Stream,
+    Timers,
+    Wait,
+)
+from iomodels.stats import ThreadCounters
 from wire import datagram, echo, http1
 
 PEER = ("127.0.0.1", 1)
@@ -20,7 +32,7 @@ def make(wire: str, handler: str = "hello") -> Session:
     return sessions.make(wire, handlers.load(handler))(PEER)
 
 
-def test_answers_wait_their_turn() -> None:
+def test_answers_keep_the_order_of_their_requests() -> None:
     session = make("http1", "sleep:1ms")
     assert session.received(http1.request("GET", "/json", "lab") + GET + GET)[-1] == Wait(0.001)
     assert session.answers == 1
@@ -28,15 +40,13 @@ def test_answers_wait_their_turn() -> None:
     assert (len(first), first[-1]) == (2, Wait(0.001))
     assert session.answers == 2
     assert len(session.resumed()) == 1
-    assert session.ended() == (CLOSE,)
+    assert session.eof() == (CLOSE,)
 
 
 @pytest.mark.parametrize("handler", ["hello", "echo", "json", "file:1KiB"])
-def test_an_answer_that_was_kept_is_the_one_that_would_be_made(
-    handler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_answer_equals_a_new_one(handler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1e9)
-    asked = [
+    requests = [
         GET,
         http1.request("HEAD", "/", "lab"),
         http1.request("POST", "/", "lab", body=b"one"),
@@ -47,14 +57,14 @@ def test_an_answer_that_was_kept_is_the_one_that_would_be_made(
     ]
     source = random.Random(7)
     session = make("http1", handler)
-    for data in source.choices(asked, k=200):
-        plainly = [content(effect) for effect in make("http1", handler).received(data)]
-        assert [content(effect) for effect in session.received(data)] == plainly
+    for data in source.choices(requests, k=200):
+        without_cache = [content(effect) for effect in make("http1", handler).received(data)]
+        assert [content(effect) for effect in session.received(data)] == without_cache
     assert session.answers == 200
 
 
 def content(effect: object) -> object:
-    """Return the effect; of a file, which has a number of its own in each server, what is sent of it."""
+    """Return the effect; for a file without its descriptor, which differs between servers."""
     return effect[1:] if isinstance(effect, SendFile) else effect
 
 
@@ -69,7 +79,7 @@ def test_a_kept_answer_has_the_date_of_its_second(monkeypatch: pytest.MonkeyPatc
     assert dates == [b"01:46:40"] * 4 + [b"01:46:41"] * 2 + [b"01:46:35"] * 2
 
 
-def test_the_handler_works_for_every_request_although_its_answer_is_kept() -> None:
+def test_the_handler_runs_for_every_request_even_if_its_answer_is_kept() -> None:
     class Counting:
         content_type, wait_s, calls = "text/plain", 0.0, 0
 
@@ -84,7 +94,7 @@ def test_the_handler_works_for_every_request_although_its_answer_is_kept() -> No
     assert handler.calls == 5
 
 
-def test_a_fault_comes_after_the_answers_before_it() -> None:
+def test_an_error_follows_the_answers_of_earlier_requests() -> None:
     effects = make("http1").received(GET + b"\0\r\n\r\n")
     assert effects[-1] == REFUSE
     answers = effects[0]
@@ -122,14 +132,14 @@ def test_echo_datagram_and_greet() -> None:
 
 
 class Silent:
-    """A session that says nothing by itself."""
+    """A session without answers."""
 
     answers = 0
 
     def opened(self) -> tuple[()]:
         return ()
 
-    received = resumed = ended = opened
+    received = resumed = eof = opened
 
 
 @pytest.fixture
@@ -142,44 +152,44 @@ def pair() -> object:
 
 def test_a_stream_keeps_what_the_kernel_does_not_take(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    session, cell = Silent(), Cell()
-    stream = Stream(ours.fileno(), session, cell)  # type: ignore[arg-type]
+    session, counters = Silent(), ThreadCounters()
+    stream = Stream(ours.fileno(), session, counters)  # type: ignore[arg-type]
     session.answers = 1
     big = bytes(range(256)) * 8192
-    assert stream.perform([big, CLOSE]) == WRITE
-    assert cell.requests == 0
+    assert stream.run_effects([big, CLOSE]) == WRITE
+    assert counters.requests == 0
     received = b""
-    wish = WRITE
-    while wish == WRITE:
+    interest = WRITE
+    while interest == WRITE:
         received += theirs.recv(1 << 20)
-        wish = stream.flush()
-    assert wish == GONE
-    assert cell.requests == 1
+        interest = stream.flush()
+    assert interest == CLOSED
+    assert counters.requests == 1
     ours.shutdown(socket.SHUT_WR)
     while data := theirs.recv(1 << 20):
         received += data
     assert received == big
-    assert cell.bytes_out == len(big)
+    assert counters.bytes_out == len(big)
 
 
-def test_a_stream_sends_files_and_rests(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_stream_sends_files_and_pauses(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    stream = Stream(ours.fileno(), Silent(), Cell())  # type: ignore[arg-type]
-    whole = handlers.load("file:5000B").answer(b"")
-    assert isinstance(whole, SendFile)
-    assert stream.perform([b"head", whole]) == READ
+    stream = Stream(ours.fileno(), Silent(), ThreadCounters())  # type: ignore[arg-type]
+    file = handlers.load("file:5000B").answer(b"")
+    assert isinstance(file, SendFile)
+    assert stream.run_effects([b"head", file]) == READ
     assert theirs.recv(9000, socket.MSG_WAITALL | socket.MSG_DONTWAIT)[:20] == b"head0123456789abcdef"
-    assert stream.perform([b"x", Wait(0.25)]) == REST
-    assert stream.rest_s == 0.25
-    assert stream.perform(()) == READ
+    assert stream.run_effects([b"x", Wait(0.25)]) == PAUSED
+    assert stream.pause_s == 0.25
+    assert stream.run_effects(()) == READ
 
 
-def test_timers_bring_back_who_rests_and_forget_who_is_gone() -> None:
+def test_timers_return_paused_streams_and_drop_closed_ones() -> None:
     timers: Timers[Stream] = Timers()
     assert timers.timeout_s() is None
-    resting, gone = (Stream(0, Silent(), Cell()) for _ in range(2))  # type: ignore[arg-type]
-    resting.wish, gone.wish = REST, GONE
-    for item in (gone, resting, None):
+    paused, closed = (Stream(0, Silent(), ThreadCounters()) for _ in range(2))  # type: ignore[arg-type]
+    paused.interest, closed.interest = PAUSED, CLOSED
+    for item in (closed, paused, None):
         timers.add(0.0, item)
     assert timers.timeout_s() == 0.0
-    assert list(timers.due()) == [resting, None]
+    assert list(timers.due()) == [paused, None]

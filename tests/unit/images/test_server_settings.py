@@ -127,12 +127,12 @@ def test_options_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
         (["epol"], "model: unknown 'epol'; known: blocking"),
         ([], "model: unknown ''"),
         (["poll", "--wire", "smoke"], "wire: unknown 'smoke'"),
-        (["poll", "--wire", "datagram"], "wire: datagram is udp; poll serves tcp"),
-        (["sigio_udp", "--wire", "http1"], "wire: http1 is tcp; sigio_udp serves udp"),
-        (["poll", "--port", "x"], "port: 'x'; a whole number from 0 to 65535"),
+        (["poll", "--wire", "datagram"], "wire: datagram needs udp; poll serves tcp only"),
+        (["sigio_udp", "--wire", "http1"], "wire: http1 needs tcp; sigio_udp serves udp only"),
+        (["poll", "--port", "x"], "port: 'x'; allowed: a whole number from 0 to 65535"),
         (["poll", "--backlog", "0"], "backlog: '0'"),
-        (["process", "--workers", "2"], "workers: process"),
-        (["poll", "--nodelay", "maybe"], "nodelay: 'maybe'; on or off"),
+        (["process", "--workers", "2"], "workers: process supports 1 only"),
+        (["poll", "--nodelay", "maybe"], "nodelay: 'maybe'; allowed: on, off"),
         (["poll", "--option", "x=1"], "option: poll has no 'x'; known: none"),
     ],
 )
@@ -148,9 +148,9 @@ def test_handlers_answer() -> None:
     assert handlers.load("json").answer(b"x") == handlers.JSON
     assert handlers.load("echo").answer(b"x") == b"x"
     assert handlers.load("sleep:10ms").wait_s == 0.01
-    whole = handlers.load("file:33B").answer(b"")
-    assert isinstance(whole, SendFile)
-    assert whole.length == 33
+    file = handlers.load("file:33B").answer(b"")
+    assert isinstance(file, SendFile)
+    assert file.length == 33
 
 
 def test_the_cpu_handler_burns_what_it_is_told() -> None:

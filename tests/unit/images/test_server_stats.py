@@ -10,13 +10,13 @@ import pytest
 from iomodels.stats import FIELDS, Stats, as_json, emit, log
 
 
-def test_cells_of_threads_add_up_when_they_are_given_back() -> None:
+def test_counters_of_ended_threads_add_up() -> None:
     stats = Stats()
 
     def work() -> None:
-        with stats.thread_cell() as cell:
+        with stats.thread_counters() as counters:
             for _ in range(1000):
-                cell.requests += 1
+                counters.requests += 1
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -28,35 +28,35 @@ def test_cells_of_threads_add_up_when_they_are_given_back() -> None:
 
 def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
     stats = Stats()
-    stats.cell().requests = 5
-    rows = stats.share(2)
-    row = rows.take()
-    assert row is not None
-    pid = stats.fork(row)
+    stats.new_counters().requests = 5
+    slots = stats.share(2)
+    slot = slots.take()
+    assert slot is not None
+    pid = stats.fork(slot)
     if pid == 0:
-        stats.use_shared_cell().requests += 37
+        stats.use_shared_counters().requests += 37
         os._exit(0)
     os.waitpid(pid, 0)
     assert stats.totals().requests == 42
-    stats.reaped(row)
+    stats.child_ended(slot)
     assert stats.totals().requests == 42
-    assert rows.cells[row].requests == 0
+    assert slots.counters[slot].requests == 0
 
 
-def test_rows_run_out_and_come_back() -> None:
-    rows = Stats().share(2)
-    first, second = rows.take(), rows.take()
-    assert rows.take() is None
+def test_slots_run_out_and_can_be_taken_again() -> None:
+    slots = Stats().share(2)
+    first, second = slots.take(), slots.take()
+    assert slots.take() is None
     assert first is not None
     assert second is not None
-    rows.free(first)
-    assert rows.take() == first
+    slots.free(first)
+    assert slots.take() == first
 
 
 def test_json_has_the_names_of_the_contract(capfd: pytest.CaptureFixture[str]) -> None:
     stats = Stats()
-    cell = stats.cell()
-    cell.accepted, cell.closed = 7, 3
+    counters = stats.new_counters()
+    counters.accepted, counters.closed = 7, 3
     stats.error("reset", "one")
     stats.error("reset", "two")
     found = as_json(stats.totals())

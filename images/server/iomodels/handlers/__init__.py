@@ -1,7 +1,7 @@
-"""What a request does. A module per handler with ``make(argument) -> Handler``; its name is the handler's.
+"""What a request does: one module per handler with ``make(argument) -> Handler``; its name is the handler's.
 
-Asked for as ``name`` or ``name:argument``: ``hello``, ``json``, ``echo``, ``sleep:10ms``, ``cpu:200us``,
-``file:64KiB``. `hello`, `sleep` and `cpu` answer alike, so that only the work differs.
+A handler is selected by ``name`` or ``name:argument``: ``hello``, ``json``, ``echo``, ``sleep:10ms``,
+``cpu:200us``, ``file:64KiB``. `hello`, `sleep` and `cpu` return the same answer, so only the work differs.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Handler(Protocol):
     wait_s: float
 
     def answer(self, payload: bytes) -> bytes | SendFile:
-        """Return the answer; work that is not waiting happens here, in the caller's time."""
+        """Return the answer. A handler that computes does so here and blocks its caller."""
 
 
 def load(spec: str) -> Handler:
-    """Return the handler that `spec` asks for.
+    """Return the handler that `spec` selects.
 
-    Raises: ValueError: an unknown name, or an argument that is missing, superfluous or malformed; says what
-    is right.
+    Raises:
+        ValueError: an unknown name; or a missing, unexpected or malformed argument.
     """
     name, _, argument = spec.partition(":")
     if name not in NAMES:

@@ -1,13 +1,13 @@
-"""The payload comes back."""
+"""The answer is the payload."""
 
 from __future__ import annotations
 
 from iomodels.handlers import Handler
-from iomodels.units import no_argument
+from iomodels.units import require_no_argument
 
 
 class Echo:
-    """Answers with the payload."""
+    """Answers with the payload of the request."""
 
     content_type = "application/octet-stream"
     wait_s = 0.0
@@ -19,5 +19,5 @@ class Echo:
 
 def make(argument: str) -> Handler:
     """Return the handler; it takes no argument."""
-    no_argument("echo", argument)
+    require_no_argument("echo", argument)
     return Echo()

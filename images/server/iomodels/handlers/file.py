@@ -1,4 +1,4 @@
-"""A file, sent by sendfile(2) where the model can: its bytes never enter the server's memory."""
+"""A file, sent by sendfile(2) where the model can: then its bytes are not copied to user space."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ PATTERN = b"0123456789abcdef"
 
 
 class File:
-    """Answers with a file of known content: `PATTERN` again and again."""
+    """Answers with a file of known content: `PATTERN`, repeated."""
 
     content_type = "application/octet-stream"
     wait_s = 0.0
 
     def __init__(self, length: int) -> None:
-        with tempfile.TemporaryFile() as file:  # it has no name, and goes with its last descriptor
+        with tempfile.TemporaryFile() as file:  # unlinked: the last close(2) frees it
             file.write((PATTERN * (length // len(PATTERN) + 1))[:length])
             file.flush()
-            self._whole = SendFile(os.dup(file.fileno()), 0, length)
+            self._file = SendFile(os.dup(file.fileno()), 0, length)
 
     def answer(self, payload: bytes) -> bytes | SendFile:
         """Return the whole file."""
         del payload
-        return self._whole if self._whole.length else b""
+        return self._file if self._file.length else b""
 
 
 def make(argument: str) -> Handler:
-    """Return the handler for a file of a size such as ``64KiB``, made now."""
+    """Make a file of a size such as ``64KiB``, and return its handler."""
     return File(size_bytes(argument))

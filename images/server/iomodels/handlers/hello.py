@@ -1,9 +1,9 @@
-"""The smallest answer: what is left of the time is the model's."""
+"""The smallest answer: almost all of the time is the model's."""
 
 from __future__ import annotations
 
 from iomodels.handlers import HELLO, Handler
-from iomodels.units import no_argument
+from iomodels.units import require_no_argument
 
 
 class Hello:
@@ -20,5 +20,5 @@ class Hello:
 
 def make(argument: str) -> Handler:
     """Return the handler; it takes no argument."""
-    no_argument("hello", argument)
+    require_no_argument("hello", argument)
     return Hello()

@@ -1,11 +1,11 @@
-"""The JSON answer of web benchmarks, serialised anew for every request, as their rules ask."""
+"""The JSON answer of web benchmarks, serialised for every request, as their rules require."""
 
 from __future__ import annotations
 
 from json import dumps
 
 from iomodels.handlers import Handler
-from iomodels.units import no_argument
+from iomodels.units import require_no_argument
 
 
 class Json:
@@ -22,5 +22,5 @@ class Json:
 
 def make(argument: str) -> Handler:
     """Return the handler; it takes no argument."""
-    no_argument("json", argument)
+    require_no_argument("json", argument)
     return Json()

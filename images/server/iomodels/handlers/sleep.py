@@ -1,4 +1,4 @@
-"""A request that waits for something else, a database say, and needs no CPU meanwhile."""
+"""A request that waits for something else, such as a database, and needs no CPU meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from iomodels.units import seconds
 
 
 class Sleep:
-    """Answers ``Hello, World!`` after a wait; the model decides who waits: the thread, or a timer."""
+    """Answers ``Hello, World!`` after a wait: the model's thread sleeps, or its loop sets a timer."""
 
     content_type = "text/plain"
 
@@ -15,7 +15,7 @@ class Sleep:
         self.wait_s = wait_s
 
     def answer(self, payload: bytes) -> bytes:
-        """Return the greeting; the wait is over by now."""
+        """Return the greeting; the model has already waited."""
         del payload
         return HELLO
 

@@ -1,20 +1,21 @@
 """I/O multiplexing with epoll(7), level-triggered.
 
-The kernel keeps the table of interest: a descriptor is added once (epoll_ctl(2)) and hangs a callback on
-the socket's wait queue. When bytes arrive, the callback puts the socket on a ready list; epoll_wait(2)
-hands out that list and nothing else. So a wait costs what is ready, not what is open, and only the ready
-events are copied.
+The kernel keeps the interest list. A descriptor is added once (epoll_ctl(2)), which puts a callback on the
+socket's wait queue. When bytes arrive, the callback puts the socket on a ready list, and epoll_wait(2) copies
+out that list and nothing else. So the cost of a wait grows with the number of ready descriptors, not of open
+ones.
 
-Level-triggered means that a socket stays on the list as long as the condition holds. A server may therefore
-read once and go on: what it left behind is reported again. It also means that a condition that it does not
-attend to is reported for ever: so WRITE is asked for only while output is unsent, nothing at all while the
-session rests, and the listener is taken out when descriptors have run out. Without that the loop spins.
+Level-triggered means that a socket stays on the ready list as long as the condition holds. So a server may
+read once and continue: bytes that it has not read are reported again. A condition that the server does not
+handle is also reported again and again. So this server requests EPOLLOUT only while output is unsent, no
+event during a pause, and removes the listener from the set while descriptors have run out. Otherwise the loop
+spins.
 
 See epoll(7), epoll_ctl(2), epoll_wait(2); L. Gammo et al., Comparing and Evaluating epoll, select and poll
 (2004).
 
-Trap: EPOLLERR and EPOLLHUP are reported whether asked for or not. A reset that arrives while we wait to
-write or rest has to close the connection, or it comes back at every wait.
+Trap: EPOLLERR and EPOLLHUP are reported even if they are not requested. A reset that arrives during a pause,
+or while output is unsent, has to close the connection, or every following wait returns at once.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from __future__ import annotations
 import os
 import select
 
-from iomodels.listen import DRAIN_S, REST_S, Door, Listener, close_all, hang_up
-from iomodels.session import GONE, READ, READ_BYTES, REST, WRITE, Effects, NewSession, Stream, Timers
+from iomodels.listen import ACCEPT_PAUSE_S, DRAIN_S, Acceptor, Listener, close_all, shutdown_reads
+from iomodels.session import CLOSED, PAUSED, READ, READ_BYTES, WRITE, Effects, SessionFactory, Stream, Timers
 from iomodels.stats import STATS
 
-INTEREST = {READ: select.EPOLLIN, WRITE: select.EPOLLOUT, REST: 0}
+EVENTS = {READ: select.EPOLLIN, WRITE: select.EPOLLOUT, PAUSED: 0}
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Serve all connections from one thread until the listener is stopped."""
     Server(listener, new_session).run()
 
@@ -37,85 +38,85 @@ def serve(listener: Listener, new_session: NewSession) -> None:
 class Server:
     """One thread, one epoll set."""
 
-    def __init__(self, listener: Listener, new_session: NewSession) -> None:
+    def __init__(self, listener: Listener, new_session: SessionFactory) -> None:
         self.new_session = new_session
-        self.cell = STATS.cell()
-        self.door = Door(listener, self.cell)
-        self.door_fd = listener.fileno()
+        self.counters = STATS.new_counters()
+        self.acceptor = Acceptor(listener, self.counters)
+        self.listener_fd = listener.fileno()
         self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
         self.epoll = select.epoll()
-        self.epoll.register(self.door_fd, select.EPOLLIN)
+        self.epoll.register(self.listener_fd, select.EPOLLIN)
 
     def run(self) -> None:
-        """The loop: wait, then give each ready descriptor its turn."""
-        cell, streams, door_fd = self.cell, self.streams, self.door_fd
-        while not self.door.over(streams):
+        """Wait, then handle each ready descriptor, again and again."""
+        counters, streams, listener_fd = self.counters, self.streams, self.listener_fd
+        while not self.acceptor.finished(streams):
             events = self.epoll.poll(self.timers.timeout_s())
-            cell.wakeups += 1
-            cell.ready += len(events)
+            counters.wakeups += 1
+            counters.ready += len(events)
             for fd, _ in events:
-                if fd == door_fd:
-                    self.welcome()
+                if fd == listener_fd:
+                    self.accept()
                 else:
-                    self.turn(streams[fd])
+                    self.on_ready(streams[fd])
             for stream in self.timers.due():
                 if stream is not None:
-                    self.act(stream, stream.session.resumed())
-                elif not self.door.ended:
-                    self.epoll.register(door_fd, select.EPOLLIN)
-        close_all(streams, cell)
+                    self.run_effects(stream, stream.session.resumed())
+                elif not self.acceptor.stopped:
+                    self.epoll.register(listener_fd, select.EPOLLIN)
+        close_all(streams, counters)
         self.epoll.close()
 
-    def welcome(self) -> None:
-        """Accept whoever waits; leave a listener alone that cannot be accepted from."""
-        for fd, address in self.door.accept():
-            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.cell)
+    def accept(self) -> None:
+        """Accept until EAGAIN; ignore the listener while descriptors have run out, or when it is stopped."""
+        for fd, address in self.acceptor.accept_all():
+            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.counters)
             self.epoll.register(fd, select.EPOLLIN)
-            self.act(stream, stream.session.opened())
-        self.cell.saw_open(len(self.streams))
-        if self.door.resting or self.door.ended:
-            self.epoll.unregister(self.door_fd)
-            self.timers.add(DRAIN_S if self.door.ended else REST_S, None)
-        if self.door.ended:
-            hang_up(self.streams)
+            self.run_effects(stream, stream.session.opened())
+        self.counters.update_open_peak(len(self.streams))
+        if self.acceptor.paused or self.acceptor.stopped:
+            self.epoll.unregister(self.listener_fd)
+            self.timers.add(DRAIN_S if self.acceptor.stopped else ACCEPT_PAUSE_S, None)
+        if self.acceptor.stopped:
+            shutdown_reads(self.streams)
 
-    def turn(self, stream: Stream) -> None:
-        """Read once, or write on; what is left is reported again."""
+    def on_ready(self, stream: Stream) -> None:
+        """Read once, or write what is unsent; what remains is reported again."""
         try:
-            if stream.wish == READ:
+            if stream.interest == READ:
                 data = os.read(stream.fd, READ_BYTES)
-                self.cell.bytes_in += len(data)
-                wish = stream.perform(stream.session.received(data) if data else stream.session.ended())
-            elif stream.wish == WRITE:
-                wish = stream.flush()
-            else:  # it rests and asked for nothing: only EPOLLERR or EPOLLHUP can bring it here
-                wish = stream.lost()
-        except BlockingIOError:  # reported, then dropped for a bad checksum (select(2), BUGS)
-            self.cell.eagain += 1
+                self.counters.bytes_in += len(data)
+                interest = stream.run_effects(stream.session.received(data) if data else stream.session.eof())
+            elif stream.interest == WRITE:
+                interest = stream.flush()
+            else:  # paused, no events requested: this is EPOLLERR or EPOLLHUP
+                interest = stream.connection_lost()
+        except BlockingIOError:  # reported as ready, then dropped for a bad checksum (select(2), BUGS)
+            self.counters.eagain += 1
             return
         except OSError as error:
-            wish = stream.lost(error)
-        if wish != stream.wish:
-            self.follow(stream, wish)
+            interest = stream.connection_lost(error)
+        if interest != stream.interest:
+            self.set_interest(stream, interest)
 
-    def act(self, stream: Stream, effects: Effects) -> None:
-        """Carry out effects and follow the stream's new wish."""
+    def run_effects(self, stream: Stream, effects: Effects) -> None:
+        """Carry out effects, and set the new interest."""
         try:
-            wish = stream.perform(effects)
+            interest = stream.run_effects(effects)
         except OSError as error:
-            wish = stream.lost(error)
-        if wish != stream.wish or wish == REST:  # one rest may follow another
-            self.follow(stream, wish)
+            interest = stream.connection_lost(error)
+        if interest != stream.interest or interest == PAUSED:  # a pause may follow a pause
+            self.set_interest(stream, interest)
 
-    def follow(self, stream: Stream, wish: int) -> None:
-        """Change what the kernel is asked to report."""
-        stream.wish = wish
-        if wish == GONE:
+    def set_interest(self, stream: Stream, interest: int) -> None:
+        """Change the events that the kernel reports for this descriptor."""
+        stream.interest = interest
+        if interest == CLOSED:
             del self.streams[stream.fd]
-            os.close(stream.fd)  # takes it out of the set too: no other descriptor shares this socket
-            self.cell.closed += 1
+            os.close(stream.fd)  # removes it from the set too, as no other descriptor refers to this socket
+            self.counters.closed += 1
             return
-        self.epoll.modify(stream.fd, INTEREST[wish])
-        if wish == REST:
-            self.timers.add(stream.rest_s, stream)
+        self.epoll.modify(stream.fd, EVENTS[interest])
+        if interest == PAUSED:
+            self.timers.add(stream.pause_s, stream)

@@ -1,16 +1,16 @@
 """Non-blocking I/O: the polling loop.
 
-With O_NONBLOCK a call that would have to wait returns at once with EAGAIN. So the program never waits, it
-asks: the listener, then every connection, one read(2) each, round after round. Whatever is there is found
-within a round. The price is that nothing ever sleeps: an idle server makes as many system calls as it can,
-and with 10,000 connections a round is 10,000 calls that find nothing.
+With O_NONBLOCK a call that would have to wait returns EAGAIN at once. So the program never waits. It polls
+the listener, then every connection, with one read(2) each, round after round, and finds everything within a
+round. The price is that it never sleeps: an idle server makes as many system calls as it can, and with 10,000
+connections a round is 10,000 calls that return EAGAIN.
 
-The option `idle_sleep` puts a sleep into rounds that found nothing, and trades the CPU for latency: up to one
-sleep per answer. Its default is 0.
+The option `idle_sleep` adds a sleep to each round that found nothing. It saves CPU and adds latency: up to
+one sleep per answer. Its default is 0.
 
 See fcntl(2), O_NONBLOCK in open(2), EAGAIN in read(2); UNIX Network Programming 1, §16.
 
-Trap: a list must not lose members while it is walked: each removal skips a neighbour. This loop walks a copy.
+Trap: removing an item from a list that is being iterated skips the next item. This loop iterates over a copy.
 """
 
 from __future__ import annotations
@@ -18,93 +18,93 @@ from __future__ import annotations
 import os
 import time
 
-from iomodels.listen import DRAIN_S, REST_S, Door, Listener, close_all, hang_up
-from iomodels.session import GONE, READ, READ_BYTES, REST, WRITE, Effects, NewSession, Stream, Timers
+from iomodels.listen import ACCEPT_PAUSE_S, DRAIN_S, Acceptor, Listener, close_all, shutdown_reads
+from iomodels.session import CLOSED, PAUSED, READ, READ_BYTES, WRITE, Effects, SessionFactory, Stream, Timers
 from iomodels.stats import STATS
 from iomodels.units import seconds
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Serve all connections from one thread until the listener is stopped."""
     Server(listener, new_session).run()
 
 
 class Server:
-    """One thread that keeps asking."""
+    """One thread that polls without a pause."""
 
-    def __init__(self, listener: Listener, new_session: NewSession) -> None:
+    def __init__(self, listener: Listener, new_session: SessionFactory) -> None:
         self.new_session = new_session
-        self.cell = STATS.cell()
-        self.door = Door(listener, self.cell)
-        self.door_open = True
+        self.counters = STATS.new_counters()
+        self.acceptor = Acceptor(listener, self.counters)
+        self.accepting = True
         self.idle_sleep_s = seconds(listener.options["idle_sleep"])
         self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
 
     def run(self) -> None:
-        """The loop: ask everybody, again and again."""
-        cell, streams = self.cell, self.streams
-        while not self.door.over(streams):
-            found = self.welcome() if self.door_open else 0
+        """Poll the listener and every connection, round after round."""
+        counters, streams = self.counters, self.streams
+        while not self.acceptor.finished(streams):
+            found = self.accept() if self.accepting else 0
             for stream in list(streams.values()):
-                if stream.wish != REST:
-                    found += self.turn(stream)
-            for resting in self.timers.due():
-                if resting is not None:
-                    self.act(resting, resting.session.resumed())
-                elif not self.door.ended:
-                    self.door_open = True
-            cell.wakeups += 1
-            cell.ready += found
+                if stream.interest != PAUSED:
+                    found += self.on_ready(stream)
+            for paused in self.timers.due():
+                if paused is not None:
+                    self.run_effects(paused, paused.session.resumed())
+                elif not self.acceptor.stopped:
+                    self.accepting = True
+            counters.wakeups += 1
+            counters.ready += found
             if not found and self.idle_sleep_s:
                 time.sleep(self.idle_sleep_s)
-        close_all(streams, cell)
+        close_all(streams, counters)
 
-    def welcome(self) -> int:
-        """Accept whoever waits; return how many. Leave a listener alone that cannot be accepted from."""
-        before = self.cell.accepted
-        for fd, address in self.door.accept():
-            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.cell)
-            self.act(stream, stream.session.opened())
-        self.cell.saw_open(len(self.streams))
-        if self.door.resting or self.door.ended:
-            self.door_open = False
-            self.timers.add(DRAIN_S if self.door.ended else REST_S, None)
-        if self.door.ended:
-            hang_up(self.streams)
-        return self.cell.accepted - before
+    def accept(self) -> int:
+        """Accept until EAGAIN; return the number of connections."""
+        before = self.counters.accepted
+        for fd, address in self.acceptor.accept_all():
+            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.counters)
+            self.run_effects(stream, stream.session.opened())
+        self.counters.update_open_peak(len(self.streams))
+        if self.acceptor.paused or self.acceptor.stopped:
+            self.accepting = False
+            self.timers.add(DRAIN_S if self.acceptor.stopped else ACCEPT_PAUSE_S, None)
+        if self.acceptor.stopped:
+            shutdown_reads(self.streams)
+        return self.counters.accepted - before
 
-    def turn(self, stream: Stream) -> int:
-        """Try to read, or to write on; return whether there was anything."""
+    def on_ready(self, stream: Stream) -> int:
+        """Try to read, or to write what is unsent; return 1 if it was possible, else 0."""
         try:
-            if stream.wish == READ:
+            if stream.interest == READ:
                 data = os.read(stream.fd, READ_BYTES)
-                self.cell.bytes_in += len(data)
-                wish = stream.perform(stream.session.received(data) if data else stream.session.ended())
+                self.counters.bytes_in += len(data)
+                interest = stream.run_effects(stream.session.received(data) if data else stream.session.eof())
             else:
-                wish = stream.flush()
+                interest = stream.flush()
         except BlockingIOError:
-            self.cell.eagain += 1
+            self.counters.eagain += 1
             return 0
         except OSError as error:
-            wish = stream.lost(error)
-        self.follow(stream, wish)
-        return int(wish != WRITE)
+            interest = stream.connection_lost(error)
+        self.set_interest(stream, interest)
+        return int(interest != WRITE)
 
-    def act(self, stream: Stream, effects: Effects) -> None:
-        """Carry out effects and follow the stream's new wish."""
+    def run_effects(self, stream: Stream, effects: Effects) -> None:
+        """Carry out effects, and set the new interest."""
         try:
-            wish = stream.perform(effects)
+            interest = stream.run_effects(effects)
         except OSError as error:
-            wish = stream.lost(error)
-        self.follow(stream, wish)
+            interest = stream.connection_lost(error)
+        self.set_interest(stream, interest)
 
-    def follow(self, stream: Stream, wish: int) -> None:
-        """Note what to try in the next round: there is nobody to tell."""
-        stream.wish = wish
-        if wish == REST:
-            self.timers.add(stream.rest_s, stream)
-        elif wish == GONE:
+    def set_interest(self, stream: Stream, interest: int) -> None:
+        """Set what to try in the next round: the kernel is not told."""
+        stream.interest = interest
+        if interest == PAUSED:
+            self.timers.add(stream.pause_s, stream)
+        elif interest == CLOSED:
             del self.streams[stream.fd]
             os.close(stream.fd)
-            self.cell.closed += 1
+            self.counters.closed += 1

@@ -1,26 +1,27 @@
-"""Asynchronous I/O, POSIX style: aio_read(3) and a signal when it is done.
+"""Asynchronous I/O of POSIX: aio_read(3), and a signal at its completion.
 
-aio_read returns at once, whether or not data is there, and says later that the data *is in the buffer*: not
-that one may read, as all multiplexing does. That is the asynchronous model of the book. Each connection has
-one operation in flight: a read, then the write of the answer, then the next read. The end of an operation
-raises a real-time signal that carries the descriptor (`sigev_value`), and the loop takes one after the other
-from the queue (sigtimedwait(2)), as in ``sigio_tcp.py``; the listener, for which POSIX has no aio_accept,
-signals too.
+aio_read returns at once, with or without data, and reports later that the data *is in the buffer*. All
+multiplexing reports only that a read will not block. This is the asynchronous model of the book. Each
+connection has one operation in flight: a read, then the write of the answer, then the next read. The
+completion of an operation raises a real-time signal that carries the descriptor (`sigev_value`), and the loop
+takes one after the other from the queue (sigtimedwait(2)), as in ``sigio_tcp.py``. POSIX has no aio_accept,
+so the listener raises signals as there.
 
-Who does it really? On Linux the GNU C library, in user space: a pool of threads that make blocking calls. An
-idle connection's read holds a thread, asleep in read(2). So the model costs what a thread per connection
-costs, and a queue with a lock and a signal on top. When all threads are asleep, further operations wait for
-one: a read that could be served waits behind reads that cannot. Hence the limit: this server takes as many
-connections as it has threads (option `threads`) and refuses the rest.
+On Linux the GNU C library does the operations in user space, with a pool of threads that make blocking calls.
+The read of an idle connection holds a thread, which sleeps in read(2). So the model costs as much as a thread
+per connection, plus a queue with a lock, plus a signal. When all threads sleep, further operations wait for a
+thread: a read that has data waits behind reads that have none. So this server accepts as many connections as
+there are threads (option `threads`) and refuses further ones.
 
 See aio(7), aio_read(3), aio_init(3), sigevent(3type); UNIX Network Programming 1, §6.2.
 
-Traps: the library runs the operations on one descriptor one after the other: a write behind a read that waits
-would wait too (or needs a dup(2)). The socket has to stay blocking, or the read is done at once, with EAGAIN.
-And it tries pread(2) first, which a socket refuses (ESPIPE): two system calls a read. An end that finds the
-queue of signals full is never told, and the library puts the EAGAIN of its sigqueue(3) in the place of the
-result: the bytes have been moved, how many is lost. So this server plans for a queue twice as long as it
-needs, asks the operations themselves now and then, and hangs up where a result is gone.
+Traps: the library runs the operations on one descriptor one after the other, so a write behind a read that
+waits would wait too (or needs a dup(2)). The socket has to stay blocking, or a read without data completes at
+once with EAGAIN. The library tries pread(2) first, which fails on a socket (ESPIPE): two system calls per
+read. If the queue of signals is full, a completion is not reported, and the library replaces its result by
+the EAGAIN of sigqueue(3): the bytes have been moved, but the program cannot know how many. So this server
+uses at most half of the queue, checks the operations themselves twice a second, and closes a connection whose
+result is lost.
 """
 
 from __future__ import annotations
@@ -32,208 +33,223 @@ import socket
 import time
 from collections import deque
 
-from iomodels.listen import DRAIN_S, REST_S, Door, Listener, close_all, hang_up, shut
+from iomodels.listen import (
+    ACCEPT_PAUSE_S,
+    DRAIN_S,
+    Acceptor,
+    Listener,
+    close_all,
+    shutdown_fd,
+    shutdown_reads,
+)
 from iomodels.native import aio
 from iomodels.native.aio import Operation
-from iomodels.native.sigio import Notice, Signals, arm
+from iomodels.native.sigio import SignalInfo, Signals, enable_signals
 from iomodels.session import (
-    REST,
+    CLOSED,
+    PAUSED,
+    READ,
+    WRITE,
     Close,
     Effect,
     Effects,
-    NewSession,
     SendFile,
     Session,
+    SessionFactory,
     Timers,
     Wait,
-    discard,
+    discard_unread,
 )
 from iomodels.stats import STATS
 
-KNOCK = signal.SIGRTMIN + 1
-DONE = signal.SIGRTMIN + 2
+LISTENER_SIGNAL = signal.SIGRTMIN + 1
+AIO_SIGNAL = signal.SIGRTMIN + 2
 BUFFER_BYTES = 16384
-LOOK_S = 0.5  # how often to ask for ends that nobody told
-READING, WRITING = 11, 12
-FULL = "the queue of signals was full: every operation is asked whether it has ended"
-RESULT_LOST = "the queue of signals was full and the result of an operation went with its signal: hung up"
+CHECK_S = 0.5  # how often operations are checked for completions without a signal
+QUEUE_FULL = "the queue of signals was full: every operation is checked"
+RESULT_LOST = "the queue of signals was full and the result of an operation is lost: its connection is closed"
 
 
 def require() -> None:
-    """Check that the C library can; raises Missing."""
+    """Check that the C library has POSIX aio.
+
+    Raises:
+        MissingFeature: it has not.
+    """
     aio.require()
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Serve all connections from one thread (and the library's) until the listener is stopped."""
     Server(listener, new_session).run()
 
 
-class Talk:
-    """One connection: its session, what it still has to send, and its operation."""
+class Connection:
+    """One connection: its session, its unsent output, and its operation."""
 
-    __slots__ = ("fd", "operation", "queue", "session", "untold", "wish")
+    __slots__ = ("fd", "interest", "operation", "queue", "session", "unreported")
 
     def __init__(self, fd: int, session: Session) -> None:
         os.set_blocking(fd, True)
         self.fd = fd
         self.session = session
-        self.operation = Operation(fd, DONE, BUFFER_BYTES)
+        self.operation = Operation(fd, AIO_SIGNAL, BUFFER_BYTES)
         self.queue: deque[Effect] = deque()
-        self.wish = READING
-        self.untold = False  # its operation had ended at the last look already
+        self.interest = READ
+        self.unreported = False  # at the last check its operation had completed without a signal
 
 
 class Server:
-    """One thread, one queue of signals, and the library's pool."""
+    """One thread, one queue of signals, and the library's thread pool."""
 
-    def __init__(self, listener: Listener, new_session: NewSession) -> None:
+    def __init__(self, listener: Listener, new_session: SessionFactory) -> None:
         self.new_session = new_session
-        self.cell = STATS.cell()
-        self.door = Door(listener, self.cell)
-        self.door_fd = listener.fileno()
-        self.timers: Timers[Talk] = Timers()
-        self.talks: dict[int, Talk] = {}
-        self.most = min(
+        self.counters = STATS.new_counters()
+        self.acceptor = Acceptor(listener, self.counters)
+        self.listener_fd = listener.fileno()
+        self.timers: Timers[Connection] = Timers()
+        self.connections: dict[int, Connection] = {}
+        self.max_connections = min(
             int(listener.options["threads"]), resource.getrlimit(resource.RLIMIT_SIGPENDING)[0] // 2
         )
-        aio.use_threads(self.most)
-        self.next_look = 0.0
-        self.signals = Signals(KNOCK, DONE, signal.SIGIO)
-        arm(self.door_fd, KNOCK)
+        aio.set_max_threads(self.max_connections)
+        self.next_check = 0.0
+        self.signals = Signals(LISTENER_SIGNAL, AIO_SIGNAL, signal.SIGIO)
+        enable_signals(self.listener_fd, LISTENER_SIGNAL)
 
     def run(self) -> None:
-        """The loop: take a signal, go on with the connection whose operation has ended."""
-        self.welcome()
-        while not self.door.over(self.talks):
-            notice = self.signals.wait(self.timeout_s())
-            self.cell.wakeups += 1
-            if notice is not None:
-                self.cell.ready += 1
-                self.cell.signals += 1
-                self.heed(notice)
-            for talk in self.timers.due():
-                if talk is not None:
-                    self.perform(talk, talk.session.resumed())
-                elif not self.door.ended:
-                    self.welcome()
-            if time.monotonic() >= self.next_look:
-                self.look()
-        for fd in self.talks:
-            shut(fd, socket.SHUT_RDWR)  # ends the calls that the library's threads sit in
-        close_all(self.talks, self.cell)
+        """Take a signal, and start the next operation of its connection, again and again."""
+        self.accept()
+        while not self.acceptor.finished(self.connections):
+            info = self.signals.wait(self.timeout_s())
+            self.counters.wakeups += 1
+            if info is not None:
+                self.counters.ready += 1
+                self.counters.signals += 1
+                self.on_signal(info)
+            for connection in self.timers.due():
+                if connection is not None:
+                    self.run_effects(connection, connection.session.resumed())
+                elif not self.acceptor.stopped:
+                    self.accept()
+            if time.monotonic() >= self.next_check:
+                self.check_operations()
+        for fd in self.connections:
+            shutdown_fd(fd, socket.SHUT_RDWR)  # ends the blocking calls of the library's threads
+        close_all(self.connections, self.counters)
 
-    def heed(self, notice: Notice) -> None:
-        """Do what a signal asks for."""
-        if notice.number == DONE and notice.fd in self.talks:
-            self.finish(self.talks[notice.fd])
-        elif notice.number == KNOCK and not self.door.ended:
-            self.welcome()
-        elif notice.number == signal.SIGIO:  # the queue was full: anything may have ended
-            STATS.overflow(self.cell, FULL)
-            self.welcome()
-            for talk in list(self.talks.values()):
-                self.finish(talk)
+    def on_signal(self, info: SignalInfo) -> None:
+        """Handle one signal."""
+        if info.number == AIO_SIGNAL and info.fd in self.connections:
+            self.on_complete(self.connections[info.fd])
+        elif info.number == LISTENER_SIGNAL and not self.acceptor.stopped:
+            self.accept()
+        elif info.number == signal.SIGIO:  # the queue was full: any operation may have completed
+            STATS.signal_overflow(self.counters, QUEUE_FULL)
+            self.accept()
+            for connection in list(self.connections.values()):
+                self.on_complete(connection)
 
     def timeout_s(self) -> float | None:
-        """Return how long to sleep: to the next timer, or the next look if there is something to look at."""
+        """Return how long to sleep: until the next timer, or the next check if operations are in flight."""
         timeout_s = self.timers.timeout_s()
-        if not self.talks:
+        if not self.connections:
             return timeout_s
-        return LOOK_S if timeout_s is None else min(timeout_s, LOOK_S)
+        return CHECK_S if timeout_s is None else min(timeout_s, CHECK_S)
 
-    def look(self) -> None:
-        """Go on with what had ended at the last look already: its signal would have come by now."""
-        self.next_look = time.monotonic() + LOOK_S
-        for talk in list(self.talks.values()):
-            if talk.untold:
-                self.finish(talk)
+    def check_operations(self) -> None:
+        """Take the results of operations that had completed at the last check: their signals are lost."""
+        self.next_check = time.monotonic() + CHECK_S
+        for connection in list(self.connections.values()):
+            if connection.unreported:
+                self.on_complete(connection)
             else:
-                talk.untold = talk.wish != REST and talk.operation.ended()
+                connection.unreported = connection.interest != PAUSED and connection.operation.is_done()
 
-    def welcome(self) -> None:
-        """Accept until nobody waits, as many as there are threads."""
-        for fd, address in self.door.accept():
-            if len(self.talks) >= self.most:
-                STATS.error("refused_limit", f"all {self.most} threads of the pool are taken: refused")
-                close_all([fd], self.cell)
+    def accept(self) -> None:
+        """Accept until EAGAIN, and refuse connections for which there is no thread."""
+        for fd, address in self.acceptor.accept_all():
+            if len(self.connections) >= self.max_connections:
+                STATS.error("refused_limit", f"all {self.max_connections} threads are in use: refused")
+                close_all([fd], self.counters)
                 continue
-            talk = self.talks[fd] = Talk(fd, self.new_session(address))
-            self.perform(talk, talk.session.opened())
-        self.cell.saw_open(len(self.talks))
-        if self.door.resting or self.door.ended:
-            self.timers.add(DRAIN_S if self.door.ended else REST_S, None)
-        if self.door.ended:
-            hang_up(self.talks)
+            connection = self.connections[fd] = Connection(fd, self.new_session(address))
+            self.run_effects(connection, connection.session.opened())
+        self.counters.update_open_peak(len(self.connections))
+        if self.acceptor.paused or self.acceptor.stopped:
+            self.timers.add(DRAIN_S if self.acceptor.stopped else ACCEPT_PAUSE_S, None)
+        if self.acceptor.stopped:
+            shutdown_reads(self.connections)
 
-    def finish(self, talk: Talk) -> None:
-        """Take the result of the operation, if it has one, and go on."""
-        if talk.wish == REST:
+    def on_complete(self, connection: Connection) -> None:
+        """Take the result of the operation, if it has completed, and start the next one."""
+        if connection.interest == PAUSED:
             return
         try:
-            count = talk.operation.result()
-        except BlockingIOError:  # of the signal: the socket is a blocking one
-            self.cell.overflows += 1
+            count = connection.operation.result()
+        except BlockingIOError:  # from sigqueue(3), as the socket is a blocking one
+            self.counters.overflows += 1
             STATS.error("refused_limit", RESULT_LOST)
-            self.close(talk)
+            self.close(connection)
             return
         except OSError as error:
-            STATS.lost(error)
-            self.close(talk)
+            STATS.connection_lost(error)
+            self.close(connection)
             return
         if count is None:
             return
-        talk.untold = False
-        self.cell.completions += 1
-        if talk.wish == WRITING:
-            self.cell.bytes_out += count
-            rest = talk.queue.popleft()
-            assert isinstance(rest, bytes)
-            if count < len(rest):
-                talk.queue.appendleft(rest[count:])
-            self.go_on(talk)
+        connection.unreported = False
+        self.counters.completions += 1
+        if connection.interest == WRITE:
+            self.counters.bytes_out += count
+            remaining = connection.queue.popleft()
+            assert isinstance(remaining, bytes)
+            if count < len(remaining):
+                connection.queue.appendleft(remaining[count:])
+            self.start_next(connection)
         else:
-            self.cell.bytes_in += count
-            data = talk.operation.data(count)
-            self.perform(talk, talk.session.received(data) if data else talk.session.ended())
+            self.counters.bytes_in += count
+            data = connection.operation.data(count)
+            session = connection.session
+            self.run_effects(connection, session.received(data) if data else session.eof())
 
-    def perform(self, talk: Talk, effects: Effects) -> None:
-        """Queue effects and begin with the first."""
-        talk.queue.extend(effects)
-        self.go_on(talk)
+    def run_effects(self, connection: Connection, effects: Effects) -> None:
+        """Queue the effects and start the first."""
+        connection.queue.extend(effects)
+        self.start_next(connection)
 
-    def go_on(self, talk: Talk) -> None:
-        """Begin the next operation: a write if there is something to send, else a read."""
-        if not talk.queue:
-            self.count_answers(talk)
-            talk.wish = READING
-            talk.operation.read()
+    def start_next(self, connection: Connection) -> None:
+        """Start the next operation: a write if output is queued, else a read."""
+        if not connection.queue:
+            self.count_answers(connection)
+            connection.interest = READ
+            connection.operation.read()
             return
-        effect = talk.queue[0]
+        effect = connection.queue[0]
         if isinstance(effect, SendFile):
-            effect = talk.queue[0] = os.pread(effect.fd, effect.length, effect.offset)
+            effect = connection.queue[0] = os.pread(effect.fd, effect.length, effect.offset)
         if isinstance(effect, bytes):
-            talk.wish = WRITING
-            talk.operation.write(effect)
+            connection.interest = WRITE
+            connection.operation.write(effect)
             return
-        talk.queue.popleft()
-        self.count_answers(talk)
+        connection.queue.popleft()
+        self.count_answers(connection)
         if isinstance(effect, Wait):
-            talk.wish = REST
-            self.timers.add(effect.seconds, talk)
+            connection.interest = PAUSED
+            self.timers.add(effect.seconds, connection)
         elif isinstance(effect, Close):
             if effect.unread:
-                discard(talk.fd)
-            self.close(talk)
+                discard_unread(connection.fd)
+            self.close(connection)
 
-    def count_answers(self, talk: Talk) -> None:
-        """Count what is answered: everything queued has been written."""
-        self.cell.requests += talk.session.answers
-        talk.session.answers = 0
+    def count_answers(self, connection: Connection) -> None:
+        """Count the answers as requests: all output before is written."""
+        self.counters.requests += connection.session.answers
+        connection.session.answers = 0
 
-    def close(self, talk: Talk) -> None:
-        """Close; nothing is in flight, so the buffer is ours again."""
-        del self.talks[talk.fd]
-        talk.wish = 0
-        os.close(talk.fd)
-        self.cell.closed += 1
+    def close(self, connection: Connection) -> None:
+        """Close the connection; no operation is in flight, so its buffer may be freed."""
+        del self.connections[connection.fd]
+        connection.interest = CLOSED
+        os.close(connection.fd)
+        self.counters.closed += 1

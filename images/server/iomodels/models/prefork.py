@@ -1,18 +1,19 @@
-"""Blocking I/O, pre-forked: a fixed family of processes, all in accept on one listener.
+"""Blocking I/O, pre-forked: a fixed number of processes, all in accept on one listener.
 
-Each child is the iterative server. The fork is paid for once, at the start, not per connection; the number of
-children is the number of connections that are served at a time, and the rest wait in the listen queue.
+Each child is the iterative server. fork(2) is paid for at the start, not for every connection. There are as
+many connections served at a time as there are children; the others wait in the listen queue.
 
-All children sleep in accept(2) on the same socket. Since Linux 2.3 the kernel wakes one of them for a
-connection, the one that has slept longest (an exclusive wait): there is no thundering herd, and the work goes
-round. With `workers: N` each worker has a family and a listener of its own (SO_REUSEPORT, socket(7)).
+All children sleep in accept(2) on the same socket. Since Linux 2.3 the kernel wakes only one of them for a
+connection, the one that has slept longest (an exclusive wait). So there is no thundering herd, and the
+children take turns. With `workers: N` each worker has its own children and its own listener (SO_REUSEPORT,
+socket(7)).
 
-The parent accepts nothing: it waits for children that die, and replaces them.
+The parent does not accept: it waits for children that die, and replaces them.
 
 See fork(2), accept(2), wait(2); UNIX Network Programming 1, §30.6–30.9.
 
-Trap: the children share the listener, so a shutdown(2) of it stops them all. Here that is how the family
-ends.
+Trap: the children share the listener, so a shutdown(2) of it stops them all. This server stops its children
+in this way.
 """
 
 from __future__ import annotations
@@ -21,65 +22,66 @@ import os
 import signal
 import traceback
 
-from iomodels.listen import DRAIN_S, Attention, Listener, connections
-from iomodels.native.children import Children, grown_up
-from iomodels.session import READ_BYTES, NewSession, Session, converse
-from iomodels.stats import STATS, Counters, UsageClock
+from iomodels.listen import DRAIN_S, Listener, StopGuard, accept_blocking
+from iomodels.native.children import Children, set_child_signals
+from iomodels.session import READ_BYTES, Session, SessionFactory, run_effects
+from iomodels.stats import STATS, Counters, UsageSampler
 
-RESPAWN_S = 0.1  # a child that dies at once must not keep the parent forking
+RESPAWN_PAUSE_S = 0.1  # children that die at once must not keep the parent busy with fork(2)
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
-    """Keep the family complete until the listener is stopped, then wait for it."""
-    size = int(listener.options["processes"])
-    children = Children(size)
-    listener.wake_by(lambda: end_family(listener, children))
+def serve(listener: Listener, new_session: SessionFactory) -> None:
+    """Keep the number of children until the listener is stopped, then wait for them to end."""
+    count = int(listener.options["processes"])
+    children = Children(count)
+    listener.set_wakeup(lambda: stop_children(listener, children))
     while not listener.stopping:
-        while len(children) < size and not listener.stopping:
+        while len(children) < count and not listener.stopping:
             if children.fork() == 0:
-                os._exit(child(listener, new_session))
+                os._exit(run_child(listener, new_session))
         for pid, code in children.wait():
             if not listener.stopping:
-                STATS.error("crashed", f"child {pid} ended with {code}; replaced")
-                signal.sigtimedwait((), RESPAWN_S)
-    children.end(DRAIN_S + 0.2)
+                STATS.error("crashed", f"child {pid} ended with exit code {code}; replaced")
+                signal.sigtimedwait((), RESPAWN_PAUSE_S)
+    children.wait_or_kill(DRAIN_S + 0.2)
 
 
-def end_family(listener: Listener, children: Children) -> None:
-    """Stop them all: each by its signal, those in accept by the listener's end."""
+def stop_children(listener: Listener, children: Children) -> None:
+    """Stop all children: SIGTERM ends a read, the shutdown of the listener ends an accept."""
     children.signal(signal.SIGTERM)
     listener.shut_down()
 
 
-def child(listener: Listener, new_session: NewSession) -> int:
-    """Serve one connection after the other; return the exit code."""
+def run_child(listener: Listener, new_session: SessionFactory) -> int:
+    """Serve one connection after the other in a child; return the exit code."""
     try:
-        listener.wake_by(listener.shut_down)
-        grown_up(listener.stop)
-        cell = STATS.use_shared_cell()
-        clock = UsageClock(cell)
-        for conn, address in connections(listener, cell):
-            cell.saw_open(1)
-            with conn, Attention(conn.fileno(), listener):
-                talk(conn.fileno(), new_session(address), cell, clock)
-            cell.closed += 1
-        clock.forget()
+        listener.set_wakeup(listener.shut_down)
+        set_child_signals(listener.stop)
+        counters = STATS.use_shared_counters()
+        usage = UsageSampler(counters)
+        for conn, address in accept_blocking(listener, counters):
+            counters.update_open_peak(1)
+            with conn, StopGuard(conn.fileno(), listener):
+                serve_connection(conn.fileno(), new_session(address), counters, usage)
+            counters.closed += 1
+        usage.clear()
     except BaseException:
         traceback.print_exc()
         return 1
     return 0
 
 
-def talk(fd: int, session: Session, cell: Counters, clock: UsageClock) -> None:
-    """Serve one connection to its end."""
+def serve_connection(fd: int, session: Session, counters: Counters, usage: UsageSampler) -> None:
+    """Serve one connection until it closes."""
     try:
-        going_on = converse(fd, session, session.opened(), cell)
-        while going_on:
-            clock.tick()
+        is_open = run_effects(fd, session, session.opened(), counters)
+        while is_open:
+            usage.sample()
             data = os.read(fd, READ_BYTES)
-            cell.wakeups += 1
-            cell.ready += 1
-            cell.bytes_in += len(data)
-            going_on = converse(fd, session, session.received(data) if data else session.ended(), cell)
+            counters.wakeups += 1
+            counters.ready += 1
+            counters.bytes_in += len(data)
+            effects = session.received(data) if data else session.eof()
+            is_open = run_effects(fd, session, effects, counters)
     except OSError as error:
-        STATS.lost(error)
+        STATS.connection_lost(error)

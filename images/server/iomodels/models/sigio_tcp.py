@@ -1,25 +1,25 @@
-"""Signal-driven I/O over TCP: the kernel sends a signal when something happens to a socket.
+"""Signal-driven I/O over TCP: the kernel sends a signal for every event on a socket.
 
-With O_ASYNC (FASYNC) set, every change of a socket's state raises a signal for its owner. Plain SIGIO says
-only that something has happened somewhere. F_SETSIG with a real-time signal says where: such signals queue,
-one each, and carry the descriptor (`si_fd`). F_SETOWN_EX names the one thread that is to get them. The thread
-does not let itself be interrupted: it blocks the signal and takes one after the other from the queue
-(sigtimedwait(2)), the way phhttpd did before epoll existed.
+With O_ASYNC (FASYNC) set, every change of a socket's state raises a signal for the socket's owner. A plain
+SIGIO tells only that something has happened on some socket. With F_SETSIG the kernel sends a real-time signal
+instead: these are queued, one for each event, and carry the descriptor (`si_fd`). F_SETOWN_EX selects the one
+thread that gets them. This thread blocks the signal and takes one after the other from the queue
+(sigtimedwait(2)), as phhttpd did before epoll existed.
 
-For TCP this is nearly useless, as Stevens says: a connection, data, room in the send buffer, the peer's end,
-a reset all raise the same signal, an answer's acknowledgement may raise one too, and each costs a system call
-to take. A signal is an edge and a hint: drain until EAGAIN, as in ``epoll_et.py``. What it may be about is
-gone sometimes: a signal for a descriptor that has been closed since is still in the queue.
+For TCP this is nearly useless, as Stevens says: a connection, data, room in the send buffer, the peer's end
+and a reset all raise the same signal. Even the acknowledgement of an answer may raise one, and each signal
+costs a system call. A signal is an edge and only a hint: read until EAGAIN, as in ``epoll_et.py``. It may
+also be too late: the signal of a descriptor that has been closed meanwhile is still in the queue.
 
-The queue is bounded (RLIMIT_SIGPENDING, for all processes of the user). When it is full the kernel sends one
-plain SIGIO instead and drops the rest: then nobody knows which sockets are ready. Empty the queue, and go
-through all of them.
+The queue is bounded (RLIMIT_SIGPENDING, for all processes of the user). When it is full, the kernel sends one
+plain SIGIO and drops further signals. Then the program does not know which sockets are ready: it has to empty
+the queue and check all sockets.
 
 See fcntl(2), "Managing signals"; signal(7), "Real-time signals"; sigtimedwait(2); UNIX Network Programming 1,
 §25.
 
-Trap: block both signals before the first descriptor is armed, and read once right after arming: what came
-before raises no signal.
+Trap: block both signals before O_ASYNC is set on the first descriptor, and read once right after it is set:
+what arrived before raises no signal.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from __future__ import annotations
 import os
 import signal
 
-from iomodels.listen import DRAIN_S, REST_S, Door, Listener, close_all, hang_up
-from iomodels.native.sigio import Notice, Signals, arm
-from iomodels.session import GONE, READ, READ_BYTES, REST, WRITE, Effects, NewSession, Stream, Timers
+from iomodels.listen import ACCEPT_PAUSE_S, DRAIN_S, Acceptor, Listener, close_all, shutdown_reads
+from iomodels.native.sigio import SignalInfo, Signals, enable_signals
+from iomodels.session import CLOSED, PAUSED, READ, READ_BYTES, WRITE, Effects, SessionFactory, Stream, Timers
 from iomodels.stats import STATS
 
-NOTIFY = signal.SIGRTMIN + 1
-FAIR_READS = 16
+EVENT_SIGNAL = signal.SIGRTMIN + 1
+MAX_READS = 16
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Serve all connections from one thread until the listener is stopped."""
     Server(listener, new_session).run()
 
@@ -44,124 +44,124 @@ def serve(listener: Listener, new_session: NewSession) -> None:
 class Server:
     """One thread, one queue of signals."""
 
-    def __init__(self, listener: Listener, new_session: NewSession) -> None:
+    def __init__(self, listener: Listener, new_session: SessionFactory) -> None:
         self.new_session = new_session
-        self.cell = STATS.cell()
-        self.door = Door(listener, self.cell)
-        self.door_fd = listener.fileno()
+        self.counters = STATS.new_counters()
+        self.acceptor = Acceptor(listener, self.counters)
+        self.listener_fd = listener.fileno()
         self.timers: Timers[Stream] = Timers()
         self.streams: dict[int, Stream] = {}
         self.unfinished: dict[int, Stream] = {}
-        self.signals = Signals(NOTIFY, signal.SIGIO)
-        arm(self.door_fd, NOTIFY)
+        self.signals = Signals(EVENT_SIGNAL, signal.SIGIO)
+        enable_signals(self.listener_fd, EVENT_SIGNAL)
 
     def run(self) -> None:
-        """The loop: take a signal, then drain the descriptor that it names."""
-        self.welcome()
-        while not self.door.over(self.streams):
-            notice = self.signals.wait(0 if self.unfinished else self.timers.timeout_s())
-            self.cell.wakeups += 1
-            if notice is not None:
-                self.heed(notice)
-            again = list(self.unfinished.values())
+        """Take a signal, then read or write on its descriptor, again and again."""
+        self.accept()
+        while not self.acceptor.finished(self.streams):
+            info = self.signals.wait(0 if self.unfinished else self.timers.timeout_s())
+            self.counters.wakeups += 1
+            if info is not None:
+                self.on_signal(info)
+            continued = list(self.unfinished.values())
             self.unfinished.clear()
-            for stream in again:
-                self.turn(stream)
-            for resting in self.timers.due():
-                if resting is not None:
-                    self.act(resting, resting.session.resumed())
-                elif not self.door.ended:
-                    self.welcome()  # its signal was spent when descriptors ran out
-        close_all(self.streams, self.cell)
+            for stream in continued:
+                self.on_ready(stream)
+            for paused in self.timers.due():
+                if paused is not None:
+                    self.run_effects(paused, paused.session.resumed())
+                elif not self.acceptor.stopped:
+                    self.accept()  # its signal was taken when descriptors ran out
+        close_all(self.streams, self.counters)
 
-    def heed(self, notice: Notice) -> None:
-        """Do what a signal asks for."""
-        self.cell.signals += 1
-        self.cell.ready += 1
-        if notice.number == signal.SIGIO:
-            self.sweep()
-        elif notice.fd == self.door_fd:
-            if not self.door.ended:
-                self.welcome()
-        elif notice.fd in self.streams:  # else it was closed before its signal came out of the queue
-            self.turn(self.streams[notice.fd])
+    def on_signal(self, info: SignalInfo) -> None:
+        """Handle one signal."""
+        self.counters.signals += 1
+        self.counters.ready += 1
+        if info.number == signal.SIGIO:
+            self.check_all()
+        elif info.fd == self.listener_fd:
+            if not self.acceptor.stopped:
+                self.accept()
+        elif info.fd in self.streams:  # else it was closed while its signal was in the queue
+            self.on_ready(self.streams[info.fd])
 
-    def sweep(self) -> None:
-        """The queue was full and signals are lost: empty it, then look at every descriptor."""
-        STATS.overflow(self.cell, "the queue of signals was full: every connection is looked at")
+    def check_all(self) -> None:
+        """Empty a queue that was full, then check every descriptor: signals are lost."""
+        STATS.signal_overflow(self.counters, "the queue of signals was full: every connection is checked")
         while self.signals.wait(0) is not None:
-            self.cell.signals += 1
-        if not self.door.ended:
-            self.welcome()
+            self.counters.signals += 1
+        if not self.acceptor.stopped:
+            self.accept()
         for stream in list(self.streams.values()):
-            self.turn(stream)
+            self.on_ready(stream)
 
-    def welcome(self) -> None:
-        """Accept until nobody waits."""
-        for fd, address in self.door.accept():
-            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.cell)
-            self.cell.saw_open(len(self.streams))  # now: it may be over before the next one is accepted
-            arm(fd, NOTIFY)
-            self.act(stream, stream.session.opened())
-            if stream.wish == READ:
-                self.drain(stream)  # what has arrived before it was armed
-        if self.door.resting or self.door.ended:
-            self.timers.add(DRAIN_S if self.door.ended else REST_S, None)
-        if self.door.ended:
-            hang_up(self.streams)
-            for stream in list(self.streams.values()):  # shutdown(2) wakes sleepers, but raises no signal
-                self.turn(stream)
+    def accept(self) -> None:
+        """Accept until EAGAIN."""
+        for fd, address in self.acceptor.accept_all():
+            stream = self.streams[fd] = Stream(fd, self.new_session(address), self.counters)
+            self.counters.update_open_peak(len(self.streams))  # it may close before the next accept
+            enable_signals(fd, EVENT_SIGNAL)
+            self.run_effects(stream, stream.session.opened())
+            if stream.interest == READ:
+                self.drain(stream)  # bytes that arrived before O_ASYNC was set
+        if self.acceptor.paused or self.acceptor.stopped:
+            self.timers.add(DRAIN_S if self.acceptor.stopped else ACCEPT_PAUSE_S, None)
+        if self.acceptor.stopped:
+            shutdown_reads(self.streams)
+            for stream in list(self.streams.values()):  # shutdown(2) raises no signal
+                self.on_ready(stream)
 
-    def turn(self, stream: Stream) -> None:
-        """Go on where this stream stands; a rest is not disturbed."""
-        if stream.wish == READ:
+    def on_ready(self, stream: Stream) -> None:
+        """Read or write, by the stream's interest; a pause goes on."""
+        if stream.interest == READ:
             self.drain(stream)
-        elif stream.wish == WRITE:
+        elif stream.interest == WRITE:
             try:
-                wish = stream.flush()
+                interest = stream.flush()
             except OSError as error:
-                wish = stream.lost(error)
-            if wish != WRITE:
-                self.follow(stream, wish)
+                interest = stream.connection_lost(error)
+            if interest != WRITE:
+                self.set_interest(stream, interest)
 
     def drain(self, stream: Stream) -> None:
-        """Read until EAGAIN, or until something else has to come first."""
-        session, cell = stream.session, self.cell
+        """Read until EAGAIN, or until the interest is no longer READ."""
+        session, counters = stream.session, self.counters
         try:
-            for _ in range(FAIR_READS):
+            for _ in range(MAX_READS):
                 data = os.read(stream.fd, READ_BYTES)
-                cell.bytes_in += len(data)
-                wish = stream.perform(session.received(data) if data else session.ended())
-                if wish != READ:
+                counters.bytes_in += len(data)
+                interest = stream.run_effects(session.received(data) if data else session.eof())
+                if interest != READ:
                     break
             else:
                 self.unfinished[stream.fd] = stream
                 return
         except BlockingIOError:
-            cell.eagain += 1
+            counters.eagain += 1
             return
         except OSError as error:
-            wish = stream.lost(error)
-        self.follow(stream, wish)
+            interest = stream.connection_lost(error)
+        self.set_interest(stream, interest)
 
-    def act(self, stream: Stream, effects: Effects) -> None:
-        """Carry out effects, then follow the stream's new wish."""
+    def run_effects(self, stream: Stream, effects: Effects) -> None:
+        """Carry out effects, and set the new interest."""
         try:
-            wish = stream.perform(effects)
+            interest = stream.run_effects(effects)
         except OSError as error:
-            wish = stream.lost(error)
-        if wish != stream.wish or wish == REST:  # one rest may follow another
-            self.follow(stream, wish)
+            interest = stream.connection_lost(error)
+        if interest != stream.interest or interest == PAUSED:  # a pause may follow a pause
+            self.set_interest(stream, interest)
 
-    def follow(self, stream: Stream, wish: int) -> None:
-        """Note what comes next. The kernel is told nothing: it signals everything anyway."""
-        stream.wish = wish
-        if wish == READ:
+    def set_interest(self, stream: Stream, interest: int) -> None:
+        """Set the new interest. The kernel is not told: it signals all events anyway."""
+        stream.interest = interest
+        if interest == READ:
             self.unfinished[stream.fd] = stream
-        elif wish == REST:
-            self.timers.add(stream.rest_s, stream)
-        elif wish == GONE:
+        elif interest == PAUSED:
+            self.timers.add(stream.pause_s, stream)
+        elif interest == CLOSED:
             del self.streams[stream.fd]
             self.unfinished.pop(stream.fd, None)
             os.close(stream.fd)
-            self.cell.closed += 1
+            self.counters.closed += 1

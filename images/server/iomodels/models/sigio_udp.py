@@ -1,20 +1,19 @@
-"""Signal-driven I/O over UDP: where the model is at home.
+"""Signal-driven I/O over UDP, for which it was made.
 
-For a UDP socket a signal means one of two things: a datagram is there, or an error is. There is no
-connection, no end, no acknowledgement to confuse it with. So the classic use is a server that must do
-something else meanwhile (Stevens' example is a clock that answers NTP) and is told of each datagram as it
-comes.
+For a UDP socket a signal means one of two things: a datagram has arrived, or an error. There is no
+connection, no end, no acknowledgement to confuse it with. So the classic use is a server that does other work
+meanwhile (Stevens' example is an NTP server) and gets a signal for each datagram.
 
-As in ``sigio_tcp.py`` the signal is a real-time one with the descriptor in it, blocked, and taken from the
-queue by sigtimedwait(2). A signal is raised per datagram, but one reading may find several: those that came
-since, whose own signals then find nothing. At a low rate signals equal datagrams; the higher the rate, the
-more of them are late. When the queue is full the kernel sends one plain SIGIO: here the answer is the same,
-read until EAGAIN.
+As in ``sigio_tcp.py`` this is a real-time signal that carries the descriptor; it is blocked, and
+sigtimedwait(2) takes it from the queue. Each datagram raises a signal, but reading until EAGAIN may return
+several datagrams: the signals of the later ones then find nothing. At a low rate there is one signal per
+datagram taken in time; the higher the rate, the more signals find nothing. When the queue is full, the kernel
+sends one plain SIGIO, and the reaction is the same: read until EAGAIN.
 
 See fcntl(2), udp(7), socket(7) on SIGIO, sigtimedwait(2); UNIX Network Programming 1, §25.3.
 
-Trap: the socket's buffer is the only queue. What does not fit (SO_RCVBUF) is dropped without a word, and the
-sender has to notice.
+Trap: the socket's receive buffer (SO_RCVBUF) is the only queue. The kernel drops what does not fit, without
+an error: the client has to detect the loss.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ import threading
 from collections import deque
 
 from iomodels.listen import DRAIN_S, Listener
-from iomodels.native.sigio import Signals, arm
-from iomodels.session import REST, Address, Effects, NewSession, Session, Timers, Wait
+from iomodels.native.sigio import Signals, enable_signals
+from iomodels.session import PAUSED, Address, Effects, Session, SessionFactory, Timers, Wait
 from iomodels.stats import STATS
 
-NOTIFY = signal.SIGRTMIN + 1
-WAKE = signal.SIGUSR1  # of the stop; a real-time signal would fail when the queue is full
+EVENT_SIGNAL = signal.SIGRTMIN + 1
+STOP_SIGNAL = signal.SIGUSR1  # wakes us for the stop: a real-time signal fails when the queue is full
 DATAGRAM_BYTES = 65535
-MOST_UNSENT = 1024
+MAX_UNSENT = 1024
 
 
-class Exchange:
-    """A datagram whose answer waits, and where it goes."""
+class PendingAnswer:
+    """An answer that waits, and the address that it is sent to."""
 
-    __slots__ = ("address", "session", "wish")
+    __slots__ = ("address", "interest", "session")
 
     def __init__(self, session: Session, address: Address) -> None:
         self.session = session
         self.address = address
-        self.wish = REST
+        self.interest = PAUSED
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Answer datagrams until the listener is stopped."""
     Server(listener, new_session).run()
 
@@ -53,97 +52,97 @@ def serve(listener: Listener, new_session: NewSession) -> None:
 class Server:
     """One thread, one socket, one queue of signals."""
 
-    def __init__(self, listener: Listener, new_session: NewSession) -> None:
+    def __init__(self, listener: Listener, new_session: SessionFactory) -> None:
         self.socket = listener
         self.new_session = new_session
-        self.cell = STATS.cell()
-        self.timers: Timers[Exchange] = Timers()
+        self.counters = STATS.new_counters()
+        self.timers: Timers[PendingAnswer] = Timers()
         self.unsent: deque[tuple[bytes, Address, Session]] = deque()
-        self.resting = 0
-        self.signals = Signals(NOTIFY, signal.SIGIO, WAKE)
+        self.pending = 0
+        self.signals = Signals(EVENT_SIGNAL, signal.SIGIO, STOP_SIGNAL)
         listener.setblocking(False)
         thread = threading.get_ident()
-        listener.wake_by(lambda: signal.pthread_kill(thread, WAKE))
-        arm(listener.fileno(), NOTIFY)
+        listener.set_wakeup(lambda: signal.pthread_kill(thread, STOP_SIGNAL))
+        enable_signals(listener.fileno(), EVENT_SIGNAL)
 
     def run(self) -> None:
-        """The loop: take a signal, read until nothing is there."""
-        self.drain()  # what has arrived before the socket was armed
+        """Take a signal and read until EAGAIN, again and again; after the stop send the pending answers."""
+        self.drain()  # datagrams that arrived before O_ASYNC was set
         while not self.socket.stopping:
-            self.turn(self.timers.timeout_s())
+            self.step(self.timers.timeout_s())
         self.drain()
         self.timers.add(DRAIN_S, None)
-        while self.resting or self.unsent:
-            if self.turn(self.timers.timeout_s()):
+        while self.pending or self.unsent:
+            if self.step(self.timers.timeout_s()):
                 return
 
-    def turn(self, timeout_s: float | None) -> bool:
-        """Wait for one signal and do what is due; return whether the drain is over."""
-        notice = self.signals.wait(timeout_s)
-        self.cell.wakeups += 1
-        if notice is not None and notice.number != WAKE:
-            self.cell.signals += 1
-            self.cell.ready += 1
-            if notice.number == signal.SIGIO:
-                self.overflow()
+    def step(self, timeout_s: float | None) -> bool:
+        """Wait for one signal, handle it and run what is due; return whether the drain time is over."""
+        info = self.signals.wait(timeout_s)
+        self.counters.wakeups += 1
+        if info is not None and info.number != STOP_SIGNAL:
+            self.counters.signals += 1
+            self.counters.ready += 1
+            if info.number == signal.SIGIO:
+                self.empty_queue()
             self.send()
             self.drain()
-        over = False
-        for exchange in self.timers.due():
-            if exchange is None:
-                over = True
+        drained = False
+        for answer in self.timers.due():
+            if answer is None:
+                drained = True
             else:
-                self.resting -= 1
-                self.perform(exchange.session, exchange.address, exchange.session.resumed())
-        return over
+                self.pending -= 1
+                self.run_effects(answer.session, answer.address, answer.session.resumed())
+        return drained
 
-    def overflow(self) -> None:
-        """The queue was full: empty it, as one drain does for all of its signals."""
-        STATS.overflow(self.cell, "the queue of signals was full: the socket is read all the same")
+    def empty_queue(self) -> None:
+        """Empty a queue that was full: one read until EAGAIN stands for all of its signals."""
+        STATS.signal_overflow(self.counters, "the queue of signals was full: the socket is read until EAGAIN")
         while self.signals.wait(0) is not None:
-            self.cell.signals += 1
+            self.counters.signals += 1
 
     def drain(self) -> None:
-        """Read until EAGAIN: a signal says that something is there, not how much."""
+        """Read until EAGAIN: a signal does not tell how many datagrams are there."""
         while True:
             try:
                 data, address = self.socket.recvfrom(DATAGRAM_BYTES)
             except BlockingIOError:
-                self.cell.eagain += 1
+                self.counters.eagain += 1
                 return
-            except ConnectionRefusedError:  # ICMP to an earlier answer: its client is gone (udp(7))
+            except ConnectionRefusedError:  # by ICMP, for an earlier answer: its client has closed (udp(7))
                 STATS.error("reset")
                 continue
-            self.cell.bytes_in += len(data)
+            self.counters.bytes_in += len(data)
             session = self.new_session(address)
-            self.perform(session, address, session.received(data))
+            self.run_effects(session, address, session.received(data))
 
-    def perform(self, session: Session, address: Address, effects: Effects) -> None:
+    def run_effects(self, session: Session, address: Address, effects: Effects) -> None:
         """Carry out the effects of one datagram."""
         for effect in effects:
             if isinstance(effect, bytes):
                 self.unsent.append((effect, address, session))
             elif isinstance(effect, Wait):
-                self.resting += 1
-                self.timers.add(effect.seconds, Exchange(session, address))
+                self.pending += 1
+                self.timers.add(effect.seconds, PendingAnswer(session, address))
         self.send()
 
     def send(self) -> None:
-        """Send what is unsent until the send buffer is full; its room raises a signal as well."""
+        """Send until the send buffer is full; the kernel raises a signal when it has room again."""
         while self.unsent:
             data, address, session = self.unsent[0]
             try:
                 sent = self.socket.sendto(data, address)
             except BlockingIOError:
-                self.cell.eagain += 1
-                if len(self.unsent) > MOST_UNSENT:  # UDP may lose: better one than all
+                self.counters.eagain += 1
+                if len(self.unsent) > MAX_UNSENT:  # UDP may lose answers: drop the oldest
                     self.unsent.popleft()
                     STATS.error("dropped", "answers dropped: the send buffer is full")
                 return
             except OSError as error:
-                STATS.lost(error)
+                STATS.connection_lost(error)
                 sent = 0
             self.unsent.popleft()
-            self.cell.bytes_out += sent
-            self.cell.requests += session.answers
+            self.counters.bytes_out += sent
+            self.counters.requests += session.answers
             session.answers = 0

@@ -21,14 +21,14 @@ import asyncio
 from collections.abc import Callable
 from importlib import import_module
 
-from iomodels.listen import DRAIN_S, Listener, hang_up
-from iomodels.native import Missing
+from iomodels.listen import DRAIN_S, Listener, shutdown_reads
+from iomodels.native import MissingFeature
 from iomodels.native.protocol import Connections
-from iomodels.session import NewSession
+from iomodels.session import SessionFactory
 from iomodels.stats import STATS
 
 
-def serve(listener: Listener, new_session: NewSession) -> None:
+def serve(listener: Listener, new_session: SessionFactory) -> None:
     """Serve all connections from one event loop until the listener is stopped."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run_server(listener, new_session))
@@ -38,7 +38,7 @@ def require() -> None:
     """Check that uvloop is installed.
 
     Raises:
-        Missing: it is not.
+        MissingFeature: it is not.
     """
     loop_factory()
 
@@ -48,18 +48,18 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
     except ImportError as error:
-        raise Missing(f"the Python package uvloop is not installed ({error})") from error
+        raise MissingFeature(f"the Python package uvloop is not installed ({error})") from error
     return factory
 
 
-async def run_server(listener: Listener, new_session: NewSession) -> None:
+async def run_server(listener: Listener, new_session: SessionFactory) -> None:
     """Accept until the stop, then let the answers in flight out."""
     loop = asyncio.get_running_loop()
-    connections = Connections(new_session, STATS.cell(), listener.nodelay)
+    connections = Connections(new_session, STATS.new_counters(), listener.nodelay)
     stopped = asyncio.Event()
-    listener.wake_by(lambda: loop.call_soon_threadsafe(stopped.set))
+    listener.set_wakeup(lambda: loop.call_soon_threadsafe(stopped.set))
     server = await loop.create_server(connections.new_protocol, sock=listener, backlog=listener.backlog)
     await stopped.wait()
     server.close()
-    hang_up(connection.fd for connection in connections)
+    shutdown_reads(connection.fd for connection in connections)
     await connections.close_within(DRAIN_S)

@@ -11,12 +11,12 @@ import os
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Missing(Exception):
-    """This kernel, C library or container lacks what the model needs; the message says what."""
+class MissingFeature(Exception):
+    """The kernel, the C library or the container lacks what the model needs; the message says what."""
 
 
 def checked(result: int) -> int:
-    """Return the result of a C call, or raise the OSError that errno says if it is -1."""
+    """Return the result of a C call; if it is -1, raise the OSError of errno."""
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""POSIX asynchronous I/O (aio(7)) as the GNU C library does it: its own threads make blocking calls."""
+"""POSIX asynchronous I/O (aio(7)) of the GNU C library, whose own threads make blocking calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 
-from iomodels.native import Missing, checked, libc
+from iomodels.native import MissingFeature, checked, libc
 
 _SIGEV_SIGNAL = 0
 
@@ -21,7 +21,7 @@ class _Sigevent(ctypes.Structure):
 
 
 class _Aiocb(ctypes.Structure):
-    """``struct aiocb`` of 64-bit glibc; what is underlined is the library's own."""
+    """``struct aiocb`` of 64-bit glibc; the fields with an underscore are internal to the library."""
 
     _fields_ = [
         ("fd", ctypes.c_int),
@@ -48,24 +48,24 @@ class _Aioinit(ctypes.Structure):
 
 
 def require() -> None:
-    """Check that the C library has what is needed.
+    """Check that the C library has the functions.
 
     Raises:
-        Missing: it is not glibc.
+        MissingFeature: it is not 64-bit glibc.
     """
     if not hasattr(libc, "aio_init") or ctypes.sizeof(ctypes.c_void_p) != 8:
-        raise Missing("POSIX aio as 64-bit glibc has it (aio_read, aio_init)")
+        raise MissingFeature("the POSIX aio of 64-bit glibc (aio_read, aio_init) is missing")
 
 
-def use_threads(most: int) -> None:
-    """Let the library start that many threads (aio_init(3)), before the first request; it would take 20."""
-    libc.aio_init(ctypes.byref(_Aioinit(threads=most, requests=most, idle_s=1)))
+def set_max_threads(count: int) -> None:
+    """Set how many threads the library may start (aio_init(3)), before the first request; default 20."""
+    libc.aio_init(ctypes.byref(_Aioinit(threads=count, requests=count, idle_s=1)))
 
 
 class Operation:
-    """One read or write at a time on a descriptor; at its end a signal brings the descriptor's number.
+    """One read or write at a time on a descriptor; its completion raises a signal with the descriptor.
 
-    The kernel of the matter is the buffer: it belongs to the library from `read` or `write` until `result`.
+    The buffer belongs to the library from `read` or `write` until `result`: do not free it, do not touch it.
     """
 
     __slots__ = ("_block", "_buffer", "_source")
@@ -79,29 +79,29 @@ class Operation:
         self._block.event.notify = _SIGEV_SIGNAL
 
     def read(self) -> None:
-        """Begin to read (aio_read(3)); returns at once, data or not."""
+        """Start a read (aio_read(3)); return at once, with or without data."""
         self._source = None
         self._block.buffer = ctypes.addressof(self._buffer)
         self._block.length = len(self._buffer)
         checked(libc.aio_read(ctypes.byref(self._block)))
 
     def write(self, data: bytes) -> None:
-        """Begin to write (aio_write(3)); `data` is kept alive here."""
+        """Start a write (aio_write(3)); keep `data` alive until the next operation."""
         self._source = data
         self._block.buffer = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
         self._block.length = len(data)
         checked(libc.aio_write(ctypes.byref(self._block)))
 
-    def ended(self) -> bool:
-        """Tell whether the last read or write has ended; its result stays to be taken (aio_error(3))."""
+    def is_done(self) -> bool:
+        """Return whether the last read or write has completed (aio_error(3)); `result` is still due."""
         code: int = libc.aio_error(ctypes.byref(self._block))
         return code != errno.EINPROGRESS
 
     def result(self) -> int | None:
-        """Return the number of bytes, once (aio_error(3), aio_return(3)); None while it is in progress.
+        """Return the number of bytes, or None while in progress (aio_error(3)); only once (aio_return(3)).
 
         Raises:
-            OSError: what the read or write said.
+            OSError: the error of the read or write.
         """
         code = libc.aio_error(ctypes.byref(self._block))
         if code == errno.EINPROGRESS:
@@ -112,7 +112,7 @@ class Operation:
         return count
 
     def data(self, count: int) -> bytes:
-        """Return the first bytes of what was read."""
+        """Return the first `count` bytes of the read buffer."""
         return ctypes.string_at(self._buffer, count)
 
 

@@ -1,4 +1,4 @@
-"""Forked children: counted in shared memory, reaped, stopped, and killed when they do not end."""
+"""Forked children: count in shared memory, wait for them, stop them, kill those that do not end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from iomodels.native.process import die_with
+from iomodels.native.process import die_with_parent
 from iomodels.stats import STATS
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD)
@@ -16,38 +16,38 @@ _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 class Children:
-    """The children of this process; at most `most` at a time."""
+    """The children of this process, up to `max_count` at a time."""
 
-    def __init__(self, most: int) -> None:
-        self._rows = STATS.share(most)
-        self._row_of: dict[int, int] = {}
-        self._dead: list[tuple[int, int]] = []
+    def __init__(self, max_count: int) -> None:
+        self._slots = STATS.share(max_count)
+        self._slot_of: dict[int, int] = {}
+        self._reaped: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._slot_of)
 
     def fork(self) -> int:
-        """fork(2); return 0 in the child, which ends with its parent and counts in shared memory.
+        """Call fork(2); return 0 in the child, which ends with its parent and counts in shared memory.
 
-        The child has all signals of a stop blocked, as it has its parent's handlers: it calls `grown_up`
-        next.
+        In the child the stop signals are blocked, as it still has its parent's handlers: call
+        `set_child_signals` next.
 
         Raises:
-            OSError: EAGAIN at `most`, or what fork says.
+            OSError: EAGAIN at `max_count` children, or the error of fork.
         """
-        row = self._rows.take()
-        if row is None:
-            raise OSError(errno.EAGAIN, "no room for another child")
+        slot = self._slots.take()
+        if slot is None:
+            raise OSError(errno.EAGAIN, "the maximum number of children is reached")
         parent_pid = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            pid = STATS.fork(row)
+            pid = STATS.fork(slot)
             if pid == 0:
-                die_with(parent_pid)
+                die_with_parent(parent_pid)
                 return 0
-            self._row_of[pid] = row
+            self._slot_of[pid] = slot
         except OSError:
-            self._rows.free(row)
+            self._slots.free(slot)
             raise
         finally:
             if os.getpid() == parent_pid:
@@ -55,7 +55,7 @@ class Children:
         return pid
 
     def reap(self) -> None:
-        """Collect who has ended, without waiting or locking: this is all that a SIGCHLD handler may do."""
+        """Reap the children that have ended. It does not block or lock, so a SIGCHLD handler may call it."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -63,56 +63,56 @@ class Children:
                 return
             if pid == 0:
                 return
-            self._dead.append((pid, status))
+            self._reaped.append((pid, status))
 
-    def settle(self) -> list[tuple[int, int]]:
-        """Fold the counters of who has been reaped; return pids and exit codes (negative: by signal)."""
+    def take_ended(self) -> list[tuple[int, int]]:
+        """Add up the counters of reaped children; return their pids and exit codes (negative: a signal)."""
         ended = []
-        while self._dead:
-            pid, status = self._dead.pop()
-            STATS.reaped(self._row_of.pop(pid))
+        while self._reaped:
+            pid, status = self._reaped.pop()
+            STATS.child_ended(self._slot_of.pop(pid))
             ended.append((pid, os.waitstatus_to_exitcode(status)))
         return ended
 
     def wait(self) -> list[tuple[int, int]]:
-        """Wait until at least one ends; return as `settle`."""
-        if not self._dead:
+        """Wait until at least one child has ended; return the same as `take_ended`."""
+        if not self._reaped:
             pid, status = os.waitpid(-1, 0)
-            self._dead.append((pid, status))
-        return self.settle()
+            self._reaped.append((pid, status))
+        return self.take_ended()
 
     def signal(self, number: int) -> None:
-        """Send a signal to all of them."""
-        for pid in list(self._row_of):
+        """Send a signal to all children."""
+        for pid in list(self._slot_of):
             try:
                 os.kill(pid, number)
-            except ProcessLookupError:  # waited for already, and only not settled yet
+            except ProcessLookupError:  # reaped, but not yet taken by `take_ended`
                 continue
 
-    def end(self, within_s: float) -> None:
-        """Wait for all of them, and kill those that are left after that time."""
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Wait for all children, and kill those that are left after that time."""
         signal.signal(signal.SIGALRM, lambda *_: self.signal(signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, within_s)
-        while self._row_of:
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        while self._slot_of:
             self.wait()
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def grown_up(stop: Callable[[], object]) -> None:
-    """In a new child: take SIGTERM as `stop`; leave SIGINT, which a terminal sends to all, to the parent."""
+def set_child_signals(stop: Callable[[], object]) -> None:
+    """In a new child, let SIGTERM call `stop`. Ignore SIGINT: a terminal sends it to the parent too."""
     signal.signal(signal.SIGTERM, lambda *_: stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def room_for(bytes_each: int, most: int) -> int:
-    """Return how many children of that size fit into the memory of the container or machine, up to `most`."""
+def max_children(bytes_each: int, limit: int) -> int:
+    """Return how many children of that size fit into the available memory, up to `limit`."""
     available = _meminfo_bytes("MemAvailable")
     for path in map(Path, _MEMORY_LIMITS):
         if path.exists() and (text := path.read_text().strip()).isdigit():
             available = min(available, int(text))
-    return max(1, min(most, available // bytes_each))
+    return max(1, min(limit, available // bytes_each))
 
 
 def _meminfo_bytes(key: str) -> int:

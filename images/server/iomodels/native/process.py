@@ -1,4 +1,4 @@
-"""prctl(2): a child that must not outlive its parent."""
+"""prctl(2): the kernel kills a child when its parent ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from iomodels.native import checked, libc
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends; call it first thing in the child."""
+def die_with_parent(parent_pid: int) -> None:
+    """Let the kernel kill this process when its parent ends. Call it first in the child."""
     checked(libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
-    if os.getppid() != parent_pid:  # it ended before the call
+    if os.getppid() != parent_pid:  # the parent ended before the call
         os._exit(1)

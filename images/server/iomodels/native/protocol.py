@@ -1,7 +1,7 @@
 """The asyncio protocol of one connection, shared by the models that run it on different event loops.
 
 The loop accepts and reads; the transport sends and keeps what the kernel does not take. This class connects
-both to a session: what was read goes to the session, and the session's effects go to the transport.
+both to a session: it passes received data to the session, and the session's effects to the transport.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import os
 from typing import cast
 
-from iomodels.listen import nagle
-from iomodels.session import Close, Effects, NewSession, SendFile, Session, Wait
+from iomodels.listen import disable_nodelay
+from iomodels.session import Close, Effects, SendFile, Session, SessionFactory, Wait
 from iomodels.stats import STATS, Counters
 
 
@@ -22,10 +22,10 @@ class Connections(set["Connection"]):
         emptied: set when the last connection has closed.
     """
 
-    def __init__(self, new_session: NewSession, cell: Counters, nodelay: bool) -> None:
+    def __init__(self, new_session: SessionFactory, counters: Counters, nodelay: bool) -> None:
         super().__init__()
         self.new_session = new_session
-        self.cell = cell
+        self.counters = counters
         self.nodelay = nodelay
         self.emptied = asyncio.Event()
 
@@ -49,11 +49,11 @@ class Connections(set["Connection"]):
 class Connection(asyncio.Protocol):
     """One connection: its session and its transport."""
 
-    __slots__ = ("cell", "connections", "fd", "session", "transport", "waiting")
+    __slots__ = ("connections", "counters", "fd", "session", "transport", "waiting")
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self.cell = connections.cell
+        self.counters = connections.counters
         self.waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,42 +63,42 @@ class Connection(asyncio.Protocol):
         self.session: Session = self.connections.new_session(transport.get_extra_info("peername"))
         self.transport.set_write_buffer_limits(high=0)  # pause_writing is called from the first byte on
         if not self.connections.nodelay:
-            nagle(self.fd)
-        self.cell.accepted += 1
+            disable_nodelay(self.fd)
+        self.counters.accepted += 1
         self.connections.add(self)
-        self.cell.saw_open(len(self.connections))
-        self.perform(self.session.opened())
+        self.counters.update_open_peak(len(self.connections))
+        self.run_effects(self.session.opened())
 
     def data_received(self, data: bytes) -> None:
         """Hand what the loop has read to the session."""
-        self.cell.wakeups += 1
-        self.cell.ready += 1
-        self.cell.bytes_in += len(data)
-        self.perform(self.session.received(data))
+        self.counters.wakeups += 1
+        self.counters.ready += 1
+        self.counters.bytes_in += len(data)
+        self.run_effects(self.session.received(data))
 
     def eof_received(self) -> bool:
         """Tell the session; return True to keep the transport open, as the peer may still read."""
-        self.perform(self.session.ended())
+        self.run_effects(self.session.eof())
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Count the closed connection, whoever closed it."""
+        """Count the closed connection; either side may have closed it."""
         if isinstance(error, OSError):
-            STATS.lost(error)
-        self.cell.closed += 1
+            STATS.connection_lost(error)
+        self.counters.closed += 1
         self.connections.discard(self)
         if not self.connections:
             self.connections.emptied.set()
 
-    def perform(self, effects: Effects) -> None:
+    def run_effects(self, effects: Effects) -> None:
         """Hand the effects to the transport."""
         for effect in effects:
             if isinstance(effect, bytes):
                 self.transport.write(effect)
-                self.cell.bytes_out += len(effect)
+                self.counters.bytes_out += len(effect)
             elif isinstance(effect, SendFile):
                 self.transport.write(os.pread(effect.fd, effect.length, effect.offset))
-                self.cell.bytes_out += effect.length
+                self.counters.bytes_out += effect.length
             elif isinstance(effect, Wait):
                 self.waiting = True
                 self.transport.pause_reading()
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         """Go on after a wait."""
         if self in self.connections:
             self.waiting = False
-            self.perform(self.session.resumed())
+            self.run_effects(self.session.resumed())
             self.resume_reading()
 
     def pause_writing(self) -> None:
@@ -131,5 +131,5 @@ class Connection(asyncio.Protocol):
 
     def count_answers(self) -> None:
         """Count the answers as requests; call it only when their last byte was taken."""
-        self.cell.requests += self.session.answers
+        self.counters.requests += self.session.answers
         self.session.answers = 0

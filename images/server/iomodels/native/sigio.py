@@ -1,7 +1,7 @@
-"""Signal-driven I/O (fcntl(2)): a real-time signal that carries the descriptor it is about.
+"""Signal-driven I/O (fcntl(2)): real-time signals that carry a descriptor.
 
-The standard library can block and wait for signals, but `signal.sigtimedwait` leaves out `si_fd` and
-`si_value`: so the wait is here. The layout is that of ``siginfo_t`` on 64-bit Linux.
+The standard library can block signals and wait for them, but `signal.sigtimedwait` does not return `si_fd`
+and `si_value`. So the wait is here. The offsets are those of ``siginfo_t`` on 64-bit Linux.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _INFO_BYTES = 128
 _FD_OFFSET = 24  # si_fd of SIGPOLL, si_value of a queued signal
 
 
-class Notice(NamedTuple):
-    """A signal: its number, and the descriptor (or the int in its `sigev_value`) it is about."""
+class SignalInfo(NamedTuple):
+    """A signal: its number, and its descriptor (`si_fd`, or the int in `sigev_value`)."""
 
     number: int
     fd: int
@@ -37,9 +37,10 @@ class _Timespec(ctypes.Structure):
 
 
 class Signals:
-    """Signals that this thread waits for instead of being interrupted by them.
+    """Signals that this thread blocks and takes from the queue.
 
-    They are blocked from the first moment on: between arming and waiting none may be delivered to a handler.
+    They are blocked at once: none may be delivered between `enable_signals` and the first `wait`, where it
+    would kill the process.
     """
 
     def __init__(self, *numbers: int) -> None:
@@ -50,10 +51,10 @@ class Signals:
             checked(libc.sigaddset(self._set, number))
         self._info = ctypes.create_string_buffer(_INFO_BYTES)
 
-    def wait(self, timeout_s: float | None) -> Notice | None:
-        """Take the next signal from the queue, lowest number first, else wait for one (rt_sigtimedwait(2)).
+    def wait(self, timeout_s: float | None) -> SignalInfo | None:
+        """Take the next signal from the queue, lowest number first, or wait for one (rt_sigtimedwait(2)).
 
-        Returns None when the time is over or another signal's handler has run.
+        Returns None after a timeout, or when the handler of another signal has run.
         """
         timeout = None
         if timeout_s is not None:
@@ -65,11 +66,11 @@ class Signals:
             if code in (errno.EAGAIN, errno.EINTR):
                 return None
             raise OSError(code, os.strerror(code))
-        return Notice(number, struct.unpack_from("=i", self._info, _FD_OFFSET)[0])
+        return SignalInfo(number, struct.unpack_from("=i", self._info, _FD_OFFSET)[0])
 
 
-def arm(fd: int, number: int) -> None:
-    """Have the calling thread get signal `number` when something happens to `fd`; O_NONBLOCK goes with it."""
+def enable_signals(fd: int, number: int) -> None:
+    """Let the kernel queue signal `number` for the calling thread at each event on `fd`; set O_NONBLOCK."""
     fcntl.fcntl(fd, F_SETOWN_EX, struct.pack("=ii", _F_OWNER_TID, threading.get_native_id()))
     fcntl.fcntl(fd, F_SETSIG, number)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK | fcntl.FASYNC)

@@ -1,17 +1,17 @@
-"""The server's side of the datagram wire: one session per datagram, which goes when it is answered."""
+"""The server's side of the datagram wire: one session per datagram, which ends with its answer."""
 
 from __future__ import annotations
 
 import os
 
 from iomodels.handlers import Handler
-from iomodels.session import CLOSE, Effects, NewSession, SendFile, Wait
+from iomodels.session import CLOSE, Effects, SendFile, SessionFactory, Wait
 from iomodels.stats import STATS
 from wire.datagram import Datagram, ProtocolError, decode, encode
 
 
-def make(handler: Handler) -> NewSession:
-    """Return what makes a session for each datagram."""
+def make(handler: Handler) -> SessionFactory:
+    """Return the function that makes a session for each datagram."""
     return lambda _address: DatagramSession(handler)
 
 
@@ -26,11 +26,11 @@ class DatagramSession:
         self.answers = 0
 
     def opened(self) -> Effects:
-        """Say nothing: the client speaks first."""
+        """Return no effects: the client speaks first."""
         return ()
 
     def received(self, data: bytes) -> Effects:
-        """Answer the datagram, or say nothing to one that is no request: UDP must not amplify nonsense."""
+        """Answer the datagram; ignore one that is no request: UDP servers must not amplify junk."""
         try:
             self._request = decode(data)
         except ProtocolError:
@@ -48,6 +48,6 @@ class DatagramSession:
         self.answers += 1
         return (encode(self._request.id, content),)
 
-    def ended(self) -> Effects:
-        """A datagram has no end of stream; asked all the same, there is nothing more to say."""
+    def eof(self) -> Effects:
+        """Close; a datagram has no end of stream, so models do not call this."""
         return (CLOSE,)

@@ -1,20 +1,20 @@
-"""The server's side of the echo wire: a frame in, the handler's answer to its payload out."""
+"""The server's side of the echo wire: each frame is answered with the handler's answer to its payload."""
 
 from __future__ import annotations
 
 from iomodels.handlers import Handler
-from iomodels.session import REFUSE, Effects, NewSession, SendFile
-from iomodels.sessions._turns import Turns
+from iomodels.session import REFUSE, Effects, SendFile, SessionFactory
+from iomodels.sessions._request_response import RequestResponse
 from iomodels.stats import STATS
 from wire.echo import FrameParser, ProtocolError, encode
 
 
-def make(handler: Handler) -> NewSession:
-    """Return what makes a session for each connection."""
+def make(handler: Handler) -> SessionFactory:
+    """Return the function that makes a session for each connection."""
     return lambda _address: EchoSession(handler)
 
 
-class EchoSession(Turns[bytes]):
+class EchoSession(RequestResponse[bytes]):
     """One connection of frames."""
 
     __slots__ = ("_handler", "_parser")
@@ -25,16 +25,16 @@ class EchoSession(Turns[bytes]):
         self._parser = FrameParser()
 
     def received(self, data: bytes) -> Effects:
-        """Answer the frames that are now whole; close on one that is too long."""
+        """Answer the frames that are now complete; close if a frame is too long."""
         try:
             payloads = self._parser.feed(data)
         except ProtocolError as fault:
             STATS.error("protocol")
-            return self.take(fault.parsed, (REFUSE,))
-        return self.take(payloads)
+            return self.respond(fault.parsed, (REFUSE,))
+        return self.respond(payloads)
 
-    def waits_s(self, payload: bytes) -> float:
-        """Every frame is the handler's."""
+    def wait_s_for(self, payload: bytes) -> float:
+        """Return the handler's wait, the same for every frame."""
         del payload
         return self._handler.wait_s
 
