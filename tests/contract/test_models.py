@@ -1,4 +1,4 @@
-"""One contract for every model: whatever waits underneath, the bytes are the same."""
+"""One contract for all models: they differ in how they wait, and send the same bytes."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ GET = http1.request("GET", "/", "lab")
 Resources = tuple[int, int, int]
 
 
-class Ahead:
-    """Starts the next model's server while this one's is tested: most of a start is waiting."""
+class Prestarter:
+    """Starts the next model's server while the current one is tested: a start is mostly waiting."""
 
     def __init__(self, models: list[str]) -> None:
         self._models = iter(models)
         self._pool = ThreadPoolExecutor(1)
-        self._begun: dict[str, Future[tuple[Server, Resources]]] = {}
-        self._begin_next()
+        self._starting: dict[str, Future[tuple[Server, Resources]]] = {}
+        self._start_next()
 
-    def _begin_next(self) -> None:
+    def _start_next(self) -> None:
         if (model := next(self._models, None)) is not None:
-            self._begun[model] = self._pool.submit(started, model)
+            self._starting[model] = self._pool.submit(start_server, model)
 
     def take(self, model: str) -> tuple[Server, Resources]:
-        """Return the model's server and what it holds when idle."""
-        while model not in self._begun:
-            self._begin_next()
-        found = self._begun.pop(model).result()
-        self._begin_next()
+        """Return the model's server, and its resources when idle."""
+        while model not in self._starting:
+            self._start_next()
+        found = self._starting.pop(model).result()
+        self._start_next()
         return found
 
     def close(self) -> None:
-        """End what was started and nobody took."""
-        for future in self._begun.values():
+        """Kill the servers that were not taken."""
+        for future in self._starting.values():
             future.result()[0].kill()
         self._pool.shutdown()
 
 
-def started(model: str) -> tuple[Server, Resources]:
+def start_server(model: str) -> tuple[Server, Resources]:
     server = Server(model)
     try:
-        with Client(server.port) as client:  # whatever a first connection makes once is part of the baseline
+        with Client(server.port) as client:  # resources made by a first connection belong to the baseline
             client.send(GET)
             client.responses(1)
         server.stats_when(lambda event: event["open"] == 0, "idle server")
@@ -61,17 +61,17 @@ def started(model: str) -> tuple[Server, Resources]:
 
 
 @pytest.fixture(scope="module")
-def ahead(request: pytest.FixtureRequest) -> Iterator[Ahead]:
+def prestarter(request: pytest.FixtureRequest) -> Iterator[Prestarter]:
     functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
     mine = [item.callspec.params for item in functions if "web" in item.fixturenames]
-    ahead = Ahead(list(dict.fromkeys(params["web"] for params in mine)))
-    yield ahead
-    ahead.close()
+    prestarter = Prestarter(list(dict.fromkeys(params["web"] for params in mine)))
+    yield prestarter
+    prestarter.close()
 
 
 @pytest.fixture(scope="module", params=TCP_MODELS)
-def web(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[Server]:
-    server, baseline = ahead.take(request.param)
+def web(request: pytest.FixtureRequest, prestarter: Prestarter) -> Iterator[Server]:
+    server, baseline = prestarter.take(request.param)
     try:
         yield server
         left = server.resources_fall_to(baseline)
@@ -82,14 +82,14 @@ def web(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[Server]:
         assert seconds < 2.0
         assert last["open"] == 0
         assert last["accepted"] == last["closed"]
-        assert server.family() == []
+        assert server.process_ids() == []
     finally:
         if server.process.poll() is None:
             server.kill()
 
 
 @pytest.fixture(scope="module", params=TCP_MODELS)
-def echoing(request: pytest.FixtureRequest) -> Iterator[Server]:
+def echo_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with serving(request.param, "--wire", "echo") as server:
         yield server
         last, _ = server.terminate()
@@ -142,14 +142,14 @@ def test_pipelined_answers_keep_their_order(web: Server) -> None:
 def test_half_close_still_gets_its_answer(web: Server) -> None:
     with Client(web.port) as client:
         client.send(GET)
-        client.end()
-        assert client.rest().endswith(b"Hello, World!")
+        client.shutdown_write()
+        assert client.read_to_end().endswith(b"Hello, World!")
 
 
 def test_connection_close_closes(web: Server) -> None:
     with Client(web.port) as client:
         client.send(http1.request("GET", "/", "lab", headers=[("Connection", "close")]))
-        assert b"Connection: close" in client.rest()
+        assert b"Connection: close" in client.read_to_end()
 
 
 @pytest.mark.parametrize(
@@ -164,24 +164,24 @@ def test_connection_close_closes(web: Server) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     ],
 )
-def test_what_breaks_the_rules_is_refused_and_closed(web: Server, data: bytes, status: int) -> None:
+def test_protocol_errors_are_answered_and_closed(web: Server, data: bytes, status: int) -> None:
     with Client(web.port) as client:
         client.send(GET + data)
         good, bad = client.responses(2)
         assert (good.status, bad.status) == (200, status)
-        assert client.rest() == b""
+        assert client.read_to_end() == b""
 
 
-def test_garbage_does_no_harm(web: Server) -> None:
+def test_garbage_does_not_break_the_server(web: Server) -> None:
     source = random.Random(7)
     for _ in range(30):
         with Client(web.port) as client:
             try:
                 client.send(source.randbytes(source.randrange(1, 3000)))
-                client.end()
-                client.rest()
+                client.shutdown_write()
+                client.read_to_end()
             except ConnectionError:
-                pass  # a reset is a fine answer to garbage
+                pass  # a reset is a valid answer to garbage
     with Client(web.port) as client:
         client.send(GET)
         assert client.responses(1)[0].status == 200
@@ -207,7 +207,7 @@ def test_two_hundred_clients_at_once(web: Server) -> None:
     assert failures == []
 
 
-def test_resets_in_mid_request_and_mid_answer(web: Server) -> None:
+def test_resets_within_a_request_and_within_an_answer(web: Server) -> None:
     for data in (GET[:10], GET, GET * 500):
         for _ in range(10):
             client = Client(web.port)
@@ -218,27 +218,27 @@ def test_resets_in_mid_request_and_mid_answer(web: Server) -> None:
         assert client.responses(1)[0].status == 200
 
 
-def test_a_frame_of_a_mebibyte_comes_back(echoing: Server) -> None:
+def test_a_frame_of_a_mebibyte_comes_back(echo_server: Server) -> None:
     payload = random.Random(1).randbytes(1 << 20)
-    with Client(echoing.port) as client:
+    with Client(echo_server.port) as client:
         sender = threading.Thread(target=client.send, args=(echo.encode(payload) + echo.encode(b""),))
         sender.start()
         assert client.frames(2) == [payload, b""]
         sender.join()
 
 
-def test_the_tutorial_client_is_greeted(model_greet: Server) -> None:
-    with Client(model_greet.port) as client:
+def test_a_client_of_the_greet_wire_is_greeted(greet_server: Server) -> None:
+    with Client(greet_server.port) as client:
         name = client.socket.getsockname()
         assert client.receive() == greet.GREETING
         client.send(greet.REPLY)
-    heard = model_greet.wait_for(lambda event: event["event"] == "log", "log of the greeting")
+    heard = greet_server.wait_for(lambda event: event["event"] == "log", "log of the greeting")
     assert greet.REPLY.decode() in heard["says"]
     assert f"{name[0]}:{name[1]}" in heard["says"]
 
 
 @pytest.fixture(params=TCP_MODELS)
-def model_greet(request: pytest.FixtureRequest) -> Iterator[Server]:
+def greet_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with serving(request.param, "--wire", "greet") as server:
         yield server
         last, _ = server.terminate()

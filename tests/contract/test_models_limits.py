@@ -1,6 +1,6 @@
-"""What every model does at its limits: waits, slow and mute peers, no more descriptors, the stop.
+"""All models at their limits: waits, slow clients, no free descriptors, the stop.
 
-These cases mostly wait, so those of several models run side by side, each with a server of its own.
+These cases mostly wait, so those of several models run in parallel, each with its own server.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tests.support.model_servers import DEADLINE_S, ROOT, TCP_MODELS, Client, en
 
 GET = http1.request("GET", "/", "lab")
 PATTERN = b"0123456789abcdef"
-SIDE_BY_SIDE = 5
+PARALLEL_CASES = 5
 
 
-def a_file_is_sent_whole(model: str) -> None:
+def a_file_is_sent_completely(model: str) -> None:
     with serving(model, "--handler", "file:300KiB") as server, Client(server.port) as client:
         client.send(GET + http1.request("HEAD", "/", "lab") + GET)
         answers = client.responses(3, "GET", "HEAD", "GET")
@@ -38,8 +38,8 @@ def a_file_is_sent_whole(model: str) -> None:
         assert last["requests"] == 3
 
 
-def one_byte_now_and_then_holds_nobody_else(model: str) -> None:
-    """Slow senders and a slow reader, while another is served in between."""
+def slow_clients_do_not_block_others(model: str) -> None:
+    """Slow senders and a slow reader; another client is served meanwhile."""
     count = min(5, served_at_once(model))
     room = served_at_once(model) > count + 1
     with serving(model, "--handler", "file:64KiB") as server, ExitStack() as stack:
@@ -66,7 +66,7 @@ def one_byte_now_and_then_holds_nobody_else(model: str) -> None:
         assert last["errors"] == {}
 
 
-def a_mute_peer_is_held_back_and_gets_everything_later(model: str) -> None:
+def a_client_that_does_not_read_meets_backpressure_then_gets_all(model: str) -> None:
     with serving(model, "--wire", "echo") as server:
         with Client(server.port, receive_buffer_bytes=4096) as client:
             sent = fill(client)
@@ -77,27 +77,27 @@ def a_mute_peer_is_held_back_and_gets_everything_later(model: str) -> None:
         assert last["open"] == 0
 
 
-def a_stop_with_a_peer_that_never_reads(model: str) -> None:
+def a_stop_does_not_wait_for_a_client_that_never_reads(model: str) -> None:
     with serving(model, "--wire", "echo") as server, Client(server.port, receive_buffer_bytes=4096) as client:
         fill(client)
         _, seconds = server.terminate()
         assert seconds < 2.0
-        assert server.family() == []
+        assert server.process_ids() == []
 
 
 def fill(client: Client) -> int:
-    """Send frames and read nothing until no more are taken; return how many went out whole."""
+    """Send frames without reading until send blocks; return how many frames were sent completely."""
     frame = echo.encode(b"x" * 60000)
     client.socket.settimeout(0.4)
     for sent in range(200):
         try:
             client.send(frame)
         except TimeoutError:
-            return sent  # as it should: the server stopped reading because we do not
-    raise AssertionError("12 MB were taken from a peer that reads nothing: no backpressure")
+            return sent  # expected: the server stops reading as we do not read
+    raise AssertionError("the server took 12 MB from a client that does not read: no backpressure")
 
 
-def waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
+def waits_overlap_and_a_stop_sends_the_pending_answers(model: str) -> None:
     with serving(model, "--handler", "sleep:200ms") as server:
         count = min(20, served_at_once(model))
         clients = [Client(server.port) for _ in range(count)]
@@ -107,14 +107,14 @@ def waiting_holds_nobody_else_and_the_stop_lets_answers_out(model: str) -> None:
             client.send(GET + GET)
         for client in clients:
             assert client.responses(2)[1].body == b"Hello, World!"
-        assert time.monotonic() - begin < 3.0, "waits were added up"
+        assert time.monotonic() - begin < 3.0, "the waits did not overlap"
         for client in clients:
             client.send(GET)
-        last, seconds = server.terminate()  # the requests are at the server: some in its hands, some unread
-        assert seconds < 1.4, "the idle connections held it up to the end of the drain"
+        last, seconds = server.terminate()  # it has read some requests; others are unread
+        assert seconds < 1.4, "idle connections delayed the stop until the end of the drain"
         assert all(client.responses(1)[0].status == 200 for client in clients)
         assert last["open"] == 0
-        assert server.family() == []
+        assert server.process_ids() == []
         for client in clients + idle:
             client.socket.close()
 
@@ -129,7 +129,7 @@ def running_out_of_descriptors(model: str) -> None:
         tells = runs_out and entry(model).get("out_of_descriptors") != "closes"
         if tells:
             server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile in the statistics")
-        if runs_out and model != "nonblocking":  # that one never sleeps: it is what it is
+        if runs_out and model != "nonblocking":  # which never sleeps, by design
             assert server.cpu_share(over_s=0.5) <= 0.1
         clients[0].send(GET)
         assert clients[0].responses(1)[0].status == 200
@@ -158,45 +158,45 @@ def a_restart_in_place_keeps_the_process_and_its_totals(model: str, *flags: str)
             assert client.responses(1)[0].status == 200
         last, _ = server.terminate()
         assert [last[key] for key in ("requests", "accepted", "open", "open_peak")] == [2, 2, 0, 1]
-        assert server.family() == []
+        assert server.process_ids() == []
 
 
 CASES: tuple[Callable[[str], None], ...] = (
-    a_file_is_sent_whole,
-    one_byte_now_and_then_holds_nobody_else,
-    a_mute_peer_is_held_back_and_gets_everything_later,
-    a_stop_with_a_peer_that_never_reads,
-    waiting_holds_nobody_else_and_the_stop_lets_answers_out,
+    a_file_is_sent_completely,
+    slow_clients_do_not_block_others,
+    a_client_that_does_not_read_meets_backpressure_then_gets_all,
+    a_stop_does_not_wait_for_a_client_that_never_reads,
+    waits_overlap_and_a_stop_sends_the_pending_answers,
     running_out_of_descriptors,
     a_restart_in_place_keeps_the_process_and_its_totals,
 )
-Begun = dict[tuple[Callable[[str], None], str], Future[None]]
+Started = dict[tuple[Callable[[str], None], str], Future[None]]
 
 
 @pytest.fixture(scope="module")
-def begun(request: pytest.FixtureRequest) -> Iterator[Begun]:
-    """Begin every selected case, a few at a time; its test takes the outcome."""
+def started(request: pytest.FixtureRequest) -> Iterator[Started]:
+    """Start all selected cases, a few at a time; the test of each takes its result."""
     selected = [
         (item.callspec.params["case"], item.callspec.params["model"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.originalname == test_every_model.__name__
     ]
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(PARALLEL_CASES) as pool:
         yield {(case, model): pool.submit(case, model) for case, model in selected}
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("model", TCP_MODELS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_every_model(begun: Begun, case: Callable[[str], None], model: str) -> None:
-    begun[case, model].result()
+def test_every_model(started: Started, case: Callable[[str], None], model: str) -> None:
+    started[case, model].result()
 
 
 def test_workers_are_restarted_too() -> None:
     a_restart_in_place_keeps_the_process_and_its_totals("epoll_lt", "--workers", "2")
 
 
-def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
+def test_a_server_ends_when_its_standard_output_is_closed() -> None:
     path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
     command = [sys.executable, "-m", "iomodels", "epoll_lt", "--host", "127.0.0.1", "--port", "0"]
     process = subprocess.Popen(
@@ -216,7 +216,7 @@ def test_a_server_whose_output_nobody_reads_ends_itself() -> None:
         process.stderr.close()
 
 
-def test_select_refuses_what_does_not_fit_and_serves_the_rest() -> None:
+def test_select_refuses_high_descriptors_and_serves_the_others() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     try:

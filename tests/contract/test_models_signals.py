@@ -1,4 +1,4 @@
-"""What only signal-driven models have: datagrams, and a queue of signals that can be full."""
+"""Signal-driven models: datagrams, and a queue of signals that is full."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_datagram_is_answered_by_its_id(model: str) -> None:
         for number in range(100):
             client.send(datagram.encode(number, b"burst"))
         assert {datagram.decode(client.recv(65535)).id for _ in range(100)} == set(range(100))
-        server.stats_when(lambda event: event["signals"] >= 1, "signals, taken when nothing else is to do")
+        server.stats_when(lambda event: event["signals"] >= 1, "signals")
         last, seconds = server.terminate()
         assert seconds < 2.0
         assert last["requests"] == 300
@@ -40,7 +40,7 @@ def test_each_datagram_is_answered_by_its_id(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", UDP_MODELS)
-def test_datagrams_wait_side_by_side_and_get_out_before_the_stop(model: str) -> None:
+def test_waits_of_datagrams_overlap_and_a_stop_sends_the_pending_answers(model: str) -> None:
     with serving(model, "--handler", "sleep:300ms") as server, udp_client(server.port) as client:
         for number in range(20):
             client.send(datagram.encode(number, b""))
@@ -50,7 +50,7 @@ def test_datagrams_wait_side_by_side_and_get_out_before_the_stop(model: str) -> 
         assert last["requests"] == 20
 
 
-def test_a_full_signal_queue_over_tcp_loses_nobody() -> None:
+def test_a_full_signal_queue_over_tcp_loses_no_event() -> None:
     with serving("sigio_tcp") as server:
         resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (4, 4))
         clients = [Client(server.port) for _ in range(200)]
@@ -62,22 +62,22 @@ def test_a_full_signal_queue_over_tcp_loses_nobody() -> None:
         for client in clients:
             client.socket.close()
         last, _ = server.terminate()
-        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert last["overflows"] > 0, "the queue was never full: the case was not tested"
         assert sum("queue of signals was full" in event.get("says", "") for event in server.events) == 1
         assert last["requests"] == 4000
         assert last["open"] == 0
 
 
-def test_a_full_signal_queue_under_aio_leaves_nobody_hanging() -> None:
+def test_a_full_signal_queue_under_aio_leaves_no_client_waiting() -> None:
     with serving("posix_aio") as server:
         with Client(server.port) as client:
             client.send(GET)
-            client.responses(1)  # by now it has planned with the queue that it saw
+            client.responses(1)  # the server has read the limit of its queue by now
         resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (2, 4096))
         clients = [Client(server.port) for _ in range(100)]
         for client in clients:
             client.send(GET)
-        answered = sum(answered_or_hung_up_on(client) for client in clients)
+        answered = sum(answered_or_closed(client) for client in clients)
         resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (4096, 4096))
         with Client(server.port) as client:
             client.send(GET)
@@ -85,21 +85,21 @@ def test_a_full_signal_queue_under_aio_leaves_nobody_hanging() -> None:
         for client in clients:
             client.socket.close()
         last, _ = server.terminate()
-        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert last["overflows"] > 0, "the queue was never full: the case was not tested"
         assert any("queue of signals was full" in event.get("says", "") for event in server.events)
         assert last["errors"]["refused_limit"] >= 100 - answered
         assert last["open"] == 0
 
 
-def answered_or_hung_up_on(client: Client) -> bool:
-    """Return whether the answer came; the end of the connection instead is fine, silence is not."""
+def answered_or_closed(client: Client) -> bool:
+    """Return whether an answer arrived, or else the end of the connection; fail if neither does."""
     try:
         return bool(client.receive())
     except ConnectionResetError:
         return False
 
 
-def test_a_full_signal_queue_over_udp_loses_nobody() -> None:
+def test_a_full_signal_queue_over_udp_loses_no_event() -> None:
     with serving("sigio_udp") as server, udp_client(server.port) as client:
         resource.prlimit(server.ready["pid"], resource.RLIMIT_SIGPENDING, (2, 2))
         for _ in range(50):
@@ -109,4 +109,4 @@ def test_a_full_signal_queue_over_udp_loses_nobody() -> None:
         last, _ = server.terminate()
         assert last["requests"] == 2500
         assert sum("queue of signals was full" in event.get("says", "") for event in server.events) == 1
-        assert last["overflows"] > 0, "the queue was never full: nothing was tested"
+        assert last["overflows"] > 0, "the queue was never full: the case was not tested"

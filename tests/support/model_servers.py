@@ -1,4 +1,4 @@
-"""Starts the server of one model as a process and talks to it: for the contract tests and benchmarks."""
+"""Start the server of one model as a process, and connect clients to it, for the contract tests."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Event = dict[str, Any]
 
 
 def entry(model: str) -> dict[str, Any]:
-    """Return the whole manifest entry of a model."""
+    """Return the complete manifest entry of a model."""
     return manifest.entries()[model]
 
 
 def served_at_once(model: str) -> int:
-    """Return how many connections the model serves at a time by its known limit; many if it has none."""
+    """Return how many connections the model serves at a time; 1000 if it has no known limit."""
     limit: int = entry(model).get("limits", {}).get("served_at_once", 1000)
     return limit
 
@@ -59,7 +59,7 @@ class Server:
         )
         self.events: list[Event] = []
         self.errors = b""
-        self._arrived: queue.Queue[Event] = queue.Queue()
+        self._new_events: queue.Queue[Event] = queue.Queue()
         self._readers = [threading.Thread(target=read) for read in (self._read_events, self._read_errors)]
         for reader in self._readers:
             reader.start()
@@ -71,20 +71,20 @@ class Server:
         for line in self.process.stdout:
             event = json.loads(line)
             self.events.append(event)
-            self._arrived.put(event)
+            self._new_events.put(event)
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         self.errors = self.process.stderr.read()
 
     def wait_for(self, matches: Callable[[Event], bool], what: str) -> Event:
-        """Return the next event that matches; fail, with what the server said, when none comes."""
+        """Return the next event that matches; fail with the server's errors at the deadline."""
         end = time.monotonic() + DEADLINE_S
         while (left := end - time.monotonic()) > 0:
             try:
-                event = self._arrived.get(timeout=min(left, 0.2))
+                event = self._new_events.get(timeout=min(left, 0.2))
             except queue.Empty:
-                if self.process.poll() is not None and self._arrived.empty():
+                if self.process.poll() is not None and self._new_events.empty():
                     break
                 continue
             if matches(event):
@@ -93,18 +93,18 @@ class Server:
         raise AssertionError(f"no {what} from the server: {self.errors.decode()[-2000:]}")
 
     def stats_when(self, matches: Callable[[Event], bool], what: str) -> Event:
-        """Return the first statistics line from now on that matches."""
+        """Return the next `stats` event that matches."""
         return self.wait_for(lambda event: event["event"] == "stats" and matches(event), what)
 
     def terminate(self) -> tuple[Event, float]:
-        """Stop it by SIGTERM; return its last word and how long it took. Fails on an exit code but 0."""
+        """Stop it by SIGTERM; return the `stopped` event and the time in seconds. The exit code must be 0."""
         begin = time.monotonic()
         self.process.terminate()
         try:
             code = self.process.wait(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired as error:
             self.kill()
-            raise AssertionError(f"still there {DEADLINE_S} s after SIGTERM: {self.errors!r}") from error
+            raise AssertionError(f"still running {DEADLINE_S} s after SIGTERM: {self.errors!r}") from error
         seconds = time.monotonic() - begin
         self._join()
         assert code == 0, f"exit code {code}: {self.errors.decode()[-2000:]}"
@@ -113,10 +113,10 @@ class Server:
         return self.events[-1], seconds
 
     def kill(self) -> None:
-        """End it and everything it started, whatever its state."""
+        """Kill the server and all processes that it started."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:  # all gone already
+        except ProcessLookupError:  # all have ended already
             pass
         self.process.wait(timeout=DEADLINE_S)
         self._join()
@@ -129,12 +129,12 @@ class Server:
             pipe.close()
 
     def resources(self) -> tuple[int, int, int]:
-        """Return how many descriptors, threads and processes it has now, all of its processes together."""
-        pids = self.family()
+        """Return the number of descriptors, threads and processes, summed over all its processes."""
+        pids = self.process_ids()
         return _entries(pids, "fd"), _entries(pids, "task"), len(pids)
 
     def resources_fall_to(self, limit: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return the resources once they are back within the limit, or what is left at the deadline."""
+        """Return the resources when they are within the limit, or those at the deadline."""
         end = time.monotonic() + DEADLINE_S
         found = self.resources()
         while any(now > then for now, then in zip(found, limit, strict=True)) and time.monotonic() < end:
@@ -143,25 +143,25 @@ class Server:
         return found
 
     def cpu_share(self, over_s: float) -> float:
-        """Return how much of a CPU all of its processes use, measured over that time (10 ms grain)."""
+        """Return the CPU share of all its processes, measured over that time (resolution 10 ms)."""
         begin, used_s = time.monotonic(), self._cpu_s()
         time.sleep(over_s)
         return (self._cpu_s() - used_s) / (time.monotonic() - begin)
 
     def _cpu_s(self) -> float:
         ticks = 0
-        for pid in self.family():
+        for pid in self.process_ids():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def family(self) -> list[int]:
-        """Return the pids of all processes of its session that are alive."""
+    def process_ids(self) -> list[int]:
+        """Return the pids of all running processes of its session."""
         pids = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):  # ended while we looked
+            except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 continue
             if int(fields[3]) == self.process.pid and fields[0] != "Z":
                 pids.append(int(path.parent.name))
@@ -169,7 +169,7 @@ class Server:
 
 
 def _entries(pids: list[int], folder: str) -> int:
-    """Return how many entries a folder of /proc has, over all pids; one that has ended meanwhile has none."""
+    """Return the number of entries in a folder of /proc/PID, summed over all pids that are running."""
     count = 0
     for pid in pids:
         try:
@@ -181,7 +181,7 @@ def _entries(pids: list[int], folder: str) -> int:
 
 @contextmanager
 def serving(model: str, *flags: str) -> Iterator[Server]:
-    """Run a server for the length of a block, and leave nothing behind."""
+    """Run a server for the duration of a block, and kill what is left of it."""
     server = Server(model, *flags)
     try:
         yield server
@@ -191,7 +191,7 @@ def serving(model: str, *flags: str) -> Iterator[Server]:
 
 
 class Client:
-    """A connection with a deadline on everything."""
+    """A connection on which every call has a deadline."""
 
     def __init__(self, port: int, *, receive_buffer_bytes: int = 0) -> None:
         self.socket = socket.socket()
@@ -208,11 +208,11 @@ class Client:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         self.socket.sendall(data)
 
-    def end(self) -> None:
-        """Send no more."""
+    def shutdown_write(self) -> None:
+        """End our side of the stream (shutdown(2), SHUT_WR)."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
@@ -221,20 +221,20 @@ class Client:
         self.socket.close()
 
     def receive(self) -> bytes:
-        """Return what is there; empty at the end."""
+        """Return the bytes that one recv(2) returns; empty at the end of the stream."""
         data = self.socket.recv(65536)
         self.received_bytes += len(data)
         return data
 
-    def rest(self) -> bytes:
-        """Return everything to the end of the stream."""
+    def read_to_end(self) -> bytes:
+        """Return all bytes up to the end of the stream."""
         pieces = []
         while data := self.receive():
             pieces.append(data)
         return b"".join(pieces)
 
     def responses(self, count: int, *methods: str) -> list[http1.Response]:
-        """Return that many HTTP responses; `methods` of the requests if they are not all GET."""
+        """Return that many HTTP responses; give the `methods` of the requests if they are not all GET."""
         parser = http1.ResponseParser()
         for method in methods:
             parser.request_sent(method)

@@ -121,7 +121,7 @@ def shutdown_reads(fds: Iterable[int]) -> None:
 
 
 def shutdown_fd(fd: int, how: int) -> None:
-    """Call shutdown(2) by descriptor number; ENOTCONN (the peer has reset the connection) is no error."""
+    """Call shutdown(2) by descriptor number; ENOTCONN, after a reset by the peer, is no error."""
     borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
     try:
         borrowed.shutdown(how)

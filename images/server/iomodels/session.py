@@ -112,9 +112,7 @@ class Stream:
 
     def run_effects(self, effects: Effects) -> int:
         """Carry out effects until the kernel takes no more; return the new interest. Needs an empty queue."""
-        if (
-            len(effects) == 1 and type(data := effects[0]) is bytes
-        ):  # nearly always: one answer, sent in one call
+        if len(effects) == 1 and type(data := effects[0]) is bytes:  # nearly always: one answer
             try:
                 sent = os.write(self.fd, data)
             except BlockingIOError:

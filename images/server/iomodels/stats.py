@@ -156,7 +156,7 @@ class Stats:
         """Count a connection that timed out or was reset."""
         self.error("timeout" if isinstance(error, TimeoutError) else "reset")
 
-    def share(self, count: int) -> Slots:
+    def make_slots(self, count: int) -> Slots:
         """Make shared counters for up to `count` live children. Call it once, before the first fork."""
         self._slots = Slots(count)
         return self._slots

@@ -29,7 +29,7 @@ def test_counters_of_ended_threads_add_up() -> None:
 def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
     stats = Stats()
     stats.new_counters().requests = 5
-    slots = stats.share(2)
+    slots = stats.make_slots(2)
     slot = slots.take()
     assert slot is not None
     pid = stats.fork(slot)
@@ -44,7 +44,7 @@ def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
 
 
 def test_slots_run_out_and_can_be_taken_again() -> None:
-    slots = Stats().share(2)
+    slots = Stats().make_slots(2)
     first, second = slots.take(), slots.take()
     assert slots.take() is None
     assert first is not None

@@ -38,7 +38,7 @@ def serve(listener: Listener, new_session: SessionFactory) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     counters = STATS.new_counters()
     threads: dict[int, threading.Thread] = {}
-    closing = threading.Lock()  # held to close(2): shutdown(2) must not meet a number that is used again
+    closing = threading.Lock()  # held while a number is closed: a stop must not shut it down after its reuse
 
     def run_thread(fd: int, session: Session) -> None:
         with STATS.thread_counters() as own:

@@ -19,7 +19,7 @@ class Children:
     """The children of this process, up to `max_count` at a time."""
 
     def __init__(self, max_count: int) -> None:
-        self._slots = STATS.share(max_count)
+        self._slots = STATS.make_slots(max_count)
         self._slot_of: dict[int, int] = {}
         self._reaped: list[tuple[int, int]] = []
 
