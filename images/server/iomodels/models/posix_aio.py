@@ -146,7 +146,8 @@ class Server:
             self.accept()
         elif info.number == signal.SIGIO:  # the queue was full: any operation may have completed
             STATS.signal_overflow(self.counters, QUEUE_FULL)
-            self.accept()
+            if not self.acceptor.stopped:
+                self.accept()
             for connection in list(self.connections.values()):
                 self.on_complete(connection)
 
