@@ -94,15 +94,19 @@ class Manifest(Part):
 
 @functools.cache
 def models() -> dict[str, Model]:
-    """Every model by name, in the manifest's order. Raises LabError where the manifest itself is wrong."""
+    """Return all models by name, in the manifest's order.
+
+    Raises:
+        LabError: the manifest is wrong; the message names the file, and the key or the line.
+    """
     return read(MANIFEST)
 
 
 def read(path: Path) -> dict[str, Model]:
-    """The models in a manifest. Raises LabError, which names the file, and the key or the line."""
+    """Return the models of a manifest by name; raises LabError as `models`."""
     try:
         return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).models
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise LabError(f"{path.name}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -33,7 +33,7 @@ def load(path: Path | None = None) -> dict[str, Model]:
     """Return the models by name, in the manifest's order.
 
     Raises:
-        ManifestError: bad syntax; or a key is missing or has the wrong type.
+        ManifestError: as `entries`; or a key is missing or has the wrong type.
     """
     path = path or PATH
     return {name: _model(f"{path.name}: models.{name}", name, entry) for name, entry in entries(path).items()}
@@ -43,12 +43,12 @@ def entries(path: Path | None = None) -> dict[str, Entry]:
     """Return the complete entries by name, in the manifest's order.
 
     Raises:
-        ManifestError: bad syntax; or an entry is not a table.
+        ManifestError: the file cannot be read; bad syntax; or an entry is not a table.
     """
     path = path or PATH
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ManifestError(f"{path.name}: {error}") from error
     models = _typed(f"{path.name}: models", data.get("models"), dict)
     return {name: _typed(f"{path.name}: models.{name}", entry, dict) for name, entry in models.items()}

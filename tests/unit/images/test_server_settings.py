@@ -68,6 +68,19 @@ def test_a_bad_manifest_is_one_error_that_names_the_file_and_the_key(text: str, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_manifest_that_cannot_be_read_is_one_error_too(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.toml"
+    with pytest.raises(manifest.ManifestError, match=r"^manifest\.toml: .*No such file"):
+        manifest.load(path)
+    with pytest.raises(LabError, match=r"^manifest\.toml: .*No such file"):
+        catalog.read(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(manifest.ManifestError, match=r"^manifest\.toml: .*decode"):
+        manifest.load(path)
+    with pytest.raises(LabError, match=r"^manifest\.toml: .*decode"):
+        catalog.read(path)
+
+
 def test_an_unknown_key_of_a_model_is_an_error_in_the_lab(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     path.write_text(f"[models.a]\n{ENTRY}limit.max_open = 5\n")
