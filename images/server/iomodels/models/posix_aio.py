@@ -1,11 +1,11 @@
 """Asynchronous I/O of POSIX: aio_read(3), and a signal at its completion.
 
-aio_read returns at once, with or without data, and reports later that the data *is in the buffer*. All
-multiplexing reports only that a read will not block. This is the asynchronous model of the book. Each
-connection has one operation in flight: a read, then the write of the answer, then the next read. The
-completion of an operation raises a real-time signal that carries the descriptor (`sigev_value`), and the loop
-takes one after the other from the queue (sigtimedwait(2)), as in ``sigio_tcp.py``. POSIX has no aio_accept,
-so the listener raises signals as there.
+aio_read returns at once, with or without data, and reports later that the data *is in the buffer*: this is
+the asynchronous model of the book. Multiplexing reports only that a read will not block. Each connection has
+one operation in flight: a read, then the write of the answer, then the next read. The completion of an
+operation raises a real-time signal that carries the descriptor (`sigev_value`), and the loop takes one after
+the other from the queue (sigtimedwait(2)), as in ``sigio_tcp.py``. POSIX has no aio_accept, so the listener
+raises a signal as in that model.
 
 On Linux the GNU C library does the operations in user space, with a pool of threads that make blocking calls.
 The read of an idle connection holds a thread, which sleeps in read(2). So the model costs as much as a thread

@@ -3,7 +3,7 @@
 Interest is a bit per descriptor, in one set each for read, write and except. Every call copies the sets to
 the kernel, which tests every bit up to the highest descriptor, overwrites the sets with the result and copies
 them back. So the program builds the sets again for every call, and tests all its descriptors to find the set
-bits. (CPython does both in C, from the two lists below.)
+bits. (CPython does both in C, from `readers` and `writers` below.)
 
 The sets have FD_SETSIZE bits: 1024 on Linux, fixed when the C library was built. The limit is on the number
 of the descriptor, not on how many there are: select cannot watch descriptor 1024 even if it is the only one,

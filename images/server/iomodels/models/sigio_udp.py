@@ -6,9 +6,9 @@ meanwhile (Stevens' example is an NTP server) and gets a signal for each datagra
 
 As in ``sigio_tcp.py`` this is a real-time signal that carries the descriptor; it is blocked, and
 sigtimedwait(2) takes it from the queue. Each datagram raises a signal, but reading until EAGAIN may return
-several datagrams: the signals of the later ones then find nothing. At a low rate there is one signal per
-datagram taken in time; the higher the rate, the more signals find nothing. When the queue is full, the kernel
-sends one plain SIGIO, and the reaction is the same: read until EAGAIN.
+several datagrams: the signals of the later ones then find nothing. At a low rate the server takes one signal
+per datagram; the higher the rate, the more signals find nothing. When the queue is full, the kernel sends one
+plain SIGIO, and the reaction is the same: read until EAGAIN.
 
 See fcntl(2), udp(7), socket(7) on SIGIO, sigtimedwait(2); UNIX Network Programming 1, §25.3.
 
