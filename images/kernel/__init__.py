@@ -1,1 +1,1 @@
-"""What nodes ask of the kernel they run on, shared by the swarm and the nettools."""
+"""What nodes ask of the kernel they run on; shared by the swarm and the nettools."""

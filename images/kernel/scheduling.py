@@ -1,7 +1,7 @@
-"""Ask the scheduler for short turns, soon: who sends or holds back on time must not wait for others.
+"""Ask the scheduler for a short time slice, so that a task that sends on time runs soon after it wakes.
 
-Since Linux 6.12 a waking task with a shorter slice may interrupt one with a longer slice; its own is set by
-sched_setattr(2), `sched_runtime` from 0.1 ms on, without any privilege. Older kernels take no notice.
+Since Linux 6.12 a waking task with a shorter slice may preempt one with a longer slice. A task sets its own
+slice with sched_setattr(2), `sched_runtime` from 0.1 ms up, and needs no privilege. Older kernels ignore it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import os
 import platform
 import struct
 
-# The number of sched_setattr(2), by machine (asm/unistd.h).
-_CALL = {"x86_64": 314, "aarch64": 274}
+# The system call number of sched_setattr(2) for each machine (asm/unistd.h).
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 _SCHED_NORMAL = 0
-SLICE_NS = 100_000  # the shortest that the kernel takes
+SLICE_NS = 100_000  # the shortest slice that the kernel accepts
 _PR_SET_TIMERSLACK = 29
+_TIMER_SLACK_NS = 1  # the default is 50 us
 
 
-def be_prompt() -> None:
-    """Timers without slack, and turns of 0.1 ms. Raises OSError where the kernel refuses the turns."""
+def set_short_slice() -> None:
+    """Give the calling thread a slice of 0.1 ms and timers without slack (prctl(2), PR_SET_TIMERSLACK).
+
+    Does nothing about the slice on machines whose system call number is not known.
+
+    Raises:
+        OSError: The kernel refuses the slice.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    number = _CALL.get(platform.machine())
+    libc.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
+    number = _SCHED_SETATTR.get(platform.machine())
     if number is None:
         return
     # struct sched_attr, first version: size, policy, flags, nice, priority, runtime, deadline, period.

@@ -30,7 +30,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from kernel.scheduling import be_prompt
+from kernel.scheduling import set_short_slice
 
 from . import nfqueue_counters
 from .delay_queue import DelayQueue
@@ -222,7 +222,7 @@ class DelayLine:
 def main() -> int:
     """Serve the commands of the socket that is our standard input."""
     gc.disable()
-    be_prompt()
+    set_short_slice()
     with socket.socket(fileno=sys.stdin.fileno()) as control:
         DelayLine(control).serve()
     return 0

@@ -27,7 +27,7 @@ from random import Random
 from time import monotonic, process_time
 from typing import Any
 
-from kernel.scheduling import be_prompt
+from kernel.scheduling import set_short_slice
 
 from . import arrivals
 from .channel import Channel
@@ -62,7 +62,7 @@ def main(settings: Settings, index: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     gc.disable()  # nothing here makes cycles; collecting 100,000 connections would stop the loop for 50 ms
     if settings.workers * settings.engines > 1:  # alone, it would only get in the way of the links
-        be_prompt()
+        set_short_slice()
     return Child(settings, index, Channel(0, 1)).run()
 
 
