@@ -23,24 +23,22 @@ import math
 import os
 import resource
 import signal
-from random import Random
 from time import monotonic, process_time
 from typing import Any
 
 from kernel.scheduling import set_short_slice
 
-from . import arrivals
 from .channel import Channel
+from .clients import Clients
 from .connection import Dialler
 from .engine import Engine
 from .errors import SwarmError
 from .exchange import Exchange, for_wire
+from .executors import Start
 from .ledger import Second
-from .load import ClosedLoad, LoadProcess, OpenLoad
 from .page import Page
 from .settings import Settings
 from .slow import Burden
-from .workload import Clients
 
 STATUS_EVERY_S = 0.1
 REPORTS_WITHIN_S = 0.8  # engines share CPUs and a clock: told all at once, a second would hold everybody up
@@ -79,16 +77,6 @@ def idle_share(clients: Clients) -> float:
     return clients.idle_share / (1.0 - clients.slow_share) if clients.idle_share else 0.0
 
 
-def spawn_rate_per_s(settings: Settings) -> float:
-    """Return how fast connections may have to be opened: by the ramp, or by the steepest stage."""
-    users, fastest = float(settings.users), settings.spawn_rate_per_s
-    if settings.load.executor == "ramping-users":
-        for stage in settings.load.stages:
-            fastest = max(fastest, (stage.target - users) / max(stage.duration_s, 1.0))
-            users = stage.target
-    return fastest
-
-
 class Child:
     """Commands in, records out, around one engine."""
 
@@ -96,11 +84,13 @@ class Child:
         self._settings, self._channel = settings, channel
         self._index = settings.worker_index * settings.engines + index  # among all engines of the swarm
         what, clients, target = exchange_of(settings), settings.clients, settings.target
+        engines = settings.workers * settings.engines
+        spawn_rate_per_s = settings.load.peak_spawn_rate_per_s(settings.users, settings.spawn_rate_per_s)
         dialler = Dialler(target.host, target.port, what.transport, settings.source_addresses)
         self._engine = Engine(
             what,
             dialler,
-            spawn_rate_per_s=spawn_rate_per_s(settings) / (settings.workers * settings.engines) / BURST_SHARE,
+            spawn_rate_per_s=spawn_rate_per_s / engines / BURST_SHARE,
             connect_deadline_s=settings.connect_deadline_s,
             request_timeout_s=settings.request_timeout_s,
             idle_share=idle_share(clients),
@@ -110,7 +100,7 @@ class Child:
         self._engine.waiter.watch(channel.read_fd, self._commands)
         self._ends_s = math.inf
         self._next_status_s = 0.0
-        self._report_after_s = REPORTS_WITHIN_S * self._index / (settings.workers * settings.engines)
+        self._report_after_s = REPORTS_WITHIN_S * self._index / engines
         self._reports_s = math.inf
         self._second: Second = self._engine.ledger.at(monotonic())
         self._cpu_s = 0.0
@@ -137,19 +127,21 @@ class Child:
                     raise SwarmError(f"unknown command {command!r}")
 
     def _start(self, at_s: float, position: int, of: int) -> None:
-        settings = self._settings
-        self._engine.ledger.start(at_s, settings.warmup_s, settings.measure_s)
+        settings, engine = self._settings, self._engine
+        engine.ledger.start(at_s, settings.warmup_s, settings.measure_s)
         self._ends_s = at_s + settings.load_s
-        self._engine.begin(self._load(at_s, position, of))
-
-    def _load(self, at_s: float, position: int, of: int) -> LoadProcess:
-        engine, load = self._engine, self._settings.load
-        if load.is_open:
-            due = arrivals.of_load(load, self._settings.warmup_s, self._settings.seed, position, of)
-            return OpenLoad(engine.send, engine.ledger, due, at_s, self._ends_s)
-        random = Random(f"{self._settings.seed}/{self._index}")
-        think_s = load.think_time.drawer(random)
-        return ClosedLoad(engine.send, engine.ledger, think_s, at_s, self._ends_s, random)
+        start = Start(
+            send=engine.send,
+            ledger=engine.ledger,
+            start_s=at_s,
+            warmup_s=settings.warmup_s,
+            end_s=self._ends_s,
+            seed=settings.seed,
+            engine=self._index,
+            position=position,
+            of=of,
+        )
+        engine.begin(settings.load.run(start))
 
     def _tick(self, now_s: float) -> None:
         self._channel.flush()
@@ -159,7 +151,7 @@ class Child:
             self._turn_over(second, now_s)
         if now_s >= self._reports_s:
             self._reports_s = math.inf
-            self._report(self._engine.load.booked_until_s(now_s))
+            self._report(self._engine.load.counted_until_s(now_s))
         if now_s >= self._next_status_s:
             self._next_status_s = now_s + STATUS_EVERY_S
             self._channel.send({"event": "status"} | self._status())

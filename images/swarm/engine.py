@@ -23,7 +23,7 @@ from .exchange import KEEP, Exchange, ProtocolError, Reader
 from .faults import Faults, error_kind
 from .histogram import record
 from .ledger import Ledger, Second
-from .load import Hold, LoadProcess
+from .load import LoadProcess, NoLoad
 from .pool import Pool, overdue
 from .waiting import Waiter
 
@@ -51,7 +51,7 @@ class Engine:
         self._exchange, self._request = exchange, exchange.request
         self._request_timeout_s = request_timeout_s
         self.ledger, self.faults = Ledger(), Faults()
-        self.load: LoadProcess = Hold()
+        self.load: LoadProcess = NoLoad()
         self.in_flight: dict[Connection, None] = {}  # in the order of their sending
         self.waiter = Waiter()
         self._epoll = self.waiter.epoll
@@ -87,7 +87,7 @@ class Engine:
                 self._readable(connection)
         now_s = monotonic()
         if self.load.next_due_s <= now_s:
-            self.load.due(now_s)
+            self.load.send_due(now_s)
         if self._next_tick_s <= now_s:
             self._tick(now_s)
 
@@ -221,7 +221,7 @@ class Engine:
         second.response[int(response_s * 1e6)] += 1
         second.service[int((now_s - connection.sent_s) * 1e6)] += 1
         if outcome == KEEP and self.pool.keeps:
-            self.load.free(connection, now_s)
+            self.load.add_idle(connection, now_s)
         elif self.pool.surplus():
             self.pool.let_go(connection)
         else:
@@ -270,15 +270,15 @@ class Engine:
         if self.pool.surplus():
             self.pool.let_go(connection)
         elif not connection.holds:
-            self.load.free(connection, self.now_s)
+            self.load.add_idle(connection, self.now_s)
 
     def release(self) -> Connection | None:
         """Give the pool a connection back that has nothing to do at the moment."""
-        return self.load.release()
+        return self.load.take_idle()
 
     def usable(self, connection: Connection) -> None:
         """Give a slot to the load; its connection is dialled when it is used."""
-        self.load.free(connection, self.now_s)
+        self.load.add_idle(connection, self.now_s)
 
     def fail(self, connection: Connection, kind: str, says: str) -> None:
         """End a connection that went wrong, and with it the request in flight, if any."""
@@ -298,18 +298,18 @@ class Engine:
 
     def begin(self, load: LoadProcess) -> None:
         """Let `load` take over; connections that gathered so far go to it."""
-        gathered = self.load.gathered if isinstance(self.load, Hold) else []
+        gathered = self.load.gathered if isinstance(self.load, NoLoad) else []
         self.load = load
         for connection in gathered:
             if not connection.gone:
-                load.free(connection, monotonic())
+                load.add_idle(connection, monotonic())
 
     def give_up(self) -> None:
         """End the drain: what is in flight stays unanswered, what still waits stays unsent."""
-        self.load.give_up()
+        self.load.drop_queue()
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
 
     def is_quiet(self) -> bool:
         """Whether nothing is in flight and nothing more will be sent."""
-        return not self.in_flight and not self.load.waiting() and math.isinf(self.load.next_due_s)
+        return not self.in_flight and not self.load.queued() and math.isinf(self.load.next_due_s)

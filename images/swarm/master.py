@@ -157,19 +157,18 @@ class Master:
         measure_s, drain_s = start_s + settings.warmup_s, start_s + settings.load_s
         self._until(measure_s)
         self._enter("measure", measure_s)
-        if settings.load.executor == "ramping-users":
-            gevent.spawn(self._follow_stages)
+        if settings.load.ramps_users:
+            gevent.spawn(self._follow_steps)
         self._until(drain_s)
         self._enter("drain", drain_s)
         self._wait(lambda: not self._undone(), settings.drain_s + MERGE_S, self._not_done)
 
-    def _follow_stages(self) -> None:
-        users, ends_s = self._settings.users, monotonic()
-        for stage in self._settings.load.stages:
-            ends_s += stage.duration_s
-            change, users = abs(int(stage.target) - users), int(stage.target)
-            if change:
-                self._runner.start(users, change / stage.duration_s if stage.duration_s else change)
+    def _follow_steps(self) -> None:
+        ends_s = monotonic()
+        for step in self._settings.load.user_steps(self._settings.users):
+            ends_s += step.duration_s
+            if step.rate_per_s:
+                self._runner.start(step.users, step.rate_per_s)
             gevent.sleep(max(0.0, ends_s - monotonic()))
 
     def _undone(self) -> set[str]:

@@ -21,12 +21,11 @@ SYSCTL = Path("/proc/sys/net/ipv4")
 def needed(settings: Settings, reuse: int) -> int:
     """Return how many ports a worker has in use; 0 where the server closes first or the rate is not known."""
     closes_first = settings.wire == "greet" or (settings.wire == "echo" and settings.clients.churn)
-    if not closes_first or not settings.load.is_open:
+    if not closes_first or settings.load.peak_rate_per_s is None:
         return 0
     loopback = settings.target.host in ("localhost",) or settings.target.host.startswith("127.")
     kept_s = REUSED_AFTER_S if reuse == 1 or (reuse == 2 and loopback) else TIME_WAIT_S
-    highest_per_s = max(settings.load.rate_per_s, *(stage.target for stage in settings.load.stages), 0.0)
-    used = highest_per_s * min(kept_s, settings.load_s) + settings.users
+    used = settings.load.peak_rate_per_s * min(kept_s, settings.load_s) + settings.users
     return math.ceil(used / settings.workers)
 
 

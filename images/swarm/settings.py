@@ -10,10 +10,12 @@ import json
 import os
 from dataclasses import dataclass
 
-from . import fields
+from . import executors, fields
+from .clients import Clients, parse_clients
 from .errors import SettingsError
+from .executors import Executor
+from .executors.constant_users import ConstantUsers
 from .fields import Raw
-from .workload import Clients, Load, parse_clients, parse_load
 
 DEFAULT_HANDLER = {"http1": "hello", "echo": "echo", "greet": "hello", "datagram": "echo"}
 WIRES = tuple(DEFAULT_HANDLER)
@@ -61,7 +63,7 @@ class Settings:
     workers: int
     worker_index: int
     seed: int
-    load: Load
+    load: Executor
     clients: Clients
     warmup_s: float
     measure_s: float
@@ -113,7 +115,7 @@ def parse(raw: Raw) -> Settings:
         workers=fields.whole(raw, "workers", 1, least=1),
         worker_index=fields.whole(raw, "worker_index", 0, least=0),
         seed=fields.whole(raw, "seed", 0, least=0),
-        load=Load("constant-users") if locustfile else parse_load(fields.mapping(raw, "load")),
+        load=ConstantUsers() if locustfile else executors.parse(fields.mapping(raw, "load")),
         clients=parse_clients(fields.mapping(raw, "clients", {})),
         warmup_s=fields.amount(phases, "warmup_s", 0.0),
         measure_s=fields.positive(phases, "measure_s"),
@@ -138,7 +140,7 @@ def _fit_together(settings: Settings) -> None:
     clients = settings.clients
     if settings.page is not None and (settings.wire != "http1" or clients.churn or clients.slow_share):
         raise SettingsError("page: needs the wire http1, on connections that last, with no slow clients")
-    if settings.clients.idle_share and settings.load.executor == "ramping-users":
+    if settings.clients.idle_share and settings.load.ramps_users:
         raise SettingsError("clients.idle_share: with ramping-users, who leaves would not be defined")
     if settings.wire == "datagram" and clients.churn:
         raise SettingsError("clients.churn: datagrams have no connections")

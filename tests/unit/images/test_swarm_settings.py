@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from swarm import settings
 from swarm.errors import SettingsError
-from swarm.workload import Load, Stage, ThinkTime
+from swarm.executors.constant_arrival_rate import ConstantArrivalRate
+from swarm.executors.constant_users import ConstantUsers
+from swarm.executors.ramping_arrival_rate import RampingArrivalRate
+from swarm.executors.stages import Stage
+from swarm.executors.think_time import ThinkTime
 
 CONTRACT_EXAMPLE = """
 {"target": {"host": "server", "port": 9102}, "wire": "http1", "handler": "hello",
@@ -28,13 +32,14 @@ def raw(**changes: Any) -> dict[str, Any]:
 def test_the_contracts_example_is_accepted() -> None:
     given = settings.parse(raw())
     assert given.target == settings.Address("server", 9102)
-    assert given.load == Load("constant-arrival-rate", rate_per_s=2000.0)
-    assert (given.load.is_open, given.load_s, given.engines) == (True, 13.0, 1)
+    assert given.load == ConstantArrivalRate(2000.0)
+    assert (given.load.peak_rate_per_s, given.load_s, given.engines) == (2000.0, 13.0, 1)
 
 
 def test_a_closed_load() -> None:
     given = settings.parse(raw(load={"executor": "constant-users", "think_time_s": 0.5}))
-    assert (given.load.is_open, given.load.think_time) == (False, ThinkTime(a_s=0.5))
+    assert given.load == ConstantUsers(ThinkTime(a_s=0.5))
+    assert given.load.peak_rate_per_s is None
 
 
 def test_stages() -> None:
@@ -46,9 +51,8 @@ def test_stages() -> None:
         "arrivals": "poisson",
     }
     given = settings.parse(raw(load=load)).load
-    assert given == Load(
-        "ramping-arrival-rate", 20.0, "poisson", stages=(Stage(5.0, 100.0), Stage(0.0, 10.0))
-    )
+    assert given == RampingArrivalRate(20.0, (Stage(5.0, 100.0), Stage(0.0, 10.0)), "poisson")
+    assert given.peak_rate_per_s == 100.0
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,11 @@ def test_stages() -> None:
         ({"users": 1.5}, "users"),
         ({"spawn_rate_per_s": 0}, "spawn_rate_per_s"),
         ({"load": {"executor": "constant-arrival-rate"}}, "rate_per_s"),
-        ({"load": {"executor": "fast"}}, "executor"),
+        (
+            {"load": {"executor": "fast"}},
+            "executor must be one of constant-arrival-rate, .*ramping-users, not",
+        ),
+        ({"load": {"executor": "constant-arrival-rate", "rate_per_s": 5, "start_rate_per_s": 5}}, "unknown"),
         ({"load": None}, "load"),
         ({"phases": {"warmup_s": -1, "measure_s": 1}}, "warmup_s"),
         ({"phases": {"warmup_s": 1}}, "measure_s"),

@@ -1,0 +1,76 @@
+"""The run of an open load: requests arrive by the clock, whether or not the server keeps up."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+
+from swarm.connection import Connection
+from swarm.ledger import Second
+
+from .base import Start
+
+
+class OpenLoad:
+    """Sends each arrival at its time, or queues it until a connection is idle.
+
+    A queued arrival keeps its intended time: this is what makes coordinated omission visible.
+    """
+
+    def __init__(self, start: Start, arrivals: Iterator[float]) -> None:
+        self._send, self._ledger = start.send, start.ledger
+        self._arrivals, self._start_s, self._end_s = arrivals, start.start_s, start.end_s
+        self._idle: deque[Connection] = deque()  # first in, first out: every connection is used in turn
+        self._queue: deque[tuple[float, Second]] = deque()
+        self._second = start.ledger.at(start.start_s)
+        self.next_due_s = 0.0
+        self._advance()
+
+    def send_due(self, now_s: float) -> None:
+        """Send every arrival that is due, or queue it."""
+        while (intended_s := self.next_due_s) <= now_s:
+            second = self._second
+            if intended_s >= second.ends_s:
+                second = self._second = self._ledger.at(intended_s)
+            second.intended += 1
+            connection = self.take_idle()
+            if connection is None:
+                self._queue.append((intended_s, second))
+            else:
+                self._send(connection, intended_s, second)
+            self._advance()
+
+    def add_idle(self, connection: Connection, _now_s: float) -> None:
+        """Give the connection the oldest queued arrival, if any."""
+        if self._queue:
+            intended_s, second = self._queue.popleft()
+            self._send(connection, intended_s, second)
+        else:
+            self._idle.append(connection)
+
+    def take_idle(self) -> Connection | None:
+        """Return the connection that has been idle longest, if there is one."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if not connection.gone:
+                return connection
+        return None
+
+    def queued(self) -> int:
+        """Return how many arrivals are due and have no connection yet."""
+        return len(self._queue)
+
+    def counted_until_s(self, now_s: float) -> float:
+        """Return the time of the next arrival if it is overdue: arrivals are counted in order, maybe late."""
+        return min(now_s, self.next_due_s)
+
+    def drop_queue(self) -> None:
+        """Count the queued arrivals as unsent."""
+        for _, second in self._queue:
+            second.unsent += 1
+        self._queue.clear()
+
+    def _advance(self) -> None:
+        due_s = self._start_s + next(self._arrivals, math.inf)
+        self.next_due_s = due_s if due_s < self._end_s else math.inf
