@@ -1,4 +1,4 @@
-"""`python -m swarm master|worker|engine|verify`, settings in `LAB_SWARM`; see the node contract."""
+"""`python -m swarm master|worker|engine|verify`, with settings in `LAB_SWARM`; see the node contract."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import os
 import sys
 from typing import NoReturn
 
-from . import child, settings
+from . import engine_main, settings
 from .errors import SettingsError, SwarmError
 
 ROLES = ("master", "worker", "engine", "verify")
 
 
 def main(arguments: list[str]) -> int:
-    """Run one role; each is imported only where it is wanted, because importing locust patches the
-    process."""
+    """Run one role. Each is imported only when it runs, because importing locust patches the process."""
     role = arguments[0] if arguments else ""
     try:
         if role not in ROLES:
-            raise SettingsError(f"which role? one of {', '.join(ROLES)}, not {role!r}")
+            raise SettingsError(f"the role must be one of {', '.join(ROLES)}, not {role!r}")
         return _run(role, arguments[1:])
     except SwarmError as error:
         print(f"swarm {role}: {error}", file=sys.stderr)
@@ -27,9 +26,9 @@ def main(arguments: list[str]) -> int:
 
 def _run(role: str, rest: list[str]) -> int:
     given = settings.from_environment()
-    child.exchange_of(given)  # refuses a handler or a path that there is not
+    engine_main.make_exchange(given)  # every role refuses an unknown handler or path
     if role == "engine":
-        return child.main(given, int(rest[0]))
+        return engine_main.main(given, int(rest[0]))
     if role == "verify":
         from . import verify
 
@@ -44,7 +43,7 @@ def _run(role: str, rest: list[str]) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End at once: tearing down Locust's greenlets and 50,000 users takes seconds and changes nothing."""
+    """Exit at once: tearing down Locust's greenlets and 50,000 users takes seconds and changes nothing."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,7 +1,7 @@
-"""What each handler of the contract answers, so that a wrong answer is seen at every request.
+"""What each handler of the contract answers; every answer of a load is checked against it.
 
-Both ends state it on their own: a shared table would hide a mistake in it. A handler called `any` (an image
-of one's own) may answer what it likes, but something.
+Server and swarm each have their own table: a shared one would hide its mistakes. The handler `any` (for
+images of one's own) accepts every answer that is not empty.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
 
 class WrongAnswerError(Exception):
-    """The answer keeps to the wire and is not the right one; the message says how it differs."""
+    """The answer is well-formed but not the expected one; the message says how it differs."""
 
 
-def right_answer(handler: str, sent: bytes) -> bytes | None:
-    """Return the payload a handler answers to `sent`, None where any will do.
+def expected_answer(handler: str, sent: bytes) -> bytes | None:
+    """Return the payload a handler answers to `sent`; None if any payload is accepted.
 
-    Raises `SettingsError` for a handler that is not known.
+    Raises:
+        SettingsError: The handler is not known.
     """
     name, _, argument = handler.partition(":")
     if name == "echo":
@@ -41,8 +42,14 @@ def right_answer(handler: str, sent: bytes) -> bytes | None:
 
 
 def check(payload: bytes, expected: bytes | None) -> None:
-    """Raise `WrongAnswerError` unless the payload is the expected one, or any but none where any will do."""
+    """Compare a payload with the expected one; None expects any payload that is not empty.
+
+    Raises:
+        WrongAnswerError: They differ.
+    """
     if payload == expected or (expected is None and payload):
         return
-    wanted = "something" if expected is None else f"{expected[:40]!r} ({len(expected)} bytes)"
+    wanted = (
+        "a payload that is not empty" if expected is None else f"{expected[:40]!r} ({len(expected)} bytes)"
+    )
     raise WrongAnswerError(f"expected {wanted}, got {payload[:40]!r} ({len(payload)} bytes)")

@@ -1,7 +1,7 @@
-"""JSON lines between the engine and its parent, on two pipes, without ever waiting.
+"""JSON lines between the engine and its parent, on two non-blocking pipes.
 
-A parent that is slow to read must not stop the load: what the pipe does not take is kept and tried again at
-every tick. The parent's end of stream is the order to stop: an engine does not outlive its worker.
+A parent that is slow to read must not stop the load: what the pipe does not take is kept and written at a
+later tick. The parent's end of stream tells the engine to stop, so an engine does not outlive its worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Channel:
-    """One pair of descriptors, both set to non-blocking."""
+    """A descriptor to read from and one to write to; both are set to non-blocking."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd, self._write_fd = read_fd, write_fd
@@ -26,7 +26,7 @@ class Channel:
         os.set_blocking(write_fd, False)
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Yield the whole lines that have come; set `ended` at the peer's end of stream."""
+        """Yield the complete lines received so far; set `ended` at the peer's end of stream."""
         try:
             data = os.read(self.read_fd, 65536)
         except BlockingIOError:
@@ -37,12 +37,12 @@ class Channel:
             yield json.loads(line)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Write one line, now or later."""
+        """Write one line, or queue it until the pipe takes it."""
         self._unwritten.append(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         self.flush()
 
     def flush(self) -> bool:
-        """Write what the pipe takes; return whether nothing is left."""
+        """Write what the pipe takes; return whether the queue is empty."""
         while self._unwritten:
             data = self._unwritten[0]
             try:
@@ -52,7 +52,7 @@ class Channel:
             except OSError as error:
                 if error.errno != errno.EPIPE:
                     raise
-                self.ended = True  # nobody reads any more
+                self.ended = True  # the reader is gone
                 self._unwritten.clear()
                 return True
             if written == len(data):

@@ -1,8 +1,8 @@
-"""One connection of the swarm, and how it comes about.
+"""One connection of the swarm, and how it is opened.
 
-A connect that does not wait (connect(2), EINPROGRESS) ends when the socket becomes writable; SO_ERROR then
-tells how. From there on the engine needs the descriptor alone: `os.read` and `os.write` cost less than a
-socket's methods and a socket object more memory than the whole `Connection`.
+A non-blocking connect (connect(2), EINPROGRESS) is over when the socket becomes writable; SO_ERROR then
+says whether it succeeded. After that the engine keeps only the descriptor: `os.read` and `os.write` cost
+less than the methods of a socket, and a socket object takes more memory than the whole `Connection`.
 """
 
 from __future__ import annotations
@@ -15,50 +15,53 @@ from itertools import cycle, repeat
 
 from .errors import SwarmError
 from .exchange import Reader
-from .ledger import Second
+from .seconds import Second
 
 IP_BIND_ADDRESS_NO_PORT = 24  # <linux/in.h>; in Python's socket module from 3.12 on
 
 
 class Connection:
-    """A user's connection; `second` is that of the request in flight, if there is one."""
+    """A user's connection; `second` counts the request in flight, None if there is none."""
 
     __slots__ = (
         "answered",
-        "ending",
+        "closed",
+        "closing",
         "failures",
         "fd",
-        "gone",
-        "holds",
         "intended_s",
         "part_sent_s",
         "reader",
-        "rest",
         "second",
         "sent_s",
         "socket",
+        "stays_idle",
+        "unsent",
     )
 
-    def __init__(self, failures: int = 0, *, answered: bool = False, holds: bool = False) -> None:
+    def __init__(self, failures: int = 0, *, answered: bool = False, stays_idle: bool = False) -> None:
         self.fd = -1
-        self.socket: socket.socket | None = None  # only until it is connected
+        self.socket: socket.socket | None = None  # only while connecting
         self.second: Second | None = None
         self.intended_s = self.sent_s = self.part_sent_s = 0.0
-        self.reader: Reader | None = None  # only while an answer has begun and not ended
-        self.rest = b""  # of a request that the kernel did not take whole
-        self.answered = answered  # its user has had an answer before
-        self.ending = False  # all is said; the peer's end of stream is awaited
-        self.gone = False
-        self.holds = holds  # idle for ever: it is never given to the load
-        self.failures = failures  # in a row
+        self.reader: Reader | None = None  # only while an answer is incomplete
+        self.unsent = b""  # rest of a request that write(2) did not take whole
+        self.answered = answered  # its user has had an answer before, maybe on another connection
+        self.closing = False  # nothing more to send; waits for the peer's end of stream
+        self.closed = False
+        self.stays_idle = stays_idle  # an idle client: its connection is never used
+        self.failures = failures  # of this user, in a row
 
 
 class Dialler:
-    """Opens sockets to one target, spread over the source addresses it may use.
+    """Opens sockets to one target, from its source addresses in turn.
 
     A source address has some 28,000 ports towards one target (ip(7), ip_local_port_range).
-    IP_BIND_ADDRESS_NO_PORT leaves the choice of the port to connect(2), which knows the target; bind(2)
-    would use up a port for all targets.
+    IP_BIND_ADDRESS_NO_PORT leaves the choice of the port to connect(2), which knows the target: the same
+    port may then be used towards another one. bind(2) alone would take the port for all targets.
+
+    Raises:
+        SwarmError: The target's name does not resolve.
     """
 
     def __init__(self, host: str, port: int, transport: str, sources: Sequence[str] = ()) -> None:
@@ -73,7 +76,11 @@ class Dialler:
         self._sources: Iterator[str | None] = cycle(sources) if sources else repeat(None)
 
     def dial(self) -> socket.socket:
-        """Return a socket that is connecting. Raises `OSError` if the kernel refuses at once."""
+        """Return a socket that is connecting.
+
+        Raises:
+            OSError: connect(2) fails at once.
+        """
         dialling = socket.socket(self._family, self._kind | socket.SOCK_NONBLOCK, self._protocol)
         try:
             self._prepare(dialling)
@@ -95,7 +102,11 @@ class Dialler:
 
 
 def finish_connecting(dialling: socket.socket) -> int:
-    """Return the descriptor of a socket that became writable. Raises `OSError` if the connect failed."""
+    """Return the descriptor of a connecting socket that became writable.
+
+    Raises:
+        OSError: The connect failed.
+    """
     code = dialling.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))

@@ -1,12 +1,13 @@
 """The engine: all connections of one process in one level-triggered epoll loop.
 
-What keeps a request at a few microseconds: the loop waits once for many connections; a descriptor is
-registered once, for reading (a write is tried at once and nearly always taken whole); an answer whose bytes
-equal those of the last right one *is* the right one (only its Date changes, once a second) and needs no
-parser.
+A request takes a few microseconds because one epoll_wait(2) serves many connections; because a descriptor
+is registered only once, for reading (a write is tried at once, and write(2) nearly always takes it whole);
+and because an answer with the same bytes as the last correct one is correct (only its Date changes, once a
+second) and is not parsed.
 
-Times are CLOCK_MONOTONIC. An answer's time is the wake-up that brought it, not the moment its turn came in
-that batch: the rest is the generator's own delay. A request's actual send is timed just before the write.
+Times are CLOCK_MONOTONIC. An answer is timed by the return of the epoll_wait(2) that reported it, not by
+its turn in the batch: the difference is the generator's own delay. The actual send is timed just before the
+write.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from .connection import Connection, Dialler
 from .exchange import KEEP, Exchange, ProtocolError, Reader
 from .faults import Faults, error_kind
 from .histogram import record
-from .ledger import Ledger, Second
 from .load import LoadProcess, NoLoad
+from .poller import Poller
 from .pool import Pool, overdue
-from .waiting import Waiter
+from .seconds import Second, Seconds
 
 EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
 READ_BYTES = 16384
-BATCH = 128  # descriptors per wake-up: bounds how late an arrival gets behind a full batch
-TICK_S = 0.01  # housekeeping, and the probe of the loop's lag
+MAX_EVENTS = 128  # per epoll_wait(2): bounds how long a due arrival waits for a full batch
+TICK_S = 0.01  # timeouts, new connections, and the measurement of the loop's lag
 FAILED = "failed"
-_read, _write = os.read, os.write  # the two calls of every request
+_read, _write = os.read, os.write  # the system calls of every request, without an attribute lookup
 
 
 class Engine:
@@ -50,21 +51,21 @@ class Engine:
     ) -> None:
         self._exchange, self._request = exchange, exchange.request
         self._request_timeout_s = request_timeout_s
-        self.ledger, self.faults = Ledger(), Faults()
+        self.seconds, self.faults = Seconds(), Faults()
         self.load: LoadProcess = NoLoad()
-        self.in_flight: dict[Connection, None] = {}  # in the order of their sending
-        self.waiter = Waiter()
-        self._epoll = self.waiter.epoll
+        self.in_flight: dict[Connection, None] = {}  # in the order of sending
+        self.poller = Poller()
+        self._epoll = self.poller.epoll
         self.pool = Pool(
             self,
             dialler,
             self._epoll,
             rate_per_s=spawn_rate_per_s,
             deadline_s=connect_deadline_s,
-            once=exchange.once,
+            connection_per_request=exchange.connection_per_request,
             idle_share=idle_share,
         )
-        self._right = b"\0"  # the bytes of the last answer that was right, whole and alone
+        self._last_answer = b"\0"  # the bytes of the last correct answer that came in one read
         self._bytes_in = self._bytes_out = 0
         self.now_s = monotonic()
         self._next_tick_s = self.now_s + TICK_S
@@ -72,15 +73,15 @@ class Engine:
 
     # -- the loop
 
-    def turn(self) -> None:
-        """Wait once, and do all that is due then."""
-        events = self.waiter.wait(min(self.load.next_due_s, self._next_tick_s), BATCH)
+    def run_once(self) -> None:
+        """Wait once, then handle all events and all that is due."""
+        events = self.poller.wait(min(self.load.next_due_s, self._next_tick_s), MAX_EVENTS)
         self.now_s = monotonic()
         by_fd = self.pool.by_fd
         for fd, mask in events:
             connection = by_fd.get(fd)
             if connection is None:
-                self.waiter.call(fd)
+                self.poller.dispatch(fd)
             elif mask & EPOLLOUT or connection.socket is not None:
                 self._writable(connection)
             else:
@@ -92,14 +93,14 @@ class Engine:
             self._tick(now_s)
 
     def _tick(self, now_s: float) -> None:
-        second = self.ledger.at(now_s)
+        second = self.seconds.at(now_s)
         record(second.loop_lag, now_s - self._next_tick_s)
         self._next_tick_s = now_s + TICK_S
         self.now_s = now_s
         for connection in overdue(self.in_flight, now_s - self._request_timeout_s):
             kind = "timeout" if connection.socket is None else "connect_timeout"
             self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
-        self.pool.step(now_s)
+        self.pool.tick(now_s)
         second.connected, second.in_flight = self.pool.open, len(self.in_flight)
         second.bytes_in += self._bytes_in
         second.bytes_out += self._bytes_out
@@ -109,15 +110,15 @@ class Engine:
     # -- requests
 
     def send(self, connection: Connection, intended_s: float, second: Second) -> None:
-        """Send one request, meant for `intended_s` and booked in `second`."""
-        request = self._request or self._prepare(connection)
+        """Send one request that was due at `intended_s` and is counted in `second`."""
+        request = self._request or self._make_request(connection)
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
         connection.sent_s = sent_s = monotonic()
         second.lateness[int((sent_s - intended_s) * 1e6)] += 1
         if connection.fd < 0:
-            connection.rest = request
+            connection.unsent = request
             self.pool.dial(connection)
             return
         try:
@@ -129,13 +130,13 @@ class Engine:
             return
         self._bytes_out += written
         if written != len(request):
-            connection.rest = request[written:]
+            connection.unsent = request[written:]
             self._epoll.modify(connection.fd, EPOLLIN | EPOLLOUT)
 
-    def _prepare(self, connection: Connection) -> bytes:
-        if self._exchange.speaks_first:
+    def _make_request(self, connection: Connection) -> bytes:
+        if self._exchange.server_speaks_first:
             return b""
-        request, connection.reader = self._exchange.numbered()
+        request, connection.reader = self._exchange.numbered_request()
         return request
 
     def _readable(self, connection: Connection) -> None:
@@ -148,48 +149,48 @@ class Engine:
             return
         self._bytes_in += len(data)
         second = connection.second
-        if data == self._right and second is not None and connection.reader is None:
+        if data == self._last_answer and second is not None and connection.reader is None:
             self._answered(connection, second, KEEP)
         elif not data:
             self._peer_ended(connection, second)
         elif second is not None:
             self._parse(connection, second, data)
-        elif not connection.ending and self._exchange.repeats:
-            self.fail(connection, "protocol", f"bytes that nobody asked for: {data[:40]!r}")
+        elif not connection.closing and self._exchange.constant_answer:
+            self.fail(connection, "protocol", f"received bytes without a request: {data[:40]!r}")
 
     def _parse(self, connection: Connection, second: Second, data: bytes) -> None:
         whole = connection.reader is None
         reader: Reader = connection.reader or self._exchange.reader()
         connection.reader = reader
-        known = len(reader.arrived)
-        outcome = self._ask(connection, lambda: reader.feed(data))
+        parts_before = len(reader.parts_received)
+        outcome = self._outcome(connection, lambda: reader.feed(data))
         if outcome == FAILED:
             return
-        if len(reader.arrived) != known:
-            self._book_parts(connection, second, reader.arrived[known:])
+        if len(reader.parts_received) != parts_before:
+            self._record_parts(connection, second, reader.parts_received[parts_before:])
         if outcome is None:
-            self._continue(connection, reader)
+            self._request_next_part(connection, reader)
             return
-        if whole and outcome == KEEP and self._exchange.repeats:
-            self._right = data
+        if whole and outcome == KEEP and self._exchange.constant_answer:
+            self._last_answer = data
         self._answered(connection, second, outcome)
 
-    def _book_parts(self, connection: Connection, second: Second, names: Sequence[str]) -> None:
-        asked_s = max(connection.sent_s, connection.part_sent_s)
+    def _record_parts(self, connection: Connection, second: Second, names: Sequence[str]) -> None:
+        sent_s = max(connection.sent_s, connection.part_sent_s)
         for name in names:
-            record(second.parts.setdefault(name, {}), self.now_s - asked_s)
+            record(second.parts.setdefault(name, {}), self.now_s - sent_s)
 
-    def _continue(self, connection: Connection, reader: Reader) -> None:
+    def _request_next_part(self, connection: Connection, reader: Reader) -> None:
         request = reader.next_request()
         if request:
             connection.part_sent_s = monotonic()
-            connection.rest += request
-            self._write_rest(connection)
+            connection.unsent += request
+            self._write_unsent(connection)
 
-    def _ask(self, connection: Connection, reader: Callable[[], str | None]) -> str | None:
-        """Return what a reader says, or FAILED once its complaint has failed the request."""
+    def _outcome(self, connection: Connection, read: Callable[[], str | None]) -> str | None:
+        """Return the outcome of a reader's call; FAILED if it raised, and the request has failed with it."""
         try:
-            return reader()
+            return read()
         except ProtocolError as error:
             self.fail(connection, "protocol", str(error))
         except WrongAnswerError as error:
@@ -197,16 +198,16 @@ class Engine:
         return FAILED
 
     def _peer_ended(self, connection: Connection, second: Second | None) -> None:
-        if connection.ending:
+        if connection.closing:
             self.pool.close(connection)
             return
         if second is None:
             self.fail(connection, "idle_closed", "the server closed an idle connection")
             return
         reader = connection.reader
-        outcome = self._ask(connection, reader.eof) if reader is not None else None
+        outcome = self._outcome(connection, reader.eof) if reader is not None else None
         if outcome is None:
-            self.fail(connection, "closed", "the server closed before its answer was whole")
+            self.fail(connection, "closed", "the server closed before its answer was complete")
         elif outcome != FAILED:
             self._answered(connection, second, outcome)
 
@@ -220,96 +221,96 @@ class Engine:
         second.under_way_s += response_s
         second.response[int(response_s * 1e6)] += 1
         second.service[int((now_s - connection.sent_s) * 1e6)] += 1
-        if outcome == KEEP and self.pool.keeps:
+        if outcome == KEEP and self.pool.reuses:
             self.load.add_idle(connection, now_s)
-        elif self.pool.surplus():
-            self.pool.let_go(connection)
+        elif self.pool.has_surplus():
+            self.pool.close_surplus(connection)
         else:
-            self._say_goodbye(connection)
+            self._end_connection(connection)
 
-    def _say_goodbye(self, connection: Connection) -> None:
-        farewell = self._exchange.farewell
-        if farewell:
+    def _end_connection(self, connection: Connection) -> None:
+        final_bytes = self._exchange.final_bytes
+        if final_bytes:
             try:
-                self._bytes_out += os.write(connection.fd, farewell)
+                self._bytes_out += os.write(connection.fd, final_bytes)
             except OSError as error:
-                self._note(connection, error_kind(error, connecting=False), str(error))
-        self.pool.end(connection, self.now_s, linger=self._exchange.server_ends)
+                self._count_error(connection, error_kind(error, connecting=False), str(error))
+        self.pool.retire(connection, self.now_s, linger=self._exchange.server_closes)
 
     def _writable(self, connection: Connection) -> None:
         if connection.socket is not None:
-            self.pool.finish(connection)
+            self.pool.finish_connect(connection)
         else:
-            self._write_rest(connection)
+            self._write_unsent(connection)
 
-    def _write_rest(self, connection: Connection) -> None:
+    def _write_unsent(self, connection: Connection) -> None:
         try:
-            written = os.write(connection.fd, connection.rest)
+            written = os.write(connection.fd, connection.unsent)
         except BlockingIOError:
             return
         except OSError as error:
             self.fail(connection, error_kind(error, connecting=False), str(error))
             return
         self._bytes_out += written
-        connection.rest = connection.rest[written:]
-        self._epoll.modify(connection.fd, EPOLLIN | EPOLLOUT if connection.rest else EPOLLIN)
+        connection.unsent = connection.unsent[written:]
+        self._epoll.modify(connection.fd, EPOLLIN | EPOLLOUT if connection.unsent else EPOLLIN)
 
-    # -- what the pool tells
+    # -- called by the pool
 
     def connected(self, connection: Connection) -> None:
-        """Use a connection that is open now."""
-        second = self.ledger.at(self.now_s)
+        """Use a connection that has just opened."""
+        second = self.seconds.at(self.now_s)
         second.connects += 1
         record(second.connect, self.now_s - connection.sent_s)
         if connection.second is None:
-            self._hand_over(connection)
-        elif connection.rest:
-            self._write_rest(connection)
+            self._offer(connection)
+        elif connection.unsent:
+            self._write_unsent(connection)
 
-    def _hand_over(self, connection: Connection) -> None:
-        if self.pool.surplus():
-            self.pool.let_go(connection)
-        elif not connection.holds:
+    def _offer(self, connection: Connection) -> None:
+        if self.pool.has_surplus():
+            self.pool.close_surplus(connection)
+        elif not connection.stays_idle:
             self.load.add_idle(connection, self.now_s)
 
-    def release(self) -> Connection | None:
-        """Give the pool a connection back that has nothing to do at the moment."""
+    def take_idle(self) -> Connection | None:
+        """Return an idle connection to the pool, if there is one."""
         return self.load.take_idle()
 
-    def usable(self, connection: Connection) -> None:
-        """Give a slot to the load; its connection is dialled when it is used."""
+    def slot_ready(self, connection: Connection) -> None:
+        """Give an unconnected user to the load; its connection is opened by its request."""
         self.load.add_idle(connection, self.now_s)
 
     def fail(self, connection: Connection, kind: str, says: str) -> None:
-        """End a connection that went wrong, and with it the request in flight, if any."""
-        self._note(connection, kind, says)
+        """Count an error, close its connection and fail the request in flight, if any."""
+        self._count_error(connection, kind, says)
         if connection.second is not None:
             connection.second.failed += 1
             connection.second = None
             del self.in_flight[connection]
-        self.pool.lose(connection, self.now_s)
+        self.pool.drop(connection, self.now_s)
 
-    def _note(self, connection: Connection, kind: str, says: str) -> None:
-        second = connection.second or self.ledger.at(self.now_s)
+    def _count_error(self, connection: Connection, kind: str, says: str) -> None:
+        second = connection.second or self.seconds.at(self.now_s)
         second.errors[kind] = second.errors.get(kind, 0) + 1
         self.faults.add(kind, says, self.now_s)
 
     # -- phases
 
-    def begin(self, load: LoadProcess) -> None:
-        """Let `load` take over; connections that gathered so far go to it."""
+    def start_load(self, load: LoadProcess) -> None:
+        """Start a load with the connections that are open so far."""
         gathered = self.load.gathered if isinstance(self.load, NoLoad) else []
         self.load = load
         for connection in gathered:
-            if not connection.gone:
+            if not connection.closed:
                 load.add_idle(connection, monotonic())
 
-    def give_up(self) -> None:
-        """End the drain: what is in flight stays unanswered, what still waits stays unsent."""
+    def end_drain(self) -> None:
+        """End the drain: requests in flight fail as unanswered, queued arrivals count as unsent."""
         self.load.drop_queue()
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
 
-    def is_quiet(self) -> bool:
+    def is_drained(self) -> bool:
         """Whether nothing is in flight and nothing more will be sent."""
         return not self.in_flight and not self.load.queued() and math.isinf(self.load.next_due_s)

@@ -16,6 +16,6 @@ class SettingsError(SwarmError):
 
 
 class HostError(SwarmError):
-    """This kernel or container cannot; the message says what is missing. Exit code 3."""
+    """This kernel or container lacks something; the message says what. Exit code 3."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""What a node says: one JSON object a line on standard output, as the node contract has it."""
+"""Events of a node: one JSON object a line on standard output, as the node contract says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Write one event, stamped with the monotonic clock in milliseconds.
+    """Write one event with the time of the monotonic clock in milliseconds.
 
-    A line leaves in one write(2) as long as the reader keeps up; standard output stays a blocking descriptor.
+    Standard output is a blocking descriptor: a slow reader delays the writer, and no line is cut.
     """
     line = json.dumps(
         {"event": event, "mono_ms": round(monotonic() * 1e3, 3), **fields}, separators=(",", ":")
@@ -21,6 +21,6 @@ def emit(event: str, **fields: Any) -> None:
         data = data[os.write(1, data) :]
 
 
-def say(level: str, text: str) -> None:
+def log(level: str, text: str) -> None:
     """Write a `log` event for people; `level` is info, warning or error."""
     emit("log", level=level, says=text)

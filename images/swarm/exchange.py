@@ -1,8 +1,7 @@
-"""One request and its answer on each wire, as a client sees them: the bytes to send and the judgement of
-the answer.
+"""One request and its answer on each wire, seen from the client: the bytes to send, the check of the answer.
 
-An `Exchange` is shared by all connections of an engine. It makes a `Reader` for each answer that has to be
-parsed; answers that repeat the bytes of the last right one need none (see `engine`).
+All connections of an engine share one `Exchange`. It makes a `Reader` for each answer that has to be
+parsed; an answer with the same bytes as the last correct one is not parsed (see `engine`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Protocol
 from wire import datagram, echo, greet, http1
 from wire.http1 import ProtocolError
 
-from .answers import WrongAnswerError, check, right_answer
+from .answers import WrongAnswerError, check, expected_answer
 from .errors import SettingsError
 
 PAYLOAD = b"What does each I/O model cost?"
@@ -27,104 +26,109 @@ class Reader(Protocol):
     """Collects one answer, or the answers of one page."""
 
     @property
-    def arrived(self) -> Sequence[str]:
-        """Names of the parts that have come; empty where an answer has no parts."""
+    def parts_received(self) -> Sequence[str]:
+        """Names of the parts received so far; always empty for an answer without parts."""
 
     def feed(self, data: bytes) -> str | None:
-        """Take bytes; return None while more must come, then KEEP or CLOSE: may the connection be used again?
+        """Take bytes; return None while the answer is incomplete, then KEEP or CLOSE for the connection.
 
-        Raises `ProtocolError` of the wires or `answers.WrongAnswerError`.
+        Raises:
+            ProtocolError: The bytes are not well-formed.
+            WrongAnswerError: The answer is well-formed but not the expected one.
         """
 
     def eof(self) -> str | None:
         """Take the peer's end of stream; return CLOSE if it completes the answer, else None."""
 
     def next_request(self) -> bytes:
-        """Return what is to be sent before more can come, or nothing."""
+        """Return the request for the next part, or nothing."""
 
 
 class Exchange(Protocol):
     """A wire and a handler, seen from the client."""
 
     transport: str
-    speaks_first: bool  # the server does: the connect is the request
-    once: bool  # one exchange per connection
-    server_ends: bool  # it closes such a connection; else we do
-    repeats: bool  # equal bytes are an equal answer
-    farewell: bytes  # sent when the answer has come
-    request: bytes  # the same for every request, or empty where `numbered` makes each its own
+    server_speaks_first: bool  # the connect is the request
+    connection_per_request: bool
+    server_closes: bool  # with a connection per request: the server closes first, not the client
+    constant_answer: bool  # the expected answer is the same for every request
+    final_bytes: bytes  # sent after the answer
+    request: bytes  # empty if each request differs: see `numbered_request`
 
-    def numbered(self) -> tuple[bytes, Reader]:
-        """Return a request that carries a number and the reader of its answer."""
+    def numbered_request(self) -> tuple[bytes, Reader]:
+        """Return a request with its own number, and the reader of its answer."""
 
     def reader(self) -> Reader:
         """Return a reader for the next answer."""
 
 
-def for_wire(wire: str, handler: str, host: str, *, once: bool = False) -> Exchange:
-    """Return the exchange of a wire and a handler; raises `SettingsError` for what there is none of."""
+def for_wire(wire: str, handler: str, host: str, *, connection_per_request: bool = False) -> Exchange:
+    """Return the exchange of a wire and a handler.
+
+    Raises:
+        SettingsError: There is none.
+    """
     if wire == "http1":
-        return Http1(handler, host, once=once)
+        return Http1(handler, host, connection_per_request=connection_per_request)
     if wire == "echo":
-        return Echo(handler, once=once)
+        return Echo(handler, connection_per_request=connection_per_request)
     if wire == "greet":
         return Greet()
-    if wire == "datagram" and not once:
+    if wire == "datagram" and not connection_per_request:
         return Datagram(handler)
-    raise SettingsError(
-        f"no exchange for the wire {wire!r}{' with a connection per request' if once else ''}"
-    )
+    how = " with a connection per request" if connection_per_request else ""
+    raise SettingsError(f"no exchange for the wire {wire!r}{how}")
 
 
-class Base:
-    """What most wires have in common."""
+class BaseExchange:
+    """The common case of most wires."""
 
     transport = "tcp"
-    speaks_first = once = server_ends = False
-    repeats = True
-    farewell = b""
+    server_speaks_first = connection_per_request = server_closes = False
+    constant_answer = True
+    final_bytes = b""
     request = b""
 
-    def numbered(self) -> tuple[bytes, Reader]:
-        """Requests of most wires carry no number."""
-        raise NotImplementedError("requests of this wire carry no number")
+    def numbered_request(self) -> tuple[bytes, Reader]:
+        """Raise NotImplementedError: requests of this wire have no number."""
+        raise NotImplementedError("requests of this wire have no number")
 
 
-class Whole:
-    """The reader of an answer without parts."""
+class SinglePart:
+    """Base of readers of an answer without parts."""
 
     __slots__ = ()
 
-    arrived: Sequence[str] = ()
+    parts_received: Sequence[str] = ()
 
     def next_request(self) -> bytes:
-        """Nothing: the answer follows from the one request."""
+        """Return nothing: there is one request."""
         return b""
 
 
-class Http1(Base):
-    """GET / (POST where the handler returns what it is sent); RFC 9112.
+class Http1(BaseExchange):
+    """GET / (POST for the handler `echo`); RFC 9112.
 
-    With `once` it asks the server to close after its answer, so that TIME_WAIT and its port stay with the
-    server.
+    With a connection per request it asks the server to close after its answer, so that the server has the
+    TIME_WAIT and the client's port is free at once.
     """
 
-    server_ends = True
+    server_closes = True
 
-    def __init__(self, handler: str, host: str, *, once: bool = False) -> None:
-        posts = handler == "echo"
-        body = PAYLOAD if posts else b""
-        headers = (("Connection", "close"),) if once else ()
-        self.once = once
-        self.request = http1.request("POST" if posts else "GET", "/", host, body=body, headers=headers)
-        self._expected = right_answer(handler, body)
+    def __init__(self, handler: str, host: str, *, connection_per_request: bool = False) -> None:
+        echoes = handler == "echo"
+        body = PAYLOAD if echoes else b""
+        headers = (("Connection", "close"),) if connection_per_request else ()
+        self.connection_per_request = connection_per_request
+        self.request = http1.request("POST" if echoes else "GET", "/", host, body=body, headers=headers)
+        self._expected = expected_answer(handler, body)
 
     def reader(self) -> Reader:
         """Return a reader for the next answer."""
         return Http1Reader(self._expected)
 
 
-class Http1Reader(Whole):
+class Http1Reader(SinglePart):
     """Collects one response."""
 
     __slots__ = ("_expected", "_parser")
@@ -140,40 +144,40 @@ class Http1Reader(Whole):
             return None
         if len(responses) > 1 or self._parser.incomplete:
             raise ProtocolError("more than one response to one request")
-        return self._judge(responses[0])
+        return self._check(responses[0])
 
     def eof(self) -> str | None:
-        """Take the end of the stream, which ends a response without a length (RFC 9112 §6.3)."""
+        """Take the end of stream, which ends a response without a length (RFC 9112 §6.3)."""
         try:
             responses = self._parser.eof()
         except ProtocolError:
-            return None  # cut short
+            return None  # incomplete
         if not responses:
             return None
-        self._judge(responses[0])
+        self._check(responses[0])
         return CLOSE
 
-    def _judge(self, response: http1.Response) -> str:
+    def _check(self, response: http1.Response) -> str:
         if response.status != 200:
             raise WrongAnswerError(f"status {response.status} {response.reason}")
         check(response.body, self._expected)
         return KEEP if response.keep_alive else CLOSE
 
 
-class Echo(Base):
+class Echo(BaseExchange):
     """One length-prefixed frame."""
 
-    def __init__(self, handler: str, *, once: bool = False) -> None:
-        self.once = once
+    def __init__(self, handler: str, *, connection_per_request: bool = False) -> None:
+        self.connection_per_request = connection_per_request
         self.request = echo.encode(PAYLOAD)
-        self._expected = right_answer(handler, PAYLOAD)
+        self._expected = expected_answer(handler, PAYLOAD)
 
     def reader(self) -> Reader:
         """Return a reader for the next answer."""
         return EchoReader(self._expected)
 
 
-class EchoReader(Whole):
+class EchoReader(SinglePart):
     """Collects one frame."""
 
     __slots__ = ("_expected", "_parser")
@@ -193,22 +197,22 @@ class EchoReader(Whole):
         return KEEP
 
     def eof(self) -> str | None:
-        """An end of stream never completes a frame."""
+        """Return None: an end of stream never completes a frame."""
         return None
 
 
-class Greet(Base):
-    """The server speaks first; the client answers and closes: each exchange is a connection."""
+class Greet(BaseExchange):
+    """The server speaks first, the client replies and closes: one exchange per connection."""
 
-    speaks_first = once = True
-    farewell = greet.REPLY
+    server_speaks_first = connection_per_request = True
+    final_bytes = greet.REPLY
 
     def reader(self) -> Reader:
         """Return a reader for the greeting."""
         return GreetReader()
 
 
-class GreetReader(Whole):
+class GreetReader(SinglePart):
     """Collects the greeting."""
 
     __slots__ = ("_greeted",)
@@ -221,31 +225,31 @@ class GreetReader(Whole):
         return None if self._greeted.feed(data) is None else CLOSE
 
     def eof(self) -> str | None:
-        """An end of stream never completes a greeting."""
+        """Return None: an end of stream never completes a greeting."""
         return None
 
 
-class Datagram(Base):
-    """One numbered datagram each way; late and repeated answers are recognised by their number."""
+class Datagram(BaseExchange):
+    """One numbered datagram each way; the number tells late and repeated answers."""
 
     transport = "udp"
-    repeats = False
+    constant_answer = False
 
     def __init__(self, handler: str) -> None:
-        self._expected = right_answer(handler, PAYLOAD)
+        self._expected = expected_answer(handler, PAYLOAD)
         self._numbers = count(1)
 
-    def numbered(self) -> tuple[bytes, Reader]:
-        """Return a request that carries a number and the reader of its answer."""
+    def numbered_request(self) -> tuple[bytes, Reader]:
+        """Return a request with its own number, and the reader of its answer."""
         number = next(self._numbers)
         return datagram.encode(number, PAYLOAD), DatagramReader(number, self._expected)
 
     def reader(self) -> Reader:
-        """Every answer has the reader that came with its request."""
+        """Raise NotImplementedError: `numbered_request` returns the reader."""
         raise NotImplementedError("a datagram's reader comes with its request")
 
 
-class DatagramReader(Whole):
+class DatagramReader(SinglePart):
     """Waits for the answer with its number."""
 
     __slots__ = ("_expected", "_number")
@@ -262,5 +266,5 @@ class DatagramReader(Whole):
         return KEEP
 
     def eof(self) -> str | None:
-        """Datagrams have no stream to end."""
+        """Return None: datagrams have no end of stream."""
         return None

@@ -1,4 +1,4 @@
-"""What can go wrong with a connection or a request, by the names of the contract."""
+"""Errors of connections and requests, by the kinds of the contract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = {
     errno.ETIMEDOUT: "connect_timeout",
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
-    errno.EADDRNOTAVAIL: "ports_exhausted",  # connect(2): every port of the source address is taken
+    errno.EADDRNOTAVAIL: "ports_exhausted",  # connect(2): all local ports of the source address are in use
     errno.EMFILE: "emfile",
     errno.ENFILE: "emfile",
 }
@@ -19,9 +19,9 @@ EXAMPLE_CHARACTERS = 200
 
 
 def error_kind(error: OSError, *, connecting: bool) -> str:
-    """Return the contract's name for what the kernel said."""
+    """Return the contract's kind of an error of the kernel."""
     if not connecting and error.errno == errno.ETIMEDOUT:
-        return "timeout"  # the kernel gave up retransmitting (tcp(7), tcp_retries2)
+        return "timeout"  # retransmission ended (tcp(7), tcp_retries2)
     return KINDS.get(error.errno or 0, "connect_reset" if connecting else "reset")
 
 
@@ -36,13 +36,13 @@ class Fault:
 
 
 class Faults:
-    """Errors by kind: how many, when first and last seen, one example."""
+    """Errors by kind: count, first and last time, one example."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, Fault] = {}
 
     def add(self, kind: str, says: str, now_s: float) -> None:
-        """Count one."""
+        """Count one error at `now_s` (CLOCK_MONOTONIC seconds)."""
         fault = self._by_kind.get(kind)
         if fault is None:
             fault = self._by_kind[kind] = Fault(0, now_s * 1e3, 0.0, says[:EXAMPLE_CHARACTERS])

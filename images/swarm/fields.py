@@ -1,4 +1,7 @@
-"""Checked reading of decoded JSON settings: a function returns a value or names the setting that is wrong."""
+"""Checked reading of decoded JSON settings.
+
+Each function returns the value of a setting, or raises `SettingsError` with its name and the accepted values.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import Any
 
 from .errors import SettingsError
 
-Raw = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
-def mapping(raw: Raw, key: str, default: Raw | None = None) -> Raw:
+def json_object(raw: JsonObject, key: str, default: JsonObject | None = None) -> JsonObject:
     """Return an object."""
     value = raw.get(key, default)
     if not isinstance(value, Mapping):
@@ -18,14 +21,14 @@ def mapping(raw: Raw, key: str, default: Raw | None = None) -> Raw:
     return value
 
 
-def only(raw: Raw, where: str, known: Sequence[str]) -> None:
-    """Refuse keys that nobody reads: a misspelt setting must not be a silent default."""
+def refuse_unknown(raw: JsonObject, where: str, known: Sequence[str]) -> None:
+    """Refuse unknown keys: a misspelt setting must not become a silent default."""
     for key in raw:
         if key not in known:
             raise SettingsError(f"{where}: unknown setting {key!r}; known: {', '.join(known)}")
 
 
-def one_of(raw: Raw, key: str, known: Sequence[str], default: str | None = None) -> str:
+def one_of(raw: JsonObject, key: str, known: Sequence[str], default: str | None = None) -> str:
     """Return one of the known words."""
     value = raw.get(key, default)
     if value not in known:
@@ -33,15 +36,15 @@ def one_of(raw: Raw, key: str, known: Sequence[str], default: str | None = None)
     return str(value)
 
 
-def whole(raw: Raw, key: str, default: int | None = None, *, least: int) -> int:
-    """Return a whole number of at least `least`."""
+def integer(raw: JsonObject, key: str, default: int | None = None, *, least: int) -> int:
+    """Return an integer of at least `least`."""
     value = raw.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingsError(f"{key} must be a whole number of at least {least}, not {value!r}")
     return value
 
 
-def positive(raw: Raw, key: str, default: float | None = None) -> float:
+def positive(raw: JsonObject, key: str, default: float | None = None) -> float:
     """Return a number above 0."""
     value = _number(raw, key, default, "above 0")
     if value <= 0:
@@ -49,7 +52,7 @@ def positive(raw: Raw, key: str, default: float | None = None) -> float:
     return value
 
 
-def amount(raw: Raw, key: str, default: float | None = None) -> float:
+def non_negative(raw: JsonObject, key: str, default: float | None = None) -> float:
     """Return a number of at least 0."""
     value = _number(raw, key, default, "of at least 0")
     if value < 0:
@@ -57,15 +60,15 @@ def amount(raw: Raw, key: str, default: float | None = None) -> float:
     return value
 
 
-def share(raw: Raw, key: str, default: float = 0.0) -> float:
+def fraction(raw: JsonObject, key: str, default: float = 0.0) -> float:
     """Return a number from 0 to 1."""
-    value = amount(raw, key, default)
+    value = non_negative(raw, key, default)
     if value > 1:
         raise SettingsError(f"{key} must be a share from 0 to 1, not {value:g}")
     return value
 
 
-def flag(raw: Raw, key: str, default: bool = False) -> bool:
+def boolean(raw: JsonObject, key: str, default: bool = False) -> bool:
     """Return true or false."""
     value = raw.get(key, default)
     if not isinstance(value, bool):
@@ -73,15 +76,15 @@ def flag(raw: Raw, key: str, default: bool = False) -> bool:
     return value
 
 
-def items(raw: Raw, key: str, default: Sequence[Any] = ()) -> Sequence[Any]:
-    """Return a list."""
+def array(raw: JsonObject, key: str, default: Sequence[Any] = ()) -> Sequence[Any]:
+    """Return an array."""
     value = raw.get(key, default)
     if not isinstance(value, list | tuple):
         raise SettingsError(f"{key} must be a list, not {value!r}")
     return value
 
 
-def _number(raw: Raw, key: str, default: float | None, bound: str) -> float:
+def _number(raw: JsonObject, key: str, default: float | None, bound: str) -> float:
     value = raw.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingsError(f"{key} must be a number {bound}, not {value!r}")

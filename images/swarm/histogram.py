@@ -1,10 +1,10 @@
-"""Latency counts in microseconds that are exactly an HdrHistogram's, kept sparse.
+"""Sparse latency histograms in microseconds with the buckets of an HdrHistogram.
 
-A histogram here is a `Counts`: a dict from the lowest value of an HdrHistogram bucket to its count, for the
+A histogram is a `Counts`: a dict from the lowest value of an HdrHistogram bucket to its count, for the
 range 1 us … 600 s at 3 significant digits. In that layout (hdrhistogram.org) values below 2048 have a
-bucket each; above, every power of two is cut into 1024 buckets, so the relative error is below 0.1 %.
-Adding two `Counts` key by key is the exact merge of the two histograms. What is being counted is kept by
-the microsecond, which costs less at every request, and sorted into buckets when its second is told.
+bucket each; above, every power of two is divided into 1024 buckets, so the relative error is below 0.1 %.
+Adding two `Counts` key by key is the exact merge of the two histograms. During a second counts are kept by
+the microsecond, which costs less per request; `pack` sorts them into buckets when the second is reported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def bucket_us(value_us: int) -> int:
 
 
 def record(counts: Counts, seconds: float) -> None:
-    """Count one duration, given in seconds, by its microseconds; `pack` sorts them into buckets later."""
+    """Count one duration by its microseconds; `pack` sorts them into buckets later."""
     us = int(seconds * 1e6)
     counts[us] = counts.get(us, 0) + 1
 
@@ -45,7 +45,7 @@ def merge(into: dict[K, int], other: Mapping[K, int]) -> None:
 
 
 def quantile_us(counts: Mapping[int, int], q: float) -> int | None:
-    """Return the highest value equivalent to the q-quantile (0 … 1), or None of an empty histogram."""
+    """Return the highest value of the bucket of the q-quantile (0 … 1); None for an empty histogram."""
     rank = max(1, round(q * sum(counts.values())))
     for key in sorted(counts):
         rank -= counts[key]
@@ -60,7 +60,11 @@ def highest_equivalent_us(key: int) -> int:
 
 
 def encode(counts: Mapping[int, int]) -> str:
-    """Return the base64 V2 encoding of HdrHistogram."""
+    """Return HdrHistogram's base64 V2 encoding.
+
+    Raises:
+        ValueError: A value is outside the range.
+    """
     histogram = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     for key, count in counts.items():
         if not histogram.record_value(key, count):
@@ -69,7 +73,7 @@ def encode(counts: Mapping[int, int]) -> str:
 
 
 def pack(counts: Mapping[int, int]) -> list[list[int]]:
-    """Sort counts of microseconds into buckets; return [values, counts], the form that travels."""
+    """Sort counts of microseconds into buckets; return [values, counts], the JSON form."""
     buckets: Counts = {}
     for us, count in counts.items():
         key = bucket_us(us)

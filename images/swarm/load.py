@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .connection import Connection
-from .ledger import Second
+from .seconds import Second
 
 Send = Callable[[Connection, float, Second], None]  # connection, intended time, the second that counts it
 
@@ -59,7 +59,7 @@ class NoLoad:
         """Return the connection that came last."""
         while self.gathered:
             connection = self.gathered.pop()
-            if not connection.gone:
+            if not connection.closed:
                 return connection
         return None
 

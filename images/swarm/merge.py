@@ -1,7 +1,7 @@
-"""Many engines' records made one: exact sums of counters and histograms, in the shape of the contract.
+"""Merge the records of many engines: exact sums of counters and histograms, in the shape of the contract.
 
-A second is folded into the sums, and only its encoded form kept, as soon as every engine has told of it and
-none of its requests is open any more: a soak of hours takes little more memory than a minute.
+A second is folded into the sums, and only its encoded form kept, as soon as every engine has reported it
+and all its requests have their outcome: a soak of hours takes little more memory than a minute.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .histogram import Counts, encode, merge, quantile_us, unpack
-from .ledger import BEFORE, COUNTERS, HISTOGRAMS
+from .seconds import BEFORE_START, COUNTERS, HISTOGRAMS
 
 Record = dict[str, Any]
 Key = tuple[int, str]  # k, phase
 LOAD_PHASES = ("warmup", "measure")
 
 
-class Sum:
-    """Counters, errors and histograms added up over records."""
+class Totals:
+    """Sums of counters, errors and histograms."""
 
     def __init__(self) -> None:
         self.counters = dict.fromkeys(COUNTERS, 0)
@@ -28,7 +28,7 @@ class Sum:
         self.parts: dict[str, Counts] = {}
 
     def add(self, record: Record) -> None:
-        """Add one engine's second."""
+        """Add one `second` record."""
         for name in COUNTERS:
             self.counters[name] += record[name]
         self.under_way_s += record["under_way_s"]
@@ -38,8 +38,8 @@ class Sum:
         for name, packed in record["parts"].items():
             merge(self.parts.setdefault(name, {}), unpack(packed))
 
-    def include(self, other: Sum) -> None:
-        """Add another sum."""
+    def add_totals(self, other: Totals) -> None:
+        """Add other totals."""
         for name in COUNTERS:
             self.counters[name] += other.counters[name]
         self.under_way_s += other.under_way_s
@@ -50,7 +50,7 @@ class Sum:
             merge(self.parts.setdefault(name, {}), counts)
 
     def as_record(self) -> Record:
-        """Return counters, errors and the encoded response and service times."""
+        """Return the JSON form: counters, errors, encoded response and service times."""
         record = self.counters | {
             "errors": self.errors,
             "under_way_s": round(self.under_way_s, 6),
@@ -62,46 +62,46 @@ class Sum:
         return record
 
 
-class Collection:
-    """The latest record of every second of every engine, folded when nothing more can come."""
+class EngineRecords:
+    """The latest record of every second of every engine; folded into sums when no more can come."""
 
     def __init__(self) -> None:
-        self.engines = 0  # how many tell; known when the load starts
+        self.engines = 0  # how many report; set when the load starts
         self.done: dict[str, Record] = {}
-        self.latest_response: Counts = {}  # of the newest second that all have told
+        self.latest_response: Counts = {}  # of the newest second that all engines have reported
         self._open: dict[Key, dict[str, Record]] = {}
         self._seconds: list[Record] = []
-        self._sums: dict[str, Sum] = {}  # by phase
+        self._sums: dict[str, Totals] = {}  # by phase
         self._lag: dict[str, Counts] = {}  # by engine
 
-    def take(self, engine: str, record: Record) -> None:
-        """Keep a `second` (the later replaces the former) or a `done` record."""
+    def add(self, engine: str, record: Record) -> None:
+        """Keep a `second` record (a later one replaces the former) or a `done` record."""
         if record["event"] == "done":
             self.done[engine] = record
         elif record["event"] == "second":
             key = (record["k"], record["phase"])
-            told = self._open.setdefault(key, {})
-            told[engine] = record
-            if self.engines and len(told) == self.engines and record["phase"] in LOAD_PHASES:
-                self._all_told(key, told)
+            by_engine = self._open.setdefault(key, {})
+            by_engine[engine] = record
+            if self.engines and len(by_engine) == self.engines and record["phase"] in LOAD_PHASES:
+                self._complete(key, by_engine)
 
-    def _all_told(self, key: Key, told: Mapping[str, Record]) -> None:
-        added = total(told.values())
+    def _complete(self, key: Key, by_engine: Mapping[str, Record]) -> None:
+        added = totals(by_engine.values())
         self.latest_response = added.histograms["response"]
-        if all(is_settled(record) for record in told.values()):
+        if all(is_settled(record) for record in by_engine.values()):
             self._fold(key)
 
     def _fold(self, key: Key) -> None:
-        told = self._open.pop(key)
+        by_engine = self._open.pop(key)
         if key[1] in LOAD_PHASES:
-            self._seconds.append(merged_second(key, told))
-        for engine, record in told.items():
-            self._sums.setdefault(key[1], Sum()).add(record)
-            if record["k"] != BEFORE:  # the ramp has its own measure: how long connects took
+            self._seconds.append(merged_second(key, by_engine))
+        for engine, record in by_engine.items():
+            self._sums.setdefault(key[1], Totals()).add(record)
+            if record["k"] != BEFORE_START:  # the ramp is measured by its connect times
                 merge(self._lag.setdefault(engine, {}), unpack(record["loop_lag"]))
 
-    def close(self) -> None:
-        """Fold all that is still open: nothing more will come."""
+    def finish(self) -> None:
+        """Fold what is still open: no more records will come."""
         for key in list(self._open):
             self._fold(key)
 
@@ -109,49 +109,49 @@ class Collection:
         """Return the merged seconds of the load clock, in order."""
         return sorted(self._seconds, key=lambda second: (second["k"], second["phase"] == "measure"))
 
-    def window(self) -> Sum:
-        """Return the sum over the measured window."""
-        return self._sums.get("measure", Sum())
+    def window(self) -> Totals:
+        """Return the totals of the measured window."""
+        return self._sums.get("measure", Totals())
 
-    def window_so_far(self) -> Sum:
-        """Return the sum over what has been told of the measured window."""
-        result = Sum()
-        result.include(self.window())
-        for (_, phase), told in self._open.items():
+    def window_so_far(self) -> Totals:
+        """Return the totals of what has been reported of the measured window."""
+        result = Totals()
+        result.add_totals(self.window())
+        for (_, phase), by_engine in self._open.items():
             if phase == "measure":
-                result.include(total(told.values()))
+                result.add_totals(totals(by_engine.values()))
         return result
 
-    def whole(self) -> Sum:
-        """Return the sum over all phases."""
-        result = Sum()
+    def all_phases(self) -> Totals:
+        """Return the totals of all phases."""
+        result = Totals()
         for each in self._sums.values():
-            result.include(each)
+            result.add_totals(each)
         return result
 
     def loop_lag_p99_us(self, engines: Iterable[str]) -> int:
-        """Return the worst 99th percentile of the loops of these engines, since the load clock started."""
+        """Return the highest p99 of these engines' loop lag since the load started; 0 without samples."""
         return max((quantile_us(self._lag.get(engine, {}), 0.99) or 0 for engine in engines), default=0)
 
 
 def is_settled(record: Record) -> bool:
-    """Whether every request meant for this second has had its outcome, and was told."""
-    told = record["intended"] == record["answered"] + record["failed"] + record["unsent"]
-    return bool(told and not record.get("more"))
+    """Whether every request of this second has its outcome and no more can come (`more`)."""
+    complete = record["intended"] == record["answered"] + record["failed"] + record["unsent"]
+    return bool(complete and not record.get("more"))
 
 
-def total(records: Iterable[Record]) -> Sum:
-    """Add records up."""
-    result = Sum()
+def totals(records: Iterable[Record]) -> Totals:
+    """Return the totals of `second` records."""
+    result = Totals()
     for record in records:
         result.add(record)
     return result
 
 
-def merged_second(key: Key, told: Mapping[str, Record]) -> Record:
-    """Return the contract's `second`."""
-    added = total(told.values())
-    in_order = [told[engine] for engine in sorted(told)]
+def merged_second(key: Key, by_engine: Mapping[str, Record]) -> Record:
+    """Return the `second` event of the contract."""
+    added = totals(by_engine.values())
+    in_order = [by_engine[engine] for engine in sorted(by_engine)]
     return {
         "k": key[0],
         "phase": key[1],
@@ -165,7 +165,7 @@ def merged_second(key: Key, told: Mapping[str, Record]) -> Record:
 
 
 def merged_faults(done: Iterable[Record]) -> dict[str, Record]:
-    """Return errors by kind: count, first and last seen, one example."""
+    """Return errors by kind: count, first and last time, one example."""
     merged: dict[str, Record] = {}
     for record in done:
         for kind, fault in record["faults"].items():

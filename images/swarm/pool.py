@@ -1,10 +1,8 @@
-"""The connections of an engine: as many as users are asked for, opened at a steady pace, replaced when they
-end.
+"""The connections of an engine: one per user, opened at a steady rate, replaced when they end.
 
-A user is a slot. Its connection is being opened (`connecting`), open, or waits to be tried again: at once
-if it has served, else after a pause that doubles, so that a server that refuses is not stormed. Where each
-exchange has a connection of its own (`once`), a slot rests without one and the connect belongs to the
-request.
+A user has a slot. Its connection is connecting, open, or waits to be tried again: at once if it has carried
+a request, else after a pause that doubles, so that a server that refuses connections is not flooded. With a
+connection per request a slot has none between requests: the connect is part of the request.
 """
 
 from __future__ import annotations
@@ -18,119 +16,127 @@ from typing import Protocol
 from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
-FIRST_RETRY_S, RETRY_S, RETRY_MOST_S = 0.25, 10.0, 60.0
-# A step's share of the engine's tick: a connect may take the kernel 0.1 ms; a loop that only dials is deaf.
-DIAL_S = 0.005
-LINGER_S = 1.0  # for the peer's end of stream, so that TIME_WAIT is the peer's
+FIRST_RETRY_S, RETRY_S, MAX_RETRY_S = 0.25, 10.0, 60.0
+# Longest time for new connects in a tick: one may take 0.1 ms, and the loop reads no answer meanwhile.
+MAX_DIAL_S = 0.005
+LINGER_S = 1.0  # wait for the peer to close first, so that the peer has the TIME_WAIT (tcp(7))
 
 
 def retry_s(failures: int) -> float:
-    """How long a user stays away that was turned away once more: soon the first time, then ever longer."""
-    return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2 ** (failures - 1), RETRY_MOST_S)
+    """Return the pause before the next connect of a user that has failed `failures` times in a row before."""
+    return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2 ** (failures - 1), MAX_RETRY_S)
 
 
-class Owner(Protocol):
-    """What the pool tells the engine, and asks of it."""
+class PoolOwner(Protocol):
+    """What the pool asks of the engine."""
 
     def connected(self, connection: Connection) -> None:
-        """Take a connection that is open now."""
+        """Take a connection that has just opened."""
 
-    def usable(self, connection: Connection) -> None:
-        """Take a connection that can carry a request; it may still have to be dialled."""
+    def slot_ready(self, connection: Connection) -> None:
+        """Take an unconnected user that can carry a request; the request opens its connection."""
 
     def fail(self, connection: Connection, kind: str, says: str) -> None:
-        """Take a connection that went wrong."""
+        """Take a connection that failed; the engine calls `drop`."""
 
-    def release(self) -> Connection | None:
-        """Give a connection back that has nothing to do at the moment, if there is one."""
+    def take_idle(self) -> Connection | None:
+        """Return an idle connection, if there is one."""
 
 
 class Pool:
-    """Opens, replaces and closes."""
+    """Opens, replaces and closes connections.
+
+    `users` is how many there should be; the engine sets it.
+    """
 
     def __init__(
         self,
-        owner: Owner,
+        owner: PoolOwner,
         dialler: Dialler,
         epoll: select.epoll,
         *,
         rate_per_s: float,
         deadline_s: float,
-        once: bool,
+        connection_per_request: bool,
         idle_share: float = 0.0,
     ) -> None:
         self._owner, self._dialler, self._epoll = owner, dialler, epoll
-        self._rate_per_s, self._deadline_s, self.once = rate_per_s, deadline_s, once
+        self._rate_per_s, self._deadline_s, self.connection_per_request = (
+            rate_per_s,
+            deadline_s,
+            connection_per_request,
+        )
         self._idle_share = idle_share
-        self.users = 0  # asked for
-        self._slots = 0  # taken up
-        self._credit, self._stepped_s = 0.0, monotonic()
+        self.users = 0
+        self._slots = 0
+        self._credit, self._ticked_s = 0.0, monotonic()  # a token bucket of connects
         self.by_fd: dict[int, Connection] = {}
-        self._connecting: dict[Connection, None] = {}  # in the order of their beginning
-        self._ending: dict[Connection, None] = {}
-        self._retries: list[tuple[float, int, bool]] = []  # when, failures so far, whether it only holds
+        self._connecting: dict[Connection, None] = {}  # in the order of their connect
+        self._closing: dict[Connection, None] = {}
+        self._retries: list[tuple[float, int, bool]] = []  # when, failures in a row, stays idle
         self.open = self.open_peak = 0
-        self._over = False
-        self.keeps = not once  # whether a connection that has served goes on serving
+        self._closed = False
+        self.reuses = not connection_per_request  # whether a connection may carry another request
 
     def ready(self) -> int:
         """Return how many users could send a request now."""
-        return self._slots - len(self._retries) if self.once else self.open
+        return self._slots - len(self._retries) if self.connection_per_request else self.open
 
-    def surplus(self) -> bool:
+    def has_surplus(self) -> bool:
         """Whether there are more slots than users."""
         return self._slots > self.users
 
-    def step(self, now_s: float) -> None:
-        """Open what is due (the rest in the next step, where it is much), let go what is too many, end what
-        has waited too long.
+    def tick(self, now_s: float) -> None:
+        """Open the connections that are due, close those of users that have left, end those that are overdue.
+
+        Connects that do not fit into MAX_DIAL_S wait for the next tick.
         """
-        if self._over:
+        if self._closed:
             return
-        self._credit += self._rate_per_s * (now_s - self._stepped_s)
+        self._credit += self._rate_per_s * (now_s - self._ticked_s)
         self._credit = max(0.0, min(self._credit, self.users - self._slots))
-        self._stepped_s = now_s
-        until_s = monotonic() + DIAL_S
+        self._ticked_s = now_s
+        until_s = monotonic() + MAX_DIAL_S
         while self._credit >= 1.0 and monotonic() < until_s:
             self._credit -= 1.0
-            self._take_up(Connection(holds=self._next_holds()))
+            self._open_slot(Connection(stays_idle=self._next_stays_idle()))
             self._slots += 1
         while self._retries and self._retries[0][0] <= now_s and monotonic() < until_s:
-            _, failures, holds = heappop(self._retries)
-            self._take_up(Connection(failures, holds=holds))
+            _, failures, stays_idle = heappop(self._retries)
+            self._open_slot(Connection(failures, stays_idle=stays_idle))
         self._shrink()
-        self.keeps = not (self.once or self.surplus())
+        self.reuses = not (self.connection_per_request or self.has_surplus())
         self._expire(now_s)
 
-    def _next_holds(self) -> bool:
-        """Spread the idle ones evenly over the slots."""
+    def _next_stays_idle(self) -> bool:
+        """Spread the idle clients evenly over the slots."""
         return int((self._slots + 1) * self._idle_share) > int(self._slots * self._idle_share)
 
-    def _take_up(self, connection: Connection) -> None:
-        if self.once:
-            self._owner.usable(connection)
+    def _open_slot(self, connection: Connection) -> None:
+        if self.connection_per_request:
+            self._owner.slot_ready(connection)
             return
         connection.sent_s = monotonic()
         self._connecting[connection] = None
         self.dial(connection)
 
     def _shrink(self) -> None:
-        while self.surplus():
+        while self.has_surplus():
             if self._retries:
                 heappop(self._retries)
-            elif (connection := self._owner.release()) is not None:
+            elif (connection := self._owner.take_idle()) is not None:
                 self.close(connection)
             else:
-                return  # all are busy: the engine lets them go as their answers come
+                return  # all are in flight: the engine closes them after their answers
             self._slots -= 1
 
-    def let_go(self, connection: Connection) -> None:
-        """Close a connection whose user has left."""
+    def close_surplus(self, connection: Connection) -> None:
+        """Close the connection of a user that has left."""
         self._slots -= 1
         self.close(connection)
 
     def dial(self, connection: Connection) -> None:
-        """Begin to connect."""
+        """Start a non-blocking connect."""
         try:
             connection.socket = self._dialler.dial()
         except OSError as error:
@@ -140,8 +146,8 @@ class Pool:
         self.by_fd[connection.fd] = connection
         self._epoll.register(connection.fd, select.EPOLLOUT)
 
-    def finish(self, connection: Connection) -> None:
-        """Take note that a connecting socket became writable."""
+    def finish_connect(self, connection: Connection) -> None:
+        """Take a connecting socket that became writable."""
         assert connection.socket is not None
         try:
             connection.fd = finish_connecting(connection.socket)
@@ -155,31 +161,31 @@ class Pool:
         self.open_peak = max(self.open_peak, self.open)
         self._owner.connected(connection)
 
-    def end(self, connection: Connection, now_s: float, *, linger: bool) -> None:
-        """Retire a connection that has served, and replace it."""
+    def retire(self, connection: Connection, now_s: float, *, linger: bool) -> None:
+        """Close a connection after its last request and replace it; `linger`: let the peer close first."""
         if linger:
-            connection.ending = True
+            connection.closing = True
             connection.sent_s = now_s
-            self._ending[connection] = None
+            self._closing[connection] = None
         else:
             self.close(connection)
-        if self.once:
-            self._owner.usable(Connection(answered=True))
+        if self.connection_per_request:
+            self._owner.slot_ready(Connection(answered=True))
         else:
             heappush(self._retries, (now_s, 0, False))
 
-    def lose(self, connection: Connection, now_s: float) -> None:
-        """Close a connection that went wrong; its user tries again."""
+    def drop(self, connection: Connection, now_s: float) -> None:
+        """Close a connection that failed; its user tries again."""
         self.close(connection)
-        if not connection.ending:
+        if not connection.closing:
             pause_s = 0.0 if connection.answered else retry_s(connection.failures)
-            heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.holds))
+            heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.stays_idle))
 
     def close(self, connection: Connection) -> None:
-        """Close the descriptor, if there is one; close(2) takes it out of the epoll set, too."""
-        connection.gone = True
+        """Close the descriptor, if any; close(2) also removes it from the epoll set (epoll(7))."""
+        connection.closed = True
         self._connecting.pop(connection, None)
-        self._ending.pop(connection, None)
+        self._closing.pop(connection, None)
         if connection.fd < 0:
             return
         del self.by_fd[connection.fd]
@@ -191,9 +197,9 @@ class Pool:
             self.open -= 1
         connection.fd = -1
 
-    def shut(self) -> None:
-        """The load is over: close every connection, open none any more."""
-        self._over = True
+    def close_all(self) -> None:
+        """Close every connection and open no more."""
+        self._closed = True
         self._retries.clear()
         for connection in list(self.by_fd.values()):
             self.close(connection)
@@ -201,14 +207,14 @@ class Pool:
     def _expire(self, now_s: float) -> None:
         for connection in overdue(self._connecting, now_s - self._deadline_s):
             self._owner.fail(connection, "connect_timeout", f"not connected within {self._deadline_s:g} s")
-        for connection in overdue(self._ending, now_s - LINGER_S):
+        for connection in overdue(self._closing, now_s - LINGER_S):
             self.close(connection)
 
 
-def overdue(waiting: dict[Connection, None], before_s: float) -> list[Connection]:
-    """Return the connections that were sent on their way before `before_s`; the dict is in that order."""
+def overdue(pending: dict[Connection, None], before_s: float) -> list[Connection]:
+    """Return the connections with `sent_s` up to `before_s`; `pending` is in that order."""
     late = []
-    for connection in waiting:
+    for connection in pending:
         if connection.sent_s > before_s:
             break
         late.append(connection)

@@ -1,9 +1,9 @@
-"""Will the client's ports last? Planned before the load, refused beyond.
+"""Check before the load that a worker has enough client ports.
 
-Whoever closes a TCP connection first keeps its port in TIME_WAIT for 60 s (tcp(7); TCP_TIMEWAIT_LEN in the
-kernel). Where that is us, on the wires echo and greet with a connection per request, a rate above ports /
-60 s runs out of them. With `tcp_tw_reuse` a port may be taken again after 1 s; its value 2, the default,
-allows that on loopback only.
+The side that closes a TCP connection first keeps its port in TIME_WAIT for 60 s (tcp(7); TCP_TIMEWAIT_LEN
+in the kernel). With a connection per request on the wires echo and greet that is the client, and a rate
+above ports / 60 s runs out of ports. With `tcp_tw_reuse` a port is free again after 1 s; its value 2, the
+default, allows that on loopback only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYSCTL = Path("/proc/sys/net/ipv4")
 
 
 def needed(settings: Settings, reuse: int) -> int:
-    """Return how many ports a worker has in use; 0 where the server closes first or the rate is not known."""
+    """Return how many ports a worker needs; 0 if the server closes first or the rate is not known."""
     closes_first = settings.wire == "greet" or (settings.wire == "echo" and settings.clients.churn)
     if not closes_first or settings.load.peak_rate_per_s is None:
         return 0
@@ -30,16 +30,20 @@ def needed(settings: Settings, reuse: int) -> int:
 
 
 def available(settings: Settings) -> int:
-    """Return how many there are: the local range, once for each source address."""
+    """Return how many ports a worker has: the local port range for each source address."""
     low, high = (int(word) for word in (SYSCTL / "ip_local_port_range").read_text().split())
     return (high - low + 1) * max(1, len(settings.source_addresses))
 
 
-def plan(settings: Settings) -> None:
-    """Raise `HostError` if a worker of this load would run out of ports."""
+def check(settings: Settings) -> None:
+    """Compare the ports that a worker needs with those it has.
+
+    Raises:
+        HostError: It would run out of ports.
+    """
     need, have = needed(settings, int((SYSCTL / "tcp_tw_reuse").read_text())), available(settings)
     if need > have:
         raise HostError(
-            f"{need:,} ports needed, a worker has {have:,}: each is kept {TIME_WAIT_S:g} s after its use; "
-            "more workers, more source addresses, a wider ip_local_port_range or a lower rate would do"
+            f"{need:,} ports needed, a worker has {have:,}: each stays in TIME_WAIT for {TIME_WAIT_S:g} s; "
+            "use more workers, more source addresses, a wider ip_local_port_range or a lower rate"
         )

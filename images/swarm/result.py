@@ -1,4 +1,4 @@
-"""The contract's `result` and `progress`, made of what was collected."""
+"""The `result` and `progress` events of the contract."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .histogram import Counts, encode, quantile_us
-from .merge import Collection, Record, merged_faults
+from .merge import EngineRecords, Record, merged_faults
 from .settings import Settings
 
 ENGINE_TIMING = {"source": "engine", "resolution_us": 1, "response_from": "intended send"}
-STOCK_TIMING = {
+LOCUSTFILE_TIMING = {
     "source": "locust users",
     "resolution_us": 1,
-    "response_from": "actual send, by Locust's own clock, the delays of its greenlets included",
+    "response_from": "actual send, by Locust's clock, the scheduling delays of its greenlets included",
 }
 PROGRESS = ("users", "connected", "sent", "answered", "failed", "in_flight")
 
 
 class Statuses:
-    """The latest status of each engine, by its name `worker:engine`."""
+    """The latest status of each engine, by its name `worker:engine` (two numbers)."""
 
     def __init__(self) -> None:
         self.by_engine: dict[str, Record] = {}
         self.connected_peak = 0
 
-    def take(self, engine: str, record: Record) -> None:
+    def add(self, engine: str, record: Record) -> None:
         """Keep a `status` or a `done` record."""
         self.by_engine[engine] = record
         self.connected_peak = max(self.connected_peak, self.sum("connected"))
 
     def sum(self, key: str) -> int:
-        """Add a figure up over all engines."""
+        """Return the sum of a figure over all engines."""
         return sum(status[key] for status in self.by_engine.values())
 
-    def takers(self) -> list[str]:
-        """Return the engines that have users, hence a share of the load, in order."""
-        return sorted((e for e, status in self.by_engine.items() if status["users"] > 0), key=numbers)
+    def engines_with_users(self) -> list[str]:
+        """Return the engines that have users, and so a share of the load, in order."""
+        return sorted((e for e, status in self.by_engine.items() if status["users"] > 0), key=engine_key)
 
     def progress(self, response: Counts, requests_per_s: float) -> Record:
-        """Return what people watch."""
+        """Return the fields of a `progress` event."""
         return {
             **{key: self.sum(key) for key in PROGRESS},
             "requests_per_s": round(requests_per_s, 1),
@@ -48,22 +48,22 @@ class Statuses:
         }
 
 
-def numbers(engine: str) -> tuple[int, ...]:
-    """Return (worker, engine) of an engine's name."""
+def engine_key(engine: str) -> tuple[int, ...]:
+    """Return (worker, engine) of an engine's name, for sorting."""
     return tuple(int(part) for part in engine.split(":"))
 
 
 def build(
     settings: Settings,
-    collection: Collection,
+    records: EngineRecords,
     statuses: Statuses,
     *,
     start_s: float,
     pids: Mapping[int, int],
     locust: Any,
 ) -> Record:
-    """Return the `result`: the window's figures, those of all phases, workers, errors, Locust's own count."""
-    window, whole = collection.window(), collection.whole()
+    """Return the `result`: figures of the window and of all phases, workers, errors, Locust's own counts."""
+    window, whole = records.window(), records.all_phases()
     begins_s = start_s + settings.warmup_s
     return {
         **window.as_record(),
@@ -74,24 +74,24 @@ def build(
         "connected_peak": statuses.connected_peak,
         "late_p99_us": quantile_us(window.histograms["lateness"], 0.99),
         "loop_lag_p99_us": quantile_us(window.histograms["loop_lag"], 0.99),
-        "workers": [_worker(index, pids[index], collection) for index in sorted(pids)],
-        "errors": merged_faults(collection.done.values()),
+        "workers": [_worker(index, pids[index], records) for index in sorted(pids)],
+        "errors": merged_faults(records.done.values()),
         "locust": {"requests": locust.num_requests, "failures": locust.num_failures},
         "slow": {"answered": statuses.sum("slow_answered"), "ended": statuses.sum("slow_ended")},
-        "timing": STOCK_TIMING if settings.locustfile else ENGINE_TIMING,
+        "timing": LOCUSTFILE_TIMING if settings.locustfile else ENGINE_TIMING,
     }
 
 
-def _worker(index: int, pid: int, collection: Collection) -> Record:
-    engines = [engine for engine in collection.done if numbers(engine)[0] == index]
-    done = [collection.done[engine] for engine in engines]
+def _worker(index: int, pid: int, records: EngineRecords) -> Record:
+    engines = [engine for engine in records.done if engine_key(engine)[0] == index]
+    done = [records.done[engine] for engine in engines]
     return {
         "index": index,
         "pid": pid,
         "engine_pids": [record["pid"] for record in done],
         "cpu_user_us": _sum(done, "cpu_user_us") + _sum(done, "worker_cpu_user_us"),
         "cpu_system_us": _sum(done, "cpu_system_us") + _sum(done, "worker_cpu_system_us"),
-        "loop_lag_p99_us": collection.loop_lag_p99_us(engines),
+        "loop_lag_p99_us": records.loop_lag_p99_us(engines),
         **{key: _sum(done, key) for key in ("connected", "sent", "answered", "failed")},
     }
 

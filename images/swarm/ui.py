@@ -1,7 +1,7 @@
-"""Locust's own page, on the master, behind a password.
+"""Locust's web page on the master, with a password.
 
-The orchestrator forwards a loopback port to it. The load runs by the scenario whatever is pressed on the
-page; a test that is stopped there has fewer users than asked for and shows it.
+The orchestrator forwards a loopback port to it. Buttons on the page do not change the load's executor; a
+test that is stopped there has fewer users than the scenario asks for, and its result shows it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ REALM = {"WWW-Authenticate": 'Basic realm="I/O Model Lab"'}
 
 
 def serve(environment: Any, ui: Ui) -> None:
-    """Start the page; any user name will do, the password must be right (RFC 7617)."""
+    """Start the page with basic authentication (RFC 7617): any user name, the given password."""
     page = environment.create_web_ui(host=ui.host, port=ui.port, delayed_start=True)
 
-    def guard() -> Response | None:
+    def check_password() -> Response | None:
         given = request.authorization
         password = (given.password or "") if given is not None else ""
         if hmac.compare_digest(password.encode(), ui.password.encode()):
             return None
-        return Response("the password, please\n", 401, REALM)
+        return Response("password required\n", 401, REALM)
 
-    page.app.before_request(guard)
+    page.app.before_request(check_password)
     page.start()

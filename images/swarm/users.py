@@ -1,8 +1,8 @@
-"""A Locust user that is a connection of the engine instead of a greenlet.
+"""Locust users that are connections of the engine instead of greenlets.
 
-Locust keeps its users in a gevent `Group` and asks little of the members: `args` (whose first is the user),
-`name`, `dead`, `rawlink`, `ready`, `kill`. A `Seat` offers just that. A user then costs half a kilobyte and
-no stack, and Locust's dispatch, ramp, counts and page stay right at 100,000 of them.
+Locust keeps its users in a gevent `Group`, which needs little of its members: `args` (the first is the
+user), `name`, `dead`, `rawlink`, `ready`, `kill`. A `UserHandle` has just these. A user then takes half a
+kilobyte and no stack, and Locust's dispatch, ramp, counts and page work with 100,000 of them.
 """
 
 from __future__ import annotations
@@ -14,68 +14,68 @@ from typing import Any
 from locust import User
 from locust.runners import WorkerRunner
 
+from .locustfile_users import user_classes
 from .settings import Settings
-from .stock import user_classes
 
-Unlink = Callable[["Seat"], None]
+Callback = Callable[["UserHandle"], None]
 
 
-class Seat:
-    """A user's place in the group of running users."""
+class UserHandle:
+    """Stands for a user in the group of running users, where Locust has a greenlet."""
 
-    __slots__ = ("_unlink", "args", "dead")
+    __slots__ = ("_callbacks", "args", "dead")
 
     name = "connection"
 
     def __init__(self, user: ConnectionUser) -> None:
         self.args: tuple[ConnectionUser, ...] = (user,)
         self.dead = False
-        self._unlink: list[Unlink] = []
+        self._callbacks: list[Callback] = []
 
-    def rawlink(self, callback: Unlink) -> None:
-        """Have `callback` called when the seat is given up; the group learns it that way."""
-        self._unlink.append(callback)
+    def rawlink(self, callback: Callback) -> None:
+        """Have `callback` called when the user ends: the group removes it that way."""
+        self._callbacks.append(callback)
 
     def ready(self) -> bool:
         """Whether the user has ended."""
         return self.dead
 
     def kill(self, *_: Any, **__: Any) -> None:
-        """Give the seat up."""
+        """End the user."""
         if not self.dead:
             self.dead = True
-            for callback in self._unlink:
+            for callback in self._callbacks:
                 callback(self)
 
 
 def no_task(user: ConnectionUser) -> None:
-    """Never run: the engine does the work."""
+    """Do nothing: Locust never runs it, the engine sends the requests."""
 
 
 class ConnectionUser(User):
-    """One connection that the engine holds; what it does is the scenario's business."""
+    """A user whose requests the engine sends on a connection."""
 
     abstract = False
-    tasks = [no_task]  # noqa: RUF012  (Locust wants one and would warn; it is never run)
+    tasks = [no_task]  # noqa: RUF012  (without one Locust warns; it is never run)
 
     def __init__(self, environment: Any) -> None:
-        self.environment = environment  # Locust's own initialiser would add what only a greenlet needs
+        self.environment = environment  # User.__init__ would add what only a greenlet needs
 
-    def start(self, group: Any) -> Seat:
-        """Take a seat among the running users."""
-        self._seat = self._greenlet = Seat(self)
-        group.add(self._seat)
-        return self._seat
+    def start(self, group: Any) -> UserHandle:
+        """Add a handle to the running users."""
+        self._handle = self._greenlet = UserHandle(self)
+        group.add(self._handle)
+        return self._handle
 
     def stop(self, force: bool = False) -> bool:
-        """Leave at once, forced or not: a connection has no task to finish."""
+        """End at once, forced or not: a connection has no task to finish."""
         del force
-        self._seat.kill()
+        self._handle.kill()
         return True
 
 
 class ConnectionRunner(WorkerRunner):
-    """A worker with one user class, which makes counting users a matter of one length.
+    """A worker runner that counts its users by the length of their group: they are all of one class.
 
     Locust's own count walks all users, several times per dispatch and at every report.
     """
@@ -86,7 +86,7 @@ class ConnectionRunner(WorkerRunner):
         return {ConnectionUser.__name__: len(self.user_greenlets)}
 
 
-def environment(kind: Callable[..., Any], events: Any, settings: Settings) -> Any:
+def make_environment(kind: Callable[..., Any], events: Any, settings: Settings) -> Any:
     """Return a Locust environment for the engine's connections, or for the users of a locustfile."""
     if settings.locustfile is None:
         return kind(user_classes=[ConnectionUser], events=events)
@@ -95,9 +95,8 @@ def environment(kind: Callable[..., Any], events: Any, settings: Settings) -> An
     return kind(user_classes=classes, events=events, host=target, stop_timeout=settings.drain_s)
 
 
-def quiet_spawn_warning() -> None:
-    """Drop Locust's warning about spawn rates above 100: it is about greenlets, and the engine paces its
-    connects."""
+def silence_spawn_rate_warning() -> None:
+    """Filter Locust's warning about spawn rates above 100: it is meant for greenlets."""
     logging.getLogger("locust.runners").addFilter(
         lambda record: "spawn rate is very high" not in record.getMessage()
     )

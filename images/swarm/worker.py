@@ -1,8 +1,7 @@
 """A swarm worker: a Locust worker whose users are connections of its engine processes.
 
-It passes Locust's user count down to the engines, their records up to the master, and books the outcomes in
-Locust's statistics. It ends when the master says so, when it is told to by a signal, or when it loses an
-engine or the master.
+It passes Locust's user count to the engines and their records to the master, and adds the outcomes to
+Locust's statistics. It ends when the master says so, on SIGTERM, or when it loses an engine or the master.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ from locust.runners import WorkerRunner
 from locust.stats import RequestStats
 
 from . import ports
-from .accounting import Books
-from .child import raise_open_files
-from .children import EngineProcess, split
+from .engine_main import raise_nofile_limit
+from .engine_process import EngineProcess, split
 from .errors import SwarmError
 from .events import emit
+from .locust_stats import LocustStats
+from .locustfile_users import LocustfileEngine
 from .settings import Settings
-from .stock import Observer
-from .users import ConnectionRunner, environment
+from .users import ConnectionRunner, make_environment
 
-HELLO_S = 20.0  # for the engines to start
-MASTER_SILENCE_S = 6.0  # it answers our heartbeat once a second
-MASTER_S = 60.0  # for the master to come
-LOOK_S = 0.02
-CLOSE_S = 1.0
-GIVE_WAY = 10  # nice(2): what we pass on can wait, what our engines send and read cannot
+ENGINES_TIMEOUT_S = 20.0  # for the engines to start
+MASTER_TIMEOUT_S = 6.0  # it answers a worker's heartbeat once a second
+CONNECT_TIMEOUT_S = 60.0  # to the master
+POLL_S = 0.02
+JOIN_TIMEOUT_S = 1.0
+NICE = 10  # nice(2) of the worker: passing messages can wait, its engines cannot
 
 
 def main(settings: Settings) -> int:
     """Run until the master ends the load; return the exit code."""
-    raise_open_files()
-    ports.plan(settings)
-    # Locust's own patience with a missing master is five minutes.
-    runners.CONNECT_RETRY_COUNT = round(MASTER_S / runners.CONNECT_TIMEOUT)
+    raise_nofile_limit()
+    ports.check(settings)
+    # Locust itself tries to reach its master for five minutes.
+    runners.CONNECT_RETRY_COUNT = round(CONNECT_TIMEOUT_S / runners.CONNECT_TIMEOUT)
     worker = Worker(settings)
     gevent.signal_handler(signal.SIGTERM, worker.stop)
     try:
@@ -59,116 +58,117 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.ended: AsyncResult = AsyncResult()  # None: as asked; an exception: why not
-        self._hello: set[int] = set()
-        self._heard_s = monotonic()
-        self._environment = environment(Environment, events, settings)
-        # As Locust's own workers have it: the cache serves the master's page.
+        self.ended: AsyncResult = AsyncResult()  # None, or the error that ended the worker
+        self._started: set[int] = set()
+        self._master_heard_s = monotonic()
+        self._environment = make_environment(Environment, events, settings)
+        # As in Locust's own workers: only the master's page needs the cache.
         self._environment.stats = RequestStats(use_response_times_cache=False)
         self._engines = self._make_engines()
         self._environment.events.heartbeat_received.add_listener(self._on_heartbeat)
         self._runner: WorkerRunner | None = None
-        self._books: Books | None = None
+        self._locust_stats: LocustStats | None = None
 
     def run(self) -> int:
         """Connect to the master, then pass messages until the end."""
         self._await_engines()
         self._runner = runner = self._connect()
         self._environment.runner = runner
-        if not self._settings.locustfile:  # such users are booked by Locust itself
-            self._books = Books(self._environment.stats, self._settings.wire, self._settings.handler)
+        if not self._settings.locustfile:  # Locust itself counts the requests of a locustfile's users
+            self._locust_stats = LocustStats(
+                self._environment.stats, self._settings.wire, self._settings.handler
+            )
         runner.register_message("swarm_start", self._on_start)
         runner.register_message("swarm_end", lambda **_: self.ended.set(None))
         self._send("swarm_hello", pid=os.getpid(), engines=len(self._engines))
         emit("ready", role="worker", worker_index=self._settings.worker_index, pid=os.getpid())
         while not self.ended.ready():
-            self._hold(len(runner.user_greenlets))
+            self._set_users(len(runner.user_greenlets))
             self._check_master()
-            self.ended.wait(LOOK_S)
+            self.ended.wait(POLL_S)
         self.ended.get()
         return 0
 
-    def _make_engines(self) -> Sequence[EngineProcess | Observer]:
+    def _make_engines(self) -> Sequence[EngineProcess | LocustfileEngine]:
         if self._settings.locustfile:
-            return [Observer(self._settings, self._environment, self._on_record)]
+            return [LocustfileEngine(self._settings, self._environment, self._on_record)]
         engines = [
             EngineProcess(index, on_record=self._on_record, on_end=self._on_engine_end)
             for index in range(self._settings.engines)
         ]
-        os.nice(GIVE_WAY)
+        os.nice(NICE)
         return engines
 
     def _connect(self) -> WorkerRunner:
-        """Return a runner that its master knows; made in the background, so that a signal still ends us."""
+        """Return a runner connected to its master; a greenlet connects, so that SIGTERM ends the worker."""
         master = self._settings.master
         kind = WorkerRunner if self._settings.locustfile else ConnectionRunner
-        made = gevent.spawn(kind, self._environment, master.host, master.port)
-        while not made.ready():
+        connecting = gevent.spawn(kind, self._environment, master.host, master.port)
+        while not connecting.ready():
             if self.ended.ready():
                 self.ended.get()
                 raise SystemExit(0)
-            gevent.sleep(LOOK_S)
-        if isinstance(made.exception, ConnectionError):
-            raise SwarmError(f"no master at {master.host}:{master.port} within {MASTER_S:g} s")
-        runner: WorkerRunner = made.get()
+            gevent.sleep(POLL_S)
+        if isinstance(connecting.exception, ConnectionError):
+            raise SwarmError(f"no master at {master.host}:{master.port} within {CONNECT_TIMEOUT_S:g} s")
+        runner: WorkerRunner = connecting.get()
         return runner
 
     def stop(self) -> None:
-        """End because a signal says so; the master is told, so that it need not wait for our silence."""
+        """End on SIGTERM; tell the master, so that it need not wait for its timeout."""
         if self._runner is not None and not self.ended.ready():
-            self._send("swarm_failed", says="told to stop by SIGTERM")
-            gevent.sleep(LOOK_S)  # for the message to leave
+            self._send("swarm_failed", says="stopped by SIGTERM")
+            gevent.sleep(POLL_S)  # until the message is sent
         self.ended.set(None)
 
     def close(self) -> None:
-        """Let the engines go."""
+        """End the engines."""
         for engine in self._engines:
-            engine.let_go()
-        until_s = monotonic() + CLOSE_S
+            engine.stop()
+        until_s = monotonic() + JOIN_TIMEOUT_S
         for engine in self._engines:
-            engine.close(until_s)
+            engine.join(until_s)
 
     def _await_engines(self) -> None:
-        deadline_s = monotonic() + HELLO_S
-        while len(self._hello) < len(self._engines):
-            if self.ended.wait(LOOK_S) is None and self.ended.ready():
+        deadline_s = monotonic() + ENGINES_TIMEOUT_S
+        while len(self._started) < len(self._engines):
+            if self.ended.wait(POLL_S) is None and self.ended.ready():
                 self.ended.get()
             if monotonic() > deadline_s:
-                raise SwarmError(
-                    f"{len(self._engines) - len(self._hello)} engines did not start in {HELLO_S:g} s"
-                )
+                missing = len(self._engines) - len(self._started)
+                raise SwarmError(f"{missing} engines did not start within {ENGINES_TIMEOUT_S:g} s")
 
-    def _hold(self, users: int) -> None:
+    def _set_users(self, users: int) -> None:
         for engine, share in zip(self._engines, split(users, len(self._engines)), strict=True):
-            engine.hold(share)
+            engine.set_users(share)
 
     def _check_master(self) -> None:
-        if monotonic() - self._heard_s > MASTER_SILENCE_S:
-            raise SwarmError(f"no word from the master for {MASTER_SILENCE_S:g} s")
+        if monotonic() - self._master_heard_s > MASTER_TIMEOUT_S:
+            raise SwarmError(f"no heartbeat from the master for {MASTER_TIMEOUT_S:g} s")
 
     def _on_heartbeat(self, **_: Any) -> None:
-        self._heard_s = monotonic()
+        self._master_heard_s = monotonic()
 
     def _on_start(self, msg: Any, **_: Any) -> None:
         for engine in self._engines:
             share = msg.data["shares"].get(f"{self._settings.worker_index}:{engine.index}")
             if share is not None:
                 position, of = share
-                engine.tell(
+                engine.send(
                     {"do": "start", "at_mono_s": msg.data["at_mono_s"], "position": position, "of": of}
                 )
 
     def _on_record(self, engine: int, record: dict[str, Any]) -> None:
         if record["event"] == "hello":
-            self._hello.add(engine)
+            self._started.add(engine)
             return
         if self._runner is None:
-            return  # a status before the master knows of us
-        if record["event"] == "second" and self._books is not None:
-            self._books.book(engine, record)
+            return  # a status before the worker is connected
+        if record["event"] == "second" and self._locust_stats is not None:
+            self._locust_stats.add(engine, record)
         if record["event"] == "done":
-            self._runner._send_stats()  # ahead of `done`: what Locust counted is with the master by then
-            if engine == 0 and self._books is not None:
+            self._runner._send_stats()  # before `done`, so that the master has Locust's counts by then
+            if engine == 0 and self._locust_stats is not None:
                 record |= self._own_cpu()
         self._send("swarm_record", engine=engine, record=record)
 

@@ -129,7 +129,7 @@ def test_a_closed_load_without_think_time_keeps_every_user_busy() -> None:
     ],
     ids=["closed", "cut", "reset", "not http", "twice", "wrong body", "wrong status"],
 )
-def test_what_goes_wrong_has_its_name(serve: Serve, kind: str) -> None:
+def test_every_error_has_its_kind(serve: Serve, kind: str) -> None:
     with scripted_server(serve) as port:
         run = run_engine(settings(port, phases={"warmup_s": 0, "measure_s": 0.3}, drain_s=0.3))
     run.assert_conserved()
@@ -179,7 +179,7 @@ def test_an_idle_connection_that_the_server_closes_is_replaced() -> None:
     assert (run.sum("connects"), run.done["connected"]) == (21, 20)
 
 
-def test_a_server_that_ends_each_connection_after_its_answer_is_followed() -> None:
+def test_connections_that_the_server_closes_after_an_answer_are_replaced() -> None:
     with scripted_server(dying(http1.response(200, HELLO, keep_alive=False))) as port:
         run = run_engine(settings(port))
     run.assert_conserved()
@@ -229,13 +229,13 @@ def one_big_request(given: dict[str, Any]) -> dict[str, int]:
     lab.pool.users = 1
     deadline_s = time.monotonic() + 5.0
     while not lab.pool.open:
-        lab.turn()
+        lab.run_once()
         assert time.monotonic() < deadline_s
-    second = lab.ledger.at(time.monotonic())
+    second = lab.seconds.at(time.monotonic())
     (connection,) = lab.pool.by_fd.values()
     lab.send(connection, time.monotonic(), second)
     while second.answered + second.failed == 0:
-        lab.turn()
+        lab.run_once()
         assert time.monotonic() < deadline_s
     lab.pool.close(connection)
     return {"answered": second.answered, "failed": second.failed}
@@ -321,23 +321,23 @@ def test_a_stall_shows_in_response_times_and_not_in_lateness_alone() -> None:
     assert max(response) == pytest.approx(stall_s * 1e6, rel=0.05)
 
 
-def test_the_engine_ends_when_its_parent_lets_go() -> None:
+def test_the_engine_ends_with_its_standard_input() -> None:
     with model_server("epoll_lt", "http1", "hello") as (_, port), engine(settings(port)) as node:
         node.event("hello")
-        node.tell(do="users", target=20)
+        node.send(do="users", target=20)
         node.wait(5.0, lambda e: e.get("connected") == 20, "20 connections")
         assert node.process.stdin is not None
         node.process.stdin.close()
         assert node.process.wait(2.0) == 0
 
 
-def test_a_second_that_a_late_answer_changed_is_told_again() -> None:
+def test_a_second_that_a_late_answer_changed_is_reported_again() -> None:
     with scripted_server(answering(wait_s=lambda: 0.5)) as port:
         given = settings(port, users=250)
         with engine(given) as node:
             node.event("hello")
             run = drive(node, given)
     run.assert_conserved()
-    told = [s["answered"] for s in node.named("second") if (s["k"], s["phase"]) == (0, "warmup")]
-    assert told[0] == 0
-    assert told[-1] == 80
+    reported = [s["answered"] for s in node.named("second") if (s["k"], s["phase"]) == (0, "warmup")]
+    assert reported[0] == 0
+    assert reported[-1] == 80

@@ -26,7 +26,7 @@ COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "byt
 
 
 def assert_consistent(result: Event, seconds: list[Event]) -> None:
-    """Hold the result to its seconds, and all counts to each other."""
+    """Assert that the result is the sum of its seconds, and that all counts agree."""
     window = [second for second in seconds if second["phase"] == "measure"]
     for key in COUNTERS:
         assert result[key] == sum(second[key] for second in window), key
@@ -46,7 +46,7 @@ def test_a_load_from_hello_to_result() -> None:
     with model_server("epoll_lt", "http1", "hello") as (server, port):
         given = settings(port, workers=2, engines=2, users=50, phases={"warmup_s": 1, "measure_s": 2})
         with swarm(given) as nodes:
-            nodes.go()
+            nodes.start()
             result = nodes.result(30.0)
         server.end()
         served = server.named("stopped")[-1]
@@ -75,7 +75,7 @@ def test_one_user_on_two_workers_still_gets_the_whole_rate() -> None:
         model_server("epoll_lt", "http1", "hello") as (_, port),
         swarm(settings(port, workers=2, users=1, phases={"warmup_s": 0, "measure_s": 1})) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         result = nodes.result(30.0)
     assert (result["answered"], result["connected_peak"]) == (400, 1)
 
@@ -95,7 +95,7 @@ def test_ten_thousand_connections_in_five_seconds() -> None:
         model_server("epoll_lt", "http1", "hello", "--backlog", "4096") as (_, port),
         swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         spawn = nodes.master.event("phase", phase="spawn")
         warmup = nodes.master.event("phase", 30.0, phase="warmup")
         result = nodes.result(30.0)
@@ -105,11 +105,11 @@ def test_ten_thousand_connections_in_five_seconds() -> None:
     assert warmup["mono_ms"] - spawn["mono_ms"] < 5_000
 
 
-def test_users_that_cannot_connect_do_not_hold_the_load_up_for_ever() -> None:
+def test_users_that_cannot_connect_delay_the_load_by_no_more_than_their_deadline() -> None:
     closed_port = free_port()
     given = settings(closed_port, connect_deadline_s=0.5, phases={"warmup_s": 0, "measure_s": 1}, drain_s=0.5)
     with swarm(given) as nodes:
-        nodes.go()
+        nodes.start()
         result = nodes.result(30.0)
     assert (result["sent"], result["unsent"], result["connected_peak"]) == (0, 400, 0)
     assert set(result["errors"]) == {"connect_refused"}
@@ -138,9 +138,11 @@ def test_a_lost_worker_voids_the_load_and_is_named(number: int, whose: str) -> N
         model_server("epoll_lt", "http1", "hello") as (_, port),
         swarm(settings(port, workers=2, phases={"warmup_s": 1, "measure_s": 20})) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         nodes.master.event("phase", phase="measure")
-        nodes.master.wait(20.0, lambda e: bool(e.get("response_p50_ms")), "second that all workers have told")
+        nodes.master.wait(
+            20.0, lambda e: bool(e.get("response_p50_ms")), "second that all workers have reported"
+        )
         victim = nodes.workers[1]
         pid = victim.process.pid if whose == "worker" else engine_pid(victim)
         at_ms = time.monotonic() * 1e3
@@ -162,7 +164,7 @@ def test_a_worker_ends_when_its_master_is_gone() -> None:
         nodes.master.event("ready", 30.0)
         nodes.master.end(signal.SIGKILL)
         assert nodes.workers[0].exit_code(20.0) == 1
-        assert "no word from the master" in nodes.workers[0].errors
+        assert "no heartbeat from the master" in nodes.workers[0].errors
 
 
 @pytest.mark.parametrize("phase", ["ready", "measure"])
@@ -173,7 +175,7 @@ def test_sigterm_ends_a_master_within_two_seconds(phase: str) -> None:
     ):
         nodes.master.event("ready", 30.0)
         if phase == "measure":
-            nodes.go()
+            nodes.start()
             nodes.master.event("phase", phase="measure")
         began_s = time.monotonic()
         assert nodes.master.end() == 0
@@ -196,7 +198,7 @@ def test_sigterm_ends_a_worker_that_waits_for_its_master() -> None:
         ("worker", {"wire": "smtp"}, "wire must be one of"),
         ("worker", {"handler": "helo"}, "handler must be one of"),
         ("master", {"page": {"paths": ["/nowhere"]}}, "there is no '/nowhere'"),
-        ("captain", {}, "which role?"),
+        ("captain", {}, "the role must be one of"),
     ],
 )
 def test_wrong_settings_end_with_exit_code_2(role: str, given: dict[str, Any], says: str) -> None:
@@ -206,7 +208,7 @@ def test_wrong_settings_end_with_exit_code_2(role: str, given: dict[str, Any], s
 
 
 @pytest.mark.parametrize(("wire", "handler"), [("http1", "hello"), ("echo", "echo"), ("greet", "hello")])
-def test_verify_finds_a_right_server_right(wire: str, handler: str) -> None:
+def test_verify_passes_a_correct_server(wire: str, handler: str) -> None:
     with model_server("blocking", wire, handler) as (_, port):
         node = Node(["-m", "swarm", "verify"], settings(port, wire=wire, handler=handler))
         verified = node.event("verified", 20.0)
@@ -215,7 +217,7 @@ def test_verify_finds_a_right_server_right(wire: str, handler: str) -> None:
     assert all(check["ok"] and check["says"] for check in verified["checks"])
 
 
-def test_verify_finds_a_wrong_server_wrong() -> None:
+def test_verify_fails_a_wrong_server() -> None:
     with model_server("blocking", "http1", "json") as (_, port):
         node = Node(["-m", "swarm", "verify"], settings(port))
         verified = node.event("verified", 20.0)
@@ -228,7 +230,7 @@ PAUSE_S, WINDOW_S, RATE_PER_S = 2.0, 20, 600
 
 
 @pytest.mark.alone
-def test_coordinated_omission_is_not_omitted() -> None:
+def test_an_open_load_shows_a_stall_that_a_closed_load_omits() -> None:
     """A server that stands still for D of T: p(q) = D - (1 - q) T in an open load; a closed one hides it."""
     phases = {"warmup_s": 1, "measure_s": WINDOW_S}
     opened = {"users": 1500, "load": {"executor": "constant-arrival-rate", "rate_per_s": RATE_PER_S}}
@@ -236,8 +238,8 @@ def test_coordinated_omission_is_not_omitted() -> None:
     with model_server("epoll_lt", "http1", "hello", "--backlog", "4096") as (server, port):
         common = settings(port, phases=phases, drain_s=5, request_timeout_s=10)
         with swarm(common | opened) as one, swarm(common | closed | {"master": settings(0)["master"]}) as two:
-            one.go()
-            two.go()
+            one.start()
+            two.start()
             one.master.event("phase", phase="measure")
             middle = threading.Event()
             middle.wait(WINDOW_S / 2)  # the pause lies in the middle of the window

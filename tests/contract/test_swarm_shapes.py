@@ -1,4 +1,4 @@
-"""Loads of every shape and clients of every kind, against real servers."""
+"""Loads of every executor and clients of every kind, against real servers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_ramp_has_its_rate_in_every_second() -> None:
     assert sent == pytest.approx({0: 50, 1: 250, 2: 20}, abs=1)
 
 
-def test_idle_clients_hold_and_the_others_work() -> None:
+def test_idle_clients_send_nothing_and_the_others_carry_the_load() -> None:
     with model_server("epoll_lt", "http1", "hello") as (server, port):
         run = run_engine(settings(port, users=200, clients={"idle_share": 0.95}))
         server.end()
@@ -68,7 +68,7 @@ def test_idle_clients_hold_and_the_others_work() -> None:
 
 
 @pytest.mark.alone
-def test_which_clients_are_idle_is_spread_evenly_and_they_never_speak() -> None:
+def test_idle_clients_are_spread_evenly_and_never_send() -> None:
     spoke: Counter[int] = Counter()
     lock = threading.Lock()
 
@@ -126,7 +126,7 @@ def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
     run.assert_conserved()
     assert run.errors() == {}
     assert (run.sum("answered"), run.done["slow_ended"]) == (400, 0)
-    # None that the swarm does not know of, but those that its ten slow clients had in flight at the end.
+    # The swarm knows of all requests but those that its ten slow clients had in flight at the end.
     known = 400 + run.done["slow_answered"]
     assert known <= served["requests"] <= known + 10
     assert served["open_peak"] == 20
@@ -134,7 +134,7 @@ def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
         assert run.done["slow_answered"] >= 10  # 35 bytes at 100 a second: one each 0.35 s
 
 
-def test_a_server_that_is_tired_of_slow_clients_is_seen_to_be() -> None:
+def test_connections_that_the_server_ends_on_slow_clients_are_counted() -> None:
     def serve(connection: socket.socket) -> None:
         first = connection.recv(4096)
         while first.endswith(b"\r\n\r\n") and first:
@@ -171,7 +171,7 @@ def test_fewer_users_means_fewer_connections() -> None:
     with model_server("epoll_lt", "http1", "hello") as (server, port), engine(settings(port)) as node:
         node.event("hello")
         for target in (20, 5, 12):
-            node.tell(do="users", target=target)
+            node.send(do="users", target=target)
             node.wait(5.0, lambda e, n=target: e.get("connected") == n, f"{target} connections")  # type: ignore[misc]
         server.wait(5.0, lambda e: e.get("open") == 12 or e.get("closed") == 15, "15 closed")
 
@@ -192,7 +192,7 @@ def test_ramping_users_follow_their_stages_under_load() -> None:
         model_server("epoll_lt", "http1", "hello") as (_, port),
         swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         result = nodes.result(40.0)
         connected = {second["k"]: second["connected"] for second in nodes.master.named("second")}
     assert (connected[0], connected[2], connected[5]) == (20, 40, 10)
@@ -228,7 +228,7 @@ def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
         model_server("epoll_lt", "http1", "hello") as (_, port),
         swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         result = nodes.result(40.0)
         seconds = nodes.master.named("second")
     assert result["timing"]["source"] == "locust users"
@@ -257,7 +257,7 @@ def page_of(port: int, password: str) -> int:
             return error.code
 
 
-def test_the_page_wants_its_password_and_the_barrier_its_signal() -> None:
+def test_the_page_needs_its_password_and_the_barrier_its_signal() -> None:
     page = free_port()
     ui = {"port": page, "password": "sesame"}
     given = settings(0, barrier=True, ui=ui, phases={"warmup_s": 0, "measure_s": 1})
@@ -265,7 +265,7 @@ def test_the_page_wants_its_password_and_the_barrier_its_signal() -> None:
         model_server("epoll_lt", "http1", "hello") as (_, port),
         swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
     ):
-        nodes.go()
+        nodes.start()
         nodes.master.event("phase", phase="held")
         assert [page_of(page, password) for password in ("guess", "", "sesame")] == [401, 401, 200]
         began_ms = time.monotonic() * 1e3

@@ -1,4 +1,4 @@
-"""Nodes for the swarm's tests: processes that tell JSON lines, and servers that answer as a test wants."""
+"""Nodes for the swarm's tests: processes that print JSON lines, and servers that answer as a test wants."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Node:
         assert self.process.stderr is not None
         self.errors = self.process.stderr.read().decode()
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         """Send one JSON line."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
@@ -94,7 +94,7 @@ class Node:
             return [event for event in self.events if event["event"] == name]
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end, by force if need be; return the exit code."""
+        """Send a signal, wait for the end, kill at the deadline; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.exit_code(KILL_AFTER_S)
@@ -190,7 +190,7 @@ def free_port() -> int:
 
 
 class EngineRun:
-    """What one engine alone told of one load."""
+    """What one engine alone reported of one load."""
 
     def __init__(self, node: Node, start_s: float) -> None:
         self.start_s = start_s
@@ -199,11 +199,11 @@ class EngineRun:
         self.node = node
 
     def sum(self, key: str, phase: str | None = None) -> int:
-        """Add a counter up over a phase, or over all."""
+        """Return the sum of a counter over a phase, or over all."""
         return sum(s[key] for (_, p), s in self.seconds.items() if phase in (None, p))
 
     def errors(self, phase: str | None = None) -> dict[str, int]:
-        """Add errors up by kind."""
+        """Return the number of errors by kind, over a phase or over all."""
         result: dict[str, int] = {}
         for (_, p), second in self.seconds.items():
             if phase in (None, p):
@@ -220,7 +220,7 @@ class EngineRun:
         return result
 
     def assert_conserved(self) -> None:
-        """Hold each request to its outcome: intended = sent + unsent, sent = answered + failed."""
+        """Assert that each request has its outcome: intended = sent + unsent, sent = answered + failed."""
         for key, s in self.seconds.items():
             assert s["intended"] == s["sent"] + s["unsent"], key
             assert s["sent"] == s["answered"] + s["failed"], key
@@ -245,7 +245,7 @@ def engine(given: Mapping[str, Any]) -> Iterator[Node]:
 
 
 def run_engine(given: Mapping[str, Any], *, connected: int | None = None) -> EngineRun:
-    """Ramp, load and drain one engine; wait for so many connections before the load."""
+    """Ramp, load and drain one engine; wait for `connected` connections before the load."""
     with engine(given) as node:
         node.event("hello")
         return drive(node, given, connected=connected)
@@ -254,10 +254,10 @@ def run_engine(given: Mapping[str, Any], *, connected: int | None = None) -> Eng
 def drive(node: Node, given: Mapping[str, Any], *, connected: int | None = None) -> EngineRun:
     """Ramp, load and drain an engine that has said hello."""
     ready = given["users"] if connected is None else connected
-    node.tell(do="users", target=given["users"])
+    node.send(do="users", target=given["users"])
     node.wait(10.0, lambda e: e["event"] == "status" and e["ready"] >= ready, f"{ready} connections")
     start_s = time.monotonic() + 0.1
-    node.tell(do="start", at_mono_s=start_s, position=0, of=1)
+    node.send(do="start", at_mono_s=start_s, position=0, of=1)
     phases = given["phases"]
     node.event("done", phases["warmup_s"] + phases["measure_s"] + given["drain_s"] + 5.0)
     return EngineRun(node, start_s)
@@ -274,8 +274,8 @@ class Swarm:
             for index in range(given["workers"])
         ]
 
-    def go(self) -> None:
-        """Say go once all are ready."""
+    def start(self) -> None:
+        """Send SIGUSR1 when all are ready."""
         for node in (*self.workers, self.master):
             node.event("ready", 30.0)
         self.master.process.send_signal(signal.SIGUSR1)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swarm import fields
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 
 from .base import Executor, Start, UserStep
 from .constant_arrival_rate import ConstantArrivalRate
@@ -50,7 +50,7 @@ EXECUTORS: Mapping[str, type[Executor]] = by_kind(
 )
 
 
-def parse(raw: Raw) -> Executor:
+def parse(raw: JsonObject) -> Executor:
     """Return the executor of a `load` setting.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swarm.fields import Raw
-from swarm.ledger import Ledger
+from swarm.fields import JsonObject
 from swarm.load import LoadProcess, Send
+from swarm.seconds import Seconds
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Start:
     """
 
     send: Send
-    ledger: Ledger
+    seconds: Seconds
     start_s: float
     warmup_s: float
     end_s: float
@@ -48,7 +48,7 @@ class Executor(ABC):
 
     @classmethod
     @abstractmethod
-    def parse(cls, raw: Raw) -> Executor:
+    def parse(cls, raw: JsonObject) -> Executor:
         """Check the `load` setting.
 
         Raises:

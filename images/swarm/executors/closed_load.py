@@ -13,7 +13,7 @@ from .think_time import ThinkTime
 
 
 class ClosedLoad:
-    """Users take turns with the server.
+    """Sends for each user when its think time is over.
 
     The first requests are spread over one think time, so that users do not send in step. A closed load
     slows down with the server: its response times leave out the requests that a slow server kept from being
@@ -21,12 +21,12 @@ class ClosedLoad:
     """
 
     def __init__(self, start: Start, think_time: ThinkTime) -> None:
-        self._send, self._ledger = start.send, start.ledger
+        self._send, self._seconds = start.send, start.seconds
         self._start_s, self._end_s = start.start_s, start.end_s
         self._random = Random(f"{start.seed}/{start.engine}")
         self._think_s = think_time.sampler(self._random)
         self._thinking: list[tuple[float, int, Connection]] = []  # a heap: due time, order of arrival
-        self._second = start.ledger.at(start.start_s)
+        self._second = start.seconds.at(start.start_s)
         self._order = 0
         self.next_due_s = math.inf
 
@@ -34,7 +34,7 @@ class ClosedLoad:
         """Send for every user whose think time is over."""
         while self._thinking and self._thinking[0][0] <= now_s < self._end_s:
             due_s, _, connection = heappop(self._thinking)
-            if not connection.gone:
+            if not connection.closed:
                 self._send_for(connection, due_s, now_s)
         over = not self._thinking or self._thinking[0][0] >= self._end_s or now_s >= self._end_s
         self.next_due_s = math.inf if over else self._thinking[0][0]
@@ -58,7 +58,7 @@ class ClosedLoad:
         """Return the connection of the user whose think time ends next, if there is one."""
         while self._thinking:
             _, _, connection = heappop(self._thinking)
-            if not connection.gone:
+            if not connection.closed:
                 return connection
         return None
 
@@ -76,6 +76,6 @@ class ClosedLoad:
     def _send_for(self, connection: Connection, due_s: float, now_s: float) -> None:
         second = self._second
         if now_s >= second.ends_s:
-            second = self._second = self._ledger.at(now_s)
+            second = self._second = self._seconds.at(now_s)
         second.intended += 1
         self._send(connection, due_s, second)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarm import fields
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 from swarm.load import LoadProcess
 
 from .arrivals import ARRIVALS, arrival_counts
@@ -23,9 +23,9 @@ class ConstantArrivalRate(Executor):
     arrivals: str = "constant"
 
     @classmethod
-    def parse(cls, raw: Raw) -> ConstantArrivalRate:
+    def parse(cls, raw: JsonObject) -> ConstantArrivalRate:
         """Check the `load` setting; see `Executor`."""
-        fields.only(raw, "load", ("executor", "rate_per_s", "arrivals"))
+        fields.refuse_unknown(raw, "load", ("executor", "rate_per_s", "arrivals"))
         return cls(
             rate_per_s=fields.positive(raw, "rate_per_s"),
             arrivals=fields.one_of(raw, "arrivals", ARRIVALS, "constant"),

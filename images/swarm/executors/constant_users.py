@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm import fields
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 from swarm.load import LoadProcess
 
 from .base import Executor, Start
@@ -21,9 +21,9 @@ class ConstantUsers(Executor):
     think_time: ThinkTime = NO_THINK_TIME
 
     @classmethod
-    def parse(cls, raw: Raw) -> ConstantUsers:
+    def parse(cls, raw: JsonObject) -> ConstantUsers:
         """Check the `load` setting; see `Executor`."""
-        fields.only(raw, "load", ("executor", *SETTINGS))
+        fields.refuse_unknown(raw, "load", ("executor", *SETTINGS))
         return cls(parse_think_time(raw))
 
     def run(self, start: Start) -> LoadProcess:

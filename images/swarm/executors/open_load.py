@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from swarm.connection import Connection
-from swarm.ledger import Second
+from swarm.seconds import Second
 
 from .base import Start
 
@@ -19,11 +19,11 @@ class OpenLoad:
     """
 
     def __init__(self, start: Start, arrivals: Iterator[float]) -> None:
-        self._send, self._ledger = start.send, start.ledger
+        self._send, self._seconds = start.send, start.seconds
         self._arrivals, self._start_s, self._end_s = arrivals, start.start_s, start.end_s
         self._idle: deque[Connection] = deque()  # first in, first out: every connection is used in turn
         self._queue: deque[tuple[float, Second]] = deque()
-        self._second = start.ledger.at(start.start_s)
+        self._second = start.seconds.at(start.start_s)
         self.next_due_s = 0.0
         self._advance()
 
@@ -32,7 +32,7 @@ class OpenLoad:
         while (intended_s := self.next_due_s) <= now_s:
             second = self._second
             if intended_s >= second.ends_s:
-                second = self._second = self._ledger.at(intended_s)
+                second = self._second = self._seconds.at(intended_s)
             second.intended += 1
             connection = self.take_idle()
             if connection is None:
@@ -53,7 +53,7 @@ class OpenLoad:
         """Return the connection that has been idle longest, if there is one."""
         while self._idle:
             connection = self._idle.popleft()
-            if not connection.gone:
+            if not connection.closed:
                 return connection
         return None
 

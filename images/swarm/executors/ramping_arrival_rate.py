@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from swarm import fields
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 from swarm.load import LoadProcess
 
 from .arrivals import ARRIVALS, arrival_counts
@@ -26,11 +26,11 @@ class RampingArrivalRate(Executor):
     arrivals: str = "constant"
 
     @classmethod
-    def parse(cls, raw: Raw) -> RampingArrivalRate:
+    def parse(cls, raw: JsonObject) -> RampingArrivalRate:
         """Check the `load` setting; see `Executor`."""
-        fields.only(raw, "load", ("executor", "start_rate_per_s", "arrivals", "stages"))
+        fields.refuse_unknown(raw, "load", ("executor", "start_rate_per_s", "arrivals", "stages"))
         return cls(
-            start_rate_per_s=fields.amount(raw, "start_rate_per_s", 0.0),
+            start_rate_per_s=fields.non_negative(raw, "start_rate_per_s", 0.0),
             stages=parse_stages(raw, "target_per_s"),
             arrivals=fields.one_of(raw, "arrivals", ARRIVALS, "constant"),
         )

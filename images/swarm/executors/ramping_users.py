@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarm import fields
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 from swarm.load import LoadProcess
 
 from .base import Executor, Start, UserStep
@@ -25,9 +25,9 @@ class RampingUsers(Executor):
     think_time: ThinkTime = NO_THINK_TIME
 
     @classmethod
-    def parse(cls, raw: Raw) -> RampingUsers:
+    def parse(cls, raw: JsonObject) -> RampingUsers:
         """Check the `load` setting; see `Executor`."""
-        fields.only(raw, "load", ("executor", *SETTINGS, "stages"))
+        fields.refuse_unknown(raw, "load", ("executor", *SETTINGS, "stages"))
         return cls(parse_stages(raw, "target_users"), parse_think_time(raw))
 
     def run(self, start: Start) -> LoadProcess:

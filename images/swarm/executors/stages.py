@@ -7,7 +7,7 @@ from typing import Any
 
 from swarm import fields
 from swarm.errors import SettingsError
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Stage:
     target: float
 
 
-def parse_stages(raw: Raw, target: str) -> tuple[Stage, ...]:
+def parse_stages(raw: JsonObject, target: str) -> tuple[Stage, ...]:
     """Check the `stages` of a load; `target` is the name of their target setting.
 
     Raises:
         SettingsError: A stage is wrong, or there is none.
     """
-    stages = tuple(_stage(stage, target) for stage in fields.items(raw, "stages"))
+    stages = tuple(_stage(stage, target) for stage in fields.array(raw, "stages"))
     if not stages:
         raise SettingsError(f"stages: {raw['executor']} needs at least one")
     return stages
@@ -33,5 +33,5 @@ def parse_stages(raw: Raw, target: str) -> tuple[Stage, ...]:
 def _stage(raw: Any, target: str) -> Stage:
     if not isinstance(raw, dict):
         raise SettingsError(f"stages: each must be an object, not {raw!r}")
-    fields.only(raw, "stages", ("duration_s", target))
-    return Stage(fields.amount(raw, "duration_s"), fields.amount(raw, target))
+    fields.refuse_unknown(raw, "stages", ("duration_s", target))
+    return Stage(fields.non_negative(raw, "duration_s"), fields.non_negative(raw, target))

@@ -9,7 +9,7 @@ from random import Random
 
 from swarm import fields
 from swarm.errors import SettingsError
-from swarm.fields import Raw
+from swarm.fields import JsonObject
 
 DISTRIBUTIONS = ("constant", "uniform", "exponential", "lognormal")
 SETTINGS = ("think_time_s", "think_time")
@@ -45,18 +45,18 @@ class ThinkTime:
 NO_THINK_TIME = ThinkTime()
 
 
-def parse_think_time(raw: Raw) -> ThinkTime:
+def parse_think_time(raw: JsonObject) -> ThinkTime:
     """Check `think_time_s` or `think_time` of a load.
 
     Raises:
         SettingsError: A setting is wrong; the message names it.
     """
     if "think_time" not in raw:
-        return ThinkTime(a_s=fields.amount(raw, "think_time_s", 0.0))
-    given = fields.mapping(raw, "think_time")
+        return ThinkTime(a_s=fields.non_negative(raw, "think_time_s", 0.0))
+    given = fields.json_object(raw, "think_time")
     distribution = fields.one_of(given, "distribution", DISTRIBUTIONS)
     if distribution == "uniform":
-        low_s, high_s = fields.amount(given, "min_s"), fields.amount(given, "max_s")
+        low_s, high_s = fields.non_negative(given, "min_s"), fields.non_negative(given, "max_s")
         if low_s > high_s:
             raise SettingsError(f"think_time: min_s {low_s:g} is above max_s {high_s:g}")
         return ThinkTime(distribution, low_s, high_s)
@@ -64,4 +64,4 @@ def parse_think_time(raw: Raw) -> ThinkTime:
         return ThinkTime(distribution, fields.positive(given, "mean_s"))
     if distribution == "lognormal":
         return ThinkTime(distribution, fields.positive(given, "median_s"), fields.positive(given, "sigma"))
-    return ThinkTime(distribution, fields.amount(given, "mean_s"))
+    return ThinkTime(distribution, fields.non_negative(given, "mean_s"))

@@ -15,7 +15,7 @@ from swarm.executors.constant_arrival_rate import ConstantArrivalRate
 from swarm.executors.ramping_arrival_rate import RampingArrivalRate, profile, times_at
 from swarm.executors.stages import Stage
 from swarm.executors.think_time import ThinkTime
-from swarm.ledger import Ledger
+from swarm.seconds import Seconds
 
 Open = ConstantArrivalRate | RampingArrivalRate
 
@@ -31,7 +31,7 @@ def times(
         raise AssertionError("nothing is sent here")
 
     share = {"position": position, "of": of}
-    return load.times(Start(never, Ledger(), start_s=0.0, warmup_s=warmup_s, end_s=0.0, seed=seed, **share))
+    return load.times(Start(never, Seconds(), start_s=0.0, warmup_s=warmup_s, end_s=0.0, seed=seed, **share))
 
 
 def within(load: Open, end_s: float, warmup_s: float = 0.0, seed: int = 7) -> list[float]:

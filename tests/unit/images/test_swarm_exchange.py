@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from swarm.answers import HELLO, WrongAnswerError, check, right_answer
+from swarm.answers import HELLO, WrongAnswerError, check, expected_answer
 from swarm.errors import SettingsError
 from swarm.exchange import CLOSE, KEEP, PAYLOAD, for_wire
 from wire import datagram, echo, greet, http1
@@ -67,15 +67,17 @@ def test_echo_judges_the_frame() -> None:
 
 def test_greet_is_one_connection_per_exchange() -> None:
     exchange = for_wire("greet", "hello", "server")
-    assert (exchange.speaks_first, exchange.once, exchange.farewell) == (True, True, greet.REPLY)
+    assert exchange.server_speaks_first
+    assert exchange.connection_per_request
+    assert exchange.final_bytes == greet.REPLY
     reader = exchange.reader()
     assert [reader.feed(greet.GREETING[:5]), reader.feed(greet.GREETING[5:])] == [None, CLOSE]
 
 
 def test_datagrams_are_matched_by_number() -> None:
     exchange = for_wire("datagram", "echo", "server")
-    first, first_reader = exchange.numbered()
-    second, second_reader = exchange.numbered()
+    first, first_reader = exchange.numbered_request()
+    second, second_reader = exchange.numbered_request()
     assert datagram.decode(first).id != datagram.decode(second).id
     assert second_reader.feed(first) is None  # late or repeated: not ours
     assert (first_reader.feed(first), second_reader.feed(second)) == (KEEP, KEEP)
@@ -94,13 +96,13 @@ def test_datagrams_are_matched_by_number() -> None:
     ],
 )
 def test_the_right_answer_of_each_handler(handler: str, answer: bytes | None) -> None:
-    assert right_answer(handler, b"sent") == answer
+    assert expected_answer(handler, b"sent") == answer
 
 
 @pytest.mark.parametrize("handler", ["helo", "file", "file:64", ""])
 def test_an_unknown_handler_is_refused(handler: str) -> None:
     with pytest.raises(SettingsError, match="handler must be"):
-        right_answer(handler, b"")
+        expected_answer(handler, b"")
 
 
 def test_any_answer_will_do_but_none() -> None:

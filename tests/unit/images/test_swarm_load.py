@@ -10,8 +10,8 @@ from swarm.executors import Executor, Start
 from swarm.executors.constant_arrival_rate import ConstantArrivalRate
 from swarm.executors.constant_users import ConstantUsers
 from swarm.executors.think_time import ThinkTime
-from swarm.ledger import Ledger, Second
 from swarm.load import LoadProcess, NoLoad
+from swarm.seconds import Second, Seconds
 
 START_S, END_S = 100.0, 103.0
 
@@ -26,18 +26,18 @@ class Sender:
         self.sent.append((connection, intended_s, second))
 
 
-def ledger() -> Ledger:
-    result = Ledger()
+def seconds() -> Seconds:
+    result = Seconds()
     result.start(START_S, 1.0, 2.0)
     return result
 
 
-def running(executor: Executor, send: Sender, counts: Ledger | None = None) -> LoadProcess:
-    start = Start(send, counts or ledger(), start_s=START_S, warmup_s=1.0, end_s=END_S, seed=7)
+def running(executor: Executor, send: Sender, counts: Seconds | None = None) -> LoadProcess:
+    start = Start(send, counts or seconds(), start_s=START_S, warmup_s=1.0, end_s=END_S, seed=7)
     return executor.run(start)
 
 
-def open_load(send: Sender, rate_per_s: float = 10.0, counts: Ledger | None = None) -> LoadProcess:
+def open_load(send: Sender, rate_per_s: float = 10.0, counts: Seconds | None = None) -> LoadProcess:
     return running(ConstantArrivalRate(rate_per_s), send, counts)
 
 
@@ -71,7 +71,7 @@ def test_a_late_loop_sends_all_that_was_due_with_the_times_it_was_meant_for() ->
 
 
 def test_arrivals_without_a_connection_wait_in_order_and_keep_their_times() -> None:
-    send, counts = Sender(), ledger()
+    send, counts = Sender(), seconds()
     load = open_load(send, counts=counts)
     load.send_due(START_S + 0.25)
     assert (load.queued(), counts.at(START_S).intended, send.sent) == (3, 3, [])
@@ -97,7 +97,7 @@ def test_a_connection_that_is_gone_is_passed_over() -> None:
     send = Sender()
     load = open_load(send)
     gone, alive = Connection(), Connection()
-    gone.gone = True
+    gone.closed = True
     load.add_idle(gone, START_S)
     load.add_idle(alive, START_S)
     load.send_due(START_S)
@@ -156,7 +156,7 @@ def test_a_load_gives_back_a_connection_that_has_nothing_to_do(load: LoadProcess
     gone, idle = Connection(answered=True), Connection(answered=True)
     load.add_idle(gone, START_S)
     load.add_idle(idle, START_S)
-    gone.gone = not isinstance(load, NoLoad)
+    gone.closed = not isinstance(load, NoLoad)
     assert load.take_idle() is idle
-    assert load.take_idle() is (None if gone.gone else gone)
+    assert load.take_idle() is (None if gone.closed else gone)
     assert load.take_idle() is None

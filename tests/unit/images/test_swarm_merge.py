@@ -1,4 +1,4 @@
-"""Many engines' records made one."""
+"""The records of many engines are merged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from hdrh.histogram import HdrHistogram
 from swarm.channel import Channel
 from swarm.faults import Faults, error_kind
-from swarm.ledger import Ledger
-from swarm.merge import Collection, Record, merged_faults
+from swarm.merge import EngineRecords, Record, merged_faults
+from swarm.seconds import Seconds
 
 
 def second(k: int, phase: str, response_us: list[int], *, failed: int = 0) -> Record:
-    ledger = Ledger()
-    ledger.start(0.0, 1.0, 3.0)
-    record = ledger.at(k + 0.5)
+    seconds = Seconds()
+    seconds.start(0.0, 1.0, 3.0)
+    record = seconds.at(k + 0.5)
     record.intended = record.sent = len(response_us) + failed
     record.answered, record.failed = len(response_us), failed
     record.errors = {"timeout": failed} if failed else {}
@@ -27,20 +27,20 @@ def second(k: int, phase: str, response_us: list[int], *, failed: int = 0) -> Re
     return travelled
 
 
-def collection() -> Collection:
-    result = Collection()
+def records() -> EngineRecords:
+    result = EngineRecords()
     result.engines = 2
-    result.take("0:0", second(0, "warmup", [7]))
-    result.take("0:0", second(1, "measure", [100, 200]))
-    result.take("1:0", second(1, "measure", [300], failed=2))
-    result.take("0:0", second(2, "measure", [400]))
+    result.add("0:0", second(0, "warmup", [7]))
+    result.add("0:0", second(1, "measure", [100, 200]))
+    result.add("1:0", second(1, "measure", [300], failed=2))
+    result.add("0:0", second(2, "measure", [400]))
     return result
 
 
 def test_seconds_are_sums_over_engines() -> None:
-    collected = collection()
-    collected.close()
-    merged = collected.seconds()
+    engine_records = records()
+    engine_records.finish()
+    merged = engine_records.seconds()
     assert [(s["k"], s["phase"], s["answered"], s["failed"]) for s in merged] == [
         (0, "warmup", 1, 0),
         (1, "measure", 3, 2),
@@ -54,42 +54,42 @@ def test_seconds_are_sums_over_engines() -> None:
 
 
 def test_a_later_record_replaces_the_former() -> None:
-    collected = collection()
+    engine_records = records()
     unsettled = second(3, "measure", [100])
     unsettled["intended"] = 2
-    collected.take("0:0", unsettled)
-    collected.take("1:0", second(3, "measure", []))
-    collected.take("0:0", second(3, "measure", [100, 90_000]))
-    collected.close()
-    assert collected.seconds()[-1]["answered"] == 2
+    engine_records.add("0:0", unsettled)
+    engine_records.add("1:0", second(3, "measure", []))
+    engine_records.add("0:0", second(3, "measure", [100, 90_000]))
+    engine_records.finish()
+    assert engine_records.seconds()[-1]["answered"] == 2
 
 
 def test_a_settled_second_is_folded_at_once_and_counted_once() -> None:
-    collected = collection()
-    assert [(s["k"], s["answered"]) for s in collected.seconds()] == [(1, 3)]
-    assert collected.latest_response == {100: 1, 200: 1, 300: 1}
-    collected.close()
-    collected.close()
-    assert collected.window().counters["answered"] == 4
-    assert collected.whole().counters["answered"] == 5
+    engine_records = records()
+    assert [(s["k"], s["answered"]) for s in engine_records.seconds()] == [(1, 3)]
+    assert engine_records.latest_response == {100: 1, 200: 1, 300: 1}
+    engine_records.finish()
+    engine_records.finish()
+    assert engine_records.window().counters["answered"] == 4
+    assert engine_records.all_phases().counters["answered"] == 5
 
 
-def test_the_window_so_far_is_what_has_been_told_of_it() -> None:
-    collected = collection()
-    so_far = collected.window_so_far()
+def test_the_window_so_far_is_what_has_been_reported_of_it() -> None:
+    engine_records = records()
+    so_far = engine_records.window_so_far()
     assert (so_far.counters["answered"], so_far.counters["failed"]) == (4, 2), (
         "folded and open seconds, no warm-up"
     )
     assert so_far.histograms["response"] == {100: 1, 200: 1, 300: 1, 400: 1}
-    assert collected.window().counters["answered"] == 3, "nothing was folded by looking"
+    assert engine_records.window().counters["answered"] == 3, "reading folds nothing"
 
 
 def test_the_window_is_the_sum_of_its_seconds() -> None:
-    collected = collection()
-    collected.close()
-    window = collected.window()
-    told = [s for s in collected.seconds() if s["phase"] == "measure"]
-    assert window.counters["answered"] == sum(s["answered"] for s in told)
+    engine_records = records()
+    engine_records.finish()
+    window = engine_records.window()
+    reported = [s for s in engine_records.seconds() if s["phase"] == "measure"]
+    assert window.counters["answered"] == sum(s["answered"] for s in reported)
     assert sum(window.histograms["response"].values()) == 4
     assert window.errors == {"timeout": 2}
 
@@ -105,7 +105,7 @@ def test_faults_merge_by_kind() -> None:
     }
 
 
-def test_the_kernels_errors_have_names() -> None:
+def test_the_kernels_errors_have_kinds() -> None:
     names = {
         number: error_kind(OSError(number, ""), connecting=True) for number in (111, 110, 99, 24, 104, 113)
     }
@@ -152,23 +152,23 @@ def test_commands_may_come_in_pieces() -> None:
 
 
 def test_a_second_that_may_get_more_is_counted_once() -> None:
-    collected = Collection()
-    collected.engines = 1
-    for times in ([100], [100, 250]):  # settled each time: such users are heard of with their answer
-        collected.take("0:0", second(1, "measure", times) | {"more": True})
-    collected.close()
-    assert [s["answered"] for s in collected.seconds()] == [2]
-    assert collected.window().counters["answered"] == 2
+    engine_records = EngineRecords()
+    engine_records.engines = 1
+    for times in ([100], [100, 250]):  # settled each time: such requests are reported with their answer
+        engine_records.add("0:0", second(1, "measure", times) | {"more": True})
+    engine_records.finish()
+    assert [s["answered"] for s in engine_records.seconds()] == [2]
+    assert engine_records.window().counters["answered"] == 2
 
 
 def test_the_lag_of_an_engine_counts_since_the_load_clock_started() -> None:
-    collected = Collection()
-    collected.engines = 1
-    ledger = Ledger()
-    ledger.start(0.0, 1.0, 3.0)
+    engine_records = EngineRecords()
+    engine_records.engines = 1
+    seconds = Seconds()
+    seconds.start(0.0, 1.0, 3.0)
     for time_s, lag_us in ((-1.0, 90_000), (0.5, 1_000), (1.5, 2_000)):
-        record = ledger.at(time_s)
+        record = seconds.at(time_s)
         record.loop_lag[lag_us] = 1
-        collected.take("0:0", json.loads(json.dumps({"event": "second"} | record.as_record())))
-    collected.close()
-    assert collected.loop_lag_p99_us(["0:0"]) == 2_000
+        engine_records.add("0:0", json.loads(json.dumps({"event": "second"} | record.as_record())))
+    engine_records.finish()
+    assert engine_records.loop_lag_p99_us(["0:0"]) == 2_000

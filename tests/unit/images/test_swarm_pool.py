@@ -1,4 +1,4 @@
-"""The pool opens connections at its pace, and never so many at once that the loop around it is deaf."""
+"""The pool opens connections at its rate, and bounds the time that connects take from a tick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from swarm import pool
-from swarm.pool import DIAL_S, Pool
+from swarm.pool import MAX_DIAL_S, Pool
 
 
 class Dialler:
@@ -23,31 +23,32 @@ class Dialler:
         return self.dialled[-1]
 
 
-class Owner:
-    """Wants nothing."""
+class PoolOwner:
+    """Has no idle connection."""
 
-    def release(self) -> None:
+    def take_idle(self) -> None:
         return None
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A pool of 200 users whose time has all come, on a clock that a look takes a millisecond of."""
+    """A pool of 200 users that are all due; every reading of its clock takes a millisecond."""
     clock = count()
     monkeypatch.setattr(pool, "monotonic", lambda: next(clock) / 1000)
     dialler = Dialler()
     with select.epoll() as epoll:
-        users = Pool(Owner(), dialler, epoll, rate_per_s=1e6, deadline_s=60.0, once=False)  # type: ignore[arg-type]
+        limits = {"rate_per_s": 1e6, "deadline_s": 60.0}
+        users = Pool(PoolOwner(), dialler, epoll, connection_per_request=False, **limits)  # type: ignore[arg-type]
         users.users = 200
         yield users, dialler.dialled
-        users.shut()
+        users.close_all()
 
 
-def test_a_step_dials_for_its_share_of_the_tick_and_the_next_one_goes_on(made: Any) -> None:
+def test_a_tick_dials_for_its_share_of_time_and_the_next_one_goes_on(made: Any) -> None:
     users, dialled = made
-    users.step(1.0)
+    users.tick(1.0)
     first = len(dialled)
-    assert 1 <= first <= DIAL_S * 1000
+    assert 1 <= first <= MAX_DIAL_S * 1000
     for step in range(200):
-        users.step(1.0 + step / 100)
+        users.tick(1.0 + step / 100)
     assert len(dialled) == 200

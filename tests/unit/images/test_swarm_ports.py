@@ -49,5 +49,5 @@ def test_source_addresses_multiply_the_ports() -> None:
 def test_a_rate_beyond_the_ports_is_refused() -> None:
     greedy = {"executor": "constant-arrival-rate", "rate_per_s": 1e6}
     with pytest.raises(HostError, match="ports needed"):
-        ports.plan(load(load=greedy))
-    ports.plan(load())
+        ports.check(load(load=greedy))
+    ports.check(load())

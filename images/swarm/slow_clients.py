@@ -1,10 +1,9 @@
-"""Slow clients: they write their request, or read their answer, a few bytes a second (slowloris, slow
-read).
+"""Slow clients write their request, or read their answer, a few bytes a second (slowloris, slow read).
 
-They are a burden on the server, not part of the measured load: each keeps a connection of its own busy,
-polled at its own slow pace and not by the engine's epoll set, where a reader that leaves bytes behind would
-be reported for ever. Their outcomes are counted apart: `slow_answered`, and `slow_ended` when the server
-had enough of one. With the load they rest: what is counted then is final.
+They load the server and are not part of the measured load. Each keeps its own connection busy and is polled
+at its own pace, not by the engine's epoll set: a level-triggered set would report a socket with unread
+bytes at every wait. Their outcomes are counted apart: `slow_answered`, and `slow_ended` for connections
+that the server ended. They pause when the load ends, so that these counts are final.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from .exchange import KEEP, Exchange, ProtocolError, Reader
 
 REDIAL_S = 1.0
 STEP_BYTES = 1
-SMALL_BUFFER_BYTES = 1024  # of a slow reader: what it does not read must fill the server's buffer, not ours
+SMALL_BUFFER_BYTES = 1024  # SO_RCVBUF of a slow reader: unread bytes must fill the server's send buffer
 
 
 class SlowClient:
-    """One of them."""
+    """One slow client."""
 
-    def __init__(self, burden: Burden) -> None:
-        self._burden = burden
+    def __init__(self, group: SlowClients) -> None:
+        self._group = group
         self._socket: socket.socket | None = None
         self._unsent = b""
         self._reader: Reader | None = None
         self.next_s = 0.0
 
     def step(self, now_s: float) -> None:
-        """Do the next byte's work."""
-        self.next_s = now_s + self._burden.pause_s
+        """Connect, or send or receive the next byte."""
+        self.next_s = now_s + self._group.pause_s
         try:
             if self._socket is None:
                 self._dial()
@@ -42,9 +41,9 @@ class SlowClient:
             else:
                 self._read(self._socket)
         except BlockingIOError:
-            return  # still connecting, or nothing there
+            return  # still connecting, or no data
         except (OSError, ProtocolError, WrongAnswerError):
-            self._ended(now_s)
+            self._count_end(now_s)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -53,64 +52,64 @@ class SlowClient:
             self._socket = None
 
     def _dial(self) -> None:
-        self._socket = self._burden.dialler.dial()
-        if self._burden.reads:
+        self._socket = self._group.dialler.dial()
+        if self._group.reads:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
-        self._ask()
+        self._start_request()
 
-    def _ask(self) -> None:
-        self._unsent, self._reader = self._burden.exchange.request, self._burden.exchange.reader()
+    def _start_request(self) -> None:
+        self._unsent, self._reader = self._group.exchange.request, self._group.exchange.reader()
 
     def _write(self, connection: socket.socket) -> None:
-        size = len(self._unsent) if self._burden.reads else STEP_BYTES
+        size = len(self._unsent) if self._group.reads else STEP_BYTES
         self._unsent = self._unsent[connection.send(self._unsent[:size]) :]
 
     def _read(self, connection: socket.socket) -> None:
         assert self._reader is not None
-        data = connection.recv(STEP_BYTES if self._burden.reads else 65536)
+        data = connection.recv(STEP_BYTES if self._group.reads else 65536)
         if not data:
-            raise ConnectionResetError("the server ended it")
+            raise ConnectionResetError("the server ended the connection")
         outcome = self._reader.feed(data)
         if outcome is None:
             return
-        self._burden.answered += 1
+        self._group.answered += 1
         if outcome == KEEP:
-            self._ask()
+            self._start_request()
         else:
             self.close()
 
-    def _ended(self, now_s: float) -> None:
+    def _count_end(self, now_s: float) -> None:
         self.close()
-        self._burden.ended += 1
+        self._group.ended += 1
         self.next_s = now_s + REDIAL_S
 
 
-class Burden:
-    """All slow clients of an engine."""
+class SlowClients:
+    """All slow clients of an engine; `side` is `write` or `read`."""
 
     def __init__(self, exchange: Exchange, dialler: Dialler, *, side: str, bytes_per_s: float) -> None:
         self.exchange, self.dialler = exchange, dialler
         self.reads, self.pause_s = side == "read", STEP_BYTES / bytes_per_s
         self.answered = self.ended = 0
         self._clients: list[SlowClient] = []
-        self._resting = False
+        self._paused = False
 
-    def hold(self, number: int) -> None:
-        """Have so many of them."""
-        while len(self._clients) > number:
+    def set_count(self, count: int) -> None:
+        """Add or close clients until there are `count`."""
+        while len(self._clients) > count:
             self._clients.pop().close()
-        while len(self._clients) < number:
+        while len(self._clients) < count:
             client = SlowClient(self)
             client.next_s = monotonic() + self.pause_s * (len(self._clients) % 100) / 100  # not all in step
             self._clients.append(client)
 
-    def rest(self) -> None:
-        """Do nothing any more; connections stay open."""
-        self._resting = True
+    def pause(self) -> None:
+        """Send and receive nothing more; connections stay open."""
+        self._paused = True
 
-    def step(self, now_s: float) -> None:
-        """Let those whose time has come do their next byte."""
-        for client in () if self._resting else self._clients:
+    def tick(self, now_s: float) -> None:
+        """Let every client whose time has come send or receive its next byte."""
+        for client in () if self._paused else self._clients:
             if client.next_s <= now_s:
                 client.step(now_s)
 

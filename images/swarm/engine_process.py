@@ -1,7 +1,7 @@
-"""The engines of a worker: plain child processes, told and heard by JSON lines.
+"""The engines of a worker: plain child processes that take commands and report records as JSON lines.
 
-They run outside gevent: its hub and an epoll loop in one process would take turns in slices, and every
-slice is somebody's latency.
+They run outside gevent: in one process its hub and an epoll loop would take turns, and each turn would add
+latency to the other's requests.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ class EngineProcess:
         self._reader = gevent.spawn(self._read)
         self._users = 0
 
-    def tell(self, command: Mapping[str, Any]) -> None:
-        """Send one command."""
+    def send(self, command: Mapping[str, Any]) -> None:
+        """Write one command to the engine's standard input."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
 
-    def hold(self, users: int) -> None:
-        """Ask for so many connections."""
+    def set_users(self, users: int) -> None:
+        """Tell the engine how many connections to keep open, if that has changed."""
         if users != self._users:
             self._users = users
-            self.tell({"do": "users", "target": users})
+            self.send({"do": "users", "target": users})
 
-    def let_go(self) -> None:
-        """End the engine's standard input, which ends the engine."""
+    def stop(self) -> None:
+        """Close the engine's standard input, which ends the engine."""
         self._reader.kill()
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
         except BrokenPipeError:
-            return  # it has ended already, with a command unread
+            return  # the engine has ended with a command unread
 
-    def close(self, until_s: float) -> None:
-        """Wait for the end, by force once the monotonic clock has reached `until_s`.
+    def join(self, until_s: float) -> None:
+        """Wait for the end; kill the process at `until_s` (CLOCK_MONOTONIC).
 
-        A killed process goes on closing its sockets for a while; its parent need not wait for that.
+        A killed process closes its sockets for a while longer; nothing waits for that.
         """
         try:
             self._process.wait(max(0.0, until_s - monotonic()))
@@ -72,6 +72,6 @@ class EngineProcess:
 
 
 def split(users: int, engines: int) -> list[int]:
-    """Return how many of `users` each engine holds: as equal as whole numbers allow."""
+    """Return the number of users of each engine; no two differ by more than one."""
     share, rest = divmod(users, engines)
     return [share + (index < rest) for index in range(engines)]

@@ -1,9 +1,8 @@
-"""Ordinary Locust users of one's own locustfile, measured with the engine's records.
+"""Ordinary Locust users of one's own locustfile, reported with the engine's records.
 
-They are greenlets in the worker's process and tell Locust's `request` event when an answer has come: there
-is no intended time, so response time is service time; the time is Locust's, with gevent's scheduling in it;
-and a request that is cut off at the end is not told at all. Results are stamped with that (`timing` in the
-result).
+They are greenlets in the worker's process, and Locust's `request` event reports each answer. So there is no
+intended time, and response time is service time; it is measured by Locust and includes the scheduling of
+gevent; a request that is cut off at the end is not reported. `timing` of the result says so.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from locust.util.load_locustfile import load_locustfile
 from .errors import SettingsError
 from .faults import Faults, error_kind
 from .histogram import record
-from .ledger import Ledger, Second
+from .seconds import Second, Seconds
 from .settings import Settings
 
 TICK_S = 0.01
@@ -31,7 +30,11 @@ STATUS_EVERY_S = 0.1
 
 
 def user_classes(path: str) -> list[type]:
-    """Return the user classes of a locustfile. Raises `SettingsError` if there are none."""
+    """Return the user classes of a locustfile.
+
+    Raises:
+        SettingsError: There is no such file, or it defines no user class.
+    """
     if not Path(path).is_file():
         raise SettingsError(f"locustfile: there is no file {path!r}")
     classes, _ = load_locustfile(path)
@@ -40,8 +43,8 @@ def user_classes(path: str) -> list[type]:
     return list(classes.values())
 
 
-class Observer:
-    """Takes the place of an engine process: told the same commands, it tells the same records."""
+class LocustfileEngine:
+    """Replaces an `EngineProcess`: takes the same commands and reports the same records."""
 
     index = 0
 
@@ -49,40 +52,40 @@ class Observer:
         self, settings: Settings, environment: Any, on_record: Callable[[int, dict[str, Any]], None]
     ) -> None:
         self._settings, self._environment, self._on_record = settings, environment, on_record
-        self._ledger, self._faults = Ledger(forget=False), Faults()
+        self._seconds, self._faults = Seconds(drop_settled=False), Faults()
         self._users = self._peak = 0
         self._ends_s = math.inf
         self._done = False
         self._stopping: gevent.Greenlet | None = None
-        self._second: Second = self._ledger.at(monotonic())
+        self._second: Second = self._seconds.at(monotonic())
         self._cpu_s = 0.0
         environment.events.request.add_listener(self._on_request)
         self._greenlet = gevent.spawn(self._run)
 
-    def tell(self, command: Mapping[str, Any]) -> None:
-        """Take `start`."""
+    def send(self, command: Mapping[str, Any]) -> None:
+        """Start the load clock on the command `start`; ignore the others."""
         if command["do"] == "start":
-            self._ledger.start(command["at_mono_s"], self._settings.warmup_s, self._settings.measure_s)
+            self._seconds.start(command["at_mono_s"], self._settings.warmup_s, self._settings.measure_s)
             self._ends_s = command["at_mono_s"] + self._settings.load_s
 
-    def hold(self, users: int) -> None:
-        """Note how many users Locust runs."""
+    def set_users(self, users: int) -> None:
+        """Record how many users Locust runs."""
         self._users = users
         self._peak = max(self._peak, users)
 
-    def let_go(self) -> None:
-        """Stop telling."""
+    def stop(self) -> None:
+        """Report no more."""
         self._greenlet.kill()
 
-    def close(self, until_s: float) -> None:
-        """There is no process to wait for."""
+    def join(self, until_s: float) -> None:
+        """Return at once: there is no process to wait for."""
 
     def _on_request(
         self, name: str, response_time: float | None, response_length: int, exception: object = None, **_: Any
     ) -> None:
         now_s = monotonic()
         took_s = (response_time or 0.0) / 1e3
-        second = self._ledger.at(now_s - took_s)
+        second = self._seconds.at(now_s - took_s)
         second.intended += 1
         second.sent += 1
         second.bytes_in += response_length or 0
@@ -95,7 +98,7 @@ class Observer:
         record(second.parts.setdefault(name, {}), took_s)
 
     def _failed(self, second: Second, exception: object, now_s: float) -> None:
-        kind = kind_of(exception)
+        kind = exception_kind(exception)
         second.failed += 1
         second.errors[kind] = second.errors.get(kind, 0) + 1
         self._faults.add(kind, str(exception), now_s)
@@ -107,11 +110,11 @@ class Observer:
             due_s = monotonic() + TICK_S
             gevent.sleep(TICK_S)
             now_s = monotonic()
-            second = self._ledger.at(now_s)
+            second = self._seconds.at(now_s)
             record(second.loop_lag, now_s - due_s)
             second.connected = self._users
             if second is not self._second:
-                self._turn_over(second, now_s)
+                self._next_second(second, now_s)
             if now_s >= next_status_s:
                 next_status_s = now_s + STATUS_EVERY_S
                 self._on_record(0, {"event": "status"} | self._status())
@@ -119,13 +122,13 @@ class Observer:
                 self._drain(now_s)
 
     def _drain(self, now_s: float) -> None:
-        if self._stopping is None:  # gracefully: `stop_timeout` of the environment is the drain
+        if self._stopping is None:  # `stop_timeout` of the environment is the drain
             self._stopping = gevent.spawn(self._environment.runner.stop)
         over = self._users == 0 or now_s >= self._ends_s + self._settings.drain_s
         if over and not self._done:
             self._finish()
 
-    def _turn_over(self, second: Second, now_s: float) -> None:
+    def _next_second(self, second: Second, now_s: float) -> None:
         cpu_s = process_time()
         self._second.cpu_s = cpu_s - self._cpu_s
         self._second, self._cpu_s = second, cpu_s
@@ -133,7 +136,7 @@ class Observer:
 
     def _finish(self) -> None:
         self._done = True
-        gc.collect()  # the users that have ended close their connections by it
+        gc.collect()  # closes the connections of the users that have ended
         self._report(math.inf)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         own = {
@@ -145,27 +148,19 @@ class Observer:
         self._on_record(0, {"event": "done"} | self._status() | own)
 
     def _report(self, until_s: float) -> None:
-        # A request is heard of when it has its answer: until the end any second may get one more.
+        # A request is reported with its answer: until the end any second may get one more.
         more = until_s < math.inf
-        for second in self._ledger.news(until_s):
+        for second in self._seconds.changed(until_s):
             self._on_record(0, {"event": "second", "more": more} | second.as_record())
 
     def _status(self) -> dict[str, Any]:
         users = {"users": self._users, "ready": self._users, "connected": self._users}
-        return (
-            self._ledger.totals()
-            | users
-            | {
-                "connected_peak": self._peak,
-                "in_flight": 0,
-                "slow_answered": 0,
-                "slow_ended": 0,
-            }
-        )
+        gauges = {"connected_peak": self._peak, "in_flight": 0, "slow_answered": 0, "slow_ended": 0}
+        return self._seconds.totals() | users | gauges
 
 
-def kind_of(exception: object) -> str:
-    """Return the contract's name for an error of a Locust client; its class's where there is none."""
+def exception_kind(exception: object) -> str:
+    """Return the contract's name for an error of a Locust client, or the name of its class."""
     cause: object = exception
     while isinstance(cause, BaseException):
         if isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__:
@@ -174,11 +169,11 @@ def kind_of(exception: object) -> str:
             return error_kind(cause, connecting=isinstance(cause, ConnectionRefusedError))
         if type(cause).__name__ in ("HTTPError", "CatchResponseError", "LocustBadStatusCode"):
             return "wrong_answer"
-        cause = cause.__cause__ or cause.__context__ or next(iter(inner(cause)), None)
+        cause = cause.__cause__ or cause.__context__ or next(iter(carried_exceptions(cause)), None)
     return type(exception).__name__
 
 
-def inner(exception: BaseException) -> list[BaseException]:
-    """Return the exceptions that requests and urllib3 carry in their arguments instead of chaining them."""
+def carried_exceptions(exception: BaseException) -> list[BaseException]:
+    """Return the exceptions that requests and urllib3 keep in their arguments instead of chaining them."""
     carried = [*exception.args, getattr(exception, "reason", None)]
     return [each for each in carried if isinstance(each, BaseException)]

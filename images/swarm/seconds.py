@@ -1,10 +1,10 @@
-"""What happened, second by second, on the load clock.
+"""Counters and histograms for every second of the load clock.
 
-The load clock starts with the warm-up. A `Second` is what the contract calls one: [k, k+1) of that clock,
-cut where a phase ends inside it. Requests are booked in the second they were meant for (open load) or sent
-in (closed load), however late their answer; connections, bytes, CPU and lag in the second they happen in.
-`BEFORE` (k = -1, phase `spawn`) takes what happens before the clock starts, the last one (phase `drain`)
-all that comes after the window.
+The load clock starts with the warm-up. A `Second` covers [k, k+1) of that clock, cut where a phase ends
+inside it. A request counts in the second of its intended send (open load) or of its send (closed load),
+however late its answer; connections, bytes, CPU and lag count in the second in which they happen.
+`BEFORE_START` (k = -1, phase `spawn`) holds what happens before the clock starts, the last second (phase
+`drain`) all that comes after the window.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from .histogram import Counts, pack
 
-BEFORE = -1
+BEFORE_START = -1
 COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
 HISTOGRAMS = ("response", "service", "lateness", "connect", "loop_lag")
 
@@ -27,7 +27,6 @@ class Second:
 
     __slots__ = (
         "answered",
-        "booked",
         "bytes_in",
         "bytes_out",
         "connect",
@@ -44,6 +43,7 @@ class Second:
         "loop_lag",
         "parts",
         "phase",
+        "reported",
         "response",
         "sent",
         "service",
@@ -56,9 +56,9 @@ class Second:
         self.k, self.phase, self.starts_s, self.ends_s = k, phase, starts_s, ends_s
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
         self.connects = self.bytes_in = self.bytes_out = 0
-        self.under_way_s = 0.0  # request-seconds: the area under the number of requests under way
+        self.under_way_s = 0.0  # sum of response times: the integral of the number of requests under way
         self.response: Counts = defaultdict(int)
-        self.parts: dict[str, Counts] = {}  # service time by the name of a page's resource
+        self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
         self.lateness: Counts = defaultdict(int)
         self.connect: Counts = {}
@@ -66,10 +66,10 @@ class Second:
         self.errors: dict[str, int] = {}
         self.connected = self.in_flight = 0
         self.cpu_s = 0.0
-        self.booked: tuple[int, ...] = ()
+        self.reported: tuple[int, ...] = ()  # its fingerprint when it was last reported
 
-    def state(self) -> tuple[int, ...]:
-        """Return what changes whenever this second has news to tell."""
+    def fingerprint(self) -> tuple[int, ...]:
+        """Return counters of which one changes whenever this second has to be reported again."""
         return (
             self.intended,
             self.answered,
@@ -80,7 +80,7 @@ class Second:
         )
 
     def is_settled(self) -> bool:
-        """Whether every request meant for this second has had its outcome."""
+        """Whether every request of this second has its outcome."""
         return self.intended == self.answered + self.failed + self.unsent
 
     def as_record(self) -> dict[str, Any]:
@@ -94,31 +94,39 @@ class Second:
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 
     def length_s(self) -> float:
-        """Return its length; 0 for the two open-ended ones."""
+        """Return its length; 0 for the first and the last, which have none."""
         length = self.ends_s - self.starts_s
         return length if math.isfinite(length) else 0.0
 
 
-class Ledger:
-    """The seconds of one load, found by time; they are made as the clock reaches them."""
+class Seconds:
+    """The seconds of one load, found by time; each is created when the clock reaches it.
 
-    def __init__(self, *, forget: bool = True) -> None:
-        self._forget = forget  # settled seconds; not where a request may still be booked in one long past
-        self._seconds = [Second(BEFORE, "spawn", -math.inf, math.inf)]
-        self._ahead: Iterator[Second] = iter(())
+    Settled seconds are dropped after their report (`drop_settled`), so that a long soak takes no more
+    memory than a short load. Keep them where a request may still count in a second long past.
+    """
+
+    def __init__(self, *, drop_settled: bool = True) -> None:
+        self._drop_settled = drop_settled
+        self._seconds = [Second(BEFORE_START, "spawn", -math.inf, math.inf)]
+        self._upcoming: Iterator[Second] = iter(())
         self._current = self._seconds[0]
-        self._forgotten = dict.fromkeys(COUNTERS, 0)
+        self._dropped = dict.fromkeys(COUNTERS, 0)
 
     def start(self, start_s: float, warmup_s: float, measure_s: float) -> None:
-        """Lay out a load that begins at `start_s`."""
+        """Lay out the seconds of a load that starts at `start_s`."""
         self._seconds[0].ends_s = start_s
-        self._ahead = (
+        self._upcoming = (
             Second(k, phase, start_s + begins_s, start_s + ends_s)
             for k, phase, begins_s, ends_s in layout(warmup_s, measure_s)
         )
 
     def at(self, time_s: float) -> Second:
-        """Return the second that holds this moment. Raises `LookupError` for one that is forgotten."""
+        """Return the second that holds this time.
+
+        Raises:
+            LookupError: That second has been dropped.
+        """
         current = self._current
         if current.starts_s <= time_s < current.ends_s:
             return current
@@ -126,32 +134,30 @@ class Ledger:
 
     def _seek(self, time_s: float) -> Second:
         while self._seconds[-1].ends_s <= time_s:
-            self._seconds.append(next(self._ahead))
+            self._seconds.append(next(self._upcoming))
         for second in reversed(self._seconds):
             if second.starts_s <= time_s < second.ends_s:
                 self._current = second
                 return second
-        raise LookupError(f"no second holds {time_s}; the ledger begins at {self._seconds[0].starts_s}")
+        raise LookupError(
+            f"no second holds {time_s}: the first one left begins at {self._seconds[0].starts_s}"
+        )
 
-    def news(self, until_s: float) -> Iterator[Second]:
-        """Yield the seconds that ended by `until_s` and have changed since they were last yielded.
-
-        Those that are settled as well are forgotten, so that a long soak takes no more memory than a short
-        one.
-        """
+    def changed(self, until_s: float) -> Iterator[Second]:
+        """Yield the seconds that ended by `until_s` and have changed since their last report."""
         for second in [s for s in self._seconds if s.ends_s <= until_s]:
-            state = second.state()
-            if state != second.booked:
-                second.booked = state
+            fingerprint = second.fingerprint()
+            if fingerprint != second.reported:
+                second.reported = fingerprint
                 yield second
-            if self._forget and second.is_settled() and second is not self._current:
+            if self._drop_settled and second.is_settled() and second is not self._current:
                 self._seconds.remove(second)
                 for name in COUNTERS:
-                    self._forgotten[name] += getattr(second, name)
+                    self._dropped[name] += getattr(second, name)
 
     def totals(self) -> dict[str, int]:
         """Return the sums of all counters so far."""
-        return {n: self._forgotten[n] + sum(getattr(s, n) for s in self._seconds) for n in COUNTERS}
+        return {n: self._dropped[n] + sum(getattr(s, n) for s in self._seconds) for n in COUNTERS}
 
 
 def layout(warmup_s: float, measure_s: float) -> Iterator[tuple[int, str, float, float]]:

@@ -1,4 +1,4 @@
-"""Seconds of the load clock: where they begin and end, what they tell, what is forgotten."""
+"""Seconds of the load clock: where they begin and end, when they are reported, when dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swarm.ledger import BEFORE, Ledger, layout
+from swarm.seconds import BEFORE_START, Seconds, layout
 
 lengths = st.floats(0.0, 20.0, allow_nan=False).map(lambda s: round(s, 3))
 
@@ -26,19 +26,19 @@ def test_seconds_tile_the_phases_without_gap_or_overlap(warmup_s: float, measure
     assert all(end - begin <= 1.0 and k == int(begin) for k, _, begin, end in load)
 
 
-def started(warmup_s: float = 1.0, measure_s: float = 2.0) -> Ledger:
-    ledger = Ledger()
-    ledger.start(100.0, warmup_s, measure_s)
-    return ledger
+def started(warmup_s: float = 1.0, measure_s: float = 2.0) -> Seconds:
+    seconds = Seconds()
+    seconds.start(100.0, warmup_s, measure_s)
+    return seconds
 
 
-def test_every_moment_has_its_second() -> None:
-    ledger = started()
+def test_every_time_has_its_second() -> None:
+    seconds = started()
     where = {
-        t: (ledger.at(t).k, ledger.at(t).phase) for t in (99.9, 100.0, 100.999, 101.0, 102.5, 103.0, 999.0)
+        t: (seconds.at(t).k, seconds.at(t).phase) for t in (99.9, 100.0, 100.999, 101.0, 102.5, 103.0, 999.0)
     }
     assert where == {
-        99.9: (BEFORE, "spawn"),
+        99.9: (BEFORE_START, "spawn"),
         100.0: (0, "warmup"),
         100.999: (0, "warmup"),
         101.0: (1, "measure"),
@@ -48,36 +48,36 @@ def test_every_moment_has_its_second() -> None:
     }
 
 
-def test_a_second_is_told_when_over_and_again_only_when_it_changed() -> None:
-    ledger = started()
-    second = ledger.at(100.5)
+def test_a_second_is_reported_when_over_and_again_only_if_it_changed() -> None:
+    seconds = started()
+    second = seconds.at(100.5)
     second.intended = second.sent = 2
     second.answered = 1
-    ledger.at(101.5)
-    assert [s.k for s in ledger.news(101.5)] == [BEFORE, 0]
-    assert list(ledger.news(101.6)) == []
+    seconds.at(101.5)
+    assert [s.k for s in seconds.changed(101.5)] == [BEFORE_START, 0]
+    assert list(seconds.changed(101.6)) == []
     second.answered = 2
-    assert [(s.k, s.answered) for s in ledger.news(101.7)] == [(0, 2)]
+    assert [(s.k, s.answered) for s in seconds.changed(101.7)] == [(0, 2)]
 
 
 def test_an_unsettled_second_is_kept_for_its_late_answers() -> None:
-    ledger = started()
-    second = ledger.at(100.5)
+    seconds = started()
+    second = seconds.at(100.5)
     second.intended = second.sent = 1
-    ledger.at(102.5)
-    list(ledger.news(102.5))
+    seconds.at(102.5)
+    list(seconds.changed(102.5))
     assert not second.is_settled()
     second.failed = 1
-    assert [s.failed for s in ledger.news(102.6)] == [1]
+    assert [s.failed for s in seconds.changed(102.6)] == [1]
 
 
-def test_totals_include_forgotten_seconds() -> None:
-    ledger = started()
+def test_totals_include_dropped_seconds() -> None:
+    seconds = started()
     for at_s in (100.1, 101.1, 102.1):
-        second = ledger.at(at_s)
+        second = seconds.at(at_s)
         second.intended = second.sent = second.answered = 3
-        list(ledger.news(at_s))
-    list(ledger.news(math.inf))
-    assert ledger.totals()["answered"] == 9
+        list(seconds.changed(at_s))
+    list(seconds.changed(math.inf))
+    assert seconds.totals()["answered"] == 9
     with pytest.raises(LookupError, match="no second holds"):
-        ledger.at(100.1)
+        seconds.at(100.1)
