@@ -281,19 +281,19 @@ class Engine:
         """Give an unconnected user to the load; its connection is opened by its request."""
         self.load.add_idle(connection, self.now_s)
 
-    def fail(self, connection: Connection, kind: str, says: str) -> None:
+    def fail(self, connection: Connection, kind: str, message: str) -> None:
         """Count an error, close its connection and fail the request in flight, if any."""
-        self._count_error(connection, kind, says)
+        self._count_error(connection, kind, message)
         if connection.second is not None:
             connection.second.failed += 1
             connection.second = None
             del self.in_flight[connection]
         self.pool.drop(connection, self.now_s)
 
-    def _count_error(self, connection: Connection, kind: str, says: str) -> None:
+    def _count_error(self, connection: Connection, kind: str, message: str) -> None:
         second = connection.second or self.seconds.at(self.now_s)
         second.errors[kind] = second.errors.get(kind, 0) + 1
-        self.faults.add(kind, says, self.now_s)
+        self.faults.add(kind, message, self.now_s)
 
     # -- phases
 

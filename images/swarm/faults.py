@@ -41,11 +41,11 @@ class Faults:
     def __init__(self) -> None:
         self._by_kind: dict[str, Fault] = {}
 
-    def add(self, kind: str, says: str, now_s: float) -> None:
+    def add(self, kind: str, message: str, now_s: float) -> None:
         """Count one error at `now_s` (CLOCK_MONOTONIC seconds)."""
         fault = self._by_kind.get(kind)
         if fault is None:
-            fault = self._by_kind[kind] = Fault(0, now_s * 1e3, 0.0, says[:EXAMPLE_CHARACTERS])
+            fault = self._by_kind[kind] = Fault(0, now_s * 1e3, 0.0, message[:EXAMPLE_CHARACTERS])
         fault.count += 1
         fault.last_mono_ms = now_s * 1e3
 

@@ -268,5 +268,5 @@ class Master:
     def _check_engines(self, now_s: float) -> None:
         for engine, heard_s in self._last_heard_s.items():
             if now_s - heard_s > ENGINE_TIMEOUT_S:
-                says = f"no status from its engine {engine} for {ENGINE_TIMEOUT_S:g} s"
-                self._lost = (result.engine_key(engine)[0], says)
+                message = f"no status from its engine {engine} for {ENGINE_TIMEOUT_S:g} s"
+                self._lost = (result.engine_key(engine)[0], message)

@@ -36,7 +36,7 @@ class PoolOwner(Protocol):
     def slot_ready(self, connection: Connection) -> None:
         """Take an unconnected user that can carry a request; the request opens its connection."""
 
-    def fail(self, connection: Connection, kind: str, says: str) -> None:
+    def fail(self, connection: Connection, kind: str, message: str) -> None:
         """Take a connection that failed; the engine calls `drop`."""
 
     def take_idle(self) -> Connection | None:

@@ -172,10 +172,10 @@ class Worker:
                 record |= self._own_cpu()
         self._send("swarm_record", engine=engine, record=record)
 
-    def _on_engine_end(self, engine: int, says: str) -> None:
+    def _on_engine_end(self, engine: int, message: str) -> None:
         if self._runner is not None:
-            self._send("swarm_failed", engine=engine, says=says)
-        self.ended.set_exception(SwarmError(says))
+            self._send("swarm_failed", engine=engine, says=message)
+        self.ended.set_exception(SwarmError(message))
 
     def _own_cpu(self) -> dict[str, int]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
