@@ -33,8 +33,8 @@ from .connection import Dialler
 from .engine import Engine
 from .errors import SwarmError
 from .exchange import Exchange, for_wire
+from .exchange.page import Page
 from .executors import Start
-from .page import Page
 from .seconds import Second
 from .settings import Settings
 from .slow_clients import SlowClients

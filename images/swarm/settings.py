@@ -35,7 +35,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Page:
+class PageSettings:
     """Resources that make up one request: one after the other, or all at once (pipelined)."""
 
     paths: tuple[str, ...]
@@ -43,7 +43,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Ui:
+class UiSettings:
     """Locust's web page, served by the master."""
 
     host: str
@@ -74,9 +74,9 @@ class Settings:
     master: Address
     source_addresses: tuple[str, ...]
     engines: int
-    page: Page | None
+    page: PageSettings | None
     locustfile: str | None
-    ui: Ui | None
+    ui: UiSettings | None
     barrier: bool
     tell_window: bool
 
@@ -166,18 +166,18 @@ def _address(raw: JsonObject, key: str, default: JsonObject | None = None) -> Ad
     return Address(host, fields.integer(given, "port", least=1))
 
 
-def _page(raw: JsonObject) -> Page:
+def _page(raw: JsonObject) -> PageSettings:
     fields.refuse_unknown(raw, "page", ("paths", "at_once"))
     paths = tuple(str(path) for path in fields.array(raw, "paths"))
     if not paths or not all(path.startswith("/") for path in paths):
         raise SettingsError(f"page.paths must be paths such as /plaintext, not {list(paths)!r}")
-    return Page(paths, fields.boolean(raw, "at_once"))
+    return PageSettings(paths, fields.boolean(raw, "at_once"))
 
 
-def _ui(raw: JsonObject) -> Ui:
+def _ui(raw: JsonObject) -> UiSettings:
     fields.refuse_unknown(raw, "ui", ("host", "port", "password"))
     password = raw.get("password")
     if not isinstance(password, str) or not password:
         raise SettingsError("ui.password must be a text that is not empty")
     host = str(raw.get("host", "0.0.0.0"))
-    return Ui(host, fields.integer(raw, "port", least=1), password)
+    return UiSettings(host, fields.integer(raw, "port", least=1), password)

@@ -11,12 +11,12 @@ from typing import Any
 
 from flask import Response, request
 
-from .settings import Ui
+from .settings import UiSettings
 
 REALM = {"WWW-Authenticate": 'Basic realm="I/O Model Lab"'}
 
 
-def serve(environment: Any, ui: Ui) -> None:
+def serve(environment: Any, ui: UiSettings) -> None:
     """Start the page with basic authentication (RFC 7617): any user name, the given password."""
     page = environment.create_web_ui(host=ui.host, port=ui.port, delayed_start=True)
 

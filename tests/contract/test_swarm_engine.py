@@ -220,7 +220,7 @@ def one_big_request(given: dict[str, Any]) -> dict[str, int]:
     """Send 8 MiB by an engine in this process."""
     from swarm.connection import Dialler
     from swarm.engine import Engine
-    from swarm.exchange import Http1
+    from swarm.exchange.http1 import Http1
 
     exchange = Http1("hello", "server")
     exchange.request = http1.request("POST", "/", "server", body=bytes(8 << 20))

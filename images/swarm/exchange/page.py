@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from wire import http1
 from wire.http1 import ProtocolError
 
-from .answers import HELLO, JSON, WrongAnswerError, check, expected_answer
-from .errors import SettingsError
-from .exchange import CLOSE, KEEP, BaseExchange, Reader
+from swarm.answers import HELLO, JSON, WrongAnswerError, check, expected_answer
+from swarm.errors import SettingsError
+
+from .base import CLOSE, KEEP, BaseExchange, Reader
 
 FIXED = {"/plaintext": HELLO, "/json": JSON}
 
