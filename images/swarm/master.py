@@ -111,7 +111,7 @@ class Master:
         self._emit_result(start_s)
 
     def close(self) -> None:
-        """Tell the workers to end, and leave Locust's sockets."""
+        """Tell the workers to end, then close the socket to them."""
         self._runner.send_message("swarm_end")
         self._runner.greenlet.kill(block=True, timeout=1.0)
         context = self._runner.server.socket.context
@@ -140,7 +140,7 @@ class Master:
         if ready() < settings.users:
             log(
                 "warning",
-                f"only {ready()} of {settings.users} users are connected; the load starts with these",
+                f"the load starts with {ready()} of {settings.users} users: the others have no connection",
             )
         if settings.barrier:
             self._emit_phase("held", monotonic())

@@ -23,7 +23,7 @@ LINGER_S = 1.0  # wait for the peer to close first, so that the peer has the TIM
 
 
 def retry_s(failures: int) -> float:
-    """Return the pause before the next connect of a user that has failed `failures` times in a row before."""
+    """Return the pause after a user's failed connect; `failures` is how many failed in a row before it."""
     return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2 ** (failures - 1), MAX_RETRY_S)
 
 
@@ -61,12 +61,8 @@ class Pool:
         idle_share: float = 0.0,
     ) -> None:
         self._owner, self._dialler, self._epoll = owner, dialler, epoll
-        self._rate_per_s, self._deadline_s, self.connection_per_request = (
-            rate_per_s,
-            deadline_s,
-            connection_per_request,
-        )
-        self._idle_share = idle_share
+        self._rate_per_s, self._deadline_s = rate_per_s, deadline_s
+        self.connection_per_request, self._idle_share = connection_per_request, idle_share
         self.users = 0
         self._slots = 0
         self._credit, self._ticked_s = 0.0, monotonic()  # a token bucket of connects
