@@ -6,14 +6,15 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
 from lab.scenario.impairment import Impairment
 from lab.scenario.profile import PROFILES, ProfileName
-from lab.scenario.strict import Name, Part, Seconds, Share, quantity
+from lab.scenario.strict import Name, Part, Seconds, Share, as_written, quantity
 
 BitRate = Annotated[float, *quantity(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
+LOSS_FIELDS = {"loss", "loss_state", "loss_gemodel"}
 _PERCENT = r"^\d+(\.\d+)?%$"
 LOSS_SCHEMA = {
     "oneOf": [
@@ -33,8 +34,13 @@ LOSS_SCHEMA = {
 }
 
 
-def _loss(value: Any) -> dict[str, Any]:
-    """`1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}`. Raises ValueError."""
+def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
+    """`1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}`, as fields of Impairment.
+
+    Raises ValueError.
+    """
+    if not as_written(info) and isinstance(value, dict) and set(value) <= LOSS_FIELDS:
+        return {name: tuple(kept) if isinstance(kept, list) else kept for name, kept in value.items()}
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in ("state", "gemodel"):
             raise ValueError("a percentage, or {state: [5 percentages]}, or {gemodel: [4 percentages]}")
@@ -43,6 +49,9 @@ def _loss(value: Any) -> dict[str, Any]:
             raise ValueError(f"{kind} takes a list of {5 if kind == 'state' else 4} percentages")
         return {f"loss_{kind}": tuple(units.share(share) for share in shares)}
     return {"loss": units.share(value)}
+
+
+Loss = Annotated[dict[str, float | tuple[float, ...]], BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
 
 
 def _no_address(value: Any) -> Any:
@@ -64,7 +73,7 @@ class Way(Part):
     jitter: Seconds | None = None
     correlation: Share | None = None
     distribution: Literal["uniform", "normal", "pareto", "paretonormal"] | None = None
-    loss: Annotated[dict[str, Any], BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)] | None = None
+    loss: Loss | None = None
     loss_correlation: Share | None = None
     corrupt: Share | None = None
     duplicate: Share | None = None

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.scenario.strict import Arrivals, Part, Seconds, unknown
+from lab.scenario.strict import Arrivals, Part, Seconds, as_written, parse_unless_kept, unknown
 
 # Users of one's own locustfile bring their load with them: this one is never written in a scenario.
 OWN_USERS = "own-users"
@@ -30,8 +30,8 @@ TAKES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _executor(text: str) -> str:
-    if text not in TAKES:
+def _executor(text: str, info: ValidationInfo) -> str:
+    if text not in TAKES and (as_written(info) or text not in (OWN_USERS, BY_GROUP)):
         raise ValueError(unknown(text, list(TAKES), "executor"))
     return text
 
@@ -60,7 +60,7 @@ class ThinkTime(Part):
 
     @model_validator(mode="after")
     def _is_one(self) -> ThinkTime:
-        if len(self.model_fields_set) != 1:
+        if sum(value is not None for value in (self.uniform, self.exponential, self.lognormal)) != 1:
             raise ValueError("one distribution is wanted: uniform, exponential or lognormal")
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
             raise ValueError("uniform: the shorter time comes first, such as [100ms, 900ms]")
@@ -69,15 +69,17 @@ class ThinkTime(Part):
         return self
 
 
-def _pause(value: Any) -> float | ThinkTime | None:
+def _pause(value: Any, info: ValidationInfo) -> Any:
     """`500ms`, or a distribution. Its own errors keep their place."""
     if value is None or isinstance(value, ThinkTime):
         return value
-    return ThinkTime.model_validate(value) if isinstance(value, dict) else units.seconds(value)
+    if isinstance(value, dict):
+        return ThinkTime.model_validate(value, context=info.context)
+    return parse_unless_kept(units.seconds)(value, info)
 
 
 Pause = Annotated[
-    float | ThinkTime | None,
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | ThinkTime | None,
     BeforeValidator(_pause),
     WithJsonSchema(
         {
@@ -110,13 +112,13 @@ Pause = Annotated[
 ]
 
 
-def _target(value: Any) -> float | int:
+def _target(value: Any, info: ValidationInfo) -> Any:
     """`900/s` → 900.0 requests/s; `900` → 900 users. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError(f"{value} users cannot be: 0 or more")
         return value
-    return units.arrivals_per_s(value)
+    return parse_unless_kept(units.arrivals_per_s)(value, info)
 
 
 TARGET_SCHEMA = {
@@ -131,7 +133,11 @@ class Stage(Part):
     """A straight line to `target`: requests/s (a float, written `900/s`) or users (an int). 0s is a step."""
 
     duration: Seconds
-    target: Annotated[float | int, BeforeValidator(_target), WithJsonSchema(TARGET_SCHEMA)]
+    target: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | int,
+        BeforeValidator(_target),
+        WithJsonSchema(TARGET_SCHEMA),
+    ]
 
 
 class Load(Part):

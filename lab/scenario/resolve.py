@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import Part, unknown
+from lab.scenario.strict import AS_WRITTEN, Part, unknown
 from lab.scenario.swarm import named
 from lab.scenario.yaml_file import Document, Keys, parse, plain_scalar, read, show_path
 
@@ -256,7 +256,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str
 
 def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document) -> P:
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(data, context=AS_WRITTEN)
     except ValidationError as error:
         raise _first_error(error, origins, document) from None
 

@@ -1,15 +1,37 @@
-"""What every part of a scenario shares: frozen, strict, kebab-case; unknown keys name the nearest one."""
+"""What every part of a scenario shares: frozen, strict, kebab-case; unknown keys name the nearest one.
+
+A value comes in two ways: a person writes it with its unit (`20ms`), a record keeps it as a number in the
+base unit (0.02). Both are read. Under the validation context AS_WRITTEN a number without a unit is an error.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from lab.common import units
+
+# The validation context for what a person writes: files, environment variables, flags.
+AS_WRITTEN: Mapping[str, bool] = {"as_written": True}
+
+
+def as_written(info: ValidationInfo) -> bool:
+    """Whether the value was written by a person, so that a number needs its unit."""
+    return bool(info.context and info.context.get("as_written"))
 
 
 def unknown(word: str, known: list[str], what: str) -> str:
@@ -46,10 +68,21 @@ class Part(BaseModel):
         return data
 
 
-def quantity(parse: Any, pattern: str, example: str) -> Any:
-    """A field that is written with a unit and read as a number of the base unit."""
+def parse_unless_kept(parse: Callable[[object], float]) -> Callable[[Any, ValidationInfo], Any]:
+    """Read text as a number in the base unit; pass on a number, unless a person wrote it: then an error."""
+
+    def read(value: Any, info: ValidationInfo) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if is_number and not as_written(info) else parse(value)
+
+    return read
+
+
+def quantity(parse: Callable[[object], float], pattern: str, example: str, most: float | None = None) -> Any:
+    """Annotate a field that is written with a unit and kept as a number of the base unit, 0 … `most`."""
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
-    return BeforeValidator(parse), WithJsonSchema(schema)
+    bounds = Field(ge=0, le=most, allow_inf_nan=False)
+    return bounds, BeforeValidator(parse_unless_kept(parse)), WithJsonSchema(schema)
 
 
 def _name(text: str) -> str:
@@ -63,4 +96,4 @@ Seconds = Annotated[float, *quantity(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h
 Bytes = Annotated[int, *quantity(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
 Arrivals = Annotated[float, *quantity(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
 BytesPerS = Annotated[float, *quantity(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
-Share = Annotated[float, *quantity(units.share, r"^\d+(\.\d+)?%$", "1%")]
+Share = Annotated[float, *quantity(units.share, r"^\d+(\.\d+)?%$", "1%", most=1)]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationInfo, model_validator
 
 from lab.common import units
 from lab.scenario import load as loads
-from lab.scenario.load import Load, by_group, own_users
-from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, kebab, unknown
+from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
+from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, as_written, kebab, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.
@@ -129,23 +129,37 @@ class Swarm(Part):
     @classmethod
     def _of_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Swarm]) -> Swarm:
         """Of several groups: what holds for all of them together, and each by its name."""
-        if not (isinstance(data, dict) and "groups" in data):
+        if not (isinstance(data, dict) and data.get("groups")):
             return handler(data)
         checked = handler({"users": 1, "workers": 1, "load": by_group(), **data})
         return checked.model_copy(update=_together(checked.groups))
 
     @model_validator(mode="before")
     @classmethod
-    def _brings_its_load(cls, data: Any) -> Any:
+    def _brings_its_load(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict) or data.get("locustfile") is None:
             return data
         for name in ("load", "clients", "page", "engines"):
-            if name in data:
+            if name in data and as_written(info):
                 raise ValueError(f"{name} is the business of the locustfile: give one or the other")
-        return {**data, "load": own_users()}
+        return {"load": own_users(), **data}
+
+    @model_validator(mode="after")
+    def _load_has_its_users(self) -> Swarm:
+        """Loads that nobody writes: a record may hold one only with the users that it belongs to."""
+        own = self.load.executor == OWN_USERS
+        if own != (self.locustfile is not None):
+            raise ValueError(f"load: {OWN_USERS} is the load of a locustfile, and of nothing else")
+        if (self.load.executor == BY_GROUP) != bool(self.groups):
+            raise ValueError(f"load: {BY_GROUP} is the load of a swarm of groups, and of nothing else")
+        if own and (self.clients != Clients() or self.page is not None or self.engines != 1):
+            raise ValueError("clients, page and engines are the business of the locustfile")
+        return self
 
     @model_validator(mode="after")
     def _shares(self) -> Swarm:
+        if self.groups:  # each of them was asked
+            return self
         if self.users < self.workers:
             raise ValueError(f"{self.workers} workers cannot share {self.users} users: at least one each")
         engines = self.workers * self.engines
