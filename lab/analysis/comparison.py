@@ -29,7 +29,7 @@ from lab.common.errors import Exit
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.results.record import Run
-from lab.scenario import load as loads
+from lab.scenario.load import load_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Side:
             for name, server in summary.servers.items()
         }
         asked = {t.id.rsplit("/", 1)[0]: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
-        closed = frozenset(name for name, load in asked.items() if loads.is_closed(load))
+        closed = frozenset(name for name, load in asked.items() if load and load_of(load).is_closed)
         return cls(run, trials, closed)
 
 

@@ -24,7 +24,8 @@ from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.results.record import Run, TrialRecord
-from lab.scenario import catalog, load
+from lab.scenario import catalog
+from lab.scenario.load import load_of
 
 CLOSED = "closed load"
 
@@ -66,7 +67,8 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
     for name, part in each.items():
-        if load.is_closed(part.scenario.get("swarm", {}).get("load", {})):
+        load = part.scenario.get("swarm", {}).get("load")
+        if load and load_of(load).is_closed:
             # A closed load sends less when the server is slow: its response times leave the waiting out.
             yield f"{CLOSED} of {name}" if name else CLOSED
 

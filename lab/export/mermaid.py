@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.plan.plan import Plan
-from lab.scenario import load as loads
 from lab.scenario.resolve import Resolved
 from lab.scenario.swarm import Group
 
@@ -37,7 +36,7 @@ def mermaid(resolved: Resolved, expanded: Plan) -> str:
 
 
 def _load_words(part: Group) -> str:
-    words = loads.words(part.swarm.load.model_dump())
+    words = part.swarm.load.describe()
     return f"{part.name}: {part.swarm.users:,} users, {words}" if part.name else words
 
 

@@ -15,7 +15,6 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.topology import CONTROL, DATA, Network, Node, Topology
 from lab.scenario import catalog, threshold
 from lab.scenario.link import Way
-from lab.scenario.load import CLOSED, Load, ThinkTime
 from lab.scenario.scenario import Scenario
 from lab.scenario.swarm import MOST_GROUPS, Swarm
 
@@ -129,34 +128,7 @@ def _asked(swarm: Swarm) -> dict[str, Any]:
 def _load(swarm: Swarm, where: Addressing) -> dict[str, Any]:
     if swarm.locustfile:
         return {"locustfile": f"{where.files}/{swarm.locustfile}"}
-    return {"load": _load_settings(swarm.load)}
-
-
-def _load_settings(load: Load) -> dict[str, Any]:
-    """LAB_SWARM's `load`: the same words, with units in the names."""
-    open_load = load.executor not in CLOSED
-    target = "target_per_s" if open_load else "target_users"
-    settings: dict[str, Any] = {"executor": load.executor}
-    if open_load:
-        settings["rate_per_s" if load.rate is not None else "start_rate_per_s"] = load.rate or load.start_rate
-        if load.arrivals is not None:
-            settings["arrivals"] = load.arrivals
-    elif isinstance(load.think_time, ThinkTime):
-        settings["think_time"] = _think_time(load.think_time)
-    else:
-        settings["think_time_s"] = load.think_time
-    if load.stages:
-        settings["stages"] = [{"duration_s": s.duration, target: s.target} for s in load.stages]
-    return settings
-
-
-def _think_time(think: ThinkTime) -> dict[str, Any]:
-    if think.uniform is not None:
-        return {"distribution": "uniform", "min_s": think.uniform[0], "max_s": think.uniform[1]}
-    if think.lognormal is not None:
-        median_s, sigma = think.lognormal.median, think.lognormal.sigma
-        return {"distribution": "lognormal", "median_s": median_s, "sigma": sigma}
-    return {"distribution": "exponential", "mean_s": think.exponential}
+    return {"load": swarm.load.settings()}
 
 
 def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: Addressing) -> Node:

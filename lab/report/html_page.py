@@ -11,7 +11,7 @@ from lab.common.figures import FIGURES
 from lab.report.content import explain, findings, groups, links, sweeps, text
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
-from lab.scenario import load as loads
+from lab.scenario.load import load_of
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
@@ -98,14 +98,14 @@ def load_words(trials: Sequence[TrialRecord]) -> str:
     if any(rate is not None for rate in rates):
         return f"{words}, {_span(rates)} requests/s offered (open)"
     if any(load.get("executor") for load in each):
-        return f"{words}, " + "; ".join(dict.fromkeys(loads.words(load) for load in each))
+        return f"{words}, " + "; ".join(dict.fromkeys(load_of(load).describe() for load in each if load))
     return words
 
 
 def _group_words(swarm: Mapping[str, Any]) -> str:
     each = (swarm.get("groups") or {}).items()
     return "; ".join(
-        f"{n}: {text.count(one['users'])} connections, {loads.words(one['load'])}" for n, one in each
+        f"{n}: {text.count(one['users'])} connections, {load_of(one['load']).describe()}" for n, one in each
     )
 
 

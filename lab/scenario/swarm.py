@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationInfo, model_validator
 
 from lab.common import units
-from lab.scenario import load as loads
 from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
 from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, as_written, kebab, unknown
 
@@ -118,7 +117,7 @@ class Swarm(Part):
         """The most users there ever are: the ramp's, or those of the highest stage."""
         if self.groups:
             return sum(group.most_users for group in self.groups.values())
-        return loads.most_users(self.load.model_dump(), self.users)
+        return self.load.most_users(self.users)
 
     @property
     def one_exchange(self) -> bool:

@@ -17,7 +17,7 @@ from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.common.errors import Exit
 from lab.results.record import Run, TrialRecord
-from lab.scenario import load as loads
+from lab.scenario.load import load_of
 
 
 def _always(e: Evidence) -> bool:
@@ -43,7 +43,7 @@ def _model(e: Evidence) -> bool:
 
 def _unramped(e: Evidence) -> bool:
     """A load that changes as asked has no steady state to be missed."""
-    return _always(e) and not loads.is_ramping(e.swarm["load"])
+    return _always(e) and not load_of(e.swarm["load"]).is_ramping
 
 
 def _linked_or_timed(e: Evidence) -> bool:

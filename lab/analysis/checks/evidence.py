@@ -11,7 +11,7 @@ from lab.analysis.checks.table import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
 from lab.results.record import LoadResult, TrialRecord
-from lab.scenario import load as loads
+from lab.scenario.load import OWN_USERS, load_of
 
 SERVER = "server"
 
@@ -97,7 +97,7 @@ class Evidence:
     @property
     def open_load(self) -> bool:
         """Whether arrivals come by the clock, whatever the server does."""
-        return not loads.is_closed(self.swarm["load"])
+        return not load_of(self.swarm["load"]).is_closed
 
     @property
     def clients(self) -> Mapping[str, Any]:
@@ -108,7 +108,7 @@ class Evidence:
     def own_users(self) -> bool:
         """Whether the load is Locust users of the scenario's own locustfile, and not the lab's engine."""
         load = self.trial.scenario.get("swarm", {}).get("load", {})
-        return bool(load.get("executor") == loads.OWN_USERS)
+        return bool(load.get("executor") == OWN_USERS)
 
     @property
     def parts(self) -> Mapping[str, Evidence]:

@@ -9,7 +9,7 @@ from typing import Any
 from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.histogram import FEWEST, merged, times
-from lab.scenario import load
+from lab.scenario.load import load_of
 from lab.scenario.swarm import ONE_EXCHANGE
 
 # A Poisson process draws fewer arrivals than its mean by more than this in 1 of 30,000 windows.
@@ -39,8 +39,9 @@ def offered_load(e: Evidence) -> Iterable[Said]:
     """Arrivals that were sent, of those asked for. A closed load asks for none: it has no rate to miss."""
     if not e.open_load:
         return ()
-    asked = load.arrivals_due(e.swarm["load"], e.window_s)
-    if e.swarm["load"].get("arrivals") == "poisson":
+    load = load_of(e.swarm["load"])
+    asked = load.arrivals_due(e.window_s)
+    if load.arrivals == "poisson":
         asked = max(float(e.result["intended"]), asked - POISSON_SIGMAS * math.sqrt(asked))
     reached = float(e.result["sent"]) / asked
     return graded(
@@ -55,7 +56,7 @@ def connections_reached(e: Evidence) -> Iterable[Said]:
     """Connections open at once on the client's side, of the users asked for."""
     if e.swarm["wire"] in ONE_EXCHANGE or e.clients.get("churn"):
         return ()
-    asked = load.most_users(e.swarm["load"], int(e.swarm["users"]))
+    asked = load_of(e.swarm["load"]).most_users(int(e.swarm["users"]))
     peak = int(e.result["connected_peak"])
     return graded(
         "connections_reached",

@@ -10,7 +10,7 @@ from lab.analysis.model import Summary
 from lab.report.content.links import words
 from lab.report.content.text import clean, percent, plural
 from lab.results.record import Run, TrialRecord
-from lab.scenario import load as loads
+from lab.scenario.load import Load, load_of
 
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:
@@ -56,9 +56,9 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
     if any(trial.placement.get("overlap") for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
-    if any(loads.is_closed(_load(part)) for trial in trials for part in parts(trial).values()):
+    if any(load.is_closed for trial in trials for part in parts(trial).values() for load in _loads(part)):
         yield _CLOSED
-    if any(loads.is_ramping(_load(trial)) for trial in trials):
+    if any(load.is_ramping for trial in trials for load in _loads(trial)):
         yield _RAMPING
     for swarm in _distinct([trial.scenario.get("swarm", {}) for trial in trials]):
         yield from _kinds(swarm)
@@ -123,6 +123,7 @@ def _kinds(swarm: Mapping[str, Any]) -> Iterator[str]:
         yield f"A request is a page of {plural(len(page['paths']), 'resource')} ({paths}), {together}."
 
 
-def _load(trial: TrialRecord) -> Mapping[str, Any]:
-    load: Mapping[str, Any] = trial.scenario.get("swarm", {}).get("load", {})
-    return load
+def _loads(trial: TrialRecord) -> list[Load]:
+    """The load that was asked for; none where the scenario was not kept."""
+    kept = trial.scenario.get("swarm", {}).get("load")
+    return [load_of(kept)] if kept else []

@@ -8,7 +8,6 @@ import yaml
 
 from lab.common.units import show_bytes, show_seconds
 from lab.report.content.text import plural
-from lab.scenario import load
 from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def as_text(prepared: Prepared) -> str:
         "",
         *(
             f"load{part.name and f' of {part.name}'}: {plural(part.swarm.users, 'user')} over "
-            f"{plural(part.swarm.workers, 'worker')}, {load.words(part.swarm.load.model_dump())}, "
+            f"{plural(part.swarm.workers, 'worker')}, {part.swarm.load.describe()}, "
             f"wire {swarm.wire}"
             for part in swarm.parts
         ),

@@ -1,0 +1,26 @@
+"""constant-arrival-rate: so many requests per second for all of the load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lab.scenario.load.executor import OpenLoad, register
+from lab.scenario.load.fields import LoadFields
+
+
+@register
+class ConstantArrivalRate(OpenLoad):
+    """One rate."""
+
+    name = "constant-arrival-rate"
+    needs: ClassVar[Mapping[str, str]] = {"rate": "2000/s"}
+    may = ("arrivals",)
+
+    def rates(self, load: LoadFields) -> tuple[float, ...]:
+        """The one rate."""
+        return (load.rate or 0.0,)
+
+    def settings(self, load: LoadFields) -> dict[str, Any]:
+        """LAB_SWARM's `load`."""
+        return {"executor": self.name, "rate_per_s": load.rate, **self.arrivals_settings(load)}

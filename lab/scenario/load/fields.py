@@ -1,0 +1,50 @@
+"""The keys that a load may have in a scenario, whatever its executor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from lab.common import units
+from lab.scenario.load.think_time import Pause
+from lab.scenario.strict import Arrivals, Part, Seconds, parse_unless_kept
+
+
+def _target(value: Any, info: ValidationInfo) -> Any:
+    """`900/s` → 900.0 requests/s; `900` → 900 users. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"{value} users cannot be: 0 or more")
+        return value
+    return parse_unless_kept(units.arrivals_per_s)(value, info)
+
+
+TARGET_SCHEMA = {
+    "oneOf": [
+        {"type": "string", "pattern": r"^\d+(\.\d+)?/(s|min)$", "examples": ["900/s"]},
+        {"type": "integer", "minimum": 0},
+    ]
+}
+
+
+class Stage(Part):
+    """A straight line to `target`: requests/s (a float, written `900/s`) or users (an int). 0s is a step."""
+
+    duration: Seconds
+    target: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | int,
+        BeforeValidator(_target),
+        WithJsonSchema(TARGET_SCHEMA),
+    ]
+
+
+class LoadFields(Part):
+    """The keys of a load. Which of them an executor needs and takes is said in its own file."""
+
+    executor: str
+    rate: Arrivals | None = None
+    start_rate: Arrivals | None = None
+    arrivals: Literal["constant", "poisson"] | None = None
+    think_time: Pause = None
+    stages: tuple[Stage, ...] = Field(default=(), strict=False)

@@ -1,0 +1,91 @@
+"""How long a user of a closed load pauses between an answer and its next request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+
+from lab.common import units
+from lab.scenario.strict import Part, Seconds, parse_unless_kept
+
+
+class Lognormal(Part):
+    """A median, and the standard deviation of the logarithm (a plain number)."""
+
+    median: Seconds
+    sigma: float = Field(gt=0, strict=False)
+
+
+class ThinkTime(Part):
+    """How long a user pauses, drawn anew each time: one of these distributions, in seconds."""
+
+    uniform: tuple[Seconds, Seconds] | None = Field(default=None, strict=False)
+    exponential: Seconds | None = None
+    lognormal: Lognormal | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ThinkTime:
+        if sum(value is not None for value in (self.uniform, self.exponential, self.lognormal)) != 1:
+            raise ValueError("one distribution is wanted: uniform, exponential or lognormal")
+        if self.uniform is not None and self.uniform[0] > self.uniform[1]:
+            raise ValueError("uniform: the shorter time comes first, such as [100ms, 900ms]")
+        if self.exponential == 0 or (self.lognormal is not None and self.lognormal.median == 0):
+            raise ValueError("must be above 0s; users that do not think at all have the think-time 0s")
+        return self
+
+    def describe(self) -> str:
+        """`100ms … 900ms`, `500ms on average, exponential`."""
+        if self.uniform is not None:
+            low, high = map(units.show_seconds, self.uniform)
+            return f"{low} … {high}"
+        if self.lognormal is not None:
+            median = units.show_seconds(self.lognormal.median)
+            return f"{median} in the median, lognormal (sigma {self.lognormal.sigma:g})"
+        return f"{units.show_seconds(self.exponential or 0.0)} on average, exponential"
+
+    def settings(self) -> dict[str, Any]:
+        """`think_time` of LAB_SWARM's load (images/CONTRACT.md)."""
+        if self.uniform is not None:
+            return {"distribution": "uniform", "min_s": self.uniform[0], "max_s": self.uniform[1]}
+        if self.lognormal is not None:
+            median_s, sigma = self.lognormal.median, self.lognormal.sigma
+            return {"distribution": "lognormal", "median_s": median_s, "sigma": sigma}
+        return {"distribution": "exponential", "mean_s": self.exponential}
+
+
+def _pause(value: Any, info: ValidationInfo) -> Any:
+    """`500ms`, or a distribution. Its own errors keep their place."""
+    if value is None or isinstance(value, ThinkTime):
+        return value
+    if isinstance(value, dict):
+        return ThinkTime.model_validate(value, context=info.context)
+    return parse_unless_kept(units.seconds)(value, info)
+
+
+PAUSE_SCHEMA = {
+    "oneOf": [
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(us|ms|s|min|h)$", "examples": ["500ms"]},
+        {
+            "type": "object",
+            "properties": {
+                "uniform": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+                "exponential": {"type": "string"},
+                "lognormal": {
+                    "type": "object",
+                    "properties": {"median": {"type": "string"}, "sigma": {"type": "number"}},
+                    "required": ["median", "sigma"],
+                    "additionalProperties": False,
+                },
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        },
+    ]
+}
+Pause = Annotated[
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | ThinkTime | None,
+    BeforeValidator(_pause),
+    WithJsonSchema(PAUSE_SCHEMA),
+]
