@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lab.plan.capacity import Capacity, Placement
+from lab.plan.node_settings import Address, ServerSettings, SwarmSettings
 from lab.plan.plan import Plan, Trial
 from lab.plan.topology import CONTROL, DATA, Network, Node, Topology
 from lab.scenario import catalog, threshold
 from lab.scenario.link import Way
 from lab.scenario.scenario import Scenario
-from lab.scenario.swarm import MOST_GROUPS, Swarm
+from lab.scenario.swarm import MOST_GROUPS
 
 # Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
 LINGER_S = 120
-# LAB_SWARM's names of the scenario's words (images/CONTRACT.md); the others are the same.
-CLIENT_SETTINGS = {"idle": "idle_share", "slow": "slow_share", "slow_rate": "slow_bytes_per_s"}
 
 
 @dataclass(frozen=True)
@@ -85,70 +83,42 @@ def duplicates(scenario: Scenario) -> bool:
     return any(way is not None and way.duplicate for way in ways)
 
 
-def swarm_settings(trial: Trial, where: Addressing, number: int = 0, worker_index: int = 0) -> dict[str, Any]:
-    """LAB_SWARM of one swarm node (images/CONTRACT.md); `number` is its group's."""
+def swarm_settings(trial: Trial, where: Addressing, number: int = 0, worker_index: int = 0) -> SwarmSettings:
+    """What one node of the swarm is asked to do; `number` is its group's."""
     scenario, group = trial.scenario, trial.scenario.swarm.parts[number]
-    swarm = group.swarm
-    return {
-        "target": {"host": where.server_host, "port": where.server_port},
-        "wire": swarm.wire,
-        "handler": scenario.handler,
-        "users": swarm.users,
-        "spawn_rate_per_s": swarm.spawn_rate,
-        "workers": swarm.workers,
-        "worker_index": worker_index,
-        "seed": scenario.seed,
-        **_load(swarm, where),
-        "phases": {"warmup_s": swarm.phases.warmup, "measure_s": swarm.phases.measure},
-        "connect_deadline_s": swarm.connect_deadline,
-        "request_timeout_s": swarm.request_timeout,
-        "drain_s": swarm.drain,
-        "linger_s": LINGER_S,
-        "master": {"host": where.master_host or group.master, "port": where.master_ports[number]},
-        "source_addresses": [],
-        **_asked(swarm),
-        **({"barrier": True} if group.name else {}),  # the groups begin together
-        **({"tell_window": True} if threshold.aborting(scenario.thresholds, trial.server) else {}),
-    }
-
-
-def _asked(swarm: Swarm) -> dict[str, Any]:
-    """Clients, page and engines of LAB_SWARM, where the scenario asks for them."""
-    asked: dict[str, Any] = {}
-    if swarm.engines > 1:
-        asked["engines"] = swarm.engines
-    clients = swarm.clients.model_dump(exclude_none=True, exclude_defaults=True)
-    if clients:
-        asked["clients"] = {CLIENT_SETTINGS.get(name, name): value for name, value in clients.items()}
-    if swarm.page is not None:
-        asked["page"] = {"paths": list(swarm.page.paths), "at_once": swarm.page.at_once}
-    return asked
-
-
-def _load(swarm: Swarm, where: Addressing) -> dict[str, Any]:
-    if swarm.locustfile:
-        return {"locustfile": f"{where.files}/{swarm.locustfile}"}
-    return {"load": swarm.load.settings()}
+    locustfile = group.swarm.locustfile
+    return SwarmSettings(
+        target=Address(where.server_host, where.server_port),
+        master=Address(where.master_host or group.master, where.master_ports[number]),
+        swarm=group.swarm,
+        handler=scenario.handler,
+        seed=scenario.seed,
+        worker_index=worker_index,
+        linger_s=LINGER_S,
+        locustfile=f"{where.files}/{locustfile}" if locustfile else None,
+        barrier=bool(group.name),  # the groups begin together
+        tell_window=bool(threshold.aborting(scenario.thresholds, trial.server)),
+    )
 
 
 def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: Addressing) -> Node:
     server, scenario = trial.scenario.servers[trial.server], trial.scenario
     limits = replace(capacity.server_limits, cpus=server.cpus)
-    environment = {
-        "LAB_MODEL": server.model or "",
-        "LAB_WIRE": scenario.swarm.wire,
-        "LAB_HANDLER": scenario.handler,
-        "LAB_HOST": where.bind,
-        "LAB_PORT": str(where.server_port),
-        "LAB_BACKLOG": str(server.backlog),
-        "LAB_WORKERS": str(server.workers),
-    }
+    settings = ServerSettings(
+        model=server.model or "",
+        wire=scenario.swarm.wire,
+        handler=scenario.handler,
+        host=where.bind,
+        port=where.server_port,
+        backlog=server.backlog,
+        workers=server.workers,
+    )
     return Node(
         name="server",
         role="server",
         image=server.image or "server",
         argv=("python", "-m", "iomodels") if server.model else (),
-        env=environment,
+        settings=settings,
         networks=(DATA,),
         cpu_set=placement.server,
         limits=limits,
@@ -157,7 +127,11 @@ def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: 
 
 
 def _swarm_node(
-    name: str, role: Literal["master", "worker"], settings: Any, capacity: Capacity, placement: Placement
+    name: str,
+    role: Literal["master", "worker"],
+    settings: SwarmSettings,
+    capacity: Capacity,
+    placement: Placement,
 ) -> Node:
     master = role == "master"
     return Node(
@@ -165,7 +139,7 @@ def _swarm_node(
         role=role,
         image="swarm",
         argv=("python", "-m", "swarm", role),
-        env={"LAB_SWARM": json.dumps(settings, separators=(",", ":"))},
+        settings=settings,
         networks=(CONTROL,) if master else (CONTROL, DATA),
         cpu_set=placement.swarm,
         limits=capacity.worker_limits,

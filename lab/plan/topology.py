@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from lab.plan.node_settings import NodeSettings
 
 Role = Literal["server", "master", "worker", "nettools"]
 CONTROL, DATA = "control", "data"
@@ -33,13 +36,18 @@ class Node:
     role: Role
     image: str
     argv: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    settings: NodeSettings | None = None
     networks: tuple[str, ...] = ()
     cpu_set: str = ""
     limits: Limits = Limits()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     joins: str | None = None
     capabilities: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its settings as the environment variables that a runtime gives to it."""
+        return dict(self.settings.environment()) if self.settings else {}
 
 
 @dataclass(frozen=True)
@@ -75,4 +83,11 @@ class Topology:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for topology.json."""
-        return asdict(self)
+        return {**asdict(self), "nodes": [_node_json(node) for node in self.nodes]}
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    """A node as its runtime starts it: its environment in place of its settings."""
+    data = asdict(replace(node, settings=None))
+    del data["settings"]
+    return {**data, "env": node.environment}

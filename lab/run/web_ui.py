@@ -7,7 +7,6 @@ environment, into no file. One URL holds for the whole run; between trials nobod
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 import socketserver
@@ -15,10 +14,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
 
 from lab.common.errors import HostCannot
 from lab.common.say import Say
+from lab.plan.node_settings import SwarmSettings, WebUi
 from lab.plan.topology import CONTROL, Node, Topology
 from lab.runtime import Deployment
 
@@ -132,13 +131,12 @@ class Page:
         self._announce(f"Locust's page{whose}: {forwarder.url} user {USER} password {self._password}")
 
     def _with_page(self, node: Node) -> Node:
-        if node.role != "master":
+        if not isinstance(node.settings, SwarmSettings) or node.role != "master":
             return node
         port = self._targets[node.name] = _free_port() if self._local else PORT
-        settings: dict[str, Any] = json.loads(node.env["LAB_SWARM"])
         host = "127.0.0.1" if self._local else "0.0.0.0"  # a container is on internal networks only
-        settings["ui"] = {"host": host, "port": port, "password": self._password}
-        return replace(node, env={**node.env, "LAB_SWARM": json.dumps(settings, separators=(",", ":"))})
+        ui = WebUi(host, port, self._password)
+        return replace(node, settings=replace(node.settings, ui=ui))
 
 
 class NoPage:

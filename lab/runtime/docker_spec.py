@@ -99,7 +99,7 @@ def container_config(node: Node, place: Place, config: Mapping[str, Any]) -> dic
         "image": place.image,
         "name": place.container,
         "command": list(node.argv) or None,
-        "environment": dict(node.env),
+        "environment": node.environment,
         "user": HELPER_USER if node.role == "nettools" else USER,
         "labels": dict(place.labels),
         "host_config": config,

@@ -208,7 +208,13 @@ class LocalDeployment(Printed):
         path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
         # Unbuffered, Python writes a line and its end separately: two processes of a node then mix them.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-        return {**inherited, "PYTHONPATH": path, "TMPDIR": self._scratch, **node.env, MARK: self._mark}
+        return {
+            **inherited,
+            "PYTHONPATH": path,
+            "TMPDIR": self._scratch,
+            **node.environment,
+            MARK: self._mark,
+        }
 
 
 class _Process:

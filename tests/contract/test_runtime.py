@@ -15,6 +15,7 @@ import pytest
 
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement
+from lab.plan.node_settings import ServerSettings
 from lab.plan.topology import DATA, Limits, Network, Node, Topology
 from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
@@ -35,7 +36,7 @@ signal.signal(signal.SIGUSR1, lambda *_: say("usr1"))
 def end(*_):
     say("stopped"); sys.exit(0)
 signal.signal(signal.SIGTERM, end)
-say("ready", pid=os.getpid(), value=os.environ.get("LAB_VALUE"))
+say("ready", pid=os.getpid(), value=os.environ.get("LAB_HANDLER"))
 print("plain text", flush=True); print("on standard error", file=sys.stderr, flush=True)
 while True:
     time.sleep(0.02); say("tick")
@@ -84,8 +85,12 @@ def test_nodes_start_in_order_and_say_ready(up: Up) -> None:
     assert len(ready) == 3
 
 
+def settings(handler: str) -> ServerSettings:
+    return ServerSettings("", "http1", handler, "0.0.0.0", 0, 1, 1)
+
+
 def test_settings_reach_the_node(up: Up) -> None:
-    with up(node("one", NODE, env={"LAB_VALUE": "ü 1"})) as deployment:
+    with up(node("one", NODE, settings=settings("ü 1"))) as deployment:
         assert deployment.wait_event("one", "ready", 10)["value"] == "ü 1"
 
 
@@ -106,8 +111,8 @@ peer, _ = listener.accept(); peer.sendall(b"hello"); peer.close(); time.sleep(60
 
 
 def test_exec_gives_code_and_both_streams(up: Up) -> None:
-    with up(node("one", NODE, env={"LAB_VALUE": "7"})) as deployment:
-        code = "import os, sys; print(os.environ['LAB_VALUE']); print('err', file=sys.stderr); sys.exit(5)"
+    with up(node("one", NODE, settings=settings("7"))) as deployment:
+        code = "import os, sys; print(os.environ['LAB_HANDLER']); print('err', file=sys.stderr); sys.exit(5)"
         result = deployment.exec("one", ["python", "-c", code], 10)
     assert (result.code, result.out, result.err) == (5, "7\n", "err\n")
 

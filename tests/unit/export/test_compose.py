@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from lab.export import compose
 from lab.plan import plan, render
+from lab.plan.node_settings import ServerSettings
 from lab.scenario.resolve import load
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names
@@ -93,10 +95,10 @@ def test_every_service_is_locked_down(tmp_path):
 
 def test_a_dollar_sign_is_kept_from_interpolation(tmp_path):
     node = render.render("r", *_trial(tmp_path)).node("server")
-    service = compose._service(
-        type(node)(**{**vars(node), "env": {"LAB_MODEL": "a$b"}}), render.render("r", *_trial(tmp_path))
-    )
-    assert service["environment"]["LAB_MODEL"] == "a$$b"
+    assert isinstance(node.settings, ServerSettings)
+    node = replace(node, settings=replace(node.settings, handler="a$b"))
+    service = compose._service(node, render.render("r", *_trial(tmp_path)))
+    assert service["environment"]["LAB_HANDLER"] == "a$$b"
 
 
 def _trial(tmp_path):

@@ -105,7 +105,7 @@ def test_the_topology_of_a_trial(tmp_path):
     assert [node.name for node in topology.nodes] == ["server", "master", "worker-0", "worker-1"]
     assert topology.node("worker-1").networks == ("control", "data")
     assert topology.node("server").networks == ("data",)
-    assert topology.node("server").env["LAB_MODEL"] == plan.trials[0].server
+    assert topology.node("server").environment["LAB_MODEL"] == plan.trials[0].server
     limits = [
         replace(render("run", plan, t, capacity, placement, Addressing()).node("server").limits, cpus=None)
         for t in plan.trials

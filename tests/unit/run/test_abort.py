@@ -165,5 +165,5 @@ def test_an_end_excuses_no_other_run_that_it_was_merged_with() -> None:
 
 def test_the_swarm_is_asked_for_the_window_where_one_may_end_it(tmp_path) -> None:
     trials = plan.expand(resolved(tmp_path, TEXT + THRESHOLDS)).trials
-    told = {one.server: swarm_settings(one, Addressing()).get("tell_window") for one in trials}
-    assert told == {"thread": True, "epoll_lt": None}
+    told = {one.server: swarm_settings(one, Addressing()).tell_window for one in trials}
+    assert told == {"thread": True, "epoll_lt": False}

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from lab.common.errors import HostCannot
+from lab.plan.node_settings import Address, SwarmSettings
 from lab.plan.topology import Node, Topology
 from lab.run.web_ui import Forwarder, Page
+from lab.scenario.load import Load
+from lab.scenario.swarm import Swarm
 from tests.support.runtimes import until
 
 WAIT_S = 5.0
@@ -91,10 +94,12 @@ def test_closing_ends_connections_that_are_open() -> None:
             assert everything(connection) in (b"", b"X")
 
 
+SWARM = Swarm(users=1, workers=1, load=Load(executor="constant-users", think_time=0.0))
+SETTINGS = SwarmSettings(Address("server", 9102), Address("master", 5557), SWARM, "hello", 1, 0, 120)
 TOPOLOGY = Topology(
     run="r",
     trial="t/1",
-    nodes=(Node("master", "master", "swarm", env={"LAB_SWARM": "{}"}), Node("server", "server", "server")),
+    nodes=(Node("master", "master", "swarm", settings=SETTINGS), Node("server", "server", "server")),
     networks=(),
 )
 
@@ -112,20 +117,26 @@ class Deployment:
         return self.host
 
 
+def page_of(topology: Topology) -> dict[str, Any]:
+    """What its master is told of the page."""
+    told: dict[str, Any] = json.loads(topology.node("master").environment["LAB_SWARM"])["ui"]
+    return told
+
+
 def test_only_the_master_serves_the_page_and_a_password_is_its_own_each_run() -> None:
     passwords = set()
     for _ in range(2):
         served = Page(print, local=False).added(TOPOLOGY)
         assert served.node("server") == TOPOLOGY.node("server")
-        ui = json.loads(served.node("master").env["LAB_SWARM"])["ui"]
+        ui = page_of(served)
         assert ui["port"] == 8089
         passwords.add(ui["password"])
     assert len(passwords) == 2
-    assert TOPOLOGY.node("master").env == {"LAB_SWARM": "{}"}
+    assert TOPOLOGY.node("master").settings == SETTINGS
 
 
 def test_a_plain_process_serves_it_on_the_loopback_only() -> None:
-    ui = json.loads(Page(print, local=True).added(TOPOLOGY).node("master").env["LAB_SWARM"])["ui"]
+    ui = page_of(Page(print, local=True).added(TOPOLOGY))
     assert ui["host"] == "127.0.0.1"
 
 

@@ -109,7 +109,7 @@ def test_each_group_has_a_master_and_workers_of_its_own_that_wait_for_each_other
         ("server", "server"), ("browsers-master", "master"), ("browsers-worker-0", "worker"),
         ("holders-master", "master"), ("holders-worker-0", "worker"), ("holders-worker-1", "worker"),
     ]  # fmt: skip
-    settings = {node.name: json.loads(node.env["LAB_SWARM"]) for node in topology.nodes[1:]}
+    settings = {node.name: json.loads(node.environment["LAB_SWARM"]) for node in topology.nodes[1:]}
     assert all(one["barrier"] for one in settings.values())
     last = settings["holders-worker-1"]
     assert (last["worker_index"], last["users"], last["workers"]) == (1, 100, 2)

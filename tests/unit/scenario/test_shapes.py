@@ -49,7 +49,7 @@ def told(folder: Any, text: str) -> dict[str, Any]:
     made = render(
         "r", plan, plan.trials[0], plan_capacity(plan, host()), place(host(), plan.scenario), Addressing()
     )
-    settings: dict[str, Any] = json.loads(made.node("worker-1").env["LAB_SWARM"])
+    settings: dict[str, Any] = json.loads(made.node("worker-1").environment["LAB_SWARM"])
     return settings
 
 
