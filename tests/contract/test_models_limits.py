@@ -120,10 +120,8 @@ def waits_overlap_and_a_stop_sends_the_pending_answers(model: str) -> None:
 
 
 def running_out_of_descriptors(model: str) -> None:
-    with serving(model) as server:
-        pid = server.ready["pid"]
-        limit = 40
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+    limit = 40
+    with serving(model, descriptors=limit) as server:  # from the start: see io_uring.py, Traps
         clients = [Client(server.port) for _ in range(60)]
         runs_out = entry(model)["needs"]["descriptors_per_connection"] and served_at_once(model) > limit
         tells = runs_out and entry(model).get("out_of_descriptors") != "closes"

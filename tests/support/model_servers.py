@@ -40,16 +40,18 @@ def served_at_once(model: str) -> int:
 
 
 class Server:
-    """A running server process.
+    """A running server process, with a limit of descriptors (RLIMIT_NOFILE) if one is given.
 
     Attributes:
         ready: the ``ready`` event.
         events: all events so far, in order.
     """
 
-    def __init__(self, model: str, *flags: str) -> None:
+    def __init__(self, model: str, *flags: str, descriptors: int | None = None) -> None:
         path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
         command = [sys.executable, "-m", "iomodels", model, "--host", "127.0.0.1", "--port", "0", *flags]
+        if descriptors is not None:
+            command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
         self.process = subprocess.Popen(
             command,
             env={**os.environ, "PYTHONPATH": path},
@@ -180,9 +182,9 @@ def _entries(pids: list[int], folder: str) -> int:
 
 
 @contextmanager
-def serving(model: str, *flags: str) -> Iterator[Server]:
+def serving(model: str, *flags: str, descriptors: int | None = None) -> Iterator[Server]:
     """Run a server for the duration of a block, and kill what is left of it."""
-    server = Server(model, *flags)
+    server = Server(model, *flags, descriptors=descriptors)
     try:
         yield server
     finally:

@@ -18,7 +18,8 @@ IO with io_uring (2019).
 
 Traps: a request in flight keeps the socket open: after close(2) alone the peer sees no end, so cancel the
 receive first. A multishot receive continues while we are busy: what arrives meanwhile is kept in `inbox`, and
-the receive is cancelled when `inbox` is full. And a completed send may be short: send the remaining bytes.
+the receive is cancelled when `inbox` is full. A completed send may be short: send the remaining bytes. And an
+accept request reads RLIMIT_NOFILE when it is submitted: a multishot accept does not notice a later change.
 """
 
 from __future__ import annotations
