@@ -24,8 +24,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+
 from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
-from lab.impair.values import Link, Probe, Side  # noqa: E402
+from lab.impair.link import Egress, Link  # noqa: E402
+from lab.results.link import Directions  # noqa: E402
 from lab.scenario.impairment import Impairment  # noqa: E402
 from tests.support import uml_boot as boot  # noqa: E402
 from tests.support.impair_namespaces import Namespaces, namespaces  # noqa: E402
@@ -132,10 +134,9 @@ def measure(backend: str, samples: int) -> dict[str, Any]:
 @contextmanager
 def impaired(net: Namespaces, backend: str, there: Impairment, back: Impairment) -> Iterator[ImpairedLinks]:
     """The link a ↔ b with that in each direction."""
-    sides = (Side("a", "data", "there"), Side("b", "data", "back"))
-    with applied(
-        net, [Link(("a", "b"), there, back, sides, (Probe("a", net.address("b")),))], backend
-    ) as links:
+    egresses = (Egress("a", "data"), Egress("b", "data", "back"))
+    link = Link(("a", "b"), Directions(there, back), egresses, ("a",), net.address("b"))
+    with applied(net, [link], backend) as links:
         yield links
 
 
@@ -153,11 +154,11 @@ def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dic
         payload, interval_us = (1000, 500) if to.rate_bit_per_s else (100, 1000)
         seen = net.flow(["receive", 0.5], ["send", net.address("b"), count, interval_us, payload])
         links.read()
-        record = links.applied()[0]
+        record = links.records()[0]
     delays, numbers = sorted(seen["delays_ms"]), seen["numbers"]
     return {
-        "requested": dict(record.requested),
-        "configured": dict(record.configured["a eth0"]),
+        "requested": record.requested.to_json(),
+        "configured": record.configured["a eth0"].to_json(),
         "measured": {
             "delay_p50_ms": round(delays[len(delays) // 2], 3),
             "delay_deviation_ms": round(statistics.pstdev(delays), 3),
@@ -168,7 +169,7 @@ def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dic
                 len(numbers) * (payload + 42) * 8 / (seen["times"][-1] - seen["times"][0])
             ),
         },
-        "counters": dict(record.counters["a eth0"]),
+        "counters": record.counters["a eth0"].model_dump(),
     }
 
 
@@ -221,12 +222,12 @@ def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
     with impaired(net, "delayline", Impairment(delay_ms=20), UNTOUCHED) as links:
         sent = net.flood(packets_per_s, packets_per_s * samples // 250)
         links.read()
-        counters = links.applied()[0].counters["a eth0"]
+        counters = links.records()[0].counters["a eth0"]
     return {
         "asked_per_s": packets_per_s,
         "sent_per_s": round(sent["sent"] / sent["seconds"]),
-        "dropped": counters["dropped_queue"] + counters["dropped_user"],
-        "lateness_us": counters["lateness_us"],
+        "dropped": (counters.dropped_queue or 0) + counters.dropped_user,
+        "lateness_us": counters.lateness_us and counters.lateness_us.model_dump(),
     }
 
 

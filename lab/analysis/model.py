@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lab.common.figure import Figure
+from lab.results.link import LinkRecord
 
 # `fail` is the server's fault (it died), `invalid` the measurement's: the figures may not be believed.
 Level = Literal["ok", "suspect", "invalid", "unknown", "fail"]
@@ -149,17 +150,12 @@ def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-class LinkSummary(SummaryModel):
-    """One link of one trial: what was asked for, what the kernel or delay line was told, what was seen."""
+class LinkSummary(LinkRecord):
+    """One link of one trial: its record."""
 
-    endpoints: tuple[str, str]
+    model_config = ConfigDict(extra="ignore")
+
     trial: str
-    backend: str
-    stamp: str = ""
-    requested: dict[str, Any] = Field(default_factory=dict)
-    configured: dict[str, Any] = Field(default_factory=dict)
-    measured: dict[str, Any] = Field(default_factory=dict)
-    counters: dict[str, Any] = Field(default_factory=dict)
 
 
 # `constant`: changes by less than a tenth over the sweep; `neither`: no line passes near the points.

@@ -40,7 +40,9 @@ def summarise(run: Run) -> Summary:
         scenario=run.scenario,
         question=run.question,
         stamps=tuple(sorted({stamp for trial in run.trials for stamp in _stamps(trial)})),
-        links=tuple(_link(trial.id, link) for trial in run.trials for link in trial.links),
+        links=tuple(
+            LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
+        ),
         servers={name: _server(trials) for name, trials in groups.items()},
         environment=dict(run.manifest.get("environment", {})),
     )
@@ -65,7 +67,7 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from trial.stamps
     each = parts(trial)
     yield from (stamp for part in each.values() for stamp in _timing(part))
-    yield from (str(link["stamp"]) for link in trial.links if link.get("stamp"))
+    yield from (link.stamp for link in trial.links if link.stamp)
     for name, part in each.items():
         load = part.scenario.get("swarm", {}).get("load")
         if load and load_of(load).is_closed:
@@ -177,7 +179,3 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
     return Errors(rate=_median(e.rate for e in each) or 0.0, by_kind=kinds)
-
-
-def _link(trial: str, link: Any) -> LinkSummary:
-    return LinkSummary(trial=trial, **{k: v for k, v in link.items() if k in LinkSummary.model_fields})

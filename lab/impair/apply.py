@@ -1,95 +1,69 @@
-"""Put links in force for a while: choose the backend, apply, read back, probe, change on time, take away."""
+"""Apply links for a while: choose the backend, apply, read back, probe, change at a given time, clear."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from lab.common.errors import HostCannot, LabError, UsageError
-from lab.impair import Backend, choose
-from lab.impair.argv import Branch
-from lab.impair.helper import Helper, Helpers
-from lab.impair.values import AppliedImpairment, Link, Side
-from lab.scenario.impairment import Impairment
+from lab.common.errors import HostCannot, LabError
+from lab.impair import Backend
+from lab.impair.answers import ProbeAnswer
+from lab.impair.helper import Helpers
+from lab.impair.link import Link
+from lab.impair.placement import Interface, Interfaces, PlacedLink, choose_for, place
+from lab.results.link import Directions, LinkChange, LinkRecord, RoundTrips, When
 
-# Enough for a mean of a constant delay; for chances, enough to tell 1 % of loss from 5 %.
+# A constant delay needs few probes for its mean; with losses, enough probes to tell 1 % from 5 %.
 PROBES_CONSTANT, PROBES_RANDOM = (20, 20.0), (300, 5.0)  # count, interval in ms
-
-
-@dataclass
-class Interface:
-    """One interface of one node, and the branches that share it: branch i belongs to `owners[i]`."""
-
-    helper: Helper
-    name: str
-    branches: list[Branch] = field(default_factory=list)
-    owners: list[_State] = field(default_factory=list)
-
-    def label(self, index: int) -> str:
-        """`node interface [→ peers]`: the key of a branch in records."""
-        to = ", ".join(self.branches[index].peers)
-        return f"{self.helper.node} {self.name}" + (f" → {to}" if to else "")
-
-
-_Place = tuple[Interface, int, Side]
-
-
-@dataclass
-class _State:
-    """What is known of one link: where its sides are, and what came of it."""
-
-    link: Link
-    places: list[_Place] = field(default_factory=list)
-    configured: dict[str, Any] = field(default_factory=dict)
-    counters: dict[str, Any] = field(default_factory=dict)
-    probed: dict[str, dict[str, Any]] = field(default_factory=dict)
-    changes: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    lateness_us: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
 def applied(helpers: Helpers, links: Sequence[Link], backend: str = "auto") -> Iterator[ImpairedLinks]:
-    """Links in force within the `with`; taken away at its end, whatever happened.
+    """Apply the links within the `with`; clear them at its end, whatever happens.
 
-    Raises HostCannot (exit 3) when what was asked for cannot be applied, or reads back otherwise.
+    Raises:
+        HostCannot: If a link cannot be applied, or is not read back as requested.
+        UsageError: For an unknown backend, or for two links that impair the same packets.
     """
-    interfaces: dict[tuple[str, str], Interface] = {}
-    states = [placed(helpers, link, interfaces) for link in links]
-    chosen = _choose(backend, list(interfaces.values()))
+    interfaces: Interfaces = {}
+    placed = [place(helpers, link, interfaces) for link in links]
+    chosen = choose_for(backend, list(interfaces.values()))
     touched: list[Interface] = []
     try:
         for interface in interfaces.values():
             touched.append(interface)
-            found = chosen.build(interface.helper, interface.name, interface.branches)
+            found = chosen.build(interface.helper, interface.name, interface.egresses)
             for index, configured in enumerate(found):
                 interface.owners[index].configured[interface.label(index)] = configured
-        yield ImpairedLinks(chosen, states, touched)
+        yield ImpairedLinks(chosen, placed, touched)
     except BaseException as error:
-        for failure in _cleared(chosen, touched):
-            error.add_note(f"and then: {failure}")
+        for failure in _clear_all(chosen, touched):
+            error.add_note(f"and while clearing: {failure}")
         raise
-    for failure in _cleared(chosen, touched):
+    for failure in _clear_all(chosen, touched):
         raise failure
 
 
 class ImpairedLinks:
     """Links in force. Methods may be called from any thread, one at a time."""
 
-    def __init__(self, backend: Backend, states: Sequence[_State], interfaces: Sequence[Interface]) -> None:
-        self._backend, self._states, self._interfaces = backend, states, interfaces
+    def __init__(
+        self, backend: Backend, links: Sequence[PlacedLink], interfaces: Sequence[Interface]
+    ) -> None:
+        self._backend, self._links, self._interfaces = backend, links, interfaces
 
-    def probe(self, when: str) -> None:
-        """Measure every link's round trip and loss from inside its nodes, then `read`.
+    def probe(self, when: When) -> None:
+        """Measure the round trip and the loss of every link from inside its nodes, then `read`.
 
-        `when` is `before`, `during` or `after` the load. Before, what goes wrong is raised: HostCannot when a
-        peer cannot be reached, LabError when a rule has vanished. Later it is kept as a problem of the links,
-        to be judged with the rest.
+        An error during or after the load is kept as a problem of every link, which a check judges.
+
+        Raises:
+            HostCannot: Before the load, if a host cannot be reached.
+            LabError: Before the load, if a rule has vanished.
         """
         try:
             self._probe(when)
@@ -97,117 +71,87 @@ class ImpairedLinks:
         except LabError as error:
             if when == "before":
                 raise
-            for state in self._states:
-                state.problems.append(f"{when} the load: {error}")
+            self._problem(f"{when} the load: {error}")
 
-    def _probe(self, when: str) -> None:
+    def _probe(self, when: When) -> None:
         helpers = {interface.helper.node: interface.helper for interface in self._interfaces}
-        for state in self._states:
-            link = state.link
-            constant = link.there.constant and link.back.constant
+        for placed in self._links:
+            link = placed.link
+            constant = all(direction.constant for direction in link.requested)
             count, interval_ms = PROBES_CONSTANT if constant else PROBES_RANDOM
-            answers = [
-                helpers[probe.node].ask(do="probe", host=probe.host, count=count, interval_ms=interval_ms)
-                for probe in link.probes
-            ]
+            answers = [helpers[node].probe(link.probe_to, count, interval_ms) for node in link.probe_from]
             if answers:
-                state.probed[when] = _pooled(answers)
+                placed.probed[when] = _pooled(answers)
 
     def read(self) -> None:
-        """Read configuration and counters back. Raises LabError when a rule has vanished."""
+        """Read configuration and counters back. Raises LabError if a rule has vanished."""
         for interface in self._interfaces:
-            found = self._backend.read(interface.helper, interface.name, interface.branches)
+            found = self._backend.read(interface.helper, interface.name, interface.egresses)
             for index, reading in enumerate(found):
-                state, label = interface.owners[index], interface.label(index)
-                state.configured[label] = reading["configured"]
-                state.counters[label] = _later(state.counters.get(label, {}), reading["counters"])
-                if label in state.lateness_us:
-                    state.counters[label]["lateness_us"] = state.lateness_us[label]
+                owner, label = interface.owners[index], interface.label(index)
+                owner.configured[label] = reading.configured
+                if reading.counters:
+                    owner.count(label, reading.counters)
 
     def load_begins(self) -> None:
-        """Lateness counts from here: the ramp before is a burst that nobody measures."""
+        """Start the lateness of the load: that of the ramp, a burst outside the window, is dropped."""
         self._forget_lateness()
-        self._read_during("when the load began")
+        self._read_during("at the start of the load")
 
     def load_ends(self) -> None:
-        """Lateness counts to here: what the connections' end makes of it is not the load's."""
+        """End the lateness of the load: that of the burst of closing connections is dropped."""
         self._forget_lateness()
-        self._read_during("when the load ended")
-        for state in self._states:
-            state.lateness_us = {
-                label: counted["lateness_us"]
-                for label, counted in state.counters.items()
-                if "lateness_us" in counted
-            }
+        self._read_during("at the end of the load")
+        for placed in self._links:
+            placed.keep_lateness()
 
     def _forget_lateness(self) -> None:
-        for state in self._states:
-            for counted in state.counters.values():
-                counted.pop("lateness_us", None)
+        for placed in self._links:
+            placed.forget_lateness()
 
     def _read_during(self, when: str) -> None:
         try:
             self.read()
         except LabError as error:
-            for state in self._states:
-                state.problems.append(f"{when}: {error}")
+            self._problem(f"{when}: {error}")
 
-    def change(
-        self, index: int, there: Impairment, back: Impairment, at_mono_ms: float | None = None
-    ) -> Mapping[str, Any]:
-        """Change link number `index` at that moment (None: now), all its sides at once, in place.
+    def _problem(self, problem: str) -> None:
+        for placed in self._links:
+            placed.problems.append(problem)
 
-        Returns `wanted_mono_ms`, `applied_mono_ms` (of the last side), `there`, `back`. Raises HostCannot
-        when the backend in force cannot do it.
+    def change(self, index: int, to: Directions, at_mono_ms: float | None = None) -> LinkChange:
+        """Change link number `index` at that time (None: now), all its egresses together, in place.
+
+        Raises:
+            HostCannot: If the backend in force does not support it.
         """
-        state = self._states[index]
-        link = replace(state.link, there=there, back=back)
-        changed: Callable[[_Place], float] = partial(self._change_side, link, at_mono_ms)
-        with ThreadPoolExecutor(max_workers=max(len(state.places), 1)) as pool:
-            applied_ms = max(pool.map(changed, state.places))
-        made = {
-            "wanted_mono_ms": at_mono_ms,
-            "applied_mono_ms": applied_ms,
-            "there": there.to_json(),
-            "back": back.to_json(),
-        }
-        state.changes.append(made)
+        placed = self._links[index]
+        link = replace(placed.link, requested=to)
+        with ThreadPoolExecutor(max_workers=max(len(placed.places), 1)) as pool:
+            applied_ms = max(
+                pool.map(partial(self._change_egress, placed, link, at_mono_ms), range(len(placed.places)))
+            )
+        made = LinkChange(wanted_mono_ms=at_mono_ms, applied_mono_ms=applied_ms, there=to.there, back=to.back)
+        placed.changes.append(made)
         return made
 
-    def applied(self) -> tuple[AppliedImpairment, ...]:
-        """Every link as it stands: requested, configured, measured so far, counters, changes."""
-        return tuple(
-            AppliedImpairment(
-                endpoints=state.link.endpoints,
-                backend=self._backend.name,
-                stamp=self._backend.stamp,
-                requested=state.link.requested(),
-                configured=dict(state.configured),
-                measured=_measured(state),
-                counters=dict(state.counters),
-                changes=tuple(state.changes),
-                problems=tuple(state.problems),
-            )
-            for state in self._states
-        )
+    def records(self) -> tuple[LinkRecord, ...]:
+        """Return the record of every link so far."""
+        return tuple(placed.record(self._backend) for placed in self._links)
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """`applied` as plain data."""
-        return [link.to_json() for link in self.applied()]
-
-    def _change_side(self, link: Link, at_mono_ms: float | None, place: _Place) -> float:
-        interface, index, side = place
-        branches, to = interface.branches, link.impairment(side)
-        if reason := self._backend.why_not([to], interface.helper.can, len(branches)):
+    def _change_egress(self, placed: PlacedLink, link: Link, at_mono_ms: float | None, number: int) -> float:
+        (interface, index), egress = placed.places[number], link.egresses[number]
+        egresses, to, can = interface.egresses, egress.impairment, interface.helper.capabilities
+        if reason := self._backend.unsupported([to], can, len(egresses)):
             raise HostCannot(f"{interface.label(index)}: {self._backend.name}: {reason}")
-        answer = self._backend.change(interface.helper, interface.name, branches, index, to, at_mono_ms)
-        branches[index] = replace(branches[index], impairment=to)
-        interface.owners[index].configured[interface.label(index)] = answer["configured"]
-        return float(answer["applied_mono_ms"])
+        changed = self._backend.change(interface.helper, interface.name, egresses, index, to, at_mono_ms)
+        egresses[index] = egress
+        placed.configured[interface.label(index)] = changed.configured
+        return changed.applied_mono_ms
 
 
-def _cleared(backend: Backend, interfaces: Sequence[Interface]) -> list[LabError]:
-    """Take everything away, in reverse; what went wrong with that, all of it tried."""
+def _clear_all(backend: Backend, interfaces: Sequence[Interface]) -> list[LabError]:
+    """Clear in reverse order; return the errors."""
     failures = []
     for interface in reversed(interfaces):
         try:
@@ -217,63 +161,19 @@ def _cleared(backend: Backend, interfaces: Sequence[Interface]) -> list[LabError
     return failures
 
 
-def placed(helpers: Helpers, link: Link, interfaces: dict[tuple[str, str], Interface]) -> _State:
-    """Find each side's interface and give the side a branch of it. Raises HostCannot, UsageError."""
-    state = _State(link)
-    for side in link.sides:
-        name = helpers.interface(side.node, side.network)
-        if name is None:
-            raise HostCannot(f"{side.node} has no interface of its own on {side.network}: nothing to impair")
-        key = (side.node, name)
-        if key not in interfaces:
-            interfaces[key] = Interface(Helper(helpers, side.node), name)
-        interface = interfaces[key]
-        if any(branch.peers == side.peers for branch in interface.branches):
-            to = ", ".join(side.peers) or "everyone"
-            raise UsageError(f"links: two links impair what leaves {side.node} for {to}")
-        interface.branches.append(Branch(side.peers, link.impairment(side)))
-        interface.owners.append(state)
-        state.places.append((interface, len(interface.branches) - 1, side))
-    return state
-
-
-def _choose(wanted: str, interfaces: Sequence[Interface]) -> Backend:
-    """One backend for all: the same links must mean the same thing everywhere."""
-    impairments = [branch.impairment for interface in interfaces for branch in interface.branches]
-    most = max((len(interface.branches) for interface in interfaces), default=0)
-    can = interfaces[0].helper.can if interfaces else {"netem": True}
-    return choose(wanted, impairments, can, most)
-
-
-def _pooled(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The probes of one link as one: all round trips together."""
-    samples = [sample for answer in answers for sample in answer["rtt_ms"]["samples"]]
-    sent, lost = sum(a["sent"] for a in answers), sum(a["lost"] for a in answers)
-    found: dict[str, Any] = {"sent": sent, "lost": lost, "loss": lost / sent, "by": answers[0]["by"]}
+def _pooled(answers: Sequence[ProbeAnswer]) -> RoundTrips:
+    """The probes of all nodes of one link together."""
+    samples = sorted(sample for answer in answers for sample in answer.rtt_ms.samples)
+    sent, lost = sum(answer.sent for answer in answers), sum(answer.lost for answer in answers)
+    found = RoundTrips(sent=sent, lost=lost, loss=lost / sent, by=answers[0].by)
     if not samples:
-        return found | {"rtt_ms": None}
-    ranked = sorted(samples)
-    return found | {
-        "rtt_ms": statistics.fmean(samples),
-        "rtt_min_ms": ranked[0],
-        "rtt_p50_ms": statistics.median(samples),
-        "rtt_p99_ms": ranked[round(0.99 * (len(ranked) - 1))],
-        "rtt_deviation_ms": statistics.pstdev(samples),
-    }
-
-
-def _measured(state: _State) -> dict[str, Any]:
-    """The figures before the load on top (the median round trip), all probes below by their time."""
-    if not state.probed:
-        return {}
-    first = next(iter(state.probed.values()))
-    asked = {"asked_rtt_ms": state.link.rtt_ms, "asked_loss": state.link.loss_share}
-    return {"rtt_ms": first.get("rtt_p50_ms"), "loss": first["loss"]} | asked | state.probed
-
-
-def _later(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The newer counters; of lateness, which each reading starts anew, the reading with the most packets."""
-    old, new = before.get("lateness_us"), now.get("lateness_us")
-    if old and new and old["samples"] > new["samples"]:
-        return {**now, "lateness_us": old}
-    return dict(now)
+        return found
+    return found.model_copy(
+        update={
+            "rtt_ms": statistics.fmean(samples),
+            "rtt_min_ms": samples[0],
+            "rtt_p50_ms": statistics.median(samples),
+            "rtt_p99_ms": samples[round(0.99 * (len(samples) - 1))],
+            "rtt_deviation_ms": statistics.pstdev(samples),
+        }
+    )

@@ -1,87 +1,74 @@
-"""Impairments by the kernel's own netem: exact, and free of any process that could be late."""
+"""Impairments by the kernel's netem: exact, and independent of any process that could be late."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lab.common.errors import HostCannot, LabError
 from lab.impair import argv, readback
-from lab.impair.argv import Branch
+from lab.impair.answers import Capabilities, Qdisc
 from lab.impair.helper import Helper
+from lab.impair.link import Changed, Egress, Reading
 from lab.scenario.impairment import Impairment
 
 name = "netem"
 stamp = ""
 
 
-def why_not(impairments: Iterable[Impairment], can: Mapping[str, Any], branches: int) -> str | None:
-    """None if this kernel can do it all, else what is missing."""
-    if not can["netem"]:
-        return str(can["why"]["netem"])
-    if branches > 1:
-        if not can["htb"]:
-            return f"different links to different peers need htb: {can['why']['htb']}"
+def unsupported(impairments: Iterable[Impairment], can: Capabilities, peer_sets: int) -> str | None:
+    """Return what this kernel lacks for them; None if nothing."""
+    if reason := can.missing("netem"):
+        return reason
+    if peer_sets > 1:
+        if reason := can.missing("htb"):
+            return f"different links to different peers need htb: {reason}"
         if any(impairment.duplicate for impairment in impairments):
-            return "the kernel refuses to duplicate where several netems share an interface"
+            return "the kernel refuses to duplicate with several netems on an interface"
     return None
 
 
-def build(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
-    """Impair the interface; what the kernel then holds, per branch."""
-    qdiscs = _run(helper, interface, argv.build(interface, branches))["configured"]["qdiscs"]
-    return [found["configured"] for found in _all_found(qdiscs, interface, branches)]
+def build(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Impairment]:
+    """Impair the interface; return what the kernel then has for each egress."""
+    qdiscs = helper.run(interface, argv.build(interface, egresses)).configured.qdiscs
+    return [found.configured for found in _read_all(qdiscs, interface, egresses)]
 
 
 def change(
     helper: Helper,
     interface: str,
-    branches: Sequence[Branch],
+    egresses: Sequence[Egress],
     index: int,
     to: Impairment,
-    at_ms: float | None,
-) -> dict[str, Any]:
-    """Change one branch in place at `at_ms` (CLOCK_MONOTONIC); `applied_mono_ms` and `configured`."""
-    answer = _run(helper, interface, argv.change(interface, branches, index, to), at_ms)
-    found = _found(answer["configured"]["qdiscs"], interface, branches, index, to)
-    return {"applied_mono_ms": answer["applied_mono_ms"], "configured": found["configured"]}
+    at_mono_ms: float | None,
+) -> Changed:
+    """Change one egress in place."""
+    answer = helper.run(interface, argv.change(interface, egresses, index, to), at_mono_ms)
+    found = _read(answer.configured.qdiscs, interface, argv.handle(egresses, index), to)
+    return Changed(answer.applied_mono_ms, found.configured)
 
 
 def clear(helper: Helper, interface: str) -> None:
-    """Take it all away."""
-    helper.ask(do="clear", interface=interface, commands=argv.clear(interface))
+    """Delete every qdisc of the interface; packets in them are dropped."""
+    helper.clear(interface, argv.clear(interface))
 
 
-def read(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
-    """Per branch: `configured` and `counters`. Raises LabError if a rule has vanished or changed."""
-    qdiscs = helper.ask(do="read", interface=interface)["configured"]["qdiscs"]
-    return _all_found(qdiscs, interface, branches)
+def read(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Reading]:
+    """Read each egress back. Raises LabError if a netem has vanished, HostCannot if it was changed."""
+    return _read_all(helper.read(interface).configured.qdiscs, interface, egresses)
 
 
-def _run(
-    helper: Helper, interface: str, commands: Sequence[argv.Argv], at_ms: float | None = None
-) -> dict[str, Any]:
-    return helper.ask(do="set", backend=name, interface=interface, commands=commands, at_mono_ms=at_ms)
+def _read_all(qdiscs: Sequence[Qdisc], interface: str, egresses: Sequence[Egress]) -> list[Reading]:
+    return [
+        _read(qdiscs, interface, argv.handle(egresses, index), egress.impairment)
+        for index, egress in enumerate(egresses)
+    ]
 
 
-def _all_found(
-    qdiscs: Sequence[Mapping[str, Any]], interface: str, branches: Sequence[Branch]
-) -> list[dict[str, Any]]:
-    return [_found(qdiscs, interface, branches, i, branch.impairment) for i, branch in enumerate(branches)]
-
-
-def _found(
-    qdiscs: Sequence[Mapping[str, Any]],
-    interface: str,
-    branches: Sequence[Branch],
-    index: int,
-    wanted: Impairment,
-) -> dict[str, Any]:
-    handle = argv.handle(branches, index)
-    qdisc = readback.find(qdiscs, "netem", handle)
-    if qdisc is None:
+def _read(qdiscs: Sequence[Qdisc], interface: str, handle: str, requested: Impairment) -> Reading:
+    qdisc = readback.find(qdiscs, handle)
+    if qdisc is None or qdisc.netem is None:
         raise LabError(f"{interface}: netem {handle} has vanished: somebody else changed the interface")
-    configured = readback.configured(qdisc)
-    if wrong := readback.differences(wanted, argv.limit_packets(wanted), configured):
-        raise HostCannot(f"{interface}: netem {handle} is not as asked: {'; '.join(wrong)}")
-    return {"configured": configured, "counters": readback.counters(qdisc, wanted)}
+    configured = readback.impairment(qdisc.netem)
+    if wrong := readback.differences(requested, argv.limit_packets(requested), configured):
+        raise HostCannot(f"{interface}: netem {handle} is not as requested: {'; '.join(wrong)}")
+    return Reading(configured, readback.counters(qdisc, requested))

@@ -1,45 +1,47 @@
-"""No impairment: links are probed and nothing is applied. For tests, and for a baseline beside the others."""
+"""No impairment: links are probed, nothing is applied. For tests, and for a baseline."""
 
-# ruff: noqa: ARG001 - the seam has arguments that doing nothing does not need
+# ruff: noqa: ARG001 - the protocol has arguments that doing nothing does not need
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from lab.impair.argv import Branch
+from lab.common.clock import mono_ms
+from lab.impair.answers import Capabilities
 from lab.impair.helper import Helper
+from lab.impair.link import Changed, Egress, Reading
+from lab.results.link import UNTOUCHED
 from lab.scenario.impairment import Impairment
 
 name = "none"
 stamp = "links not impaired"
 
 
-def why_not(impairments: Iterable[Impairment], can: Mapping[str, Any], branches: int) -> str | None:
-    """Nothing can be missing."""
+def unsupported(impairments: Iterable[Impairment], can: Capabilities, peer_sets: int) -> str | None:
+    """Return None: nothing is needed."""
     return None
 
 
-def build(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
-    """Nothing, for each branch."""
-    return [{} for _ in branches]
+def build(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Impairment]:
+    """Do nothing."""
+    return [UNTOUCHED for _ in egresses]
 
 
 def change(
     helper: Helper,
     interface: str,
-    branches: Sequence[Branch],
+    egresses: Sequence[Egress],
     index: int,
     to: Impairment,
-    at_ms: float | None,
-) -> dict[str, Any]:
-    """Nothing changes, at the time that was asked for."""
-    return {"applied_mono_ms": at_ms, "configured": {}}
+    at_mono_ms: float | None,
+) -> Changed:
+    """Change nothing, at the time that was asked for."""
+    return Changed(mono_ms() if at_mono_ms is None else at_mono_ms, UNTOUCHED)
 
 
 def clear(helper: Helper, interface: str) -> None:
-    """Nothing to take away."""
+    """Do nothing."""
 
 
-def read(helper: Helper, interface: str, branches: Sequence[Branch]) -> list[dict[str, Any]]:
-    """Nothing is configured and nothing counted."""
-    return [{"configured": {}, "counters": {}} for _ in branches]
+def read(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Reading]:
+    """Return nothing configured and nothing counted."""
+    return [Reading(UNTOUCHED, None) for _ in egresses]

@@ -1,17 +1,18 @@
-"""A trial's links on a deployment: endpoints become the places where each way is applied and probed."""
+"""The links of a trial: endpoints of the scenario become egresses of its nodes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.impair.apply import ImpairedLinks, applied
-from lab.impair.values import Link, Probe, Side
+from lab.impair.helper import Helpers
+from lab.impair.link import Egress, Link
 from lab.plan.plan import Trial
 from lab.plan.topology import DATA
-from lab.runtime import Deployment
+from lab.results.link import Directions, LinkRecord, When
 from lab.scenario.link import LinkSpec
 from lab.scenario.swarm import Swarm
 
@@ -19,10 +20,14 @@ SERVER = "server"
 
 
 class Addresses(Protocol):
-    """Where nodes are: a Deployment, or a guess at one."""
+    """The addresses of nodes: of a Deployment, or stand-ins."""
 
     def address(self, node: str, network: str) -> str:
         """The node's address on the network."""
+
+
+class Nodes(Helpers, Addresses, Protocol):
+    """The part of a Deployment that a trial's links need."""
 
 
 class TrialLinks:
@@ -32,37 +37,37 @@ class TrialLinks:
         self._backend = backend
 
     @contextmanager
-    def applied(self, deployment: Deployment, trial: Trial) -> Iterator[Any]:
-        """Links in force; a scenario without links needs no helper and no kernel feature."""
+    def applied(self, deployment: Nodes, trial: Trial) -> Iterator[LinksInForce | NoLinks]:
+        """Apply the links within the `with`; a trial without links needs no helper and no kernel feature."""
         resolved = {
             spec.endpoints: link
             for number, spec in enumerate(trial.scenario.links)
             if (link := resolve(spec, deployment, trial, number)) is not None
         }
         if not resolved:
-            yield Unimpaired()
+            yield NoLinks()
             return
-        with applied(deployment, list(resolved.values()), self._backend) as impaired:
-            yield Impaired(impaired, list(resolved), trial.scenario.seed)
+        with applied(deployment, list(resolved.values()), self._backend) as links:
+            yield LinksInForce(links, list(resolved), trial.scenario.seed)
 
 
-class Impaired:
-    """The links of a trial, in force."""
+class LinksInForce:
+    """The links of a trial, while it runs. See experiment.AppliedLinks."""
 
     def __init__(self, links: ImpairedLinks, order: Sequence[tuple[str, str]], seed: int) -> None:
         self._links, self._order, self._seed = links, order, seed
         self._lock = threading.Lock()
-        self._reading: list[threading.Thread] = []
+        self._readers: list[threading.Thread] = []
 
-    def probe(self, when: str) -> None:
-        """Measure every link; `when` is before or after."""
-        for thread in self._reading:
+    def probe(self, when: When) -> None:
+        """Measure every link."""
+        for thread in self._readers:
             thread.join()
         with self._lock:
             self._links.probe(when)
 
     def phase(self, name: str) -> None:
-        """The load's phases as they begin: what is late counts from warm-up to drain. Returns at once."""
+        """Count lateness from the warm-up to the drain. Returns at once."""
         reads = {"warmup": self._links.load_begins, "drain": self._links.load_ends}
         if name not in reads:
             return
@@ -71,67 +76,60 @@ class Impaired:
             with self._lock:
                 reads[name]()
 
-        self._reading.append(threading.Thread(target=read, name=f"links at {name}", daemon=True))
-        self._reading[-1].start()
+        self._readers.append(threading.Thread(target=read, name=f"links at {name}", daemon=True))
+        self._readers[-1].start()
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """Per link: requested, configured, measured, counters, changes."""
+    def records(self) -> Sequence[LinkRecord]:
+        """Return the record of every link so far."""
         return self._links.records()
 
     def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
-        """Change a link at that moment, in place; nothing happens to a link that this trial has not.
-
-        Returns when it was done.
-        """
+        """Change a link in place at that time; return when it was done. Ignore a link of another trial."""
         if endpoints not in self._order:
             return at_mono_ms
         index = self._order.index(endpoints)
-        there, back = to.impairments(self._seed + index)
-        made = self._links.change(index, there, back, at_mono_ms)
-        return float(made["applied_mono_ms"])
+        requested = Directions(*to.impairments(self._seed + index))
+        return self._links.change(index, requested, at_mono_ms).applied_mono_ms
 
 
-class Unimpaired:
-    """No link was asked for."""
+class NoLinks:
+    """The links of a trial without any. See experiment.AppliedLinks."""
 
-    def probe(self, when: str) -> None:
-        """Nothing to measure against."""
+    def probe(self, when: When) -> None:
+        """Do nothing."""
 
     def phase(self, name: str) -> None:
-        """Nothing that could be late."""
+        """Do nothing."""
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """No links."""
-        return []
+    def records(self) -> Sequence[LinkRecord]:
+        """Return none."""
+        return ()
 
     def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
-        """A link of another trial's server: nothing to change here."""
+        """Do nothing; return that time."""
         return at_mono_ms
 
 
 def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) -> Link | None:
-    """The link of this trial, or None when it names another server.
+    """Return the link of this trial; None if it is another server's.
 
-    Each way is applied where packets leave: the swarm's side at the workers, the server's at the server.
+    Each direction is applied where its packets leave: at the workers, and at the server.
     """
-    first, second = spec.endpoints
-    there, back = spec.impairments(trial.scenario.seed + number)
     ends = _swarm_ends(trial.scenario.swarm)
-    swarm_first = first in ends
-    swarm_end, server_end = (first, second) if swarm_first else (second, first)
+    first, second = spec.endpoints
+    swarm_end, server_end = (first, second) if first in ends else (second, first)
     if server_end not in ("servers", trial.server):
         return None
-    chosen = ends[swarm_end]
-    peers = () if swarm_end == "swarm" else tuple(deployment.address(w, DATA) for w in chosen)
-    sides = [Side(worker, DATA, "there" if swarm_first else "back") for worker in chosen]
-    sides.append(Side(SERVER, DATA, "back" if swarm_first else "there", peers))
-    host = deployment.address(SERVER, DATA)
-    probes = tuple(Probe(worker, host) for worker in chosen)
-    return Link(spec.endpoints, there, back, tuple(sides), probes)
+    workers = ends[swarm_end]
+    peers = () if swarm_end == "swarm" else tuple(deployment.address(worker, DATA) for worker in workers)
+    egresses = [Egress(worker, DATA, "there" if first in ends else "back") for worker in workers]
+    egresses.append(Egress(SERVER, DATA, "back" if first in ends else "there", peers))
+    requested = Directions(*spec.impairments(trial.scenario.seed + number))
+    return Link(spec.endpoints, requested, tuple(egresses), workers, deployment.address(SERVER, DATA))
 
 
 def _swarm_ends(swarm: Swarm) -> dict[str, tuple[str, ...]]:
-    """The workers behind each endpoint on the swarm's side: all, a group's, or one."""
+    """The workers of each endpoint on the swarm's side: all, those of a group, or one."""
     workers = swarm.worker_nodes
     groups = {part.name: part.workers for part in swarm.parts if part.name}
     return {"swarm": workers, **groups, **{worker: (worker,) for worker in workers}}

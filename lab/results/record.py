@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from lab.results.link import LinkRecord
+
 SCHEMA_VERSION = 1
 
 
@@ -116,7 +118,7 @@ class TrialRecord:
     verify: tuple[Mapping[str, Any], ...] = ()
     load: LoadResult | None = None
     server_stats: tuple[Mapping[str, Any], ...] = ()
-    links: tuple[Mapping[str, Any], ...] = ()
+    links: tuple[LinkRecord, ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
     exits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ class TrialRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""
         data = {name: value for name, value in vars(self).items() if name not in ("series", "load")}
+        data["links"] = [link.model_dump(mode="json") for link in self.links]
         data["load"] = asdict(self.load) if self.load else None
         return {"schema_version": SCHEMA_VERSION, **data}
 
@@ -135,8 +138,9 @@ class TrialRecord:
     def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:
         """The reverse of `to_json`."""
         fields = {key: value for key, value in data.items() if key not in ("schema_version", "load")}
-        for name in ("stamps", "verify", "server_stats", "links", "events", "warnings"):
+        for name in ("stamps", "verify", "server_stats", "events", "warnings"):
             fields[name] = tuple(fields.get(name, ()))
+        fields["links"] = tuple(map(LinkRecord.model_validate, fields.get("links", ())))
         load = data.get("load")
         result = LoadResult.from_json(load) if load else None
         return cls(**fields, load=result, series=series)

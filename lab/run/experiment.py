@@ -19,6 +19,7 @@ from lab.plan.capacity import Capacity, Placement
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.plan.topology import Topology
+from lab.results.link import LinkRecord, When
 from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
 from lab.run.record_builder import Draft, Gauges
@@ -72,14 +73,14 @@ class Links(Protocol):
 class AppliedLinks(ChangesLinks, Protocol):
     """Links that are in force."""
 
-    def probe(self, when: str) -> None:
-        """Measure the links; `when` is `before` or `after` the load."""
+    def probe(self, when: When) -> None:
+        """Measure the links before, during or after the load."""
 
     def phase(self, name: str) -> None:
         """A phase of the load begins."""
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
+    def records(self) -> Sequence[LinkRecord]:
+        """Return the record of every link so far."""
 
 
 class Page(Protocol):

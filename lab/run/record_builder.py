@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from lab.collect import Recorder
 from lab.plan.capacity import Placement
 from lab.plan.plan import Trial
+from lab.results.link import LinkRecord
 from lab.results.record import LoadResult, Sample, TrialRecord
 from lab.run.timeline import Timeline
 from lab.runtime import Deployment
@@ -20,8 +21,8 @@ LAST_LINES = 50
 class LinkRecords(Protocol):
     """Links that can tell what became of them."""
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
-        """Per link: endpoints, backend, stamp, requested, configured, measured, counters."""
+    def records(self) -> Sequence[LinkRecord]:
+        """Return the record of every link so far."""
 
 
 class Draft:

@@ -24,6 +24,7 @@ from lab.plan import plan, render
 from lab.plan.plan import Trial
 from lab.plan.prepared import Prepared
 from lab.plan.topology import DATA, Topology
+from lab.results.link import LinkRecord
 from lab.run import session
 from lab.run.experiment import SERVER_READY_S
 from lab.runtime import Deployment
@@ -41,7 +42,7 @@ class Playground:
     topology: Topology
     deployment: Deployment
     logs: Path
-    links: Sequence[dict[str, Any]] = ()
+    links: Sequence[LinkRecord] = ()
     ended: list[str] = field(default_factory=list)
 
     def addresses(self) -> dict[str, str]:
@@ -107,11 +108,11 @@ def up(prepared: Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Ite
 
 
 @contextmanager
-def _linked(ground: Playground, trial: Trial) -> Iterator[list[dict[str, Any]]]:
+def _linked(ground: Playground, trial: Trial) -> Iterator[Sequence[LinkRecord]]:
     """The trial's links in force. Those of nodes that have ended went with their namespaces."""
     with ExitStack() as stack:
         links = stack.enter_context(TrialLinks().applied(ground.deployment, trial))
-        yield [dict(record) for record in links.records()]
+        yield links.records()
         with suppress(*([LabError] if ground.ended else [])):
             stack.close()
 

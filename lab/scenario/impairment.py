@@ -113,11 +113,25 @@ class Impairment:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Impairment:
         """The reverse of `to_json`. Raises ValueError for an unknown key."""
-        unknown = set(data) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"impairment: unknown {', '.join(sorted(unknown))}")
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**given)
+        return cls(**_known(data))
+
+    @classmethod
+    def read_back(cls, data: Mapping[str, Any]) -> Impairment:
+        """Return what a kernel or a record holds, unchecked: the kernel does not name its distribution.
+
+        Raises:
+            ValueError: For an unknown key.
+        """
+        found = object.__new__(cls)
+        vars(found).update({f.name: f.default for f in fields(cls)} | _known(data))
+        return found
+
+
+def _known(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields in JSON, lists as tuples. Raises ValueError for an unknown key."""
+    if unknown := set(data) - {f.name for f in fields(Impairment)}:
+        raise ValueError(f"impairment: unknown {', '.join(sorted(unknown))}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
 
 
 def _gilbert_elliott_share(p: float, r: float, loss_bad: float, loss_good: float) -> float:

@@ -35,16 +35,22 @@ def show(
     """
     from lab.plan.topology import DATA
     from lab.report.content import text
+    from lab.scenario.impairment import Impairment
 
     with _attached(run) as up_there:
         nodes = up_there.nodes if node is None else [node]
         found = {name: up_there.in_force(name, DATA) for name in nodes}
     if as_json:
-        shared.out_json(found)
+        shared.out_json(
+            {
+                name: [{"to": to, "impairment": impairment.to_json()} for to, impairment in each]
+                for name, each in found.items()
+            }
+        )
         return Exit.OK
-    for name, links in found.items():
-        for link in links or [{"to": "all", "impairment": {}}]:
-            shared.out(f"{name:14} to {link['to']:20} {text.facts(link['impairment']) or 'as it is'}")
+    for name, each in found.items():
+        for to, impairment in each or [("all", Impairment())]:
+            shared.out(f"{name:14} to {to:20} {text.facts(impairment.to_json()) or 'as it is'}")
     return Exit.OK
 
 
@@ -64,7 +70,7 @@ def set_(
     from lab.plan.topology import DATA
 
     with _attached(run) as up_there:
-        shared.out_json(up_there.impair(node, DATA, _impairment(words)))
+        shared.out_json([found.to_json() for found in up_there.impair(node, DATA, _impairment(words))])
     return Exit.OK
 
 
@@ -96,7 +102,7 @@ def probe(
     from lab.plan.topology import DATA
 
     with _attached(run) as up_there:
-        shared.out_json(up_there.probe(node, up_there.address(to, DATA)))
+        shared.out_json(up_there.probe(node, up_there.address(to, DATA)).model_dump())
     return Exit.OK
 
 

@@ -79,7 +79,7 @@ def _introduce(ground: Playground, swarm: bool) -> None:
     for node, address in ground.addresses().items():
         shared.out(f"  {node:10} {address}")
     for link in ground.links:
-        shared.out(f"  link {' - '.join(link['endpoints'])}: {link['backend']} {link['requested']}")
+        shared.out(f"  link {' - '.join(link.endpoints)}: {link.backend} {link.requested.to_json()}")
     if swarm:
         shared.out(f"GO (the load begins): {ground.how_to_go()}")
     shared.out(f"Ctrl-C here, or `lab down {ground.run}`, takes it down")

@@ -31,7 +31,7 @@ from lab.verbs.shared import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.impair.byhand import ByHand
+    from lab.impair.tc_plan import TcPlan
     from lab.plan.prepared import Prepared
     from lab.run import session
 
@@ -175,26 +175,29 @@ def plan(
       lab plan c10k
       lab plan c10k --set swarm.users=50000
     """
-    from lab.impair import byhand
+    from lab.impair import tc_plan
     from lab.report.content import plan_text
     from lab.run import session
 
     _, resolved = shared.load(scenario, overrides)
     prepared = session.prepare(resolved, tuple(server or ()))
-    links = _links_by_hand(prepared)
+    links = _tc_plans(prepared)
     if as_json:
         shared.out_json({**plan_text.as_json(prepared), "links": [each.to_json() for each in links]})
     else:
-        text = byhand.as_text(links, len(prepared.plan.trials))
+        text = tc_plan.as_text(links, len(prepared.plan.trials))
         shared.out(plan_text.as_text(prepared) + (f"\n\n{text}" if text else ""))
     prepared.capacity.require()
     return Exit.OK
 
 
-def _links_by_hand(prepared: Prepared) -> list[ByHand]:
+def _tc_plans(prepared: Prepared) -> list[TcPlan]:
     from lab.doctor.facts import shaping_here
-    from lab.impair.byhand import by_hand
+    from lab.impair.answers import Capabilities
+    from lab.impair.tc_plan import tc_plans
 
     if not prepared.resolved.scenario.links:
         return []
-    return by_hand(prepared.plan, *shaping_here())
+    shaping, why_unknown = shaping_here()
+    can = None if shaping is None else Capabilities.model_validate(shaping)
+    return tc_plans(prepared.plan, can, why_unknown)

@@ -15,8 +15,9 @@ import pytest
 
 from lab.common.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
+from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
-from tests.support.impair_flows import LATE_MS, UNTOUCHED, counters, flow, link, measured, share_bounds
+from tests.support.impair_flows import LATE_MS, counters, flow, link, measured, share_bounds
 from tests.support.impair_namespaces import CTL, Namespaces, namespaces, run
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
@@ -33,7 +34,7 @@ def test_correlation_does_not_change_the_loss_rate(net: Namespaces) -> None:
     impairment = Impairment(loss=0.2, loss_correlation=0.5, seed=11)
     with applied(net, [link(net, impairment)], "delayline") as links:
         seen = flow(net, count, 300)
-        assert counters(links)["dropped_asked"] == count - len(seen["numbers"])
+        assert counters(links).dropped_asked == count - len(seen["numbers"])
     lost = 1 - len(seen["numbers"]) / count
     low, high = share_bounds(0.2, count // 3)  # ρ = 0.5 leaves (1 − ρ)/(1 + ρ) as many independent samples
     assert low <= lost <= high
@@ -46,7 +47,7 @@ def test_nothing_is_lost_with_connection_tracking(net: Namespaces) -> None:
     run(*inside, "iptables", "-A", *rule)
     try:
         with applied(net, [link(net, Impairment(delay_ms=50, jitter_ms=1))], "delayline") as links:
-            assert measured(links)["lost"] == 0
+            assert measured(links).lost == 0
     finally:
         run(*inside, "iptables", "-D", *rule)
 
@@ -66,11 +67,11 @@ def test_nothing_is_lost_or_early_when_wake_ups_and_polling_alternate(net: Names
             for _ in range(3):
                 sender = net.begin("a", "send", net.address("b"), 2000, 50, 64)
                 for to in impairments:
-                    links.change(0, to, UNTOUCHED)
+                    links.change(0, Directions(to))
                 assert json.loads(sender.readline()) == "sent"
             seen = json.loads(receiver.readline())
             assert seen["numbers"] == [*range(2000)] * 3
-            assert counters(links)["dropped"] == counters(links)["held"] == 0
+            assert counters(links).dropped == counters(links).held == 0
             earliest_ms.append(min(seen["delays_ms"]))
             if earliest_ms[-1] > 20 - 2 - 0.5:  # its jitter, and what polling may take off
                 break
@@ -98,7 +99,7 @@ def test_ctl_sends_a_command_and_prints_the_answer(net: Namespaces) -> None:
 def test_when_the_delay_line_dies_packets_are_dropped_and_the_agent_exits(tmp_path: Path) -> None:
     with namespaces(tmp_path) as net:
         with _with_agent_gone_at_the_end(net) as links:
-            assert measured(links)["loss"] == 0
+            assert measured(links).loss == 0
             agent = net.agents["a"]
             os.kill(_child(agent), signal.SIGKILL)
             assert agent.wait(5) == 1
@@ -146,4 +147,4 @@ def test_without_net_raw_only_duplicate_is_refused(tmp_path: Path) -> None:
         with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
             pass
         with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-            assert measured(links)["rtt_min_ms"] == pytest.approx(20, abs=LATE_MS)
+            assert measured(links).rtt_min_ms == pytest.approx(20, abs=LATE_MS)

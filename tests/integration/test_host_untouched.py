@@ -102,13 +102,13 @@ def test_a_run_with_links_leaves_the_host_as_it_was_and_its_duplicates_are_seen(
     unchanged_since(before)
     [trial] = store.read_run(tmp_path / "results" / "latest").trials
     [link] = trial.links
-    assert link["requested"] == {"delay_ms": 5.0, "duplicate": 0.05}
-    assert link["problems"] == []
-    for place, counted in link["counters"].items():
-        assert link["configured"][place]["duplicate"] == 0.05
+    assert link.requested.to_json() == {"delay_ms": 5.0, "duplicate": 0.05}
+    assert link.problems == ()
+    for place, counted in link.counters.items():
+        assert link.configured[place].duplicate == 0.05
         # Some 1,000 packets, 5 % of them: 22 is four standard deviations below.
-        assert counted["packets"] > 1000
-        assert 22 <= counted["duplicated"] <= 0.1 * counted["packets"]
+        assert counted.packets > 1000
+        assert 22 <= (counted.duplicated or 0) <= 0.1 * counted.packets
 
 
 def test_nor_does_a_run_that_is_killed_in_the_middle(tmp_path: Path, before: set[str]) -> None:

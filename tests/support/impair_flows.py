@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from lab.impair.apply import ImpairedLinks
-from lab.impair.values import Link, Probe, Side
+from lab.impair.link import Egress, Link
+from lab.results.link import Counters, Directions, RoundTrips, When
 from lab.scenario.impairment import Impairment
 from tests.support.impair_namespaces import Namespaces
 
@@ -20,13 +21,22 @@ def link(
 ) -> Link:
     """Return a link from a to another node, impaired in both directions."""
     hosts = (net.address(to),) if peers else ()
-    sides = (Side("a", "data", "there", hosts), Side(to, "data", "back"))
-    return Link(("a", to), there, back, sides, (Probe("a", net.address(to)),))
+    egresses = (Egress("a", "data", "there", hosts), Egress(to, "data", "back"))
+    return Link(("a", to), Directions(there, back), egresses, ("a",), net.address(to))
 
 
-def measured(links: ImpairedLinks, index: int = 0) -> dict[str, Any]:
+def measured(links: ImpairedLinks, index: int = 0) -> RoundTrips:
+    """Probe the links; return what was measured of one."""
     links.probe("before")
-    return dict(links.applied()[index].measured["before"])
+    found = links.records()[index].measured.before
+    assert found is not None
+    return found
+
+
+def fastest_ms(links: ImpairedLinks, when: When) -> list[float]:
+    """Return the fastest probed round trip of each link; infinite without any."""
+    probes = (getattr(record.measured, when) for record in links.records())
+    return [math.inf if probe is None or probe.rtt_min_ms is None else probe.rtt_min_ms for probe in probes]
 
 
 def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict[str, Any]:
@@ -34,10 +44,10 @@ def flow(net: Namespaces, count: int, interval_us: int, size: int = 100) -> dict
     return net.flow(["receive", IDLE_S], ["send", net.address("b"), count, interval_us, size])
 
 
-def counters(links: ImpairedLinks) -> dict[str, Any]:
+def counters(links: ImpairedLinks) -> Counters:
     """Return the counters of node a's interface."""
     links.read()
-    return dict(next(c for label, c in links.applied()[0].counters.items() if label.startswith("a ")))
+    return next(c for label, c in links.records()[0].counters.items() if label.startswith("a "))
 
 
 def share_bounds(share: float, count: int) -> tuple[float, float]:

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US  # noqa: E402
 from lab.results import store  # noqa: E402
+from lab.results.link import LinkRecord  # noqa: E402
 from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
@@ -136,7 +137,7 @@ def trial(name: str, trial_id: str, repeat: int, shape: Shape, point: Mapping[st
         status="ok",
         load=load,
         server_stats=_stats(shape),
-        links=(_link(chance),),
+        links=(LinkRecord.model_validate(_link(chance)),),
         exits={"server": {"code": 0, "signal": None, "oom": False}},
         series=Series.of(_samples(shape, load, chance, users)),
     )

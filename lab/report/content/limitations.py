@@ -7,8 +7,9 @@ from typing import Any
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
-from lab.report.content.links import words
+from lab.report.content.links import requested_words
 from lab.report.content.text import clean, percent, plural
+from lab.results.link import Directions
 from lab.results.record import Run, TrialRecord
 from lab.scenario.load import Load, load_of
 
@@ -22,7 +23,9 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
     masters = plural(len(swarm.get("groups") or {}) or 1, "master")
     load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
     servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
-    asked = dict.fromkeys(words(link.requested) for link in summary.links if link.requested)
+    asked = dict.fromkeys(
+        requested_words(link.requested) for link in summary.links if link.requested != Directions()
+    )
     impaired = "; ".join(asked)
     wire = clean(f"{swarm.get('wire', '')}, handler {scenario.get('handler', '')}")
     return {

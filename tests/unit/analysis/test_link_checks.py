@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from lab.results.link import LinkRecord
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import counted, judged, series, trial
 
+CHANGE = {"wanted_mono_ms": 5_000.0, "applied_mono_ms": 5_001.0, "there": {"delay_ms": 45.0}, "back": {}}
+
 
 def probe(p50: float, lost: int = 0, samples: int = 400) -> dict[str, Any]:
-    return {"rtt_ms": p50, "rtt_p50_ms": p50, "sent": samples, "lost": lost}
+    return {"rtt_ms": p50, "rtt_p50_ms": p50, "sent": samples, "lost": lost, "loss": lost / samples}
 
 
 def link(requested: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
@@ -23,14 +26,13 @@ def link(requested: dict[str, Any] | None = None, **changes: Any) -> dict[str, A
         "dropped_user": 0,
         "dropped_asked": 0,
     }
-    lateness = {"samples": 90_000, "p50": 60, "p99": 300, "max": 900}
     asked = {"delay_ms": 20.0} if requested is None else requested
     return {
         "endpoints": ["swarm", "servers"], "backend": "delayline", "stamp": "delay: user space",
         "requested": asked,
-        "configured": {"server eth1": asked},
-        "measured": {"before": [probe(40.3)], "after": [probe(40.5)]},
-        "counters": {"server eth1": counted_ | {"lateness_us": lateness}}, "changes": [],
+        "configured": {"server eth1": asked.get("back", asked)},
+        "measured": {"before": probe(40.3), "after": probe(40.5)},
+        "counters": {"server eth1": counted_ | {"lateness_us": late(300)}}, "changes": [],
     } | changes  # fmt: skip
 
 
@@ -39,14 +41,20 @@ def counting(**changes: Any) -> dict[str, Any]:
     return {"server eth1": counters | changes}
 
 
+def late(p99_us: float) -> dict[str, float]:
+    return {"samples": 90_000, "p50": 60, "p99": p99_us, "max": p99_us}
+
+
 def linked(one: dict[str, Any]) -> TrialRecord:
     return replace(
-        trial(), links=(one,), scenario=records.scenario(links=[{"endpoints": ["swarm", "servers"]}])
+        trial(),
+        links=(LinkRecord.model_validate(one),),
+        scenario=records.scenario(links=[{"endpoints": ["swarm", "servers"]}]),
     )
 
 
 def seen(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    return {"before": [before], "after": [after]}
+    return {"before": before, "after": after}
 
 
 def test_a_link_as_asked_is_silent():
@@ -60,11 +68,21 @@ WRONG_LINKS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("3 ms too slow", "link_delay", "suspect", {"measured": seen(probe(40.2), probe(43.0))}),
     ("no delay at all", "link_delay", "invalid", {"measured": seen(probe(0.2), probe(0.2))}),
     ("loss nobody asked for", "link_loss", "invalid", {"measured": seen(probe(40.2), probe(40.2, lost=1))}),
-    ("probed only before", "link_loss", "unknown", {"measured": {"before": [probe(40.2)]}}),
+    ("probed only before", "link_loss", "unknown", {"measured": {"before": probe(40.2)}}),
     ("a full queue", "link_drops", "invalid", {"counters": counting(dropped_queue=1)}),
     ("an overrun of the delay line", "link_drops", "invalid", {"counters": counting(dropped_user=7)}),
-    ("a late delay line", "delayline_lateness", "suspect", {"counters": counting(lateness_us={"p99": 1500})}),
-    ("a very late one", "delayline_lateness", "invalid", {"counters": counting(lateness_us={"p99": 4000})}),
+    (
+        "a late delay line",
+        "delayline_lateness",
+        "suspect",
+        {"counters": counting(lateness_us=late(1500))},
+    ),
+    (
+        "a very late one",
+        "delayline_lateness",
+        "invalid",
+        {"counters": counting(lateness_us=late(4000))},
+    ),
     ("lateness not told", "delayline_lateness", "unknown", {"counters": counting(lateness_us=None)}),
     ("a rule that vanished", "link_in_force", "invalid", {"problems": ["the netem qdisc of eth1 is gone"]}),
     ("counters not read", "link_drops", "unknown", {"counters": {}}),
@@ -122,7 +140,7 @@ def test_a_rate_link_drops_by_design():
 
 
 def test_after_timed_changes_only_the_probes_before_count():
-    changed = link(measured=seen(probe(40.2), probe(90.0)), changes=[{"at_s": 5}])
+    changed = link(measured=seen(probe(40.2), probe(90.0)), changes=[CHANGE])
     assert not counted(judged(linked(changed)))
 
 

@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[3]
 ROOMS: dict[str, set[str]] = {
     "common": set(),
     "scenario": set(),
-    "results": set(),
+    "results": {"scenario"},
     "engine": set(),
     "plan": {"scenario"},
     "runtime": {"engine", "plan"},
-    "impair": {"scenario", "plan", "runtime"},
+    "impair": {"scenario", "plan", "runtime", "results"},
     "load": {"scenario", "plan", "runtime", "results"},
     "collect": {"plan", "runtime", "results"},
     "analysis": {"scenario", "results"},

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 
 from lab.impair import argv
-from lab.impair.argv import Branch
+from lab.impair.link import Egress
 from lab.scenario.impairment import Impairment
+
+
+def egress(peers: tuple[str, ...], impairment: Impairment) -> Egress:
+    return Egress("a", "data", peers=peers, impairment=impairment)
+
 
 NETEM = "tc qdisc replace dev eth1 root handle 1: netem"
 
@@ -42,28 +47,28 @@ def test_netem_argv(impairment: Impairment, options: str) -> None:
 
 
 def test_a_change_keeps_the_order_of_what_is_under_way() -> None:
-    assert argv.change("eth1", [Branch((), Impairment(delay_ms=50))], 0, Impairment(delay_ms=5)) == [
+    assert argv.change("eth1", [egress((), Impairment(delay_ms=50))], 0, Impairment(delay_ms=5)) == [
         f"{NETEM} delay 5ms rate 100gbit limit 7500".split()
     ]
 
 
 def test_chances_make_tcp_send_single_segments() -> None:
-    commands = argv.build("eth1", [Branch((), Impairment(loss=0.1))])
+    commands = argv.build("eth1", [egress((), Impairment(loss=0.1))])
     assert commands[:2] == [
         ["ip", "link", "set", "dev", "eth1", "gso_max_segs", "1"],
         "ip route flush cache".split(),  # noqa: SIM905
     ]
     assert argv.clear("eth1")[-1] == ["ip", "link", "set", "dev", "eth1", "gso_max_segs", "65535"]
-    assert argv.build("eth1", [Branch((), Impairment(delay_ms=1))])[0][0] == "tc"
+    assert argv.build("eth1", [egress((), Impairment(delay_ms=1))])[0][0] == "tc"
 
 
 def test_different_peers_become_classes_with_filters() -> None:
-    branches = [
-        Branch(("198.18.1.2", "198.18.2.0/24"), Impairment(delay_ms=30)),
-        Branch((), Impairment(delay_ms=5)),
-        Branch(("2001:db8::1",), Impairment(delay_ms=7)),
+    egresses = [
+        egress(("198.18.1.2", "198.18.2.0/24"), Impairment(delay_ms=30)),
+        egress((), Impairment(delay_ms=5)),
+        egress(("2001:db8::1",), Impairment(delay_ms=7)),
     ]
-    lines = [" ".join(command).replace(" dev eth1", "") for command in argv.build("eth1", branches)]
+    lines = [" ".join(command).replace(" dev eth1", "") for command in argv.build("eth1", egresses)]
     assert lines[0] == "tc qdisc replace root handle 1: htb default 11"
     assert "tc class replace parent 1: classid 1:10 htb rate 100gbit quantum 60000" in lines
     assert "tc qdisc replace parent 1:10 handle 10: netem delay 30ms limit 45000" in lines
@@ -73,11 +78,11 @@ def test_different_peers_become_classes_with_filters() -> None:
         "tc filter add parent 1: protocol ip prio 9 u32 match ip dst 198.18.2.0/24 flowid 1:10",
         "tc filter add parent 1: protocol ipv6 prio 201 u32 match ip6 dst 2001:db8::1/128 flowid 1:12",
     ]
-    assert [argv.handle(branches, index) for index in range(3)] == ["10:", "11:", "12:"]
-    changed = argv.change("eth1", branches, 2, Impairment(delay_ms=9))
+    assert [argv.handle(egresses, index) for index in range(3)] == ["10:", "11:", "12:"]
+    changed = argv.change("eth1", egresses, 2, Impairment(delay_ms=9))
     assert changed[0][:8] == ["tc", "qdisc", "replace", "dev", "eth1", "parent", "1:12", "handle"]
 
 
-def test_without_a_default_branch_the_rest_passes() -> None:
-    lines = argv.build("eth1", [Branch(("198.18.1.2",), Impairment(delay_ms=30))])
+def test_without_a_default_egress_the_rest_passes() -> None:
+    lines = argv.build("eth1", [egress(("198.18.1.2",), Impairment(delay_ms=30))])
     assert lines[0][-2:] == ["default", "0"]

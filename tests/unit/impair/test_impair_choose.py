@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from lab.common.errors import HostCannot, UsageError
 from lab.impair import choose
+from lab.impair.answers import Capabilities
 from lab.scenario.impairment import Impairment
 
-ALL: dict[str, Any] = {"netem": True, "htb": True, "nfqueue": True, "raw_sockets": True, "why": {}}
-NO_NETEM = ALL | {"netem": False, "why": {"netem": "this kernel has no sch_netem"}}
+ALL = Capabilities(netem=True, tbf=True, htb=True, nfqueue=True, raw_sockets=True)
+WHY = {"netem": "this kernel has no sch_netem", "nfqueue": "no nfnetlink_queue", "raw_sockets": "no NET_RAW"}
+NO_NETEM = ALL.model_copy(update={"netem": False, "why": WHY})
 PLAIN, DOUBLED = [Impairment(delay_ms=5)], [Impairment(delay_ms=5, duplicate=0.1)]
 
 
@@ -30,12 +30,12 @@ def test_duplicates_to_several_peers_need_the_delay_line() -> None:
 
 
 def test_every_reason_is_told() -> None:
-    nothing = NO_NETEM | {"nfqueue": False, "why": {**NO_NETEM["why"], "nfqueue": "no nfnetlink_queue"}}
+    nothing = NO_NETEM.model_copy(update={"nfqueue": False})
     with pytest.raises(
         HostCannot, match="netem: this kernel has no sch_netem; delayline: no nfnetlink_queue"
     ):
         choose("auto", PLAIN, nothing, 1)
-    mute = NO_NETEM | {"raw_sockets": False, "why": {**NO_NETEM["why"], "raw_sockets": "no NET_RAW"}}
+    mute = NO_NETEM.model_copy(update={"raw_sockets": False})
     with pytest.raises(HostCannot, match="no NET_RAW"):
         choose("auto", DOUBLED, mute, 1)
     assert choose("auto", PLAIN, mute, 1).name == "delayline"

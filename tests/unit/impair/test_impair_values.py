@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.impair.values import Link, Side
+from lab.impair.link import Egress, Link
+from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
 
 SHARES = st.floats(0, 1)
@@ -80,22 +82,25 @@ def test_the_long_run_loss_of_any_chain_is_a_share(
     assert 0 <= Impairment(loss_state=chain).loss_share <= 1
 
 
-def test_sides_of_one_link_do_not_lose_in_step() -> None:
-    sides = (
-        Side("worker-0", "data", "there"),
-        Side("worker-1", "data", "there"),
-        Side("server", "data", "back"),
-    )
-    link = Link(("swarm", "servers"), Impairment(loss=0.1), Impairment(delay_ms=3), sides)
-    seeds = [link.impairment(side).seed for side in sides[:2]]
-    assert seeds[0] != seeds[1]
-    assert link.impairment(sides[2]) == link.back
-    assert [link.impairment(side).seed for side in sides[:2]] == seeds
+def test_egresses_of_one_link_do_not_lose_the_same_packets() -> None:
+    egresses = (Egress("worker-0", "data"), Egress("worker-1", "data"), Egress("server", "data", "back"))
+    requested = Directions(Impairment(loss=0.1), Impairment(delay_ms=3))
+    link = Link(("swarm", "servers"), requested, egresses)
+    first, second, server = (egress.impairment for egress in link.egresses)
+    assert first.seed != second.seed
+    assert server == requested.back
+    assert Link(("swarm", "servers"), requested, link.egresses) == link
 
 
-def test_a_link_tells_what_was_asked() -> None:
-    there, back = Impairment(delay_ms=20, loss=0.1, seed=1), Impairment(delay_ms=20, loss=0.1, seed=2)
-    link = Link(("swarm", "servers"), there, back, ())
-    assert link.requested() == {"delay_ms": 20, "loss": 0.1}
-    assert link.rtt_ms == 40
-    assert link.loss_share == pytest.approx(1 - 0.9 * 0.9)
+def test_a_changed_link_draws_from_the_same_seeds() -> None:
+    link = Link(("swarm", "servers"), Directions(Impairment(loss=0.1)), (Egress("worker-0", "data"),))
+    changed = replace(link, requested=Directions(Impairment(loss=0.2)))
+    assert changed.egresses[0].impairment == replace(link.egresses[0].impairment, loss=0.2)
+
+
+def test_what_a_kernel_holds_need_not_be_what_a_link_could_ask_for() -> None:
+    held = {"delay_ms": 2, "jitter_ms": 5, "loss_state": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    found = Impairment.read_back(held)
+    assert (found.jitter_ms, found.loss_state, found.reorder_gap) == (5, (0.1, 0.2, 0.3, 0.4, 0.5), 1)
+    with pytest.raises(ValueError, match="unknown dealy_ms"):
+        Impairment.read_back({"dealy_ms": 1})

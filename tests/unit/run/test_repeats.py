@@ -15,6 +15,7 @@ from lab.common.errors import Exit
 from lab.plan import plan
 from lab.plan.capacity import place
 from lab.results import store
+from lab.results.link import LinkRecord
 from lab.results.record import TrialRecord
 from lab.run import experiment
 from lab.run.abort import AbortGate
@@ -118,7 +119,8 @@ def test_only_a_disturbance_from_outside_is_a_reason() -> None:
     assert checks.disturbed(lagging(trial(series=series(quota)))) is None, "it would be so again"
     dead = trial(status="failed", load=None, reason="worker-0 died", exit_code=int(Exit.UNTRUSTED))
     assert checks.disturbed(dead) is None
-    gone = {"endpoints": ["swarm", "servers"], "problems": ["its rule has vanished"]}
+    problems = ("its rule has vanished",)
+    gone = LinkRecord(endpoints=("swarm", "servers"), backend="netem", problems=problems)
     vanished = lagging(trial(links=(gone,)))
     invalid = {f.check for f in checks.check_trial(vanished) if f.level == "invalid"}
     assert {"link_in_force", "loop_lag"} <= invalid

@@ -127,9 +127,9 @@ class Addresses:
 def test_a_link_names_a_group_and_is_told_apart_at_the_server(tmp_path) -> None:
     one, _ = rendered(tmp_path)
     links = [resolve(spec, Addresses(), one, n) for n, spec in enumerate(one.scenario.links)]  # type: ignore[arg-type]
-    sides = [[(side.node, side.way, side.peers) for side in link.sides] for link in links if link]
+    egresses = [[(one.node, one.direction, one.peers) for one in link.egresses] for link in links if link]
     holders = ("address of holders-worker-0", "address of holders-worker-1")
-    assert sides == [
+    assert egresses == [
         [("browsers-worker-0", "there", ()), ("server", "back", ("address of browsers-worker-0",))],
         [("holders-worker-0", "back", ()), ("holders-worker-1", "back", ()), ("server", "there", holders)],
     ]

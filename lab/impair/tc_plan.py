@@ -1,4 +1,4 @@
-"""The links of a plan as the tc commands that a person would type; nothing is up yet. Pure."""
+"""The links of a plan as the tc commands that a person would type, before anything is up. Pure."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.common.errors import HostCannot
-from lab.impair import argv, choose, netem
-from lab.impair.apply import Interface, placed
-from lab.impair.helper import ExecResult
+from lab.impair import argv, netem
+from lab.impair.answers import Capabilities
+from lab.impair.placement import Interface, Interfaces, choose_for, needs, place
 from lab.impair.trial import resolve
 from lab.plan.plan import Plan, Trial
 from lab.plan.topology import CONTROL, DATA
+from lab.runtime import ExecResult
 
 ENTER = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' $(docker ps -qf name='[0-9]-NODE$')) COMMAND"
 
 
 @dataclass(frozen=True)
-class ByHand:
+class TcPlan:
     """The commands of some trials: (node, interface) → argument lists, in their order.
 
-    `backend` is what a run would take on this kernel, `why_not` the reason where that is none, or not netem.
-    An address that is not known before the node is up reads `$worker_0`, as a shell would fill it in.
+    `backend` is what a run would take on this kernel, `reason` why it is none, or not netem. An address that
+    is not known before the node is up is a shell variable: `$worker_0`.
     """
 
     trials: tuple[str, ...]
     commands: Mapping[tuple[str, str], Sequence[argv.Argv]]
     backend: str | None
-    why_not: str | None
+    reason: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `lab plan --json`."""
@@ -37,17 +38,23 @@ class ByHand:
             {"node": node, "interface": interface, "commands": list(commands)}
             for (node, interface), commands in self.commands.items()
         ]
-        told = {"trials": list(self.trials), "backend": self.backend, "why_not": self.why_not}
-        return {**told, "places": places}
+        return {
+            "trials": list(self.trials),
+            "backend": self.backend,
+            "reason": self.reason,
+            "places": places,
+        }
 
 
-def by_hand(plan: Plan, can: Mapping[str, Any] | None, why_unknown: str = "") -> list[ByHand]:
-    """What the trials of the plan need; those with the same commands together.
+def tc_plans(plan: Plan, can: Capabilities | None, why_unknown: str = "") -> list[TcPlan]:
+    """Return the commands of every trial with links; trials with the same commands share an entry.
 
-    `can` is what the kernel can do, as the helper's `capabilities` tells it; None where nobody could ask it,
-    for the reason `why_unknown`. Raises UsageError for links that contradict each other.
+    `can` is None if the kernel could not be asked, for the reason `why_unknown`.
+
+    Raises:
+        UsageError: If two links impair the same packets.
     """
-    found: list[ByHand] = []
+    found: list[TcPlan] = []
     for trial in plan.trials:
         made = _of_trial(trial, can, why_unknown)
         same = next((i for i, other in enumerate(found) if other.commands == made.commands), None)
@@ -58,13 +65,13 @@ def by_hand(plan: Plan, can: Mapping[str, Any] | None, why_unknown: str = "") ->
     return [made for made in found if made.commands]
 
 
-def as_text(found: Sequence[ByHand], trials: int) -> str:
-    """For people, and for their shells."""
+def as_text(found: Sequence[TcPlan], trials: int) -> str:
+    """Return the commands for people, and for their shells."""
     if not found:
         return ""
-    lines = ["links, by hand: as root, in the network namespace of each node that `lab up` brings up:"]
+    lines = ["links as tc commands, to run as root in the network namespace of each node of `lab up`:"]
     lines += [f"  {ENTER}"]
-    if any(one.startswith("$") for one in _words(found)):
+    if any(word.startswith("$") for word in _words(found)):
         lines += ["  $worker_0 is the address of worker-0 on the network `data`, and so on"]
     for made in found:
         lines += ["", f"  {'every trial' if len(made.trials) == trials else ', '.join(made.trials)}:"]
@@ -74,28 +81,28 @@ def as_text(found: Sequence[ByHand], trials: int) -> str:
     return "\n".join(lines)
 
 
-def _backend(made: ByHand) -> str:
+def _backend(made: TcPlan) -> str:
     if made.backend == "netem":
         return "a run does the same, by the kernel's netem"
     if made.backend is None:
-        return str(made.why_not)
-    return f"a run takes the delay line, in user space, instead: {made.why_not}"
+        return str(made.reason)
+    return f"a run uses the delay line, in user space, instead: {made.reason}"
 
 
-def _words(found: Sequence[ByHand]) -> Iterator[str]:
+def _words(found: Sequence[TcPlan]) -> Iterator[str]:
     for made in found:
         for commands in made.commands.values():
             yield from itertools.chain.from_iterable(commands)
 
 
-class _NotUp:
-    """The deployment that a trial will have, as far as it can be told before it is up. See Helpers."""
+class _NodesToBe:
+    """Stands in for a Deployment that is not up. See Nodes."""
 
     def __init__(self) -> None:
         self._stand_ins: dict[str, str] = {}
 
     def address(self, node: str, network: str) -> str:
-        """A stand-in: an address of TEST-NET-1 (RFC 5737), which nobody has."""
+        """A stand-in: an address of TEST-NET-1 (RFC 5737), which no host has."""
         return self._stand_ins.setdefault(f"{node} {network}", f"192.0.2.{len(self._stand_ins) + 1}")
 
     def interface(self, node: str, network: str) -> str:
@@ -104,45 +111,43 @@ class _NotUp:
         return f"eth{networks.index(network)}"
 
     def helper(self, node: str) -> str:
-        """Nobody is asked anything."""
+        """There is none; nothing is run in it."""
         return node
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
-        """Nobody is there."""
+        """Raise HostCannot: the node is not up."""
         raise HostCannot(f"{node} is not up: {argv[0]} cannot run in it within {deadline_s:g} s")
 
-    def named(self, command: argv.Argv) -> argv.Argv:
-        """The command with names in place of the stand-ins."""
-        names = {
+    def with_variables(self, command: argv.Argv) -> argv.Argv:
+        """Return the command with shell variables for the stand-ins."""
+        variables = {
             f"{address}/32": f"${at.split()[0].replace('-', '_')}/32"
             for at, address in self._stand_ins.items()
         }
-        return [names.get(word, word) for word in command]
+        return [variables.get(word, word) for word in command]
 
 
-def _of_trial(trial: Trial, can: Mapping[str, Any] | None, why_unknown: str) -> ByHand:
-    not_up = _NotUp()
-    interfaces: dict[tuple[str, str], Interface] = {}
+def _of_trial(trial: Trial, can: Capabilities | None, why_unknown: str) -> TcPlan:
+    nodes = _NodesToBe()
+    interfaces: Interfaces = {}
     for number, spec in enumerate(trial.scenario.links):
-        link = resolve(spec, not_up, trial, number)
+        link = resolve(spec, nodes, trial, number)
         if link is not None:
-            placed(not_up, link, interfaces)
+            place(nodes, link, interfaces)
     commands = {
-        key: [not_up.named(command) for command in argv.build(interface.name, interface.branches)]
+        key: [nodes.with_variables(command) for command in argv.build(interface.name, interface.egresses)]
         for key, interface in interfaces.items()
     }
     if can is None:
-        return ByHand((trial.id,), commands, None, f"what would apply them is not known here: {why_unknown}")
-    return ByHand((trial.id,), commands, *_chosen(list(interfaces.values()), can))
+        return TcPlan((trial.id,), commands, None, f"what would apply them is unknown: {why_unknown}")
+    return TcPlan((trial.id,), commands, *_choice(list(interfaces.values()), can))
 
 
-def _chosen(interfaces: Sequence[Interface], can: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    impairments = [branch.impairment for interface in interfaces for branch in interface.branches]
-    most = max((len(interface.branches) for interface in interfaces), default=0)
-    why_not_netem = netem.why_not(impairments, can, most)
-    if why_not_netem is None:
+def _choice(interfaces: Sequence[Interface], can: Capabilities) -> tuple[str | None, str | None]:
+    reason = netem.unsupported(needs(interfaces)[0], can, needs(interfaces)[1])
+    if reason is None:
         return netem.name, None
     try:
-        return choose("auto", impairments, can, most).name, why_not_netem
+        return choose_for("auto", interfaces, can).name, reason
     except HostCannot as error:
         return None, str(error)
