@@ -42,7 +42,7 @@ def charts(run: Run, summary: Summary, resolution: int = 240) -> dict[str, Any]:
 
 def trials_of(run: Run, label: str) -> list[TrialRecord]:
     """The trials of one label of the summary: `server` or `server,path=value`."""
-    return [trial for trial in run.trials if trial.id.rsplit("/", 1)[0] == label]
+    return [trial for trial in run.trials if trial.key.group == label]
 
 
 def typical(run: Run, label: str) -> TrialRecord | None:

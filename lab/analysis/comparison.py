@@ -94,7 +94,7 @@ class Side:
             }
             for name, server in summary.servers.items()
         }
-        asked = {t.id.rsplit("/", 1)[0]: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
+        asked = {t.key.group: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
         closed = frozenset(name for name, load in asked.items() if load and load_of(load).is_closed)
         return cls(run, trials, closed)
 

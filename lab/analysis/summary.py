@@ -50,7 +50,7 @@ def summarise(run: Run) -> Summary:
 
 def group(trial: TrialRecord) -> str:
     """The key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
-    return trial.id.rsplit("/", 1)[0]
+    return trial.key.group
 
 
 def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary:

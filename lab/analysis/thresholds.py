@@ -56,7 +56,7 @@ def judge_thresholds(
     """One row per threshold and sweep point: server, metric, threshold, `ok`, worst `value` and its trial."""
     groups: dict[str, list[TrialRecord]] = {}
     for trial in run.trials:
-        groups.setdefault(trial.id.rsplit("/", 1)[0], []).append(trial)
+        groups.setdefault(trial.key.group, []).append(trial)
     return tuple(row for name, trials in groups.items() for row in _rows(name, trials, figures, invalid))
 
 

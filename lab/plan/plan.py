@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.common.errors import UsageError
+from lab.common.trial_key import TrialKey
 from lab.scenario.resolve import Resolved, with_values
 from lab.scenario.scenario import Scenario
 
@@ -26,7 +27,7 @@ class Trial:
     @property
     def folder(self) -> str:
         """The trial's folder below the run's: its id with no slash in it."""
-        return self.id.replace("/", "-")
+        return TrialKey.parse(self.id).folder
 
 
 # An invalid trial may be measured again: at most so many of a plan's, but at least one.
@@ -76,7 +77,7 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
     trials: list[Trial] = []
     for repeat in range(1, scenario.repeat + 1):
         block = [
-            Trial(_trial_id(server, point, repeat), server, repeat, point, there)
+            Trial(TrialKey.of(server, point, repeat).id, server, repeat, point, there)
             for point, there in at_point
             for server in scenario.servers
             if not only or server in only
@@ -84,8 +85,3 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
         chance.shuffle(block)
         trials += block
     return Plan(scenario, tuple(trials))
-
-
-def _trial_id(server: str, point: Mapping[str, Any], repeat: int) -> str:
-    suffix = "".join(f",{path.rsplit('.', 1)[-1]}={value}" for path, value in point.items())
-    return f"{server}{suffix.replace('/', '_per_').replace(' ', '')}/{repeat}"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lab.common.errors import UsageError
+from lab.common.trial_key import TrialKey
 from lab.results import store
 
 # What of a host makes its figures comparable with another's.
@@ -49,12 +50,13 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     aborted: dict[str, dict[str, Any]] = {}
     folder = store.RunFolder.create(results, str(sources[0].manifest["scenario"]))
     for source in sources:
-        shift = max((taken.get(_cell(trial), 0) for trial in source.trials), default=0)
+        shift = max((taken.get(_group(trial), 0) for trial in source.trials), default=0)
         for trial in source.trials:
             renamed = _renumbered(trial, shift)
             _copy(source.path, folder, str(trial["id"]), renamed)
             trials.append({**renamed, "source": source.id})
-            taken[_cell(trial)] = max(taken.get(_cell(trial), 0), renamed["repeat"])
+            group = _group(trial)
+            taken[group] = max(taken.get(group, 0), renamed["repeat"])
         _copy_repeated(source, folder, shift)
         if found := source.manifest.get("aborted"):
             aborted[source.id] = {**found, "trial": _renumbered({"id": found["trial"]}, shift)["id"]}
@@ -122,21 +124,21 @@ def _runtime(source: Source) -> Any:
     return source.manifest["environment"]["runtime"]
 
 
-def _cell(trial: Mapping[str, Any]) -> str:
-    """A trial's id without its repeat: server and sweep point."""
-    return str(trial["id"]).rpartition("/")[0]
+def _group(trial: Mapping[str, Any]) -> str:
+    return TrialKey.parse(trial["id"]).group
 
 
 def _renumbered(trial: Mapping[str, Any], shift: int) -> dict[str, Any]:
-    repeat = int(str(trial["id"]).rpartition("/")[2]) + shift
-    return {**trial, "id": f"{_cell(trial)}/{repeat}", "repeat": repeat}
+    key = TrialKey.parse(trial["id"])
+    renamed = key._replace(repeat=key.repeat + shift)
+    return {**trial, "id": renamed.id, "repeat": renamed.repeat}
 
 
 def _copy(source: Path, folder: store.RunFolder, id_: str, renamed: Mapping[str, Any]) -> None:
     """A trial's folder under its new id; a trial that never came about has none."""
-    old = source / store.TRIALS / id_.replace("/", "-")
+    old = source / store.TRIALS / TrialKey.parse(id_).folder
     if old.is_dir():
-        _copy_folder(old, folder, f"{store.TRIALS}/{renamed['id'].replace('/', '-')}", id_, renamed)
+        _copy_folder(old, folder, f"{store.TRIALS}/{TrialKey.parse(renamed['id']).folder}", id_, renamed)
 
 
 def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
@@ -148,7 +150,7 @@ def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
             shutil.copytree(old, folder.path / store.REPEATED / f"{source.id}.{old.name}")
             continue
         renamed = _renumbered({"id": told["trial"]}, shift)
-        name = f"{store.REPEATED}/{renamed['id'].replace('/', '-')}{old.suffix}"
+        name = f"{store.REPEATED}/{TrialKey.parse(renamed['id']).folder}{old.suffix}"
         _copy_folder(old, folder, name, told["trial"], renamed)
         folder.write(f"{name}/{store.REPEATED}.json", {**told, "trial": renamed["id"]})
 

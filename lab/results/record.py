@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from lab.common.trial_key import TrialKey
 from lab.results.link import LinkRecord
 
 SCHEMA_VERSION = 1
@@ -126,6 +127,11 @@ class TrialRecord:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     aborted: Mapping[str, Any] | None = None
     series: Series = field(default_factory=Series)
+
+    @property
+    def key(self) -> TrialKey:
+        """Which trial it is."""
+        return TrialKey.parse(self.id)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""

@@ -329,7 +329,7 @@ def write(run: Run, path: Path) -> None:
     folder.write("manifest.json", run.manifest)
     folder.write("plan.json", run.manifest["plan"])
     for record in run.trials:
-        home = folder.trial(record.id.replace("/", "-"))
+        home = folder.trial(record.key.folder)
         folder.write(f"{store.TRIALS}/{home.name}/record.json", record.to_json())
         file = store.SeriesFile(home / "series.csv")
         for (node, source, metric), points in record.series.points.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.model import Finding, Summary
+from lab.common.trial_key import TrialKey
 from lab.report.content.text import clean, plural
 
 # Worst first; known limits that were met come last.
@@ -66,13 +67,17 @@ def groups(summary: Summary) -> list[Group]:
     """The same, by level and check; known limits by server, the limit itself before what follows from it."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in in_order(summary):
-        about = (finding.trial or "").split("/")[0] if finding.expected else finding.check
+        about = _server(finding) if finding.expected else finding.check
         together.setdefault((level_word(finding), about), []).append(finding)
     made = []
     for (level, _), found in together.items():
         found.sort(key=lambda finding: finding.check != KNOWN_LIMIT)
         made.append(Group(level, clean(found[0].check), tuple(found)))
     return made
+
+
+def _server(finding: Finding) -> str:
+    return TrialKey.parse(finding.trial).group if finding.trial else ""
 
 
 def verdict_meaning(summary: Summary) -> str:

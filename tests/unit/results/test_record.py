@@ -6,6 +6,7 @@ import os
 import pytest
 
 from lab.common.errors import LabError, UsageError
+from lab.common.trial_key import TrialKey
 from lab.results.record import LoadResult, Sample, Series, TrialRecord
 from lab.results.store import RunFolder, SeriesFile, find, list_runs, read_run, read_series, write_atomically
 
@@ -36,7 +37,7 @@ def make_run(tmp_path, *names):
         {"run": folder.id, "scenario": "small", "plan": {"trials": [{"id": n} for n in names]}},
     )
     for name in names:
-        path = folder.trial(name.replace("/", "-"))
+        path = folder.trial(TrialKey.parse(name).folder)
         folder.write(f"trials/{path.name}/record.json", make_record(name).to_json())
         series = SeriesFile(path / "series.csv")
         series.append([Sample(1.0, "server", "cgroup", "cpu_us", 2.5)])
