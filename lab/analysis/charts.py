@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.analysis.histogram import FEWEST, decode
 from lab.analysis.model import ServerSummary, Summary
-from lab.results.record import LoadResult, Run, TrialRecord
+from lab.results.load import LoadResult, Second
+from lab.results.record import Run, TrialRecord
 
 SERVER = "server"
 CPU = ("cgroup", "procfs")
@@ -69,7 +70,7 @@ def _system_share(trials: Sequence[TrialRecord]) -> float | None:
 
 def _p99_us(trial: TrialRecord) -> int:
     assert trial.load is not None
-    return int(decode(trial.load.result["response_hdr"]).get_value_at_percentile(99.0))
+    return int(decode(trial.load.result.response_hdr).get_value_at_percentile(99.0))
 
 
 def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _curves(run: Run, label: str) -> Iterator[dict[str, Any]]:
     valid = [trial for trial in trials_of(run, label) if trial.load is not None and trial.status == "ok"]
     for trial in valid[:MOST_CURVES]:
         assert trial.load is not None
-        points = percentile_curve(decode(trial.load.result["response_hdr"]))
+        points = percentile_curve(decode(trial.load.result.response_hdr))
         if points:
             yield {"label": label, "trial": trial.id, "points": points}
 
@@ -124,7 +125,7 @@ def _upper_quantile(trials: Sequence[TrialRecord]) -> str:
 
 def _seldom_fewer(load: LoadResult) -> int:
     """How many answers nine of ten seconds of the window have at least."""
-    counts = sorted(int(second["answered"]) for second in load.seconds if second["phase"] == "measure")
+    counts = sorted(second.answered for second in load.seconds if second.phase == "measure")
     return counts[len(counts) // 10] if counts else 0
 
 
@@ -150,7 +151,7 @@ def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[s
     """
     warmup_s = _warmup_s(load)
     end_s = warmup_s + (load.window_ms[1] - load.window_ms[0]) / 1000
-    within = [second for second in load.seconds if second["phase"] in ("warmup", "measure")]
+    within = [second for second in load.seconds if second.phase in ("warmup", "measure")]
     width = max(1, math.ceil(len(within) / resolution))
     for start in range(0, len(within), width):
         step = within[start : start + width]
@@ -160,7 +161,7 @@ def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[s
         if length_s <= 0:
             continue
         sums = {
-            name: sum(int(s[name]) for s in step) for name in ("intended", "answered", "failed", "unsent")
+            name: sum(getattr(s, name) for s in step) for name in ("intended", "answered", "failed", "unsent")
         }
         yield {
             "t": round((begin_s + until_s) / 2 - warmup_s, 3),
@@ -169,20 +170,18 @@ def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[s
         }
 
 
-def _begin_s(second: Mapping[str, Any], warmup_s: float) -> float:
-    k = float(second["k"])
-    return max(k, warmup_s) if second["phase"] == "measure" else k
+def _begin_s(second: Second, warmup_s: float) -> float:
+    return max(second.k, warmup_s) if second.phase == "measure" else second.k
 
 
-def _end_s(second: Mapping[str, Any], warmup_s: float) -> float:
-    k = float(second["k"])
-    return min(k + 1, warmup_s) if second["phase"] == "warmup" else k + 1
+def _end_s(second: Second, warmup_s: float) -> float:
+    return min(second.k + 1, warmup_s) if second.phase == "warmup" else second.k + 1
 
 
-def _quantiles(step: Sequence[Mapping[str, Any]], upper: str) -> dict[str, float | None]:
-    merged = decode(step[0]["response_hdr"])
+def _quantiles(step: Sequence[Second], upper: str) -> dict[str, float | None]:
+    merged = decode(step[0].response_hdr)
     for second in step[1:]:
-        merged.add(decode(second["response_hdr"]))
+        merged.add(decode(second.response_hdr))
     samples = int(merged.get_total_count())
 
     def at(name: str) -> float | None:
@@ -193,12 +192,14 @@ def _quantiles(step: Sequence[Mapping[str, Any]], upper: str) -> dict[str, float
 
 
 def _warmup_s(load: LoadResult) -> float:
-    return (load.window_ms[0] - load.phases.get("warmup", load.window_ms[0])) / 1000
+    starts_ms = load.phases.warmup
+    return 0.0 if starts_ms is None else (load.window_ms[0] - starts_ms) / 1000
 
 
 def _moments(load: LoadResult, resolution: int) -> list[float]:
     """Evenly spaced moments from the start of the ramp to the end of the window, at least 1 s apart."""
-    start, end = load.phases.get("spawn", load.window_ms[0]), load.window_ms[1]
+    spawn, (start, end) = load.phases.spawn, load.window_ms
+    start = start if spawn is None else spawn
     step = max(1000.0, (end - start) / resolution)
     # Counted back from the end, so that the edges of the window fall on a moment.
     return [end - step * place for place in range(int((end - start) / step), -1, -1)]
@@ -236,12 +237,12 @@ def events(trial: TrialRecord) -> Iterator[dict[str, Any]]:
     load = trial.load
     if load is None:
         return
-    for phase, starts_ms in sorted(load.phases.items(), key=lambda item: item[1]):
+    for phase, starts_ms in sorted(load.phases.begun.items(), key=lambda item: item[1]):
         yield {"t": _t(starts_ms, load), "kind": "phase", "says": phase}
     for event in trial.events:
-        at_ms = event.get("actual_mono_ms") or event["wanted_mono_ms"]
-        failed = " failed" if event.get("error") else ""
-        yield {"t": _t(at_ms, load), "kind": "event", "says": f"{event['what']} {event['target']}{failed}"}
-    for kind, detail in sorted(load.result.get("errors", {}).items()):
-        if isinstance(detail, Mapping) and detail.get("first_mono_ms") is not None:
-            yield {"t": _t(detail["first_mono_ms"], load), "kind": "error", "says": f"first {kind}"}
+        at_ms = event.actual_mono_ms or event.wanted_mono_ms
+        failed = " failed" if event.error else ""
+        yield {"t": _t(at_ms, load), "kind": "event", "says": f"{event.what} {event.target}{failed}"}
+    for kind, seen in sorted(load.result.errors.items()):
+        if seen.first_mono_ms is not None:
+            yield {"t": _t(seen.first_mono_ms, load), "kind": "error", "says": f"first {kind}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from lab.analysis.histogram import quantiles
@@ -10,7 +9,8 @@ from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
-from lab.results.record import LoadResult, TrialRecord
+from lab.results.load import Counts, LoadResult
+from lab.results.record import TrialRecord
 from lab.scenario.swarm import ONE_EXCHANGE
 
 # The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
@@ -38,12 +38,12 @@ def figures(trial: TrialRecord) -> TrialFigures:
         **_of_load(load),
         **_read_as_they_are(trial, load),
         groups={
-            name: GroupFigures(connections_peak=int(one.result["connected_peak"]), **_of_load(one))
+            name: GroupFigures(connections_peak=one.result.connected_peak, **_of_load(one))
             for name, one in load.groups.items()
         },
         connections_peak=peak,
-        connect_ms=quantiles(result["connect_ms_hdr"]) if result.get("connect_ms_hdr") else Quantiles(),
-        cpu_us_per_request=ratio(cpu_us, int(result["answered"])),
+        connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
+        cpu_us_per_request=ratio(cpu_us, result.answered),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
@@ -65,7 +65,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
 
     match figure.source:
         case PerRequest(counters):
-            return ratio(_sum(*map(grown, counters)), int(load.result["answered"]))
+            return ratio(_sum(*map(grown, counters)), load.result.answered)
         case Quotient(top, bottom):
             return ratio(grown(top), grown(bottom))
         case Peak(sources):
@@ -82,10 +82,10 @@ def _of_load(load: LoadResult) -> dict[str, Any]:
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
     return {
-        "offered_per_s": ratio(float(result.get("intended", result["sent"])), seconds),
-        "requests_per_s": ratio(int(result["answered"]), seconds),
-        "response_ms": quantiles(result["response_hdr"]),
-        "service_ms": quantiles(result["service_hdr"]),
+        "offered_per_s": ratio(result.intended, seconds),
+        "requests_per_s": ratio(result.answered, seconds),
+        "response_ms": quantiles(result.response_hdr),
+        "service_ms": quantiles(result.service_hdr),
         "errors": _errors(load),
     }
 
@@ -135,25 +135,20 @@ def _memory(trial: TrialRecord, source: str, metric: str, connections: int | Non
 
 def _errors(load: LoadResult) -> Errors:
     result = load.result
-    by_kind = {kind: int(_count(detail)) for kind, detail in result.get("errors", {}).items()}
+    by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
     return Errors(rate=failed / meant if meant else 0.0, by_kind={k: n for k, n in by_kind.items() if n})
 
 
-def failed_of(result: Mapping[str, Any]) -> tuple[int, int]:
+def failed_of(result: Counts) -> tuple[int, int]:
     """Requests that failed or were never sent, and how many there should have been."""
-    failed = int(result["failed"]) + int(result.get("unsent", 0))
-    return failed, max(int(result.get("intended", 0)), int(result["sent"]))
-
-
-def _count(detail: Any) -> float:
-    return float(detail["count"] if isinstance(detail, dict) else detail)
+    return result.failed + (result.unsent or 0), max(result.intended, result.sent)
 
 
 def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
     """Calls per request of the warm-up: counting costs the server, so it ends before the window opens."""
-    answered = sum(int(second["answered"]) for second in load.seconds if second.get("phase") == "warmup")
-    warmup = (load.phases.get("warmup", 0.0), load.phases.get("measure", 0.0))
+    answered = sum(second.answered for second in load.seconds if second.phase == "warmup")
+    warmup = (load.phases.warmup or 0.0, load.phases.measure or 0.0)
     found = {}
     for node, source, metric in trial.series.points:
         if (node, source) == (SERVER, "syscalls") and answered:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from lab.results.record import TrialRecord
 
 SERVER = "server"
@@ -16,14 +13,14 @@ HELD_BACK_SHARE = 0.9
 def open_peak(trial: TrialRecord) -> int | None:
     """Connections the server held open at once, by its own count; None where it prints none."""
     seen = [trial.series.highest(SERVER, "server", name) for name in ("open_peak", "open")]
-    said = [stats.get("open_peak") for stats in trial.server_stats]
+    said = [stats.open_peak for stats in trial.server_stats]
     known = [value for value in (*seen, *said) if value is not None]
     return int(max(known)) if known else None
 
 
 def refused_above(trial: TrialRecord) -> int | None:
     """The number of connections above which the server refused more; None where it refused none."""
-    refused = any(stats.get("errors", {}).get("refused_limit") for stats in trial.server_stats)
+    refused = any(stats.errors.get("refused_limit") for stats in trial.server_stats)
     return open_peak(trial) if refused else None
 
 
@@ -35,10 +32,9 @@ def served_at_once(trial: TrialRecord) -> int | None:
     """
     if trial.load is None:
         return None
-    result: Mapping[str, Any] = trial.load.result
-    peak, connected = open_peak(trial), int(result.get("connected_peak", 0))
+    result = trial.load.result
+    peak, connected = open_peak(trial), result.connected_peak
     if not peak or refused_above(trial) is not None or peak >= HELD_BACK_SHARE * connected:
         return None
-    errors: Mapping[str, Any] = result.get("errors", {})
-    waited = any(errors.get(kind) for kind in WAITED) or int(result.get("unsent", 0)) > 0
+    waited = any(kind in result.errors for kind in WAITED) or result.unsent > 0
     return peak if waited else None

@@ -77,9 +77,9 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
 
 def _timing(trial: TrialRecord) -> Iterable[str]:
     """Where times come from, unless it is the lab's engine."""
-    timing = trial.load.result.get("timing") if trial.load else None
-    if timing and timing["source"] != "engine":
-        yield f"times by {timing['source']}, in steps of {timing['resolution_us']} µs"
+    timing = trial.load.result.timing if trial.load else None
+    if timing and timing.source != "engine":
+        yield f"times by {timing.source}, in steps of {timing.resolution_us:g} µs"
 
 
 def _server(trials: Sequence[TrialRecord]) -> ServerSummary:

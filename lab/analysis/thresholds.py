@@ -12,6 +12,7 @@ from typing import Any
 from lab.analysis.figures import failed_of
 from lab.analysis.histogram import Times, fewest, times
 from lab.analysis.model import TrialFigures, figure_of
+from lab.results.load import Counts
 from lab.results.record import Run, TrialRecord
 from lab.scenario.threshold import FIGURE_WORDS, TIMES, Threshold, read
 
@@ -26,7 +27,7 @@ def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> t
     return value, "" if value is not None else f"{threshold.metric} was not measured"
 
 
-def in_window(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | None, str]:
+def in_window(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
     """The same of the window's sums, whole or so far: for times and errors."""
     if threshold.metric in TIMES:
         return _of_times(threshold, result)
@@ -36,8 +37,8 @@ def in_window(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | 
     return (failed / meant if meant else 0.0), ""
 
 
-def _of_times(threshold: Threshold, result: Mapping[str, Any]) -> tuple[float | None, str]:
-    text = result.get(TIMES[threshold.metric])
+def _of_times(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
+    text = getattr(result, TIMES[threshold.metric])
     seen = times(text) if text else Times((), ())
     if threshold.aggregate == "count":
         return float(seen.samples), ""
@@ -73,9 +74,9 @@ def _rows(
 def _aborted(metric: str, text: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """What a threshold's row says where it ended a trial before there was a figure of the whole window."""
     for trial in trials:
-        found = trial.aborted or {}
-        if (found.get("metric"), found.get("threshold")) == (metric, text):
-            return {"ok": False, "value": found["value"], "trial": trial.id, "says": found["says"]}
+        found = trial.aborted
+        if found and (found.metric, found.threshold) == (metric, text):
+            return {"ok": False, "value": found.value, "trial": trial.id, "says": found.says}
     return {}
 
 

@@ -29,19 +29,19 @@ class Collector(Protocol):
 
 
 @runtime_checkable
-class Disturbing(Protocol):
-    """A collector that costs the server something: it is told to stop before the measured window opens."""
+class CostsServer(Protocol):
+    """A collector that takes CPU time from the server: it is detached before the measured window opens."""
 
-    def quiet(self) -> None:
-        """Cost nothing from now on."""
+    def detach(self) -> None:
+        """Stop collecting for good."""
 
 
 @runtime_checkable
-class Resting(Protocol):
-    """A collector that looks less often at what takes long to look at."""
+class Paused(Protocol):
+    """A collector that samples less often what takes long to sample."""
 
-    def wake(self) -> None:
-        """Look at everything the next time: an end of the window must be sampled."""
+    def force_sample(self) -> None:
+        """Sample everything the next time: an end of the window must be sampled."""
 
 
 INTERVAL_S = 1.0
@@ -66,7 +66,7 @@ class Recorder:
         self._path = path
         self._on_samples = on_samples
         self._marks: list[tuple[float, bool]] = []
-        self._wake = threading.Condition()
+        self._changed = threading.Condition()
         self._stopping = False
         self.problems: list[str] = list(notes)
 
@@ -80,23 +80,23 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._wake:
+        with self._changed:
             self._stopping = True
-            self._wake.notify()
+            self._changed.notify()
         self._thread.join(timeout=10)
-        self._quiet()
+        self._detach()
         if self._thread.is_alive():
             self.problems.append("the recorder's thread did not end within 10 s")
             return
-        with self._wake:
+        with self._changed:
             self._file.close()
 
-    def mark(self, at_mono_ms: float, quiet: bool = False) -> None:
-        """Sample exactly at this moment too; with `quiet`, what disturbs the server ends then."""
-        with self._wake:
-            self._marks.append((at_mono_ms, quiet))
+    def mark(self, at_mono_ms: float, window_opens: bool = False) -> None:
+        """Sample exactly at this moment too; where the window opens, what costs the server is detached."""
+        with self._changed:
+            self._marks.append((at_mono_ms, window_opens))
             self._marks.sort()
-            self._wake.notify()
+            self._changed.notify()
 
     def _on_event(self, node: str, event: Event) -> None:
         kind = event.get("event")
@@ -108,42 +108,42 @@ class Recorder:
             for name, value in event.items()
             if isinstance(value, int | float) and not isinstance(value, bool) and name != "mono_ms"
         ]
-        with self._wake:
+        with self._changed:
             if not self._stopping:
                 self._file.append(rows)
 
     def _loop(self) -> None:
         due = mono_ms()
         while True:
-            with self._wake:
+            with self._changed:
                 while not self._stopping and (wait_ms := self._next(due) - mono_ms()) > 0:
-                    self._wake.wait(wait_ms / 1000)
+                    self._changed.wait(wait_ms / 1000)
                 if self._stopping:
                     return
                 now = mono_ms()
-                quiet = any(hush for at, hush in self._marks if at <= now)
+                window_opens = any(opens for at, opens in self._marks if at <= now)
                 marked = any(at <= now for at, _ in self._marks)
                 self._marks = [mark for mark in self._marks if mark[0] > now]
             if now >= due:
                 due = max(due + INTERVAL_S * 1000, now)
             if marked:
-                self._wake_all()
+                self._force_samples()
             self._sample_all(now)
-            if quiet:
-                self._quiet()
+            if window_opens:
+                self._detach()
 
     def _next(self, due: float) -> float:
         return min(due, self._marks[0][0]) if self._marks else due
 
-    def _wake_all(self) -> None:
+    def _force_samples(self) -> None:
         for collector in self._collectors:
-            if isinstance(collector, Resting):
-                collector.wake()
+            if isinstance(collector, Paused):
+                collector.force_sample()
 
-    def _quiet(self) -> None:
+    def _detach(self) -> None:
         for collector in self._collectors:
-            if isinstance(collector, Disturbing):
-                collector.quiet()
+            if isinstance(collector, CostsServer):
+                collector.detach()
 
     def _sample(self, collector: Collector) -> list[Sample]:
         try:
@@ -162,7 +162,7 @@ class Recorder:
             samples += self._sample(collector)
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
         self._on_samples(samples)
-        with self._wake:
+        with self._changed:
             if not self._stopping:
                 self._file.append(samples)
 
@@ -170,7 +170,7 @@ class Recorder:
 def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
     """The collectors that this deployment can feed, and what cannot be collected here and why.
 
-    Nodes' processes are looked at from this host.
+    Nodes' processes are sampled from this host.
     """
     from lab.collect.cgroup import Cgroup
     from lab.collect.host import HostCollector

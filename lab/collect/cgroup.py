@@ -14,7 +14,7 @@ ROOT = Path("/sys/fs/cgroup")
 class Cgroup:
     """Reads the cgroups of nodes; `path_of` gives a node's path below the hierarchy, such as /docker/ID.
 
-    `nodes` lists them anew at every sample: helpers join later.
+    `nodes` is called at every sample, because helpers join later.
     """
 
     source = "cgroup"

@@ -13,15 +13,15 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Summing context switches means reading one file per thread: with thousands of threads the reading would be
 # the load. Above this the server's own getrusage(2) figures stand alone.
 MOST_TASKS = 64
-# Looking at a node for FREE_MS is for nothing; what takes longer is followed by REST times as long a pause.
-FREE_MS, REST = 1.0, 1000
+# A sample up to FREE_MS is free; one that takes longer is followed by a pause PAUSE_FACTOR times as long.
+FREE_MS, PAUSE_FACTOR = 1.0, 1000
 
 
 class Procfs:
-    """Sums over the processes of a node. `pids(node)` lists them anew at every sample (servers fork).
+    """Sums over the processes of a node. `pids(node)` is called at every sample, because servers fork.
 
-    The kernel walks all threads of a process for its sums, uninterrupted: a node that takes
-    long to look at is looked at less often, so that looking takes at most 1/REST of the time.
+    The kernel walks all threads of a process for its sums, uninterrupted. A node that takes long to sample is
+    sampled less often, so that sampling takes at most 1/PAUSE_FACTOR of the time.
     """
 
     source = "procfs"
@@ -31,8 +31,8 @@ class Procfs:
         self._pids = pids
         self._not_before_ms: dict[str, float] = {}
 
-    def wake(self) -> None:
-        """Look at every node the next time."""
+    def force_sample(self) -> None:
+        """Sample every node the next time."""
         self._not_before_ms.clear()
 
     def sample(self) -> Iterable[Sample]:
@@ -46,7 +46,7 @@ class Procfs:
             for pid in pids:
                 for metric, value in _process(pid).items():
                     totals[metric] = totals.get(metric, 0.0) + value
-            self._not_before_ms[node] = mono_ms() + REST * (mono_ms() - now - FREE_MS)
+            self._not_before_ms[node] = mono_ms() + PAUSE_FACTOR * (mono_ms() - now - FREE_MS)
             if totals.get("threads", 0) > MOST_TASKS:
                 totals.pop("switches_voluntary", None)
                 totals.pop("switches_involuntary", None)

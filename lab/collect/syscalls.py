@@ -41,7 +41,7 @@ class Syscalls:
         for number, count in self._counters.read().items():
             yield Sample(now, self._node, self.source, self._names.get(number, f"call_{number}"), count)
 
-    def quiet(self) -> None:
+    def detach(self) -> None:
         """The window opens: take the program off the tracepoint."""
         if self._counters is not None:
             self._counters.close()

@@ -1,22 +1,25 @@
-"""Drivers put the load on: the swarm's run from GO to its last result line."""
+"""Drivers put the load on: the swarm's run from its start to its last result line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from lab.plan.plan import Trial
-from lab.results.record import LoadResult
+from lab.results.load import LoadResult
+from lab.results.swarm_event import LoadEvent
 from lab.runtime import Deployment
 
-OnEvent = Callable[[Mapping[str, Any]], None]
+OnEvent = Callable[[LoadEvent], None]
 
 
 class Driver(Protocol):
     """Runs the load of one trial on a deployment that is up."""
 
     def run(self, deployment: Deployment, trial: Trial, on_event: OnEvent) -> LoadResult:
-        """Returns when the load is over; raises NoMeasurement with the cause when none came about.
+        """Return when the load is over.
 
-        A LabError that `on_event` raises ends the load, and is raised here.
+        Raises:
+            NoMeasurement: None came about, with the cause.
+            LabError: One that `on_event` raised; it ends the load.
         """

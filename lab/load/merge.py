@@ -1,28 +1,43 @@
 """What several masters told, as if one had: sums of counts, exact sums of histograms. Pure.
 
-The shapes are those of images/CONTRACT.md: `result`, `second`, `progress`. A quantile cannot be merged: of
-those that came without their histogram the worst stands.
+A quantile cannot be merged: of those that came without their histogram the worst stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from hdrh.histogram import HdrHistogram
 
 from lab.common.errors import NoMeasurement
-from lab.results.record import LoadResult
+from lab.results.base import RecordModel
+from lab.results.load import LoadResult, Phases, SwarmResult, Timing
 
-Told = Mapping[str, Any]
+R = TypeVar("R", bound=RecordModel)
 LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
-SAME = ("event", "k", "phase", "mono_ms")
-WORST = ("late_p99_us", "loop_lag_p99_us", "response_p50_ms", "response_p99_ms", "last_mono_ms")
-FIRST = ("example",)
+
+# Every field of a record that is merged stands in exactly one of these tables; one that stands in none is
+# refused (TypeError). A value that a master did not tell is left out; where none told it, it stays None.
+ADDED = frozenset({
+    "intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out", "under_way_s",
+    "connected", "connected_peak", "in_flight", "users", "requests_per_s", "cpu_cores", "workers",
+    "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
+    "response_hdr", "service_hdr", "lateness_hdr", "connect_ms_hdr", "parts_hdr",
+})  # fmt: skip
+EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
+    "late_p99_us": max,
+    "loop_lag_p99_us": max,
+    "response_p50_ms": max,
+    "response_p99_ms": max,
+    "first_mono_ms": min,
+    "last_mono_ms": max,
+}
+FIRST = frozenset({"event", "k", "phase", "mono_ms", "window_mono_ms", "example", "timing"})
 
 
 def merged(groups: Mapping[str, LoadResult]) -> LoadResult:
-    """One LoadResult of several groups' that ran at the same time; it keeps the groups' own.
+    """Merge what several groups measured at the same time; the groups' own results are kept beside it.
 
     Raises NoMeasurement where their windows are not the same.
     """
@@ -30,51 +45,66 @@ def merged(groups: Mapping[str, LoadResult]) -> LoadResult:
     if len(set(windows.values())) > 1:
         raise NoMeasurement(f"the swarm's groups were not measured at the same time: {windows}")
     results = [_with_nodes(name, load.result) for name, load in groups.items()]
-    phases = [load.phases for load in groups.values()]
+    each = [load.phases.begun for load in groups.values()]
     return LoadResult(
-        result=total(results) | {"window_mono_ms": results[0]["window_mono_ms"]},
+        result=total(results).model_copy(update=_timing(results)),
         seconds=tuple(total(same) for same in zip(*(load.seconds for load in groups.values()), strict=True)),
-        phases={name: max(one[name] for one in phases) for name in phases[0]},
+        phases=Phases(**{name: max(one[name] for one in each) for name in each[0]}),
         groups=dict(groups),
     )
 
 
-def total(parts: Sequence[Told]) -> dict[str, Any]:
-    """Several records of one shape added up, key by key. A key that only some have counts for those."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _one(name, [part[name] for part in parts if name in part]) for name in names}
+def total(records: Sequence[R]) -> R:
+    """Merge records of one kind, field by field. Raises TypeError for a field in none of the tables."""
+    told = {name for one in records for name in one.model_fields_set}
+    names = [name for name in type(records[0]).model_fields if name in told]
+    values = {name: _merge(name, [getattr(one, name) for one in records]) for name in names}
+    return type(records[0])(**values)
 
 
 def add_histograms(texts: Sequence[str]) -> str:
-    """HdrHistograms in their base64 form, slot by slot: exact, since all have the same slots."""
-    whole = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+    """Add HdrHistograms in their base64 form, slot by slot: exact, since all have the same slots."""
+    sum_ = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     for text in texts:
-        whole.decode_and_add(text)
-    return str(whole.encode().decode("ascii"))
+        sum_.decode_and_add(text)
+    return str(sum_.encode().decode("ascii"))
 
 
-def _one(name: str, values: Sequence[Any]) -> Any:
-    known = [value for value in values if value is not None]
-    if not known or name in SAME or name in FIRST:
+def _merge(name: str, values: Sequence[Any]) -> Any:
+    told = [value for value in values if value is not None]
+    if name in FIRST:
         return values[0]
-    if name == "timing":
-        return known[0] if all(value == known[0] for value in known) else {"source": "several"}
-    if name in WORST:
-        return max(known)
-    if name == "first_mono_ms":
-        return min(known)
-    if name.endswith("_hdr") and isinstance(known[0], str):
-        return add_histograms(known)
-    if name == "parts_hdr":
-        return {part: add_histograms([v[part] for v in known if part in v]) for v in known for part in v}
-    if isinstance(known[0], Mapping):
-        return total(known)
-    if isinstance(known[0], list | tuple):
-        return [item for value in known for item in value]
-    return sum(known)
+    if name in EXTREME:
+        return EXTREME[name](told) if told else None
+    if name in ADDED:
+        return _add(told) if told else None
+    raise TypeError(f"{name}: no table says how it is merged")
 
 
-def _with_nodes(group: str, result: Told) -> dict[str, Any]:
+def _add(values: Sequence[Any]) -> Any:
+    """Add numbers, histograms, records and maps; tuples are joined."""
+    first = values[0]
+    if isinstance(first, str):
+        return add_histograms(values)
+    if isinstance(first, RecordModel):
+        return total(values)
+    if isinstance(first, Mapping):
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: _add([value[key] for value in values if key in value]) for key in keys}
+    if isinstance(first, tuple):
+        return tuple(item for value in values for item in value)
+    return sum(values)
+
+
+def _timing(results: Sequence[SwarmResult]) -> dict[str, Timing]:
+    """Where the groups differ in where their times come from, the sum says so; each group has its own."""
+    told = {result.timing for result in results} - {None}
+    return {"timing": Timing(source="several")} if len(told) > 1 else {}
+
+
+def _with_nodes(group: str, result: SwarmResult) -> SwarmResult:
     """The result, whose workers tell which node they are: their index counts within the group only."""
-    workers = [{"node": f"{group}-worker-{one['index']}", **one} for one in result["workers"]]
-    return {**result, "workers": workers}
+    workers = tuple(
+        worker.model_copy(update={"node": f"{group}-worker-{worker.index}"}) for worker in result.workers
+    )
+    return result.model_copy(update={"workers": workers})

@@ -5,13 +5,27 @@ from __future__ import annotations
 import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, SkipValidation, TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lab.common.trial_key import TrialKey
 from lab.results.link import LinkRecord
-
-SCHEMA_VERSION = 1
+from lab.results.load import LoadResult
+from lab.results.node import (
+    Aborted,
+    Calibration,
+    CpuPlacement,
+    NodeEnd,
+    ServerReady,
+    ServerStats,
+    TimedEvent,
+    Verification,
+)
+from lab.results.upgrade import SCHEMA_VERSION, upgrade
 
 
 class Sample(NamedTuple):
@@ -74,34 +88,12 @@ class Series:
         return max((value for _, value in self.get(node, source, metric)), default=None)
 
 
-@dataclass(frozen=True)
-class LoadResult:
-    """What the swarm measured: its `result`, `second` and `phase` events (images/CONTRACT.md).
-
-    Of a swarm of named groups it is the sum of all, and `groups` holds what each of them measured.
-    """
-
-    result: Mapping[str, Any]
-    seconds: tuple[Mapping[str, Any], ...]
-    phases: Mapping[str, float]
-    groups: Mapping[str, LoadResult] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LoadResult:
-        """The reverse of `asdict`."""
-        groups = {name: cls.from_json(one) for name, one in data.get("groups", {}).items()}
-        return cls(data["result"], tuple(data["seconds"]), data["phases"], groups)
-
-    @property
-    def window_ms(self) -> tuple[float, float]:
-        """Start and end of the measured window on CLOCK_MONOTONIC."""
-        start, end = self.result["window_mono_ms"]
-        return (start, end)
-
-
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrialRecord:
-    """One trial as it happened. `status` is ok when a measurement came about; belief is judged later."""
+    """One trial as it happened. `status` is ok when a measurement came about; belief is judged later.
+
+    What a trial that failed never came to is None or empty. `placement` tells on which CPUs its nodes ran.
+    """
 
     id: str
     server: str
@@ -114,19 +106,19 @@ class TrialRecord:
     model: str | None = None
     runtime: str = ""
     stamps: tuple[str, ...] = ()
-    placement: Mapping[str, Any] = field(default_factory=dict)
-    ready: Mapping[str, Any] = field(default_factory=dict)
-    verify: tuple[Mapping[str, Any], ...] = ()
+    placement: CpuPlacement | None = None
+    ready: ServerReady | None = None
+    verify: tuple[Verification, ...] = ()
     load: LoadResult | None = None
-    server_stats: tuple[Mapping[str, Any], ...] = ()
+    server_stats: tuple[ServerStats, ...] = ()
     links: tuple[LinkRecord, ...] = ()
-    events: tuple[Mapping[str, Any], ...] = ()
-    exits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    events: tuple[TimedEvent, ...] = ()
+    exits: Mapping[str, NodeEnd] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    aborted: Mapping[str, Any] | None = None
-    series: Series = field(default_factory=Series)
+    calibration: Calibration | None = None
+    aborted: Aborted | None = None
+    series: SkipValidation[Series] = field(default_factory=Series)
 
     @property
     def key(self) -> TrialKey:
@@ -135,21 +127,21 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""
-        data = {name: value for name, value in vars(self).items() if name not in ("series", "load")}
+        data = _adapter().dump_python(self, mode="json", exclude={"series", "links"}, exclude_unset=True)
         data["links"] = [link.model_dump(mode="json") for link in self.links]
-        data["load"] = asdict(self.load) if self.load else None
         return {"schema_version": SCHEMA_VERSION, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:
-        """The reverse of `to_json`."""
-        fields = {key: value for key, value in data.items() if key not in ("schema_version", "load")}
-        for name in ("stamps", "verify", "server_stats", "events", "warnings"):
-            fields[name] = tuple(fields.get(name, ()))
-        fields["links"] = tuple(map(LinkRecord.model_validate, fields.get("links", ())))
-        load = data.get("load")
-        result = LoadResult.from_json(load) if load else None
-        return cls(**fields, load=result, series=series)
+        """The reverse of `to_json`, for records of every version. Raises ValueError for what is none."""
+        record = upgrade(data)
+        del record["schema_version"]
+        return _adapter().validate_python({**record, "series": series})
+
+
+@cache
+def _adapter() -> TypeAdapter[TrialRecord]:
+    return TypeAdapter(TrialRecord)
 
 
 @dataclass(frozen=True)

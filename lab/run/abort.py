@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lab.analysis.checks import check_trial
 from lab.analysis.figures import figures
 from lab.analysis.thresholds import figure, in_window
 from lab.plan.plan import Trial
 from lab.results import store
+from lab.results.node import Aborted
 from lab.results.record import TrialRecord
+from lab.results.swarm_event import LoadEvent, PhaseStart, Progress
 from lab.scenario.threshold import TIMES, Threshold, aborting
-
-Facts = dict[str, Any]
 
 
 def is_live(threshold: Threshold) -> bool:
@@ -36,7 +35,7 @@ class AbortGate:
         """See experiment.Gate."""
         return Live(trial.scenario.thresholds, trial.server)
 
-    def at_end(self, record: TrialRecord, folder: Path) -> Facts | None:
+    def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
         """See experiment.Gate."""
         if not aborting(record.scenario["thresholds"], record.server):
             return None
@@ -47,25 +46,25 @@ class AbortGate:
 class Live:
     """Watches the load of one trial by its events."""
 
-    def __init__(self, thresholds: Mapping[str, Any], server: str) -> None:
+    def __init__(self, thresholds: Mapping[str, object], server: str) -> None:
         self._thresholds = [one for one in aborting(thresholds, server) if is_live(one)]
         self._begins_ms: float | None = None
 
-    def __call__(self, event: Mapping[str, Any]) -> Facts | None:
+    def __call__(self, event: LoadEvent) -> Aborted | None:
         """Take an event of the swarm; the first threshold that does not hold, or None."""
-        if event.get("event") == "phase" and event["phase"] == "measure":
-            self._begins_ms = float(event["starts_mono_ms"])
-        if event.get("event") != "progress" or self._begins_ms is None or "window" not in event:
+        if isinstance(event, PhaseStart) and event.phase == "measure":
+            self._begins_ms = event.starts_mono_ms
+        if not isinstance(event, Progress) or self._begins_ms is None or event.window is None:
             return None
-        after_s = (float(event["mono_ms"]) - self._begins_ms) / 1000
+        after_s = (event.mono_ms - self._begins_ms) / 1000
         for threshold in self._thresholds:
-            value, _ = in_window(threshold, event["window"])
+            value, _ = in_window(threshold, event.window)
             if value is not None and after_s >= threshold.delay_s and not threshold.holds(value):
-                return _facts(threshold, value, f"{after_s:.1f} s into the window")
+                return _aborted(threshold, value, f"{after_s:.1f} s into the window")
         return None
 
 
-def at_end(trial: TrialRecord) -> Facts | None:
+def at_end(trial: TrialRecord) -> Aborted | None:
     """The first aborting threshold that a valid trial does not hold, or None. Never raises for a record."""
     asked = aborting(trial.scenario.get("thresholds") or {}, trial.server)
     if trial.status != "ok" or any(f.level == "invalid" and not f.expected for f in check_trial(trial)):
@@ -74,11 +73,11 @@ def at_end(trial: TrialRecord) -> Facts | None:
     for threshold in asked:
         value, why_not = figure(threshold, trial, found)
         if value is None or not threshold.holds(value):
-            return _facts(threshold, value, why_not or "at the end of the trial")
+            return _aborted(threshold, value, why_not or "at the end of the trial")
     return None
 
 
-def _facts(threshold: Threshold, value: float | None, when: str) -> Facts:
+def _aborted(threshold: Threshold, value: float | None, when: str) -> Aborted:
     seen = "cannot be told" if value is None else f"is {threshold.shown(value)}"
     says = f"threshold {threshold.metric} {threshold.text}: {threshold.aggregate} {seen} ({when})"
-    return {"metric": threshold.metric, "threshold": threshold.text, "value": value, "says": says}
+    return Aborted(metric=threshold.metric, threshold=threshold.text, value=value, says=says)

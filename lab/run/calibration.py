@@ -10,12 +10,11 @@ on, and kept in the lab's state folder; where the host was not quiet, it serves 
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
@@ -23,13 +22,17 @@ from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
-from lab.load import Driver
+from lab.load import Driver, OnEvent
 from lab.plan.capacity import Placement, fewest_workers, plan_capacity
 from lab.plan.host import Host
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
-from lab.results.record import LoadResult, TrialRecord
+from lab.results.base import describe
+from lab.results.load import LoadResult
+from lab.results.node import Calibration, ServerStats
+from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
+from lab.results.swarm_event import LoadEvent, PhaseStart
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
@@ -46,7 +49,7 @@ RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
 # To be raised when the way of measuring, or what is made of it, changes.
 RECIPE = 4
-# Who used so much of its CPUs was the limit.
+# At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, or has no bearing.
 PASSING = ("memory_available_bytes", "swap_used_bytes")
@@ -65,12 +68,12 @@ class Calibrator:
     folder: Path
     say: Callable[[str], None]
     noise: Callable[[TrialRecord], str | None] = noise
-    known: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    known: dict[str, Calibration] = field(default_factory=dict)
 
-    def __call__(self, trial: Trial) -> Mapping[str, Any]:
-        """`{"ceiling_per_s": …}`, or `{"why_not": …}` where it could not be measured."""
+    def __call__(self, trial: Trial) -> Calibration:
+        """Return the ceiling, or why it is not known."""
         if any(part.swarm.locustfile for part in trial.scenario.swarm.parts):
-            return {"why_not": "what Locust users of one's own can do at all is known to their file alone"}
+            return Calibration(why_not="the maximum rate of Locust users of one's own is not measured")
         null = null_trial(trial, self.placement, self.host)
         key = self._key(null)
         if key not in self.known:
@@ -89,33 +92,33 @@ class Calibrator:
         plan = Plan(null.scenario, (null,))
         return render(run, plan, null, plan_capacity(plan, self.host), self.placement, where)
 
-    def _stored(self, key: str) -> Mapping[str, Any] | None:
+    def _stored(self, key: str) -> Calibration | None:
         file = _file(key)
         try:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return found if found["ceiling_per_s"] > 0 else None
+            found = Calibration.model_validate_json(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self.say(f"calibration: {file} cannot be read ({error}): measuring again")
+        except (OSError, ValueError) as error:
+            self.say(f"calibration: {file} cannot be read ({describe(error)}): measuring again")
             return None
+        return found if found.ceiling_per_s else None
 
-    def _measured(self, null: Trial, key: str) -> Mapping[str, Any]:
+    def _measured(self, null: Trial, key: str) -> Calibration:
         """Measure and keep. What goes wrong here does not take the run with it: the check says unknown."""
         self.say("calibrating: what can this swarm do at all? (once for this host, load and version)")
         try:
-            found = {**self._measure(null, key), "measured_by": self.folder.name}
-            if found["disturbed"] is None:
+            found = self._measure(null, key)
+            if found.disturbed is None:
                 _file(key).parent.mkdir(exist_ok=True)
-                write_atomically(_file(key), to_json(found))
+                write_atomically(_file(key), to_json(found.to_json()))
         except (LabError, OSError) as error:
             self.say(f"not calibrated: {error}")
-            return {"why_not": str(error)}
-        only_now = f" (not kept: {found['disturbed']})" if found["disturbed"] else ""
-        self.say(f"the swarm's ceiling: {found['ceiling_per_s']:,.0f} requests/s{only_now}")
+            return Calibration(why_not=str(error))
+        only_now = f" (not kept: {found.disturbed})" if found.disturbed else ""
+        self.say(f"the swarm's ceiling: {found.ceiling_per_s:,.0f} requests/s{only_now}")
         return found
 
-    def _measure(self, null: Trial, key: str) -> dict[str, Any]:
+    def _measure(self, null: Trial, key: str) -> Calibration:
         logs = self.folder / "calibration" / key
         logs.mkdir(parents=True, exist_ok=True)
         topology = self._topology(null, self.folder.name, self.addressing())
@@ -123,38 +126,39 @@ class Calibrator:
             deployment.wait_event("server", "ready", READY_S)
             sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
             with Recorder(deployment, sources, logs / "series.csv") as recorder:
-                load = self.driver.run(deployment, null, _marking(recorder))
-            stats = [event for event in deployment.events("server") if event.get("event") == "stats"]
+                load = self.driver.run(deployment, null, _mark_window(recorder))
+            events = deployment.events("server")
+            stats = [ServerStats.model_validate(event) for event in events if event["event"] == "stats"]
         server = null.scenario.servers[null.server]
         series, _ = read_series(logs / "series.csv")
         record = TrialRecord(
             null.id, null.server, 1, {}, "ok", runtime=self.runtime.name, load=load, series=series
         )
-        about = {
-            "server": server.model,
-            "handler": null.scenario.handler,
-            "disturbed": self.noise(record),
-        }
-        return about | ceiling(load, stats, _count(self.placement.swarm), server.workers)
+        return ceiling(load, stats, _count(self.placement.swarm), server.workers).replaced(
+            server=server.model,
+            handler=null.scenario.handler,
+            disturbed=self.noise(record),
+            measured_by=self.folder.name,
+        )
 
 
-def skipped(_: Trial) -> Mapping[str, Any]:
+def skipped(_: Trial) -> Calibration:
     """For a run that was asked not to calibrate."""
-    return {"why_not": "asked not to calibrate (--no-calibration)"}
+    return Calibration(why_not="asked not to calibrate (--no-calibration)")
 
 
-def not_isolated(_: Trial) -> Mapping[str, Any]:
+def not_isolated(_: Trial) -> Calibration:
     """For plain processes: a ceiling among them says little, and a first look should be quick."""
-    return {"why_not": "the swarm's ceiling is not measured among plain processes"}
+    return Calibration(why_not="the swarm's ceiling is not measured among plain processes")
 
 
-def _marking(recorder: Recorder) -> Callable[[Mapping[str, Any]], None]:
+def _mark_window(recorder: Recorder) -> OnEvent:
     """Have both ends of the window sampled exactly."""
 
-    def take(event: Mapping[str, Any]) -> None:
-        if event.get("event") == "phase" and event["phase"] == "measure":
-            recorder.mark(float(event["starts_mono_ms"]))
-            recorder.mark(float(event["starts_mono_ms"]) + 1000 * MEASURE_S)
+    def take(event: LoadEvent) -> None:
+        if isinstance(event, PhaseStart) and event.phase == "measure":
+            recorder.mark(event.starts_mono_ms)
+            recorder.mark(event.starts_mono_ms + 1000 * MEASURE_S)
 
     return take
 
@@ -188,28 +192,26 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
     return Trial("calibration/1", "null", 1, {}, null)
 
 
-def ceiling(
-    load: LoadResult, stats: Sequence[Mapping[str, Any]], swarm_cpus: int, server_cpus: int
-) -> dict[str, Any]:
-    """The ceiling [requests/s], that of the best second, and medians of what it was found from.
+def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, server_cpus: int) -> Calibration:
+    """Find the ceiling of a load: that of its best second, and medians of what it was found from.
 
     Raises NoMeasurement if nothing was answered.
     """
-    seconds = [s for s in load.seconds if s.get("phase") == "measure" and s.get("answered")]
+    seconds = [s for s in load.seconds if s.phase == "measure" and s.answered]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
-    shares = [(float(s["answered"]), _busiest(s["cpu_cores"], swarm_cpus)) for s in seconds]
+    shares = [(float(s.answered), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)
-    limits = [who for who, share in (("swarm", swarm), ("server", server)) if share >= SATURATED]
-    return {
-        "ceiling_per_s": most,
-        "rate_per_s": rate,
-        "swarm_cpu_share": swarm,
-        "server_cpu_share": server,
-        "limited_by": limits[0] if limits else "neither",
-    }
+    bottleneck: Literal["swarm", "server", "neither"] = "server" if server >= SATURATED else "neither"
+    return Calibration(
+        ceiling_per_s=most,
+        rate_per_s=rate,
+        swarm_cpu_share=swarm,
+        server_cpu_share=server,
+        limited_by="swarm" if swarm >= SATURATED else bottleneck,
+    )
 
 
 def _busiest(cores: Sequence[float], cpus: int) -> float:
@@ -217,14 +219,18 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 
-def _server_share(stats: Sequence[Mapping[str, Any]], window_ms: tuple[float, float], cpus: int) -> float:
+def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
     """CPU time of the server within the window as a share of its CPUs; 0 where it cannot be told."""
-    within = [s for s in stats if window_ms[0] <= float(s["mono_ms"]) <= window_ms[1]]
+    within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
     if len(within) < 2:
         return 0.0
     first, last = within[0], within[-1]
-    used_us = sum(float(last[name]) - float(first[name]) for name in ("cpu_user_us", "cpu_system_us"))
-    return used_us / 1000 / (float(last["mono_ms"]) - float(first["mono_ms"])) / cpus
+    used_us = _cpu_us(last) - _cpu_us(first)
+    return used_us / 1000 / (last.mono_ms - first.mono_ms) / cpus
+
+
+def _cpu_us(stats: ServerStats) -> float:
+    return (stats.cpu_user_us or 0.0) + (stats.cpu_system_us or 0.0)
 
 
 def _file(key: str) -> Path:

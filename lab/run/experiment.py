@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,23 +14,26 @@ from lab import collect
 from lab.collect import Recorder
 from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
-from lab.load import Driver
+from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.plan.topology import Topology
+from lab.results.base import describe
 from lab.results.link import LinkRecord, When
+from lab.results.node import Aborted, Calibration, ServerReady, ServerStats, Verification
 from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
-from lab.run.record_builder import Draft, Gauges
+from lab.results.swarm_event import LoadEvent, PhaseStart
+from lab.run.record_builder import Gauges, RecordBuilder
 from lab.run.timeline import ChangesLinks, Timeline
 from lab.run.web_ui import NoPage
-from lab.runtime import Deployment, Event, Runtime
+from lab.runtime import Deployment, Runtime
 
 SERVER_READY_S = 30.0
 VERIFY_S = 30.0
 GONE_S = 5.0
-LOOK_S = 0.05
+POLL_S = 0.05
 STOP_GRACE_S = 5.0
 
 
@@ -43,8 +46,8 @@ class Watcher(Protocol):
     def step(self, text: str) -> None:
         """A step of the trial: starting, verifying, impairing …"""
 
-    def event(self, event: Event) -> None:
-        """The swarm's phase and progress events."""
+    def event(self, event: LoadEvent) -> None:
+        """A phase of the load begins, the load progresses, or a worker is lost."""
 
     def gauge(self, name: str, value: float) -> None:
         """A figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
@@ -54,13 +57,13 @@ class Watcher(Protocol):
 
 
 class Gate(Protocol):
-    """Thresholds that end the run. What was crossed: `metric`, `threshold`, `value`, `says`."""
+    """Thresholds that end the run."""
 
-    def live(self, trial: Trial) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None]:
-        """Takes the events of the trial's load; tells what was crossed, if anything."""
+    def live(self, trial: Trial) -> Callable[[LoadEvent], Aborted | None]:
+        """Take the events of the trial's load; return which threshold does not hold, if any."""
 
-    def at_end(self, record: TrialRecord, folder: Path) -> Mapping[str, Any] | None:
-        """What a trial that has ended crossed; its series are in `folder`."""
+    def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
+        """The first threshold that a trial that has ended does not hold; its series are in `folder`."""
 
 
 class Links(Protocol):
@@ -104,7 +107,7 @@ class Laboratory:
     placement: Placement
     addressing: Callable[[], Addressing]
     watcher: Watcher
-    calibrate: Callable[[Trial], Mapping[str, Any]]
+    calibrate: Callable[[Trial], Calibration]
     disturbed: Callable[[TrialRecord, Path], str | None]
     gate: Gate
     page: Page = field(default_factory=NoPage)
@@ -131,28 +134,28 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
             folder.set_aside(trial.folder, trial.id, why)
             lab.watcher.step(f"disturbed, so measured again: {why}")
         if aborted := record.aborted or lab.gate.at_end(record, folder.trial(trial.folder)):
-            lab.watcher.step(f"the run ends here: {aborted['says']}")
-            return {"aborted": {"trial": trial.id, **aborted}}
+            lab.watcher.step(f"the run ends here: {aborted.says}")
+            return {"aborted": {"trial": trial.id, **aborted.to_json()}}
     return {}
 
 
 def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> TrialRecord:
     """Run one trial and write its record, however it ended. Raises HostCannot, UsageError."""
     folder.event("trial_started", trial=trial.id)
-    draft = Draft(trial)
+    builder = RecordBuilder(trial)
     try:
-        draft.calibration = lab.calibrate(trial)
-        run_trial(plan, trial, folder, lab, draft)
+        builder.calibration = lab.calibrate(trial)
+        run_trial(plan, trial, folder, lab, builder)
     except (HostCannot, UsageError):
         raise
-    except Aborted as error:
-        draft.fail(str(error), error.exit_code)
-        draft.aborted = error.facts
+    except TrialAborted as error:
+        builder.fail(str(error), error.exit_code)
+        builder.aborted = error.found
     except LabError as error:
-        draft.fail(str(error), error.exit_code)
+        builder.fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        draft.fail("interrupted", Exit.INTERRUPTED)
-    record = draft.record(lab.placement)
+        builder.fail("interrupted", Exit.INTERRUPTED)
+    record = builder.record(lab.placement)
     folder.trial(trial.folder)
     folder.write(f"trials/{trial.folder}/record.json", record.to_json())
     folder.event("trial_ended", trial=trial.id, status=record.status, reason=record.reason)
@@ -160,49 +163,59 @@ def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> Tri
     return record
 
 
-def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, draft: Draft) -> None:
-    """One trial: up, verify, impair, load and record, down. What is learnt goes into `draft` as it comes."""
+def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, builder: RecordBuilder) -> None:
+    """One trial: up, verify, impair, load and record, down. `builder` takes what is known as it comes."""
     path, say = folder.trial(trial.folder), lab.watcher.step
     topology = render(folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing())
     folder.write(f"trials/{trial.folder}/topology.json", topology.to_json())
     with ExitStack() as stack:
         say("starting the server and the swarm")
         deployment = stack.enter_context(lab.runtime.up(lab.page.added(topology), path))
-        stack.callback(draft.keep_what_ended, deployment)
-        draft.runtime, draft.stamps = deployment.runtime, deployment.stamps
-        draft.ready = deployment.wait_event("server", "ready", SERVER_READY_S)
+        stack.callback(builder.collect_ends, deployment)
+        builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
+        builder.ready = server_ready(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology)
         recorder = stack.enter_context(
             Recorder(deployment, collectors, path / "series.csv", notes, Gauges(lab.watcher.gauge))
         )
-        draft.recorder = recorder
+        builder.recorder = recorder
 
         say("verifying right answers")
         asker = trial.scenario.swarm.worker_nodes[0]
-        draft.verify.append(right_answers(verify(deployment, asker, "before")))
+        builder.verify.append(right_answers(verify(deployment, asker, "before")))
 
         links = stack.enter_context(lab.links.applied(deployment, trial))
-        draft.links = links
+        builder.links = links
         links.probe("before")
 
         stack.enter_context(lab.page.shown(deployment))
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
-        draft.timeline = timeline
-        take = _marking(recorder, timeline, links, trial, lab)
-        draft.load = lab.driver.run(deployment, trial, take)
+        builder.timeline = timeline
+        on_event = _on_load_event(recorder, timeline, links, trial, lab)
+        builder.load = lab.driver.run(deployment, trial, on_event)
 
         if not timeline.killed("server"):
             survived(deployment)
             connections_gone(deployment)  # their end is a burst that nobody's probes should meet
             links.probe("after")
-            draft.verify.append(verify(deployment, asker, "after"))
+            builder.verify.append(verify(deployment, asker, "after"))
         say("stopping")
-        draft.server_stopped = deployment.exited("server") is None
+        builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)
 
 
-def verify(deployment: Deployment, worker: str, when: str) -> Mapping[str, Any]:
+def server_ready(deployment: Deployment) -> ServerReady:
+    """Wait until the server listens. Raises NoMeasurement where it does not, or breaks the contract."""
+    event = deployment.wait_event("server", "ready", SERVER_READY_S)
+    try:
+        return ServerReady.model_validate(event)
+    except ValueError as error:
+        says = f"the server's `ready` breaks images/CONTRACT.md: {describe(error)}"
+        raise NoMeasurement(says) from error
+
+
+def verify(deployment: Deployment, worker: str, when: str) -> Verification:
     """Ask the server for right answers, from inside `worker`. Raises NoMeasurement when nobody could ask."""
     answer = deployment.exec(worker, ["python", "-m", "swarm", "verify"], VERIFY_S)
     verified = _event(answer.out, "verified")
@@ -210,7 +223,7 @@ def verify(deployment: Deployment, worker: str, when: str) -> Mapping[str, Any]:
         raise NoMeasurement(
             f"the verification itself failed (exit {answer.code}): {_last(answer.err or answer.out)}"
         )
-    return {**verified, "when": when}
+    return Verification.model_validate({**verified, "when": when})
 
 
 def connections_gone(deployment: Deployment) -> None:
@@ -221,19 +234,28 @@ def connections_gone(deployment: Deployment) -> None:
     """
     asked_ms = mono_ms()
     while mono_ms() < asked_ms + 1000 * GONE_S:
-        told = [e for e in deployment.events("server") if e.get("event") == "stats"]
-        if told and told[-1]["open"] == 0 and told[-1]["mono_ms"] > asked_ms:
+        last = last_stats(deployment)
+        if last and last.open == 0 and last.mono_ms > asked_ms:
             return
         if deployment.exited("server") is not None:
             return
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
-def right_answers(verified: Mapping[str, Any]) -> Mapping[str, Any]:
+def last_stats(deployment: Deployment) -> ServerStats | None:
+    """The server's newest line of statistics; None where it printed none that can be read."""
+    for event in reversed(deployment.events("server")):
+        if event["event"] == "stats":
+            with suppress(ValueError):
+                return ServerStats.model_validate(event)
+    return None
+
+
+def right_answers(verified: Verification) -> Verification:
     """Nothing is timed before the answers are right. Raises NoMeasurement naming the first that is wrong."""
-    for check in verified["checks"]:
-        if not check["ok"]:
-            raise NoMeasurement(f"wrong answers from the server: {check['name']}: {check['says']}")
+    for check in verified.checks:
+        if not check.ok:
+            raise NoMeasurement(f"wrong answers from the server: {check.name}: {check.says}")
     return verified
 
 
@@ -243,14 +265,14 @@ class ServerDied(LabError):
     exit_code = Exit.THRESHOLD
 
 
-class Aborted(LabError):
-    """A threshold with `abort_on_fail` did not hold while the load ran. `facts`: which, and what was seen."""
+class TrialAborted(LabError):
+    """A threshold with `abort_on_fail` did not hold while the load ran."""
 
     exit_code = Exit.THRESHOLD
 
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        super().__init__(f"aborted: {facts['says']}")
-        self.facts = facts
+    def __init__(self, found: Aborted) -> None:
+        super().__init__(f"aborted: {found.says}")
+        self.found = found
 
 
 def survived(deployment: Deployment) -> None:
@@ -261,26 +283,25 @@ def survived(deployment: Deployment) -> None:
         raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
-def _marking(
+def _on_load_event(
     recorder: Recorder, timeline: Timeline, links: AppliedLinks, trial: Trial, lab: Laboratory
-) -> Callable[[Mapping[str, Any]], None]:
+) -> OnEvent:
     """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin.
 
-    What it returns raises Aborted once a threshold has ended the run.
+    What it returns raises TrialAborted once a threshold has ended the run.
     """
     crossed = lab.gate.live(trial)
 
-    def take(event: Mapping[str, Any]) -> None:
-        if event.get("event") == "phase":
-            links.phase(event["phase"])
-        if event.get("event") == "phase" and event.get("phase") == "measure":
-            start = float(event["starts_mono_ms"])
-            timeline.begin(start)
-            recorder.mark(start, quiet=True)
-            recorder.mark(start + 1000 * trial.scenario.swarm.phases.measure)
+    def take(event: LoadEvent) -> None:
+        if isinstance(event, PhaseStart):
+            links.phase(event.phase)
+            if event.phase == "measure":
+                timeline.begin(event.starts_mono_ms)
+                recorder.mark(event.starts_mono_ms, window_opens=True)
+                recorder.mark(event.starts_mono_ms + 1000 * trial.scenario.swarm.phases.measure)
         lab.watcher.event(event)
         if found := crossed(event):
-            raise Aborted(found)
+            raise TrialAborted(found)
 
     return take
 

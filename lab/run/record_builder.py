@@ -1,19 +1,29 @@
-"""A record in the making, and the figures of the moment for whoever watches it being made."""
+"""The record of a trial while it runs, and the figures of this moment for whoever watches it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.collect import Recorder
 from lab.plan.capacity import Placement
 from lab.plan.plan import Trial
+from lab.results.base import describe
 from lab.results.link import LinkRecord
-from lab.results.record import LoadResult, Sample, TrialRecord
+from lab.results.load import LoadResult
+from lab.results.node import (
+    Aborted,
+    Calibration,
+    CpuPlacement,
+    NodeEnd,
+    ServerReady,
+    ServerStats,
+    Verification,
+)
+from lab.results.record import Sample, TrialRecord
 from lab.run.timeline import Timeline
-from lab.runtime import Deployment
+from lab.runtime import Deployment, Event
 
 LAST_LINES = 50
 
@@ -25,48 +35,62 @@ class LinkRecords(Protocol):
         """Return the record of every link so far."""
 
 
-class Draft:
-    """A record in the making: whatever is known when a trial ends, however it ends."""
+class RecordBuilder:
+    """Collects what a trial's record will hold: whatever is known when the trial ends, however it ends."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.runtime = ""
         self.stamps: tuple[str, ...] = ()
-        self.ready: Mapping[str, Any] = {}
-        self.verify: list[Mapping[str, Any]] = []
+        self.ready: ServerReady | None = None
+        self.verify: list[Verification] = []
         self.links: LinkRecords | None = None
         self.timeline: Timeline | None = None
         self.recorder: Recorder | None = None
         self.load: LoadResult | None = None
-        self.stats: tuple[Mapping[str, Any], ...] = ()
-        self.exits: dict[str, dict[str, Any]] = {}
+        self.stats: tuple[ServerStats, ...] = ()
+        self.exits: dict[str, NodeEnd] = {}
         self.server_stopped = False
         self.last_lines: dict[str, list[str]] = {}
-        self.calibration: Mapping[str, Any] = {}
+        self.calibration: Calibration | None = None
+        self.warnings: list[str] = []
         self.reason: str | None = None
         self.exit_code = 0
-        self.aborted: Mapping[str, Any] | None = None
+        self.aborted: Aborted | None = None
 
     def fail(self, reason: str, exit_code: int) -> None:
-        """The trial did not come to its end."""
+        """Note why the trial did not come to its end."""
         self.reason, self.exit_code = reason, int(exit_code)
 
-    def keep_what_ended(self, deployment: Deployment) -> None:
-        """Just before the nodes are removed: its statistics, how nodes ended, last words."""
-        self.stats = tuple(e for e in deployment.events("server") if e.get("event") in ("stats", "stopped"))
+    def collect_ends(self, deployment: Deployment) -> None:
+        """Just before the nodes are removed: the server's statistics, how nodes ended, their last lines."""
+        self.stats = self._server_stats(deployment.events("server"))
         swarm = self.trial.scenario.swarm
         for node in ["server", *(part.master for part in swarm.parts), *swarm.worker_nodes]:
             ended = deployment.exited(node)
             if ended is None:
                 continue
-            self.exits[node] = asdict(ended)
-            if node == "server":
-                self.exits[node] |= {"early": not self.server_stopped}
+            early = not self.server_stopped if node == "server" else None
+            self.exits[node] = NodeEnd(code=ended.code, signal=ended.signal, oom=ended.oom, early=early)
             if ended.code != 0 or ended.signal:
                 self.last_lines[node] = _tail(deployment.log_path(node))
 
+    def _server_stats(self, events: Iterable[Event]) -> tuple[ServerStats, ...]:
+        """The lines of statistics; a server that prints others than the contract's is noted once."""
+        found: list[ServerStats] = []
+        for event in events:
+            if event["event"] not in ("stats", "stopped"):
+                continue
+            try:
+                found.append(ServerStats.model_validate(event))
+            except ValueError as error:
+                warning = f"the server's statistics break images/CONTRACT.md: {describe(error)}"
+                if warning not in self.warnings:
+                    self.warnings.append(warning)
+        return tuple(found)
+
     def record(self, placement: Placement) -> TrialRecord:
-        """The record as far as it goes."""
+        """Return the record as far as it goes."""
         trial = self.trial
         return TrialRecord(
             id=trial.id,
@@ -80,17 +104,17 @@ class Draft:
             model=trial.scenario.servers[trial.server].model,
             runtime=self.runtime,
             stamps=self.stamps,
-            placement=asdict(placement),
-            ready=dict(self.ready),
+            placement=CpuPlacement(**vars(placement)),
+            ready=self.ready,
             verify=tuple(self.verify),
             load=self.load,
             server_stats=self.stats,
             links=tuple(self.links.records()) if self.links else (),
             events=tuple(self.timeline.records()) if self.timeline else (),
             exits=self.exits,
-            warnings=tuple(self.recorder.problems) if self.recorder else (),
+            warnings=(*self.warnings, *(self.recorder.problems if self.recorder else ())),
             last_lines=self.last_lines,
-            calibration=dict(self.calibration),
+            calibration=self.calibration,
             aborted=self.aborted,
         )
 

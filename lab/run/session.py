@@ -27,6 +27,7 @@ from lab.plan import host, plan, render
 from lab.plan.capacity import Placement, place, plan_capacity
 from lab.plan.prepared import Prepared
 from lab.results import store
+from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
 from lab.runtime import Runtime
@@ -103,7 +104,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 
 def _calibrator(
     prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
-) -> Callable[[plan.Trial], Mapping[str, Any]]:
+) -> Callable[[plan.Trial], Calibration]:
     from lab.engine import images
     from lab.run import calibration
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.common.clock import mono_ms
 from lab.common.errors import LabError
 from lab.plan.plan import Trial
+from lab.results.node import TimedEvent
 from lab.runtime import Deployment
 from lab.scenario.event import Event, link_at
 from lab.scenario.link import LinkSpec
@@ -26,17 +27,6 @@ class ChangesLinks(Protocol):
 
     def change_link(self, endpoints: tuple[str, str], to: LinkSpec, at_mono_ms: float) -> float:
         """Change a link at that moment; returns when it really was, on CLOCK_MONOTONIC in milliseconds."""
-
-
-@dataclass(frozen=True)
-class Happened:
-    """One thing that was done: what, when it was due and when it was."""
-
-    what: str
-    target: str
-    wanted_mono_ms: float
-    actual_mono_ms: float | None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ class Timeline:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._happened: list[Happened] = []
+        self._happened: list[TimedEvent] = []
 
     def __enter__(self) -> Timeline:
         return self
@@ -90,9 +80,16 @@ class Timeline:
             if self._stop.wait(left_ms / 1000):
                 return
         try:
-            done = Happened(due.what, due.target, wanted_ms, due.act(wanted_ms))
+            actual_ms, failure = due.act(wanted_ms), None
         except LabError as error:
-            done = Happened(due.what, due.target, wanted_ms, None, str(error))
+            actual_ms, failure = None, str(error)
+        done = TimedEvent(
+            what=due.what,
+            target=due.target,
+            wanted_mono_ms=wanted_ms,
+            actual_mono_ms=actual_ms,
+            error=failure,
+        )
         with self._lock:
             self._happened.append(done)
         failed = f", which failed: {done.error}" if done.error else ""
@@ -103,10 +100,10 @@ class Timeline:
         with self._lock:
             return any(event.what == "kill" and event.target == node for event in self._happened)
 
-    def records(self) -> list[Mapping[str, Any]]:
+    def records(self) -> list[TimedEvent]:
         """What happened, in the order of its time."""
         with self._lock:
-            return [asdict(event) for event in sorted(self._happened, key=lambda e: e.wanted_mono_ms)]
+            return sorted(self._happened, key=lambda event: event.wanted_mono_ms)
 
 
 def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks) -> list[_Due]:

@@ -19,7 +19,7 @@ from lab.common.errors import LabError, NoMeasurement, UsageError
 from lab.common.owner import state_dir
 from lab.common.say import Say
 from lab.impair.trial import TrialLinks
-from lab.load.together import begin_when_held
+from lab.load.barrier import begin_when_held
 from lab.plan import plan, render
 from lab.plan.plan import Trial
 from lab.plan.prepared import Prepared

@@ -77,7 +77,7 @@ def test_calls_of_the_namespace_are_counted_exactly(namespace):
         assert process.stdout.readline() == "called\n"
         found = counts(collector)
     finally:
-        collector.quiet()
+        collector.detach()
     assert found["getppid"] == 1234
     assert found["write"] == 1
     assert "getpgid" not in found

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.engine import images
+from lab.results.load import LocustCount
 from lab.results.record import TrialRecord
 from lab.results.store import read_series
 from tests.support.runtimes import docker_client
@@ -69,13 +70,13 @@ def own(folder: Path, runtime: str) -> TrialRecord:
 def holds(record: TrialRecord) -> None:
     """Conservation, to the request: Locust's, the server's and our own count."""
     assert record.load is not None
-    whole = record.load.result["whole"]
-    assert whole["sent"] == whole["answered"] > 30
-    assert record.load.result["locust"] == {"requests": whole["sent"], "failures": 0}
-    verified = sum(one["requests"] for one in record.verify)
-    assert record.server_stats[-1]["requests"] == whole["answered"] + verified
-    assert set(whole["parts_hdr"]) == {"/plaintext"}
-    assert record.load.result["timing"]["source"] == "locust users"
+    whole = record.load.result.whole
+    assert whole.sent == whole.answered > 30
+    assert record.load.result.locust == LocustCount(requests=whole.sent, failures=0)
+    verified = sum(one.requests for one in record.verify)
+    assert record.server_stats[-1].requests == whole.answered + verified
+    assert set(whole.parts_hdr) == {"/plaintext"}
+    assert record.load.result.timing.source == "locust users"
 
 
 def test_as_plain_processes(tmp_path: Path) -> None:

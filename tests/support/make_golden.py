@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US  # noqa: E402
 from lab.results import store  # noqa: E402
 from lab.results.link import LinkRecord  # noqa: E402
-from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord  # noqa: E402
+from lab.results.load import LoadResult  # noqa: E402
+from lab.results.record import Run, Sample, Series, TrialRecord  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 WARMUP_S, MEASURE_S, DRAIN_S, RATE_PER_S, USERS = 2, 8, 1, 2000, 10_000
@@ -290,7 +291,7 @@ def _link(chance: random.Random) -> dict[str, Any]:
 
 
 def _samples(shape: Shape, load: LoadResult, chance: random.Random, users: int) -> Iterator[Sample]:
-    ramp_ms, clock_ms = START_MS, load.phases["warmup"]
+    ramp_ms, clock_ms = START_MS, load.phases.warmup
     moments = [START_MS - 500 + 1000 * step for step in range(int((clock_ms - START_MS) / 1000) + 13)]
     for at_ms in sorted({*moments, *load.window_ms}):
         opened = min(1.0, max(0.0, (at_ms - ramp_ms) / (1000 * users / 2000)))

@@ -13,7 +13,10 @@ from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import judge
-from lab.results.record import LoadResult, Run, Sample, Series, TrialRecord
+from lab.results.load import LoadResult
+from lab.results.node import ServerStats
+from lab.results.record import Run, Sample, Series, TrialRecord
+from lab.results.swarm_event import Progress
 
 RATE, WARMUP_S, MEASURE_S, USERS, WORKERS = 2000, 2, 10, 1000, 2
 START_MS = 1_000_000.0
@@ -54,6 +57,14 @@ def second(k: int, response: Values = RESPONSE, **changes: Any) -> dict[str, Any
     } | changes  # fmt: skip
 
 
+def worker(index: int, loop_lag_p99_us: int = 310) -> dict[str, Any]:
+    own = dict.fromkeys(("sent", "answered"), ALL // WORKERS)
+    return {
+        "index": index, "pid": 40 + index, "cpu_user_us": 2e6, "cpu_system_us": 1e6, "failed": 0, **own,
+        "loop_lag_p99_us": loop_lag_p99_us, "connected": USERS // WORKERS,
+    }  # fmt: skip
+
+
 def result(**changes: Any) -> dict[str, Any]:
     counts = {"intended": N, "sent": N, "answered": N, "failed": 0, "unsent": 0, "connects": 0}
     whole = {"intended": ALL, "sent": ALL, "answered": ALL, "failed": 0, "unsent": 0, "connects": USERS}
@@ -63,8 +74,15 @@ def result(**changes: Any) -> dict[str, Any]:
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
         "whole": whole | {"bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
         "under_way_s": N * 1.098e-3, "locust": {"requests": ALL, "failures": 0},
-        "workers": [{"index": i, "pid": 40 + i, "loop_lag_p99_us": 310} for i in range(WORKERS)],
+        "workers": [worker(i) for i in range(WORKERS)],
     } | changes  # fmt: skip
+
+
+def progress(**changes: Any) -> Progress:
+    """A second's progress of the load."""
+    counts = {"sent": 1000, "answered": 998, "failed": 0, "in_flight": 2, "users": USERS, "connected": USERS}
+    told = {"mono_ms": START_MS, "phase": "measure", "requests_per_s": float(RATE), **counts}
+    return Progress.model_validate(told | changes)
 
 
 PHASES = {
@@ -106,13 +124,13 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
 }  # fmt: skip
 
 
-def stats() -> tuple[dict[str, Any], ...]:
+def stats() -> tuple[ServerStats, ...]:
     each = {"accepted": USERS, "open_peak": USERS, "errors": {}}
     lines = [{"event": "stats", "mono_ms": PHASES["spawn"] - 500, "requests": VERIFIED, **each}]
     done = VERIFIED + ALL
     lines += [{"event": "stats", "mono_ms": WINDOW_MS[1] + 400, "requests": done, **each}]
     lines += [{"event": "stopped", "mono_ms": ENDS_MS, "requests": done + VERIFIED, **each}]
-    return tuple(lines)
+    return tuple(ServerStats.model_validate(line) for line in lines)
 
 
 def scenario(**changes: Any) -> dict[str, Any]:
@@ -185,7 +203,7 @@ def with_load(
 ) -> TrialRecord:
     """The trial with figures of its result (or its seconds) replaced."""
     assert record.load is not None
-    loaded = replace(record.load, result={**record.load.result, **changes})
+    loaded = replace(record.load, result=record.load.result.replaced(**changes))
     return replace(record, load=loaded if seconds is None else replace(loaded, seconds=tuple(seconds)))
 
 

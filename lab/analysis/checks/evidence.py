@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lab.analysis import groups
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
-from lab.results.record import LoadResult, TrialRecord
+from lab.results.load import LoadResult, Second, SwarmResult, Totals
+from lab.results.record import TrialRecord
 from lab.scenario.load import OWN_USERS, load_of
 
 SERVER = "server"
+T = TypeVar("T")
 
 
 class NoData(Exception):
@@ -59,17 +61,16 @@ class Evidence:
         return self.trial.load
 
     @property
-    def result(self) -> Mapping[str, Any]:
+    def result(self) -> SwarmResult:
         """Totals of the measured window."""
         return self.load.result
 
     @property
-    def whole(self) -> Mapping[str, Any]:
+    def whole(self) -> Totals:
         """Totals over all phases."""
-        whole: Mapping[str, Any] | None = self.result.get("whole")
-        if whole is None:
+        if self.result.whole is None:
             raise NoData("the swarm's totals over all phases are missing")
-        return whole
+        return self.result.whole
 
     @property
     def window_ms(self) -> tuple[float, float]:
@@ -82,9 +83,9 @@ class Evidence:
         return (self.window_ms[1] - self.window_ms[0]) / 1000
 
     @property
-    def measured(self) -> Sequence[Mapping[str, Any]]:
+    def measured(self) -> Sequence[Second]:
         """The `second` records of the measured window, in order."""
-        return sorted((s for s in self.load.seconds if s["phase"] == "measure"), key=lambda s: float(s["k"]))
+        return sorted((s for s in self.load.seconds if s.phase == "measure"), key=lambda s: s.k)
 
     @property
     def swarm(self) -> Mapping[str, Any]:
@@ -160,13 +161,14 @@ class Evidence:
 
     def errors(self, *kinds: str) -> int:
         """How many errors of these kinds (of any, without kinds) the swarm counted, over the whole load."""
-        counted = self.result.get("errors", {})
-        return sum(error_count(detail) for kind, detail in counted.items() if not kinds or kind in kinds)
+        return sum(seen.count for kind, seen in self.result.errors.items() if not kinds or kind in kinds)
 
 
-def error_count(detail: Any) -> int:
-    """The number in an entry of the swarm's `errors`: a number, or an object with `count`."""
-    return int(detail["count"] if isinstance(detail, Mapping) else detail)
+def told(value: T | None, missing: str) -> T:
+    """A figure that there is. Raises NoData with `missing`, what is said of one that there is not."""
+    if value is None:
+        raise NoData(missing)
+    return value
 
 
 def percent(share: float) -> str:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent
+from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent, told
+from lab.results.node import Calibration
 
+UNKNOWN_CEILING = "what this swarm can do at all is not on record"
 MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
 
 
 def generator_cpu(e: Evidence) -> Iterator[Said]:
     """CPU of each worker, and of all together on their CPUs, in one-second samples: two in a row count."""
-    seconds = [s["cpu_cores"] for s in e.measured if s.get("cpu_cores")]
+    seconds = [s.cpu_cores for s in e.measured if s.cpu_cores]
     if not seconds:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
-    used, index = max((_twice([float(s[i]) for s in seconds if i < len(s)]), i) for i in range(workers))
+    used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
     says = f"engine {index} of the swarm used {percent(used)} of a CPU for two seconds"
     yield from graded("generator_cpu", used, says, MORE_WORKERS)
-    cpus = cpu_list(str(e.trial.placement.get("swarm", "")))
+    cpus = cpu_list(e.trial.placement.swarm if e.trial.placement else "")
     if cpus and len(cpus) < workers:
-        used = _twice([sum(map(float, s)) / len(cpus) for s in seconds])
+        used = _twice([sum(s) / len(cpus) for s in seconds])
         says = f"{workers} engines on {len(cpus)} CPU used {percent(used)} of it for two seconds"
         yield from graded("generator_cpu", used, says, MORE_WORKERS)
 
@@ -45,25 +47,21 @@ def generator_throttled(e: Evidence) -> Iterator[Said]:
 
 def loop_lag(e: Evidence) -> Iterator[Said]:
     """How late the engine's loop runs its timer: a loop that lags sends and reads late."""
-    workers = e.result.get("workers", ())
+    workers = e.result.workers
     if not workers:
         raise NoData("the workers' own figures are missing")
-    worst = max(workers, key=lambda worker: float(worker["loop_lag_p99_us"]))
-    lag_ms = float(worst["loop_lag_p99_us"]) / 1000
-    node = worst.get("node", f"worker-{worst['index']}")
+    worst = max(workers, key=lambda worker: worker.loop_lag_p99_us)
+    lag_ms = worst.loop_lag_p99_us / 1000
+    node = worst.node or f"worker-{worst.index}"
     says = f"{node}: the loop lagged {lag_ms:.2f} ms at the p99"
     yield from graded("loop_lag_p99_ms", lag_ms, says, MORE_WORKERS)
 
 
 def generator_ceiling(e: Evidence) -> Iterable[Said]:
     """The rate achieved against the most that this swarm does with a server that costs nothing."""
-    if "ceiling_per_s" not in e.trial.calibration:
-        raise NoData(
-            str(e.trial.calibration.get("why_not", "what this swarm can do at all is not on record"))
-        )
-    ceiling = float(e.trial.calibration["ceiling_per_s"])
-    disturbed = e.trial.calibration.get("disturbed")
-    while_ = f", which was measured while {disturbed}" if disturbed else ""
+    calibration = e.trial.calibration or Calibration()
+    ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
+    while_ = f", which was measured while {calibration.disturbed}" if calibration.disturbed else ""
     rate = e.figures.requests_per_s
     if rate is None:
         raise NoData("no rate was measured")

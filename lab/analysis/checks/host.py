@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from lab.analysis.checks.evidence import Evidence, NoData, Said, graded, percent
+from lab.analysis.checks.evidence import Evidence, NoData, Said, graded, percent, told
 from lab.analysis.checks.generator import cpu_list
 
 BUSY = ("user", "nice", "system", "irq", "softirq")
@@ -39,11 +39,9 @@ def host_quiet(e: Evidence) -> Iterator[Said]:
 
 def placement(e: Evidence) -> Iterator[Said]:
     """The server and the generator on CPUs of their own."""
-    where = e.trial.placement
-    if "server" not in where or "swarm" not in where:
-        raise NoData("which CPUs the nodes ran on was not recorded")
-    server, swarm = cpu_list(str(where["server"])), cpu_list(str(where["swarm"]))
-    if where.get("overlap") or not server or not swarm or server & swarm:
+    where = told(e.trial.placement, "which CPUs the nodes ran on was not recorded")
+    server, swarm = cpu_list(where.server), cpu_list(where.swarm)
+    if where.overlap or not server or not swarm or server & swarm:
         says = "the server and the swarm share CPUs: each slows the other down"
         yield Said("suspect", says, "use a host with two CPUs or more, and leave placement to the lab")
 

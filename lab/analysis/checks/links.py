@@ -30,8 +30,8 @@ def in_force(e: Evidence) -> Iterator[Said]:
         for problem in link.problems:
             yield Said("invalid", f"{link.name}: {problem}", "read the helper's log in the trial's folder")
     for event in e.trial.events:
-        if event.get("error"):
-            says = f"event {event['what']} on {event['target']} failed: {event['error']}"
+        if event.error:
+            says = f"event {event.what} on {event.target} failed: {event.error}"
             yield Said("invalid", says, "fix the event, or run where it is supported")
 
 
@@ -122,8 +122,8 @@ def drops(e: Evidence) -> Iterator[Said]:
 def _utilisation(link: LinkRecord, counted: Counters, rate_bit_per_s: float, e: Evidence) -> float:
     if counted.bytes is None:
         raise NoData(f"{link.name}: its bytes were not counted")
-    phases = e.load.phases
-    load_s = (max(phases.values()) - min(phases.values())) / 1000
+    begun = e.load.phases.begun.values()
+    load_s = (max(begun) - min(begun)) / 1000
     return counted.bytes * 8 / (rate_bit_per_s * load_s)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
-from lab.analysis.checks.evidence import Evidence, NoData, Said, both, error_count, graded, percent
+from lab.analysis.checks.evidence import Evidence, NoData, Said, both, graded, percent, told
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.histogram import FEWEST, merged, times
+from lab.results.load import Counts, Second, SlowCount
 from lab.scenario.load import load_of
 from lab.scenario.swarm import ONE_EXCHANGE
 
@@ -26,10 +26,10 @@ CONNECTION_ERRORS = (
 
 def own_users(e: Evidence) -> Iterator[Said]:
     """What cannot be asked of Locust users of one's own: they have no schedule, and keep time themselves."""
-    timing = e.result["timing"]
+    timing = told(e.result.timing, "where times come from was not recorded")
     yield Said(
         "ok",
-        f"times are those of {timing['source']}, from the {timing['response_from']}; "
+        f"times are those of {timing.source}, from the {timing.response_from}; "
         "not checked: offered_load, connections_reached, lateness, omission, little_law, generator_ceiling",
         expected=True,
     )
@@ -42,8 +42,8 @@ def offered_load(e: Evidence) -> Iterable[Said]:
     load = load_of(e.swarm["load"])
     asked = load.arrivals_due(e.window_s)
     if load.arrivals == "poisson":
-        asked = max(float(e.result["intended"]), asked - POISSON_SIGMAS * math.sqrt(asked))
-    reached = float(e.result["sent"]) / asked
+        asked = max(float(e.result.intended), asked - POISSON_SIGMAS * math.sqrt(asked))
+    reached = e.result.sent / asked
     return graded(
         "offered_load",
         reached,
@@ -57,7 +57,7 @@ def connections_reached(e: Evidence) -> Iterable[Said]:
     if e.swarm["wire"] in ONE_EXCHANGE or e.clients.get("churn"):
         return ()
     asked = load_of(e.swarm["load"]).most_users(int(e.swarm["users"]))
-    peak = int(e.result["connected_peak"])
+    peak = e.result.connected_peak
     return graded(
         "connections_reached",
         peak / asked,
@@ -68,7 +68,7 @@ def connections_reached(e: Evidence) -> Iterable[Said]:
 
 def lateness(e: Evidence) -> Iterable[Said]:
     """Actual against intended send time. Late by much, and by much of the median: it takes both to matter."""
-    late_ms = _quantile_ms(e.result["lateness_hdr"], 99.0)
+    late_ms = _quantile_ms(told(e.result.lateness_hdr, "how late the sends were is missing"), 99.0)
     p50_ms = e.figures.response_ms.p50
     if late_ms is None or p50_ms is None:
         raise NoData("too few requests to say how late the sends were")
@@ -115,21 +115,21 @@ def little_law(e: Evidence) -> Iterable[Said]:
 
 
 def _mean_under_way(e: Evidence) -> float:
-    total = e.result.get("under_way_s")
-    if total is None:
-        raise NoData("the swarm did not integrate the number of requests under way (`under_way_s`)")
-    return float(total) / e.window_s
+    missing = "the swarm did not integrate the number of requests under way (`under_way_s`)"
+    return told(e.result.under_way_s, missing) / e.window_s
 
 
 def outcomes(e: Evidence) -> Iterator[Said]:
     """Every request has exactly one outcome: sent = answered + failed, meant = sent + unsent."""
-    for name, totals in (("window", e.result), ("whole load", e.whole)):
-        sent, ended = int(totals["sent"]), int(totals["answered"]) + int(totals["failed"])
+    each: tuple[tuple[str, Counts], ...] = (("window", e.result), ("whole load", e.whole))
+    for name, totals in each:
+        sent, ended = totals.sent, totals.answered + totals.failed
         says = f"{name}: {sent:,} requests sent, {ended:,} answered or failed"
         yield from graded(
             "outcomes_missing", abs(sent - ended), says, "the swarm lost count: please report it"
         )
-        meant, tried = int(totals["intended"]), sent + int(totals["unsent"])
+        unsent = told(totals.unsent, "how many requests were given up is missing")
+        meant, tried = totals.intended, sent + unsent
         says = f"{name}: {meant:,} requests meant, {tried:,} sent or given up"
         yield from graded(
             "outcomes_missing", abs(meant - tried), says, "the swarm lost count: please report it"
@@ -158,39 +158,33 @@ def server_count(e: Evidence) -> Iterable[Said]:
 def _server_sees(e: Evidence) -> tuple[int, int]:
     """Of one group's load: the fewest and the most requests that the server may have counted."""
     parts = len((e.swarm.get("page") or {}).get("paths", ())) or 1
-    slow: Mapping[str, int] = e.result.get("slow") or {}
-    of_slow = int(slow.get("answered", 0))
-    open_ended = int(slow.get("ended", 0)) + math.ceil(
-        float(e.clients.get("slow", 0)) * int(e.swarm["users"])
-    )
-    return int(e.whole["answered"]) * parts + of_slow, int(e.whole["sent"]) * parts + of_slow + open_ended
+    slow = e.result.slow or SlowCount(answered=0, ended=0)
+    open_ended = slow.ended + math.ceil(float(e.clients.get("slow", 0)) * int(e.swarm["users"]))
+    return e.whole.answered * parts + slow.answered, e.whole.sent * parts + slow.answered + open_ended
 
 
 def _requests_of_load(e: Evidence) -> int:
     """The server's last count without the requests of the verifications before it."""
-    lines = sorted((s for s in e.trial.server_stats if "requests" in s), key=lambda s: float(s["mono_ms"]))
-    if not lines:
+    counts = sorted((s.mono_ms, s.requests) for s in e.trial.server_stats if s.requests is not None)
+    if not counts:
         raise NoData("the server's statistics are missing")
-    told_ms = float(lines[-1]["mono_ms"])
+    told_ms, counted = counts[-1]
     if told_ms < e.window_ms[1]:
         raise NoData("the server's statistics end before the load does")
-    asked = [v.get("requests") for v in e.trial.verify if float(v["mono_ms"]) <= told_ms]
-    if None in asked:
-        raise NoData("how many requests the verification made was not recorded")
-    return int(lines[-1]["requests"]) - sum(int(n) for n in asked if n is not None)
+    missing = "how many requests the verification made, and when, was not recorded"
+    asked = [v.requests for v in e.trial.verify if told(v.mono_ms, missing) <= told_ms]
+    return counted - sum(told(number, missing) for number in asked)
 
 
 def locust_count(e: Evidence) -> Iterable[Said]:
     """Locust's own accounting against the engine's."""
-    theirs = e.result.get("locust")
-    if theirs is None:
-        raise NoData("Locust's own statistics are missing")
-    ended, failed = int(e.whole["answered"]) + int(e.whole["failed"]), int(e.whole["failed"])
-    off = max(abs(int(theirs["requests"]) - ended), abs(int(theirs["failures"]) - failed))
+    theirs = told(e.result.locust, "Locust's own statistics are missing")
+    ended, failed = e.whole.answered + e.whole.failed, e.whole.failed
+    off = max(abs(theirs.requests - ended), abs(theirs.failures - failed))
     return graded(
         "locust_count",
         off / max(ended, 1),
-        f"Locust counted {theirs['requests']:,} requests and {theirs['failures']:,} failures; "
+        f"Locust counted {theirs.requests:,} requests and {theirs.failures:,} failures; "
         f"the engine {ended:,} and {failed:,}",
         "the two disagree: please report it with this run's folder",
     )
@@ -205,10 +199,10 @@ def errors(e: Evidence) -> Iterator[Said]:
         f"{percent(rate)} of the requests failed: {_kinds(kinds)}",
         "lower the load, or state the server's known limit under `expect:`",
     )
-    counted: Mapping[str, Any] = e.result.get("errors", {})
-    refused = {k: n for k, d in counted.items() if k in CONNECTION_ERRORS and (n := error_count(d))}
+    refused = {k: seen.count for k, seen in e.result.errors.items() if k in CONNECTION_ERRORS and seen.count}
     lost = sum(refused.values())
-    share = lost / max(lost + int(e.whole["connects"]), 1)
+    connects = told(e.whole.connects, "how many connections were made is missing")
+    share = lost / max(lost + connects, 1)
     yield from graded(
         "error_rate",
         share,
@@ -241,8 +235,8 @@ def steady(e: Evidence) -> Iterable[Said]:
     )
 
 
-def _median_ms(seconds: Sequence[Mapping[str, Any]]) -> float | None:
-    texts = [s["response_hdr"] for s in seconds if s.get("response_hdr")]
+def _median_ms(seconds: Sequence[Second]) -> float | None:
+    texts = [s.response_hdr for s in seconds if s.response_hdr]
     if not texts:
         return None
     half = merged(texts)

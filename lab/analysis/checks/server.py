@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent
 from lab.scenario import catalog
@@ -36,16 +35,15 @@ def server_died(e: Evidence) -> Iterator[Said]:
 
 def death(e: Evidence) -> str | None:
     """How the server died while the load ran; None where it lived on, or was only slow to stop afterwards."""
-    ended: Mapping[str, Any] | None = e.trial.exits.get(SERVER)
+    ended = e.trial.exits.get(SERVER)
     if ended is None or e.trial.load is None:
         return None
-    how = "out of memory" if ended.get("oom") else ended.get("signal") or f"exit code {ended['code']}"
-    if "early" in ended:
-        return how if ended["early"] else None
-    spoken = [float(s["mono_ms"]) for s in e.trial.server_stats]
-    if spoken:
-        return how if spoken[-1] < e.window_ms[1] - SILENT_MS else None
-    return how if ended["code"] or ended.get("oom") else None
+    how = "out of memory" if ended.oom else ended.signal or f"exit code {ended.code}"
+    if ended.early is not None:
+        return how if ended.early else None
+    if e.trial.server_stats:
+        return how if e.trial.server_stats[-1].mono_ms < e.window_ms[1] - SILENT_MS else None
+    return how if ended.code or ended.oom else None
 
 
 def server_stopped(e: Evidence) -> Iterator[Said]:
@@ -53,8 +51,8 @@ def server_stopped(e: Evidence) -> Iterator[Said]:
     ended = e.trial.exits.get(SERVER)
     if ended is None or death(e) is not None:
         return
-    if ended["code"] or ended.get("signal"):
-        how = ended.get("signal") or f"exit code {ended['code']}"
+    if ended.code or ended.signal:
+        how = ended.signal or f"exit code {ended.code}"
         yield Said("suspect", f"the server did not end cleanly on SIGTERM ({how})", "see its log")
 
 
@@ -121,13 +119,13 @@ def _made(made: Mapping[str, float], name: str) -> bool:
 
 def right_answers(e: Evidence) -> Iterator[Said]:
     """Right answers before, during and after the load."""
-    asked = {str(v.get("when")): v for v in e.trial.verify}
+    asked = {v.when: v for v in e.trial.verify}
     if "before" not in asked:
         raise NoData("the server's answers were not verified before the load")
     for when, verified in asked.items():
-        for check in verified.get("checks", ()):
-            if not check["ok"]:
-                says = f"no right answer {when} the load: {check['name']}: {check.get('says', '')}"
+        for check in verified.checks:
+            if not check.ok:
+                says = f"no right answer {when} the load: {check.name}: {check.says}"
                 yield Said("invalid", says, "mend the server: a wrong answer is often a quick one")
     wrong = e.errors("wrong_answer", "protocol")
     says = f"{wrong:,} wrong or malformed answers under load"

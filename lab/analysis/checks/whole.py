@@ -104,8 +104,9 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Said]:
     granted: dict[object, dict[object, str]] = {}
     for trial in trials:
         asked = trial.scenario.get("servers", {}).get(trial.server, {}).get("backlog")
-        if trial.ready.get("backlog") is not None and trial.model and not _is_udp(trial):
-            granted.setdefault(asked, {})[trial.ready["backlog"]] = trial.server
+        backlog = trial.ready.backlog if trial.ready else None
+        if backlog is not None and trial.model and not _is_udp(trial):
+            granted.setdefault(asked, {})[backlog] = trial.server
     for asked, by_value in granted.items():
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())
@@ -138,7 +139,7 @@ def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Said]:
 
 def _bytes_per_answer(trial: TrialRecord) -> float | None:
     assert trial.load is not None
-    whole = trial.load.result.get("whole", {})
-    if not whole.get("answered") or whole.get("failed") or whole.get("bytes_in") is None:
+    whole = trial.load.result.whole
+    if whole is None or not whole.answered or whole.failed or whole.bytes_in is None:
         return None
-    return float(whole["bytes_in"]) / float(whole["answered"])
+    return whole.bytes_in / whole.answered

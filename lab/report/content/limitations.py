@@ -18,7 +18,7 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
     """The boxes' texts, and the whole in one sentence (`says`)."""
     trial = next(iter(run.trials), None)
     scenario: Mapping[str, Any] = trial.scenario if trial else {}
-    swarm, placement = scenario.get("swarm", {}), trial.placement if trial else {}
+    swarm, placement = scenario.get("swarm", {}), trial.placement if trial else None
     workers, users = int(swarm.get("workers", 0)), int(swarm.get("users", 0))
     masters = plural(len(swarm.get("groups") or {}) or 1, "master")
     load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
@@ -30,11 +30,11 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
     wire = clean(f"{swarm.get('wire', '')}, handler {scenario.get('handler', '')}")
     return {
         "swarm": load,
-        "swarm_cpus": _cpus(placement.get("swarm")),
+        "swarm_cpus": _cpus(placement and placement.swarm),
         "above": f"{impaired}, each way" if impaired else "no impairment",
         "below": f"data network, {wire}",
         "server": f"one at a time: {', '.join(servers)}",
-        "server_cpus": _cpus(placement.get("server")),
+        "server_cpus": _cpus(placement and placement.server),
         "says": (
             f"A swarm of {load} drives one server at a time over the data network "
             f"({impaired + ', each way' if impaired else 'not impaired'}); "
@@ -57,7 +57,7 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield _RUNTIMES[runtime]
     for stamp in summary.stamps:
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
-    if any(trial.placement.get("overlap") for trial in trials):
+    if any(trial.placement and trial.placement.overlap for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
     if any(load.is_closed for trial in trials for part in parts(trial).values() for load in _loads(part)):
         yield _CLOSED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -14,6 +13,7 @@ from lab.analysis.histogram import decode, quantiles
 from lab.analysis.model import Quantiles
 from lab.report.content.text import NOTHING, clean, number, quantile, size
 from lab.results.record import TrialRecord
+from lab.results.swarm_event import Progress
 
 LOADED = ("spawn", "warmup", "measure", "drain")
 MOST_EVENTS = 3
@@ -32,7 +32,7 @@ class State:
     trial_started_s: float = 0.0
     phase: str = ""
     doing: str = ""
-    progress: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
     gauges: dict[str, float] = field(default_factory=dict)
     trial_took_s: list[float] = field(default_factory=list)
     finished: list[tuple[str, str]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class State:
     def begin(self, index: int, total: int, trial: str, now_s: float) -> None:
         """A new trial: nothing of the last one is left on show."""
         self.index, self.total, self.trial, self.trial_started_s = index, total, clean(trial), now_s
-        self.phase, self.doing, self.progress, self.gauges, self.happened = "", "", {}, {}, []
+        self.phase, self.doing, self.progress, self.gauges, self.happened = "", "", None, {}, []
 
     def step(self, text: str, now_s: float) -> None:
         """What goes on now; under load it happens beside the load, which goes on."""
@@ -95,19 +95,18 @@ def _finished_line(trial: str, says: str) -> Text:
     )
 
 
-def progress_cells(progress: Mapping[str, Any]) -> dict[str, str]:
+def progress_cells(progress: Progress | None) -> dict[str, str]:
     """The figures of a `progress` event, named and formatted; absent ones are left out."""
-    cells = {}
-    if "connected" in progress:
-        cells["connected"] = f"{progress['connected']:,} of {progress.get('users', 0):,}"
-    if progress.get("requests_per_s") is not None:
-        cells["requests/s"] = number(progress["requests_per_s"])
-    for name in ("p50", "p99"):
-        if progress.get(f"response_{name}_ms") is not None:
-            cells[f"{name} [ms]"] = number(progress[f"response_{name}_ms"])
-    if "failed" in progress:
-        cells["failed"] = f"{progress['failed']:,}"
-    return cells
+    if progress is None:
+        return {}
+    cells = {
+        "connected": f"{progress.connected:,} of {progress.users:,}",
+        "requests/s": number(progress.requests_per_s),
+    }
+    for name, value in (("p50", progress.response_p50_ms), ("p99", progress.response_p99_ms)):
+        if value is not None:
+            cells[f"{name} [ms]"] = number(value)
+    return cells | {"failed": f"{progress.failed:,}"}
 
 
 def gauge_cells(gauges: Mapping[str, float]) -> dict[str, str]:
@@ -125,10 +124,10 @@ def outcome(record: TrialRecord) -> str:
     if record.load is None or record.status == "failed":
         return f"failed: {clean(record.reason or 'no measurement')}"
     result, (start, end) = record.load.result, record.load.window_ms
-    response = quantiles(decode(result["response_hdr"]))
-    rate = number(int(result["answered"]) / (end - start) * 1000) if end > start else NOTHING
+    response = quantiles(decode(result.response_hdr))
+    rate = number(result.answered / (end - start) * 1000) if end > start else NOTHING
     times = ", ".join(f"{name} {_ms(response, name)}" for name in ("p50", "p99"))
-    return f"{rate} requests/s, {times}, {int(result['failed']):,} failed"
+    return f"{rate} requests/s, {times}, {result.failed:,} failed"
 
 
 def _ms(response: Quantiles, name: str) -> str:

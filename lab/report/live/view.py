@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +15,7 @@ from rich.text import Text
 from lab.report.content.text import clean
 from lab.report.live.state import State, duration, gauge_cells, left, outcome, panel, progress_cells
 from lab.results.record import TrialRecord
+from lab.results.swarm_event import LoadEvent, PhaseStart, WorkerLost
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 5.0
@@ -30,7 +31,7 @@ class View(Protocol):
     def step(self, text: str) -> None:
         """A step of the run or of a trial."""
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: LoadEvent) -> None:
         """An event of the swarm's master (images/CONTRACT.md): phases, progress, lost workers."""
 
     def gauge(self, name: str, value: float) -> None:
@@ -90,18 +91,16 @@ class _Base:
             self.state.step(text, self._clock())
             self._changed(self._indent() + clean(text))
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: LoadEvent) -> None:
         """See View."""
         with self._lock:
-            kind = event.get("event")
-            if kind == "phase":
-                self._phase(clean(event["phase"]))
-            elif kind == "worker_lost":
-                lost = f"worker-{event.get('worker_index')} lost: {event.get('says', '')}"
-                self._changed("  " + clean(lost))
-            elif kind == "progress":
+            if isinstance(event, PhaseStart):
+                self._phase(event.phase)
+            elif isinstance(event, WorkerLost):
+                self._changed("  " + clean(f"worker-{event.worker_index} lost: {event.says}"))
+            else:
                 self.state.progress = event
-                self._phase(clean(event.get("phase", self.state.phase)))
+                self._phase(clean(event.phase))
                 self._progressed()
 
     def gauge(self, name: str, value: float) -> None:

@@ -24,7 +24,8 @@ from lab.analysis.charts import (
 from lab.analysis.growth import position
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.report.content.sweeps import sweep
-from lab.results.record import LoadResult, TrialRecord
+from lab.results.load import LoadResult
+from lab.results.record import TrialRecord
 from tests.support import judged, make_golden
 
 
@@ -97,19 +98,21 @@ def test_seconds_are_placed_from_the_start_of_the_window() -> None:
     load = the_load()
     steps = list(per_second(load, "p90", 240))
     assert [step["t"] for step in steps] == [k + 0.5 - make_golden.WARMUP_S for k in range(10)]
-    assert [step["answered"] for step in steps] == [second["answered"] for second in load.seconds]
+    assert [step["answered"] for step in steps] == [second.answered for second in load.seconds]
     assert all(step["p50"] < step["upper"] < step["max"] for step in steps)
 
 
 def test_a_warm_up_that_ends_within_a_second_cuts_it() -> None:
     load = the_load()
     shift_ms = 500.0
-    phases = {**load.phases, "warmup": load.phases["measure"] - 1000 - shift_ms}
-    cut = [dict(second) for second in load.seconds[:3]]
-    cut[0] |= {"k": 0, "phase": "warmup", "intended": 100}
-    cut[1] |= {"k": 1, "phase": "warmup", "intended": 50}
-    cut[2] |= {"k": 1, "phase": "measure", "intended": 50}
-    steps = list(per_second(replace(load, phases=phases, seconds=tuple(cut)), "p90", 240))
+    phases = load.phases.replaced(warmup=load.phases.measure - 1000 - shift_ms)
+    first, second, third = load.seconds[:3]
+    cut = (
+        first.replaced(k=0, phase="warmup", intended=100),
+        second.replaced(k=1, phase="warmup", intended=50),
+        third.replaced(k=1, phase="measure", intended=50),
+    )
+    steps = list(per_second(replace(load, phases=phases, seconds=cut), "p90", 240))
     assert [(step["t"], step["intended"]) for step in steps] == [(-1.0, 100.0), (-0.25, 100.0), (0.25, 100.0)]
 
 
@@ -124,7 +127,7 @@ def test_longer_steps_keep_rates_and_merge_histograms() -> None:
 
 def test_a_second_with_few_answers_has_no_quantile() -> None:
     load = the_load()
-    few = dict(load.seconds[3]) | {"response_hdr": histogram([1000] * 5).encode().decode()}
+    few = load.seconds[3].replaced(response_hdr=histogram([1000] * 5).encode().decode())
     step = next(per_second(replace(load, seconds=(few,)), "p90", 240))
     assert (step["p50"], step["upper"], step["max"]) == (None, None, 1.0)
 

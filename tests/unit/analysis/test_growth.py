@@ -107,7 +107,7 @@ def swept(users: int, cpu_us: float, repeat: int = 1) -> TrialRecord:
     made = with_load(with_swarm(made, users=users), connected_peak=users)
     peak = {("server", "server", "open_peak"): records.counter(users, 0)}
     cpu = {("server", "cgroup", "cpu_us"): records.counter(1, cpu_us * records.RATE)}
-    stats = tuple({**s, "open_peak": users} for s in made.server_stats)
+    stats = tuple(s.replaced(open_peak=users) for s in made.server_stats)
     return replace(made, series=records.series(peak | cpu), server_stats=stats)
 
 

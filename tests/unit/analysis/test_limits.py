@@ -14,7 +14,7 @@ def held_back(t: TrialRecord, at_once: int = 1) -> TrialRecord:
     """An iterative server: one connection is served, the others' requests time out."""
     failed_ = N // 4
     totals = {**records.result()["whole"], "answered": ALL - failed_, "failed": failed_}
-    stats = tuple({**s, "open_peak": at_once} for s in t.server_stats)
+    stats = tuple(s.replaced(open_peak=at_once) for s in t.server_stats)
     peak = {("server", "server", "open_peak"): records.counter(at_once, 0)}
     return with_load(
         replace(t, server_stats=stats, series=series(peak)),
@@ -23,7 +23,7 @@ def held_back(t: TrialRecord, at_once: int = 1) -> TrialRecord:
 
 
 def refusing(t: TrialRecord, above: int) -> TrialRecord:
-    stats = tuple({**s, "open_peak": above, "errors": {"refused_limit": 200}} for s in t.server_stats)
+    stats = tuple(s.replaced(open_peak=above, errors={"refused_limit": 200}) for s in t.server_stats)
     peak = {("server", "server", "open_peak"): records.counter(above, 0)}
     return with_load(
         replace(t, server_stats=stats, series=series(peak)),
@@ -60,7 +60,8 @@ def test_an_expected_limit_that_is_met_does_not_count(spoilt, limits):
 
 def test_an_expected_limit_excuses_no_wrong_answer():
     spoilt = expecting(
-        with_load(held_back(trial()), errors={"timeout": 5, "wrong_answer": 1}), served_at_once=1
+        with_load(held_back(trial()), errors={"timeout": {"count": 5}, "wrong_answer": {"count": 1}}),
+        served_at_once=1,
     )
     assert ("right_answers", "invalid") in counted(judged(spoilt))
 

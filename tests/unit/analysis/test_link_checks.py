@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lab.results.link import LinkRecord
+from lab.results.node import TimedEvent
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import counted, judged, series, trial
@@ -90,7 +91,7 @@ WRONG_LINKS: list[tuple[str, str, str, dict[str, Any]]] = [
 
 
 def test_an_event_that_did_not_happen_is_invalid():
-    event = {"what": "limit", "target": "server", "error": "not here"}
+    event = TimedEvent(what="limit", target="server", wanted_mono_ms=1.0, error="not here")
     summary = judged(replace(linked(link()), events=(event,)))
     assert ("link_in_force", "invalid") in counted(summary)
 

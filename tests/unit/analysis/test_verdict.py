@@ -50,7 +50,7 @@ def test_memory_is_told_where_a_batch_of_the_kernel_matters_little(connections, 
         ("server", "server", "open_peak"): records.counter(connections, 0),
         ("server", "cgroup", "memory_bytes"): memory,
     }
-    stats = tuple({**s, "open_peak": connections} for s in trial().server_stats)
+    stats = tuple(s.replaced(open_peak=connections) for s in trial().server_stats)
     made = with_load(replace(trial(), series=series(of), server_stats=stats), connected_peak=connections)
     assert figures(made).memory_bytes_per_connection == (told and pytest.approx(told, abs=1))
 

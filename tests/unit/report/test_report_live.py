@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 
 from lab.report.live.state import duration, panel
 from lab.report.live.view import LiveView, PlainView, View, make_view
 from lab.results.record import Sample
+from lab.results.swarm_event import PhaseStart, WorkerLost
 from lab.run.record_builder import Gauges
-from tests.support import judged
+from tests.support import judged, records
 
-PROGRESS: Mapping[str, Any] = {
-    "event": "progress", "phase": "measure", "users": 10_000, "connected": 9_000,
-    "requests_per_s": 1999.2, "response_p50_ms": 41.2, "response_p99_ms": None, "failed": 3,
-}  # fmt: skip
+PROGRESS = records.progress(
+    users=10_000, connected=9_000, requests_per_s=1999.2, response_p50_ms=41.2, response_p99_ms=None, failed=3
+)
 
 
 class Clock:
@@ -42,7 +40,7 @@ def play(view: View, clock: Clock) -> None:
         view.step("runtime: docker (auto)")
         view.trial_started(1, 7, "blocking/1")
         view.step("starting the server and the swarm")
-        view.event({"event": "phase", "phase": "measure", "starts_mono_ms": 1.0})
+        view.event(PhaseStart(phase="measure", starts_mono_ms=1.0))
         for second in range(11):
             clock.now_s = 10.0 + second
             view.gauge("server_cpu_cores", 0.31)
@@ -73,7 +71,7 @@ def test_plain_lines_carry_no_control_characters() -> None:
     shown = console()
     view = PlainView(shown, Clock())
     view.step("a\x1b[2Jb\nc")
-    view.event({"event": "worker_lost", "worker_index": 1, "says": "gone\x07"})
+    view.event(WorkerLost(worker_index=1, says="gone\x07"))
     assert text_of(shown).splitlines() == ["     0s  a[2Jb c", "     0s    worker-1 lost: gone"]
 
 
@@ -131,7 +129,7 @@ def test_an_event_under_load_stands_beside_the_phase_and_what_comes_after_replac
     clock = Clock()
     view = LiveView(console(terminal=True), clock)
     view.trial_started(1, 1, "a/1")
-    view.event({"event": "phase", "phase": "measure", "starts_mono_ms": 1.0})
+    view.event(PhaseStart(phase="measure", starts_mono_ms=1.0))
     clock.now_s = 4.0
     view.step("event at 2 s: pause server")
 
@@ -141,7 +139,7 @@ def test_an_event_under_load_stands_beside_the_phase_and_what_comes_after_replac
         return [line.strip() for line in text_of(page).splitlines()]
 
     assert shown()[1:] == ["measure · 4s in this trial", "4s  event at 2 s: pause server"]
-    view.event({"event": "phase", "phase": "done", "starts_mono_ms": 1.0})
+    view.event(PhaseStart(phase="done", starts_mono_ms=1.0))
     view.step("stopping")
     assert shown()[1] == "stopping · 4s in this trial"
 

@@ -7,8 +7,9 @@ import pytest
 
 from lab.common.errors import LabError, UsageError
 from lab.common.trial_key import TrialKey
-from lab.results.record import LoadResult, Sample, Series, TrialRecord
+from lab.results.record import Sample, Series, TrialRecord
 from lab.results.store import RunFolder, SeriesFile, find, list_runs, read_run, read_series, write_atomically
+from tests.support import records
 
 
 def test_a_counter_between_samples_is_interpolated():
@@ -24,9 +25,14 @@ def test_a_counter_between_samples_is_interpolated():
 
 
 def make_record(name="thread/1"):
-    load = LoadResult({"sent": 3, "window_mono_ms": [1.0, 2.0]}, ({"k": 0},), {"measure": 1.0})
     return TrialRecord(
-        id=name, server="thread", repeat=1, point={}, status="ok", load=load, stamps=("not isolated",)
+        id=name,
+        server="thread",
+        repeat=1,
+        point={},
+        status="ok",
+        load=records.load(),
+        stamps=("not isolated",),
     )
 
 

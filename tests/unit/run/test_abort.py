@@ -15,11 +15,13 @@ from lab.plan.capacity import place
 from lab.plan.render import Addressing, swarm_settings
 from lab.results import store
 from lab.results.clean import _complete
+from lab.results.node import Aborted, Calibration
 from lab.results.record import TrialRecord
+from lab.results.swarm_event import PhaseStart
 from lab.run import experiment
 from lab.run.abort import AbortGate, Live, at_end
-from lab.run.experiment import Aborted, Laboratory
-from tests.support.records import counted, hdr, judged, trial, with_load
+from lab.run.experiment import Laboratory, TrialAborted
+from tests.support.records import counted, hdr, judged, progress, trial, with_load
 from tests.support.scenarios import HOST, TEXT, resolved
 from tests.unit.run.test_repeats import Watcher
 
@@ -35,16 +37,16 @@ def window(times: Mapping[int, int], samples: int = 500, **counts: int) -> dict[
 def seen(conditions: Mapping[str, list[Any]], so_far: Mapping[str, Any], after_s: float = 1.5) -> Any:
     """What a live look says that far into the window."""
     live = Live({"epoll_lt": conditions}, "epoll_lt")
-    progress = {"event": "progress", "mono_ms": 5000 + 1000 * after_s, "phase": "measure", "window": so_far}
-    assert live(progress) is None, "the window has not begun"
-    assert live({"event": "phase", "phase": "measure", "starts_mono_ms": 5000.0}) is None
-    return live(progress)
+    told = progress(mono_ms=5000 + 1000 * after_s, window=so_far)
+    assert live(told) is None, "the window has not begun"
+    assert live(PhaseStart(phase="measure", starts_mono_ms=5000.0)) is None
+    return live(told)
 
 
 def test_a_bound_that_is_crossed_in_the_window_ends_it() -> None:
     found = seen({"latency": ["p(50)<1ms", SLOW]}, window({3000: 1}))
-    assert found["value"] == pytest.approx(3.0, rel=0.01)
-    assert found["says"] == "threshold latency p(50)<2ms: p(50) is 3.001 ms (1.5 s into the window)"
+    assert found.value == pytest.approx(3.0, rel=0.01)
+    assert found.says == "threshold latency p(50)<2ms: p(50) is 3.001 ms (1.5 s into the window)"
     assert seen({"latency": [SLOW]}, window({1500: 1})) is None
     assert seen({"latency": ["p(50)<2ms"]}, window({3000: 1})) is None, "it was not asked to end the run"
 
@@ -57,7 +59,7 @@ def test_what_too_few_samples_say_ends_nothing_yet() -> None:
 
 def test_errors_count_with_what_was_never_sent() -> None:
     condition = {"threshold": "rate<1%", **ENDS}
-    assert seen({"errors": [condition]}, window({100: 1}, failed=3, unsent=3))["value"] == 6 / 500
+    assert seen({"errors": [condition]}, window({100: 1}, failed=3, unsent=3)).value == 6 / 500
     assert seen({"errors": [condition]}, window({100: 1}, failed=4)) is None
 
 
@@ -77,8 +79,8 @@ def test_a_lower_bound_and_what_the_swarm_cannot_see_wait_for_the_end() -> None:
     for metric in ("requests_per_s", "cpu_us_per_request"):
         found = at_end(asked(trial(), {metric: conditions[metric]}))
         assert found
-        assert found["metric"] == metric
-        assert "at the end of the trial" in found["says"]
+        assert found.metric == metric
+        assert "at the end of the trial" in found.says
 
 
 def asked(record: TrialRecord, conditions: Mapping[str, list[Any]]) -> TrialRecord:
@@ -88,14 +90,16 @@ def asked(record: TrialRecord, conditions: Mapping[str, list[Any]]) -> TrialReco
 def test_at_the_end_one_that_holds_or_of_an_invalid_trial_ends_nothing() -> None:
     assert at_end(asked(trial(), {"latency": [SLOW]})) is None
     dear = {"cpu_us_per_request": [{"threshold": "value<1us", **ENDS}]}
-    assert at_end(asked(with_load(trial(), connected_peak=500, errors={"emfile": 3}), dear)) is None
+    assert (
+        at_end(asked(with_load(trial(), connected_peak=500, errors={"emfile": {"count": 3}}), dear)) is None
+    )
     assert at_end(asked(trial(status="failed", load=None), dear)) is None
 
 
 def test_one_without_data_fails() -> None:
     found = at_end(asked(trial(), {"descriptors_peak": [{"threshold": "value<9", **ENDS}]}))
     assert found
-    assert "cannot be told (descriptors_peak was not measured)" in found["says"]
+    assert "cannot be told (descriptors_peak was not measured)" in found.says
 
 
 THRESHOLDS = """\
@@ -112,7 +116,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_trial: Any) -> tupl
     laboratory = Laboratory(
         runtime=unused, driver=unused, links=unused, capacity=unused, addressing=unused,
         placement=place(HOST, expanded.scenario), watcher=Watcher(),  # type: ignore[arg-type]
-        calibrate=lambda _: {}, disturbed=lambda *_: None, gate=AbortGate(),
+        calibrate=lambda _: Calibration(), disturbed=lambda *_: None, gate=AbortGate(),
     )  # fmt: skip
     monkeypatch.setattr(experiment, "run_trial", run_trial)
     return folder, expanded, experiment.run(expanded, folder, laboratory)
@@ -123,7 +127,7 @@ def test_the_run_stops_there_and_says_so(tmp_path, monkeypatch) -> None:
 
     def crossing(_: Any, one: plan.Trial, *__: Any) -> None:
         if one.server == "thread":
-            raise Aborted(facts)
+            raise TrialAborted(Aborted.model_validate(facts))
 
     folder, expanded, ended = run(tmp_path, monkeypatch, crossing)
     first = next(place for place, one in enumerate(expanded.trials) if one.server == "thread")

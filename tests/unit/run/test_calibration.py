@@ -17,27 +17,28 @@ from lab.plan import plan
 from lab.plan.capacity import place
 from lab.plan.plan import Trial
 from lab.plan.render import Addressing
-from lab.results.record import LoadResult
+from lab.results.load import LoadResult
+from lab.results.node import Calibration, ServerStats
 from lab.run import calibration
 from lab.run.calibration import Calibrator, ceiling, null_trial
-from tests.support.records import counter, series
+from tests.support.records import counter, result, second, series
 from tests.support.records import trial as record
 from tests.support.scenarios import HOST, TEXT, resolved
 
 START_MS = 1000.0
 
 
-def load(rate: float = 20_000, cores: Sequence[float] = (0.5,), seconds: int = 3) -> LoadResult:
-    each = {"phase": "measure", "answered": rate, "cpu_cores": list(cores)}
-    rows = [{**each, "phase": "warmup", "answered": 1}, *([each] * seconds)]
-    return LoadResult({"window_mono_ms": [START_MS, START_MS + 3000]}, tuple(rows), {})
+def load(rate: int = 20_000, cores: Sequence[float] = (0.5,), seconds: int = 3) -> LoadResult:
+    each = second(1, answered=rate, cpu_cores=list(cores), phase="measure")
+    rows = [second(0, answered=1), *([each] * seconds)]
+    return LoadResult(result(window_mono_ms=[START_MS, START_MS + 3000]), tuple(rows), {})
 
 
-def stats(share: float, cpus: int = 1) -> list[dict[str, Any]]:
+def stats(share: float, cpus: int = 1) -> list[ServerStats]:
     """The server's statistics, once a second; outside the window it did nothing."""
     moments = [(START_MS - 900 + 1000 * i, min(max(i - 1, 0), 2)) for i in range(6)]
     used_us = share * cpus * 1e6
-    return [{"mono_ms": t, "cpu_user_us": used_us * n, "cpu_system_us": 0} for t, n in moments]
+    return [ServerStats(mono_ms=t, cpu_user_us=used_us * n, cpu_system_us=0) for t, n in moments]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_the_ceiling_is_where_the_swarm_ends(
     cores: Sequence[float], server: float, expected: float, limited: str
 ) -> None:
     found = ceiling(load(cores=cores), stats(server), swarm_cpus=1, server_cpus=1)
-    assert (found["ceiling_per_s"], found["limited_by"]) == (expected, limited)
-    assert found["server_cpu_share"] == pytest.approx(server)
+    assert (found.ceiling_per_s, found.limited_by) == (expected, limited)
+    assert found.server_cpu_share == pytest.approx(server)
 
 
 def test_nothing_answered_is_no_ceiling() -> None:
@@ -90,7 +91,7 @@ class Lab:
 
     def events(self, node: str) -> list[dict[str, Any]]:
         assert node == "server"
-        return [{"event": "stats", **one} for one in stats(0.5)]
+        return [{"event": "stats", **one.to_json()} for one in stats(0.5)]
 
     def run(self, deployment: Lab, trial: Trial, on_event: object) -> LoadResult:
         self.trials.append(trial)
@@ -122,7 +123,7 @@ def test_it_is_measured_once_and_kept(tmp_path: Path, state: Path) -> None:
     one, other = trials(tmp_path)
     lab = Lab()
     first, _ = calibrator(tmp_path, lab)
-    assert first(one)["ceiling_per_s"] == 40_000
+    assert first(one).ceiling_per_s == 40_000
     assert first(other) == first(one)
     again, said = calibrator(tmp_path, lab)
     assert again(one) == first(one)
@@ -156,11 +157,11 @@ def test_one_of_a_host_that_was_not_quiet_serves_its_run_alone(tmp_path: Path, s
     loud, said = calibrator(tmp_path, lab, noise=lambda _: "others used 30 % of this host")
     one, other = trials(tmp_path)
     assert loud(one) == loud(other)
-    assert (loud(one)["ceiling_per_s"], loud(one)["disturbed"]) == (40_000, "others used 30 % of this host")
+    assert (loud(one).ceiling_per_s, loud(one).disturbed) == (40_000, "others used 30 % of this host")
     assert said[-1] == "the swarm's ceiling: 40,000 requests/s (not kept: others used 30 % of this host)"
     assert list(state.glob("calibration/*.json")) == []
     quiet, _ = calibrator(tmp_path, lab)
-    assert quiet(one)["disturbed"] is None
+    assert quiet(one).disturbed is None
     assert len(lab.trials) == 2
 
 
@@ -176,7 +177,7 @@ def test_a_failure_is_said_once_and_does_not_stop_the_run(tmp_path: Path, state:
     lab = Lab(NoMeasurement("a worker was lost"))
     made, said = calibrator(tmp_path, lab)
     one, other = trials(tmp_path)
-    assert made(one) == made(other) == {"why_not": "a worker was lost"}
+    assert made(one) == made(other) == Calibration(why_not="a worker was lost")
     assert len(lab.trials) == 1
     assert said[-1] == "not calibrated: a worker was lost"
     assert list(state.glob("calibration/*.json")) == []
@@ -190,7 +191,7 @@ def test_a_torn_file_is_said_and_measured_again(tmp_path: Path, state: Path, tor
     [file] = state.glob("calibration/*.json")
     file.write_text(torn)
     made, said = calibrator(tmp_path, lab)
-    assert made(trial)["ceiling_per_s"] == 40_000
+    assert made(trial).ceiling_per_s == 40_000
     assert "cannot be read" in said[0]
     assert json.loads(file.read_text())["ceiling_per_s"] == 40_000
 

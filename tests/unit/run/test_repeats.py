@@ -16,6 +16,7 @@ from lab.plan import plan
 from lab.plan.capacity import place
 from lab.results import store
 from lab.results.link import LinkRecord
+from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
 from lab.run.abort import AbortGate
@@ -54,7 +55,7 @@ def run(
     laboratory = Laboratory(
         runtime=unused, driver=unused, links=unused, capacity=unused, addressing=unused,
         placement=place(HOST, expanded.scenario), watcher=watcher,  # type: ignore[arg-type]
-        calibrate=lambda _: {"ceiling_per_s": 9.0}, disturbed=lambda record, _: disturbed(record),
+        calibrate=lambda _: Calibration(ceiling_per_s=9.0), disturbed=lambda record, _: disturbed(record),
         gate=AbortGate(),
     )  # fmt: skip
     monkeypatch.setattr(experiment, "run_trial", lambda *_: None)
@@ -105,7 +106,7 @@ def test_it_is_counted_and_shown_and_keeps_a_pass(tmp_path) -> None:
 
 def lagging(record: TrialRecord) -> TrialRecord:
     assert record.load is not None
-    workers = [{**worker, "loop_lag_p99_us": 30_000} for worker in record.load.result["workers"]]
+    workers = [worker.replaced(loop_lag_p99_us=30_000) for worker in record.load.result.workers]
     return with_load(record, workers=workers)
 
 

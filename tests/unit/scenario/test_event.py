@@ -142,10 +142,10 @@ def test_they_happen_in_time_and_are_written_down(tmp_path):
         if what in wanted:
             assert 0 <= at - start - wanted[what] < 250
     records = timeline.records()
-    assert [r["what"] for r in records] == ["pause", "limit", "unpause", "set"]
-    assert records[1]["error"] == "not here"
+    assert [r.what for r in records] == ["pause", "limit", "unpause", "set"]
+    assert records[1].error == "not here"
     assert "event at 0.15 s: limit server, which failed: not here" in fake.said
-    assert records[3]["actual_mono_ms"] == records[3]["wanted_mono_ms"] == pytest.approx(start + 300)
+    assert records[3].actual_mono_ms == records[3].wanted_mono_ms == pytest.approx(start + 300)
 
 
 def test_a_link_change_is_handed_over_ahead_of_its_time(tmp_path):

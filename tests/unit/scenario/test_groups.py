@@ -12,13 +12,15 @@ from hdrh.histogram import HdrHistogram
 from lab.analysis.summary import summarise
 from lab.common.errors import NoMeasurement, UsageError
 from lab.impair.trial import resolve
+from lab.load.event_merger import EventMerger
 from lab.load.locust import LocustDriver
 from lab.load.merge import add_histograms, merged
-from lab.load.together import Stream
 from lab.plan.capacity import place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
-from lab.results.record import LoadResult, TrialRecord
+from lab.results.load import LoadResult, LocustCount
+from lab.results.record import TrialRecord
+from lab.results.swarm_event import PhaseStart, WorkerLost
 from tests.support import records
 from tests.support.records import RESPONSE, hdr, judged, trial, with_load
 from tests.support.scenarios import HOST, resolved
@@ -156,18 +158,18 @@ def test_histograms_are_added_slot_by_slot() -> None:
 def test_counts_are_added_and_the_groups_kept() -> None:
     load = grouped()
     for name in ("sent", "answered", "connected_peak", "bytes_in"):
-        assert load.result[name] == 2 * load.groups["browsers"].result[name]
-    assert load.result["whole"]["answered"] == 2 * records.ALL
-    assert load.result["locust"] == {"requests": 2 * records.ALL, "failures": 0}
-    assert load.result["window_mono_ms"] == list(records.WINDOW_MS)
+        assert getattr(load.result, name) == 2 * getattr(load.groups["browsers"].result, name)
+    assert load.result.whole.answered == 2 * records.ALL
+    assert load.result.locust == LocustCount(requests=2 * records.ALL, failures=0)
+    assert load.result.window_mono_ms == records.WINDOW_MS
     assert load.window_ms == load.groups["holders"].window_ms
-    assert [w["node"] for w in load.result["workers"]] == [
+    assert [w.node for w in load.result.workers] == [
         "browsers-worker-0", "browsers-worker-1", "holders-worker-0", "holders-worker-1",
     ]  # fmt: skip
     first = load.seconds[0]
-    assert (first["k"], first["phase"], first["answered"]) == (0, "warmup", 2 * records.RATE)
-    assert first["cpu_cores"] == [0.2, 0.21, 0.2, 0.21]
-    assert first["loop_lag_p99_us"] == 300
+    assert (first.k, first.phase, first.answered) == (0, "warmup", 2 * records.RATE)
+    assert first.cpu_cores == (0.2, 0.21, 0.2, 0.21)
+    assert first.loop_lag_p99_us == 300
 
 
 def test_errors_are_added_kind_by_kind() -> None:
@@ -180,7 +182,7 @@ def test_errors_are_added_kind_by_kind() -> None:
         }
     )
     both = {"count": 5, "first_mono_ms": 4.0, "last_mono_ms": 12.0, "example": "one"}
-    assert load.result["errors"] == {"reset": both, "timeout": reset}
+    assert load.result.to_json()["errors"] == {"reset": both, "timeout": reset}
 
 
 def test_groups_that_were_not_measured_at_the_same_time_are_none() -> None:
@@ -201,7 +203,7 @@ def of_groups(load: LoadResult) -> TrialRecord:
     groups = {"browsers": one, "holders": one}
     whole = {**one, "users": 2 * records.USERS, "load": {"executor": "by-group"}, "groups": groups}
     stats = tuple(
-        {**s, "requests": 2 * (s["requests"] - asked) + asked, "open_peak": 2 * records.USERS}
+        s.replaced(requests=2 * (s.requests - asked) + asked, open_peak=2 * records.USERS)
         for s, asked in zip(record.server_stats, (5, 5, 10), strict=True)
     )
     scenario = {**record.scenario, "swarm": whole}
@@ -235,24 +237,27 @@ def test_checks_are_asked_of_each_group_where_the_sum_would_hide_or_feign_a_faul
 
 def test_requests_are_conserved_over_the_sum() -> None:
     record = of_groups(grouped())
-    more = tuple({**s, "requests": s["requests"] + 900} for s in record.server_stats)
+    more = tuple(s.replaced(requests=s.requests + 900) for s in record.server_stats)
     assert ("server_count", "invalid") in records.counted(judged(replace(record, server_stats=more)))
 
 
 def test_events_of_several_masters_are_one_stream() -> None:
     seen: list[Any] = []
-    stream = Stream(["a", "b"], seen.append)
-    stream.take("a", {"event": "phase", "phase": "warmup", "starts_mono_ms": 7.0})
+    merger = EventMerger(["a", "b"], seen.append)
+    warmup = PhaseStart(phase="warmup", starts_mono_ms=7.0)
+    merger.take("a", warmup)
     assert seen == []
-    stream.take("b", {"event": "phase", "phase": "warmup", "starts_mono_ms": 7.0})
-    assert [e["phase"] for e in seen] == ["warmup"]
-    for users, p99_ms in ((3, 8.0), (4, None)):
-        told = {"event": "progress", "phase": "warmup", "users": users, "response_p99_ms": p99_ms}
-        stream.take("a" if users == 3 else "b", told)
-    assert seen[1] == {"event": "progress", "phase": "warmup", "users": 7, "response_p99_ms": 8.0}
-    stream.take("a", {"event": "result"})
-    stream.take("a", {"event": "worker_lost", "worker_index": 1})
-    assert [e["event"] for e in seen[2:]] == ["worker_lost"]
+    merger.take("b", warmup)
+    assert seen == [warmup]
+    merger.take("a", records.progress(users=3, response_p99_ms=8.0))
+    merger.take("b", records.progress(users=4, response_p99_ms=None))
+    assert seen[1] == records.progress(
+        users=7, response_p99_ms=8.0, connected=2 * records.USERS, sent=2000, answered=1996, in_flight=4,
+        requests_per_s=2.0 * records.RATE,
+    )  # fmt: skip
+    merger.take("a", records.load().result)
+    merger.take("a", WorkerLost(worker_index=1, says="gone"))
+    assert [e.event for e in seen[2:]] == ["worker_lost"]
 
 
 class Masters:
@@ -283,7 +288,7 @@ class Masters:
             self._tell(node, {"event": "worker_lost", "worker_index": 1, "says": "gone"})
         else:
             for second in records.load().seconds:
-                self._tell(node, dict(second))
+                self._tell(node, second.to_json())
             self._tell(node, records.result())
 
     def _tell(self, node: str, event: dict[str, Any]) -> None:
@@ -297,7 +302,7 @@ def test_no_group_begins_before_all_are_held(tmp_path) -> None:
     load = LocustDriver().run(masters, one, lambda _: None)  # type: ignore[arg-type]
     assert [name for _, name in masters.told] == ["SIGUSR1", "SIGUSR1", "SIGUSR2", "SIGUSR2"]
     assert set(load.groups) == {"browsers", "holders"}
-    assert load.result["answered"] == 2 * records.N
+    assert load.result.answered == 2 * records.N
 
 
 def test_a_group_that_is_the_only_one_begins_too(tmp_path) -> None:
@@ -306,7 +311,7 @@ def test_a_group_that_is_the_only_one_begins_too(tmp_path) -> None:
     masters = Masters()
     load = LocustDriver().run(masters, one, lambda _: None)  # type: ignore[arg-type]
     assert masters.told == [("browsers-master", "SIGUSR1"), ("browsers-master", "SIGUSR2")]
-    assert load.result["answered"] == load.groups["browsers"].result["answered"] == records.N
+    assert load.result.answered == load.groups["browsers"].result.answered == records.N
 
 
 def test_a_lost_worker_is_named_with_its_group(tmp_path) -> None:

@@ -198,7 +198,7 @@ def test_churn_holds_no_connections():
 
 
 def recounted(t: Any, requests: int) -> Any:
-    last = {**t.server_stats[-1], "requests": requests + 2 * records.VERIFIED}
+    last = t.server_stats[-1].replaced(requests=requests + 2 * records.VERIFIED)
     return replace(t, server_stats=(*t.server_stats[:-1], last))
 
 

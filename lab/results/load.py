@@ -1,0 +1,166 @@
+"""What the swarm measured, as images/CONTRACT.md has it: seconds, the window's result, phases.
+
+Times of the clock are CLOCK_MONOTONIC in milliseconds (`_mono_ms`). A text `_hdr` is an HdrHistogram of
+microseconds in its base64 V2 form. A figure that a swarm of an earlier version did not tell is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lab.results.base import Count, Number, RecordModel
+
+
+class Counts(RecordModel):
+    """Requests and bytes of some time: a second, the window, or the whole load.
+
+    Conservation: intended = sent + unsent, sent = answered + failed.
+    """
+
+    intended: Count
+    sent: Count
+    answered: Count
+    failed: Count
+    unsent: Count | None = None
+    connects: Count | None = None
+    bytes_in: Count | None = None
+    bytes_out: Count | None = None
+    under_way_s: Number | None = None  # request-seconds: the sum of answer − intended send
+    response_hdr: str | None = None  # from the intended send
+    service_hdr: str | None = None  # from the actual send
+    parts_hdr: Mapping[str, str] = Field(default_factory=dict)  # service time by the name of a page's part
+
+
+class Totals(Counts):
+    """Sums over a time, with the number of errors by kind."""
+
+    errors: Mapping[str, Count] = Field(default_factory=dict)
+
+
+class Second(Totals):
+    """One second of the load clock, cut where a phase ends inside it. `k` counts from the warm-up's start."""
+
+    event: Literal["second"] = "second"
+    mono_ms: Number | None = None
+    k: Count
+    phase: Literal["warmup", "measure"]
+    unsent: Count
+    connected: Count  # gauge: at the second's end
+    in_flight: Count  # gauge
+    response_hdr: str
+    service_hdr: str
+    late_p99_us: Number | None = None  # actual − intended send
+    loop_lag_p99_us: Number | None = None
+    cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
+
+
+class ErrorSeen(RecordModel):
+    """The errors of one kind: how many, when the first and the last, and one of them in words."""
+
+    count: Count
+    first_mono_ms: Number | None = None
+    last_mono_ms: Number | None = None
+    example: str | None = None
+
+
+class Worker(RecordModel):
+    """One worker of the swarm, its own process counted in beside its engines. `index` is its group's."""
+
+    index: Count
+    node: str | None = None  # which node, where the swarm has groups
+    pid: Count
+    engine_pids: tuple[Count, ...] = ()
+    cpu_user_us: Number
+    cpu_system_us: Number
+    loop_lag_p99_us: Number  # since the load clock started
+    connected: Count
+    sent: Count
+    answered: Count
+    failed: Count
+
+
+class LocustCount(RecordModel):
+    """Locust's own accounting, over all phases."""
+
+    requests: Count
+    failures: Count
+
+
+class SlowCount(RecordModel):
+    """Requests of slow clients, which are no part of the load: answered, and ended by the server."""
+
+    answered: Count
+    ended: Count
+
+
+class Timing(RecordModel):
+    """Where times come from: the lab's engine, or Locust users of one's own."""
+
+    source: str
+    resolution_us: Number | None = None
+    response_from: str | None = None
+
+
+class SwarmResult(Counts):
+    """The sums over the measured window, and what is told of the load as a whole.
+
+    `errors` covers all phases, `whole` holds the sums over them. `connected_peak` is the most connections
+    that were open at once on the client's side.
+    """
+
+    event: Literal["result"] = "result"
+    mono_ms: Number | None = None
+    window_mono_ms: tuple[Number, Number]
+    unsent: Count
+    response_hdr: str
+    service_hdr: str
+    lateness_hdr: str | None = None  # actual − intended send
+    connect_ms_hdr: str | None = None  # microseconds, whatever its name says
+    whole: Totals | None = None
+    connected_peak: Count
+    late_p99_us: Number | None = None
+    loop_lag_p99_us: Number | None = None
+    workers: tuple[Worker, ...] = ()
+    errors: Mapping[str, ErrorSeen] = Field(default_factory=dict)
+    locust: LocustCount | None = None
+    slow: SlowCount | None = None
+    timing: Timing | None = None
+
+
+class Phases(RecordModel):
+    """When each phase of the load began, in milliseconds of CLOCK_MONOTONIC; None for one that never did.
+
+    `held`: all connections are open, and the swarm's groups wait for each other.
+    """
+
+    spawn: Number | None = None
+    held: Number | None = None
+    warmup: Number | None = None
+    measure: Number | None = None
+    drain: Number | None = None
+    done: Number | None = None
+
+    @property
+    def begun(self) -> dict[str, float]:
+        """The phases that began, in the order of the load."""
+        times = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: time for name, time in times.items() if time is not None}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LoadResult:
+    """What the swarm measured. Of named groups it is the sum of all; `groups` holds what each measured."""
+
+    result: SwarmResult
+    seconds: tuple[Second, ...]
+    phases: Phases
+    groups: Mapping[str, LoadResult] = Field(default_factory=dict)
+
+    @property
+    def window_ms(self) -> tuple[float, float]:
+        """Start and end of the measured window on CLOCK_MONOTONIC."""
+        return self.result.window_mono_ms

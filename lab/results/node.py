@@ -1,0 +1,129 @@
+"""What is kept of a trial's nodes: what the server printed, right answers, how nodes ended, timed events.
+
+Times of the clock are CLOCK_MONOTONIC in milliseconds (`_mono_ms`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from lab.results.base import Count, Number, RecordModel
+
+
+class PrintedByServer(RecordModel):
+    """A line of a server. Images of one's own may print more: images/CONTRACT.md keeps unknown keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    mono_ms: Number | None = None
+
+
+class ServerReady(PrintedByServer):
+    """The server listens. `backlog` is what the kernel granted."""
+
+    event: Literal["ready"] = "ready"
+    model: str | None = None
+    wire: str | None = None
+    handler: str | None = None
+    host: str | None = None
+    port: Count | None = None
+    pid: Count | None = None
+    backlog: Count | None = None
+
+
+class ServerStats(PrintedByServer):
+    """The server's totals since its start, once a second and once more as it stops.
+
+    A counter that the server does not print is None.
+    """
+
+    event: Literal["stats", "stopped"] = "stats"
+    mono_ms: Number
+    accepted: Count | None = None
+    closed: Count | None = None
+    open: Count | None = None  # gauge: connections now
+    open_peak: Count | None = None
+    requests: Count | None = None  # answered: the last byte was handed to the kernel
+    errors: Mapping[str, Count] = Field(default_factory=dict)  # kind → number
+    cpu_user_us: Number | None = None
+    cpu_system_us: Number | None = None
+
+
+class AnswerCheck(RecordModel):
+    """One question that a verification asked the server."""
+
+    name: str
+    ok: bool
+    says: str = ""
+
+
+class Verification(RecordModel):
+    """Right-answer checks over fresh connections, before or after the load. `requests`: how many it made."""
+
+    event: Literal["verified"] = "verified"
+    mono_ms: Number | None = None
+    when: Literal["before", "after"] | None = None
+    ok: bool
+    requests: Count | None = None
+    checks: tuple[AnswerCheck, ...] = ()
+
+
+class NodeEnd(RecordModel):
+    """How a node ended. `signal` is a name (SIGKILL) or None; `oom` is None where nobody can tell.
+
+    `early`, of the server: it ended before it was told to.
+    """
+
+    code: int
+    signal: str | None = None
+    oom: bool | None = None
+    early: bool | None = None
+
+
+class TimedEvent(RecordModel):
+    """One thing that the scenario's timeline did: what, when it was due and when it was done."""
+
+    what: str
+    target: str
+    wanted_mono_ms: Number
+    actual_mono_ms: Number | None = None
+    error: str | None = None
+
+
+class CpuPlacement(RecordModel):
+    """CPU lists such as `0,2-3`: the server's own and all others'. `overlap`: there was one CPU for both."""
+
+    server: str
+    swarm: str
+    overlap: bool = False
+
+
+class Calibration(RecordModel):
+    """The most that the swarm does on this host, in requests per second, or why that is not known.
+
+    Shares are of the CPUs of each side, medians over seconds, as `rate_per_s` is; `ceiling_per_s` is of the
+    best second. `disturbed`: what else was at work on the host.
+    """
+
+    ceiling_per_s: Number | None = None
+    rate_per_s: Number | None = None
+    swarm_cpu_share: Number | None = None
+    server_cpu_share: Number | None = None
+    limited_by: Literal["swarm", "server", "neither"] | None = None
+    server: str | None = None
+    handler: str | None = None
+    disturbed: str | None = None
+    measured_by: str | None = None
+    why_not: str | None = None
+
+
+class Aborted(RecordModel):
+    """The threshold with `abort_on_fail` that ended a trial or a run, and the figure that it saw."""
+
+    metric: str
+    threshold: str
+    value: Number | None = None
+    says: str

@@ -1,0 +1,37 @@
+"""Records of earlier versions, brought to today's shape: the only place that knows how they differed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SCHEMA_VERSION = 2
+# Version 1 wrote an empty object for what a failed trial never came to.
+_EMPTY_WAS_NONE = ("placement", "ready", "calibration")
+
+
+def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of a record in today's version; the argument is left alone. Raises ValueError."""
+    version = record.get("schema_version")
+    if version == SCHEMA_VERSION:
+        return dict(record)
+    if version == 1:
+        return _from_1(record)
+    raise ValueError(f"schema_version {version}: this lab reads 1 to {SCHEMA_VERSION}")
+
+
+def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {name: record.get(name) or None for name in _EMPTY_WAS_NONE}
+    load = record.get("load")
+    return {**record, **changed, "load": _load(load) if load else None, "schema_version": SCHEMA_VERSION}
+
+
+def _load(load: Mapping[str, Any]) -> dict[str, Any]:
+    groups = {name: _load(one) for name, one in load.get("groups", {}).items()}
+    errors = {kind: _error(seen) for kind, seen in load["result"].get("errors", {}).items()}
+    return {**load, "result": {**load["result"], "errors": errors}, "groups": groups}
+
+
+def _error(seen: Any) -> Any:
+    """Early records counted the errors of a kind, and told nothing else of them."""
+    return {"count": seen} if isinstance(seen, int) else seen

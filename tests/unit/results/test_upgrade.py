@@ -1,0 +1,64 @@
+"""Runs of every version that is out there are read, and say what they said."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lab.analysis.figures import figures
+from lab.results import store
+from lab.results.record import Series, TrialRecord
+from lab.results.upgrade import SCHEMA_VERSION, upgrade
+from tests.support import make_golden, records
+
+GOLDEN_1 = make_golden.GOLDEN.with_name("golden_v1")
+
+
+def stored(version: int) -> list[dict[str, Any]]:
+    files = sorted(GOLDEN_1.glob("trials/*/record.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    assert {record["schema_version"] for record in found} == {version}
+    return found
+
+
+def test_a_run_of_version_1_reads_and_has_the_same_figures():
+    """`figures.json` was made by the last lab that wrote version 1."""
+    run = store.read_run(GOLDEN_1)
+    assert run.problems == ()
+    told = json.loads((GOLDEN_1 / "figures.json").read_text(encoding="utf-8"))
+    assert set(told) == {trial.id for trial in run.trials}
+    assert len(told) == len(stored(1)) == 6
+    for trial in run.trials:
+        same = figures(trial).model_dump(mode="json")
+        assert {name: same[name] for name in told[trial.id]} == told[trial.id]
+
+
+def test_what_is_written_is_of_todays_version_and_reads_back():
+    for record in (records.trial(), records.trial(status="failed", load=None)):
+        told = json.loads(store.to_json(record.to_json()))
+        assert told["schema_version"] == SCHEMA_VERSION
+        assert upgrade(told) == told
+        assert TrialRecord.from_json(told, record.series) == record
+
+
+def test_what_version_1_wrote_otherwise_is_brought_to_todays_shape():
+    old = next(record for record in stored(1) if record["load"]) | {
+        "ready": {},
+        "placement": {},
+        "calibration": {},
+    }
+    old["load"]["result"]["errors"] = {"reset": 3, "timeout": {"count": 2}}
+    old["load"]["groups"] = {"one": json.loads(json.dumps(old["load"]))}
+    before = json.dumps(old)
+    new = TrialRecord.from_json(old, Series())
+    assert json.dumps(old) == before, "it is changed in a copy"
+    assert (new.ready, new.placement, new.calibration) == (None, None, None)
+    assert new.load is not None
+    for load in (new.load, new.load.groups["one"]):
+        assert {kind: seen.count for kind, seen in load.result.errors.items()} == {"reset": 3, "timeout": 2}
+
+
+@pytest.mark.parametrize("version", [0, 3, None, "1"])
+def test_a_version_that_nobody_here_knows_is_refused(version):
+    with pytest.raises(ValueError, match="this lab reads 1 to 2"):
+        upgrade({"schema_version": version})
