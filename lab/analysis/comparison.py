@@ -221,7 +221,7 @@ def _row(
     if len(ratios) < FEWEST_FOR_INTERVAL:
         says = f"{len(ratios)} of at least {FEWEST_FOR_INTERVAL} pairs ({DEFAULT_PAIRS} by default)"
         return row.model_copy(update={"says": says}), None
-    found = effect(_worsening(metric, ratios), math.log1p(metric.margin), int(run.manifest.get("seed") or 0))
+    found = effect(_worsening(metric, ratios), math.log1p(metric.margin), run.manifest.seed or 0)
     return _with_effect(row, metric, found), found
 
 

@@ -26,7 +26,7 @@ IGNORED = ("environment.host.memory_available_bytes", "environment.host.swap_use
 
 def several_machines(run: Run) -> bool:
     """Whether a run was merged of runs on different machines."""
-    return int(run.manifest.get("machines") or 1) > 1
+    return (run.manifest.machines or 1) > 1
 
 
 def differences(base: Run, head: Run) -> Iterator[Drift]:
@@ -48,7 +48,8 @@ def _facts(run: Run) -> dict[str, Any]:
     # Trials run in a shuffled order: the first by name is at the same sweep point in both runs.
     first = min(run.trials, key=lambda trial: trial.id).scenario if run.trials else {}
     load = {name: first.get(name) for name in ("swarm", "handler", "links", "sweep", "servers")}
-    kept = {name: run.manifest.get(name) for name in ("environment", "limits", "seed", "scenario_sha256")}
+    manifest = run.manifest.to_json()
+    kept = {name: manifest.get(name) for name in ("environment", "limits", "seed", "scenario_sha256")}
     facts = dict(_leaves("", {**kept, "load": load, "scenario": run.scenario}))
     return {name: value for name, value in facts.items() if name not in IGNORED}
 

@@ -44,7 +44,7 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment=dict(run.manifest.get("environment", {})),
+        environment=run.manifest.environment.to_json() if run.manifest.environment else {},
     )
 
 

@@ -220,8 +220,8 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
                 "says": text.clean(trial.reason or "a node did not end as asked"),
                 "logs": [(text.clean(node), _last_words(lines)) for node, lines in trial.last_lines.items()],
             }
-    for problem in run.problems:
-        yield {"title": "Reading the records", "says": text.clean(problem), "logs": []}
+    for damage in run.damaged:
+        yield {"title": text.clean(damage.trial), "says": text.clean(damage.says), "logs": []}
 
 
 KEY_FACTS = (
@@ -250,6 +250,6 @@ def _environment(summary: Summary) -> Table:
 def _recorded(run: Run, summary: Summary) -> Table:
     """All of it, one leaf a row."""
     kept = ("limits", "seed", "argv", "scenario_sha256")
-    more = {name: run.manifest[name] for name in kept if name in run.manifest}
+    more = {name: value for name, value in run.manifest.to_json().items() if name in kept}
     rows = [list(leaf) for leaf in text.leaves("", {**summary.environment, **more})]
     return Table("Everything recorded of the environment", ("fact", "value"), rows)

@@ -208,4 +208,5 @@ def _folded(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> l
 
 
 def _problems(run: Run) -> list[str]:
-    return ["## Reading the records", "", *(f"- {escape(p)}" for p in run.problems)] if run.problems else []
+    lines = [f"- {escape(damage.trial)}: {escape(damage.says)}" for damage in run.damaged]
+    return ["## Reading the records", "", *lines] if lines else []

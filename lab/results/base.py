@@ -25,7 +25,7 @@ class RecordModel(BaseModel):
         return type(self).model_validate({**self.to_json(), **changes})
 
 
-def describe(error: ValueError | TypeError | KeyError | OSError) -> str:
+def describe(error: Exception) -> str:
     """Put an error of decoding in one line; of many wrong fields the first three."""
     if not isinstance(error, ValidationError):
         return str(error)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.common.errors import LabError
+from lab.common.errors import LabError, UsageError
 from lab.results import store
 
 # A run in progress appends a sample each second; one that has been quiet for so long was killed.
@@ -48,12 +47,11 @@ def _in_progress(run: Path, now_s: float) -> bool:
 def _complete(run: Path) -> bool:
     """Whether every planned trial has its record, or the run says that it ended early."""
     try:
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        planned = len(manifest["plan"]["trials"])
-    except (ValueError, KeyError, TypeError):
+        manifest = store.read_manifest(run)
+    except UsageError:
         return False
-    ended_early = bool(manifest.get("interrupted") or manifest.get("aborted"))
-    return ended_early or len(list(run.glob("trials/*/record.json"))) >= planned
+    recorded = len(list(run.glob("trials/*/record.json")))
+    return bool(manifest.interrupted or manifest.aborted) or recorded >= len(manifest.plan.trials)
 
 
 def _size(run: Path) -> int:

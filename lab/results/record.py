@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from lab.common.trial_key import TrialKey
 from lab.results.link import LinkRecord
 from lab.results.load import LoadResult
+from lab.results.manifest import Manifest, Repeated
 from lab.results.node import (
     Aborted,
     Calibration,
@@ -144,15 +145,42 @@ def _adapter() -> TypeAdapter[TrialRecord]:
     return TypeAdapter(TrialRecord)
 
 
-@dataclass(frozen=True)
+class Damage(NamedTuple):
+    """A file of a trial that could not be read, in whole or in part; the rest of the run is complete.
+
+    `lost`: the trial has no record, so it is left out.
+    """
+
+    trial: str
+    says: str
+    lost: bool = True
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Run:
     """All records of a run, with its manifest: the only input of everything that judges and reports."""
 
-    id: str
-    scenario: str
-    question: str
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     trials: tuple[TrialRecord, ...]
-    interrupted: bool = False
-    problems: tuple[str, ...] = ()
-    repeated: tuple[Mapping[str, str], ...] = ()
+    damaged: tuple[Damage, ...] = ()
+    repeated: tuple[Repeated, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The run's id: its folder's name."""
+        return self.manifest.run
+
+    @property
+    def scenario(self) -> str:
+        """The scenario's name."""
+        return self.manifest.scenario
+
+    @property
+    def question(self) -> str:
+        """What the scenario asks."""
+        return self.manifest.question
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was interrupted before its last trial."""
+        return self.manifest.interrupted

@@ -12,7 +12,10 @@ from typing import Any, TextIO
 
 from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
-from lab.results.record import Run, Sample, Series, TrialRecord
+from lab.common.trial_key import TrialKey
+from lab.results.base import describe
+from lab.results.manifest import Manifest, Repeated
+from lab.results.record import Damage, Run, Sample, Series, TrialRecord
 
 TRIALS = "trials"
 REPEATED = "repeated"
@@ -174,41 +177,57 @@ def list_runs(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob("*/manifest.json") if not path.parent.is_symlink())
 
 
-def read_run(path: Path) -> Run:
-    """All records of a run. A torn record is left out and named in `problems`, never fatal."""
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the run in `path`. Raises UsageError for what is no run."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        return Manifest.model_validate_json((path / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a run: manifest.json cannot be read ({error})") from error
-    problems: list[str] = []
+        says = f"{path}: not a run: manifest.json cannot be read ({describe(error)})"
+        raise UsageError(says) from error
+
+
+def read_run(path: Path) -> Run:
+    """All records of a run. A damaged one is left out and named in `damaged`, never fatal.
+
+    Raises UsageError for what is no run.
+    """
+    manifest = read_manifest(path)
+    damaged: list[Damage] = []
     trials: list[TrialRecord] = []
     for file in sorted((path / TRIALS).glob("*/record.json")):
+        name = _trial_id(file.parent)
         try:
-            series, ignored = read_series(file.parent / "series.csv")
-            trials.append(TrialRecord.from_json(json.loads(file.read_text(encoding="utf-8")), series))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            problems.append(f"{file.parent.name}: record cannot be read and is left out: {error}")
+            record, torn_rows = read_trial(file.parent)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            damaged.append(Damage(name, f"its record cannot be read and is left out: {describe(error)}"))
             continue
-        if ignored:
-            problems.append(f"{file.parent.name}: {ignored} torn rows in series.csv ignored")
-    order = {trial["id"]: place for place, trial in enumerate(manifest["plan"]["trials"])}
+        trials.append(record)
+        if torn_rows:
+            damaged.append(Damage(name, f"{torn_rows} torn rows of series.csv are left out", lost=False))
+    order = {trial.id: place for place, trial in enumerate(manifest.plan.trials)}
     trials.sort(key=lambda trial: order.get(trial.id, len(order)))
-    return Run(
-        id=manifest["run"],
-        scenario=manifest["scenario"],
-        question=manifest.get("question", ""),
-        manifest=manifest,
-        trials=tuple(trials),
-        interrupted=bool(manifest.get("interrupted")),
-        problems=tuple(problems),
-        repeated=tuple(_repeated(path)),
-    )
+    return Run(manifest, tuple(trials), tuple(damaged), tuple(_repeated(path)))
 
 
-def _repeated(path: Path) -> Iterator[Mapping[str, str]]:
+def read_trial(folder: Path) -> tuple[TrialRecord, int]:
+    """The record of the trial in `folder`, and how many torn rows its series had."""
+    series, torn_rows = read_series(folder / "series.csv")
+    data = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return TrialRecord.from_json(data, series), torn_rows
+
+
+def _trial_id(folder: Path) -> str:
+    """The id of a trial by its folder; a folder that somebody else named keeps its name."""
+    try:
+        return TrialKey.of_folder(folder.name).id
+    except ValueError:
+        return folder.name
+
+
+def _repeated(path: Path) -> Iterator[Repeated]:
     """The trials that were set aside and measured again, each with the reason."""
     for file in sorted((path / REPEATED).glob(f"*/{REPEATED}.json")):
         try:
-            yield json.loads(file.read_text(encoding="utf-8"))
+            yield Repeated.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            yield {"trial": file.parent.name, "says": f"the reason cannot be read: {error}"}
+            yield Repeated(trial=file.parent.name, says=f"the reason cannot be read: {describe(error)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.common.errors import UsageError
+from lab.results import store
+from lab.results.manifest import Environment
 from lab.scenario import resolve
 from lab.scenario.resolve import Resolved, Settings
 
@@ -36,21 +37,18 @@ class Recorded(NamedTuple):
 
 def read(run: Path, now: Settings) -> Recorded:
     """A run's scenario with the values it had, its servers, its runtime. Raises UsageError."""
-    try:
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run}: not a run: {error}") from error
+    manifest = store.read_manifest(run)
     values = run / "scenario.resolved.yaml"
     if not values.exists():
         raise UsageError(f"{run}: made by a lab that did not record its scenario's values: run it by name")
     as_it_was = resolve.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
-    ran = {trial["server"] for trial in manifest["plan"]["trials"]}
-    environment = manifest["environment"]
+    ran = {trial.server for trial in manifest.plan.trials}
+    environment = manifest.environment or Environment()
     return Recorded(
         resolved=replace(as_it_was, settings=now),
         servers=tuple(name for name in as_it_was.scenario.servers if name in ran),
-        runtime=str(environment["runtime"]),
-        environment=environment,
+        runtime=str(environment.runtime),
+        environment=environment.to_json(),
         scenario_file=run / "scenario.yaml",
     )
 

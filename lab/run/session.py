@@ -27,6 +27,7 @@ from lab.plan import host, plan, render
 from lab.plan.capacity import Placement, place, plan_capacity
 from lab.plan.prepared import Prepared
 from lab.results import store
+from lab.results.manifest import Manifest
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
@@ -97,7 +98,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
         stack.enter_context(_placed(prepared.placement, runtime.name))
         ended_early = experiment.run(prepared.plan, folder, laboratory)
     if ended_early:
-        folder.write("manifest.json", {**manifest, **ended_early})
+        folder.write("manifest.json", manifest.replaced(**ended_early).to_json())
     folder.point_latest()
     return folder.path
 
@@ -216,9 +217,7 @@ def _only_trusted(prepared: Prepared, request: Request) -> None:
             raise HostCannot(f"servers.{name}.image: the local runtime runs the lab's own servers only")
 
 
-def _write_plan(
-    folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Mapping[str, Any]
-) -> None:
+def _write_plan(folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Manifest) -> None:
     folder.write("scenario.yaml", request.scenario.read_text(encoding="utf-8"))
     for name, file in prepared.files().items():
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -227,14 +226,14 @@ def _write_plan(
     folder.write("scenario.resolved.yaml", values)  # can be run: see lab/run/rerun.py
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
-    folder.write("manifest.json", manifest)
+    folder.write("manifest.json", manifest.to_json())
     folder.event("run_started", run=folder.id)
 
 
 def _manifest(
     folder: store.RunFolder, prepared: Prepared, request: Request, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
+) -> Manifest:
+    facts_of_run = {
         "schema_version": 1,
         "run": folder.id,
         "scenario": prepared.resolved.scenario.name,
@@ -256,6 +255,7 @@ def _manifest(
         "environment": {**environment(prepared), **facts},
         "interrupted": False,
     }
+    return Manifest.model_validate(facts_of_run)
 
 
 def _sha256(path: Path) -> str:

@@ -23,6 +23,7 @@ from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US  # noqa: E402
 from lab.results import store  # noqa: E402
 from lab.results.link import LinkRecord  # noqa: E402
 from lab.results.load import LoadResult  # noqa: E402
+from lab.results.manifest import Manifest  # noqa: E402
 from lab.results.record import Run, Sample, Series, TrialRecord  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
@@ -157,7 +158,7 @@ def of_trials(run_id: str, name: str, trials: list[TrialRecord], question: str =
         "schema_version": 1, "run": run_id, "scenario": name, "question": question, "seed": 7, "plan": plan,
         "argv": ["run", name], "environment": ENVIRONMENT, "interrupted": False,
     }  # fmt: skip
-    return Run(run_id, name, question, manifest, tuple(trials))
+    return Run(Manifest.model_validate(manifest), tuple(trials))
 
 
 def _scenario(users: int) -> dict[str, Any]:
@@ -327,8 +328,8 @@ def write(run: Run, path: Path) -> None:
     """Write a run as the lab would."""
     folder = store.RunFolder(path)
     (path / store.TRIALS).mkdir(parents=True)
-    folder.write("manifest.json", run.manifest)
-    folder.write("plan.json", run.manifest["plan"])
+    folder.write("manifest.json", run.manifest.to_json())
+    folder.write("plan.json", run.manifest.plan.to_json())
     for record in run.trials:
         home = folder.trial(record.key.folder)
         folder.write(f"{store.TRIALS}/{home.name}/record.json", record.to_json())

@@ -14,6 +14,7 @@ from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import judge
 from lab.results.load import LoadResult
+from lab.results.manifest import Manifest
 from lab.results.node import ServerStats
 from lab.results.record import Run, Sample, Series, TrialRecord
 from lab.results.swarm_event import Progress
@@ -176,8 +177,13 @@ def series(
     return Series.of(rows)
 
 
+def planned(*trials: TrialRecord) -> dict[str, Any]:
+    """A plan of these trials."""
+    rows = [{"id": t.id, "server": t.server, "repeat": t.repeat, "point": dict(t.point)} for t in trials]
+    return {"scenario": "healthy", "seed": 7, "trials": rows}
+
+
 def manifest(trials: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
-    plan = [{"id": t.id, "server": t.server, "repeat": t.repeat, "point": dict(t.point)} for t in trials]
     environment = {
         "lab": "0.1.0", "revision": "0" * 40, "python": "3.11.7", "runtime": "docker",
         "images": {"server": "lab/server:0123"}, "placement": {"server": "0", "swarm": "1"},
@@ -185,17 +191,16 @@ def manifest(trials: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
                  "memory_bytes": 24 << 30, "cgroup": "v1"},
     }  # fmt: skip
     return {
-        "schema_version": 1, "run": "20261123T000000Z-healthy-0000", "scenario": "healthy", "seed": 7,
-        "argv": ["run"],
-        "scenario_sha256": "0" * 64, "plan": {"scenario": "healthy", "seed": 7, "trials": plan},
+        "schema_version": 1, "run": "20261123T000000Z-healthy-0000", "scenario": "healthy",
+        "question": "Is it?", "seed": 7, "argv": ["run"],
+        "scenario_sha256": "0" * 64, "plan": planned(*trials),
         "environment": environment, "interrupted": False,
     } | changes  # fmt: skip
 
 
 def run(*trials: TrialRecord, **changes: Any) -> Run:
     """A run of these trials."""
-    facts = manifest(trials, **changes)
-    return Run(facts["run"], "healthy", "Is it?", facts, tuple(trials), interrupted=facts["interrupted"])
+    return Run(Manifest.model_validate(manifest(trials, **changes)), tuple(trials))
 
 
 def with_load(

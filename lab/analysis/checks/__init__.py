@@ -221,7 +221,7 @@ def _findings(name: str, ask: Callable[[], Iterable[Said]], trial: str | None) -
         said = [
             Said("unknown", f"the check itself failed: {type(error).__name__}: {error}", "please report it")
         ]
-    return [Finding(check=name, trial=trial, **one._asdict()) for one in said]
+    return [Finding(check=name, **one._replace(trial=one.trial or trial)._asdict()) for one in said]
 
 
 def _worst(found: Iterable[Finding]) -> Level:

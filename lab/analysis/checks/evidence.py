@@ -30,6 +30,7 @@ class Said(NamedTuple):
     do: str = ""
     value: float | None = None
     expected: bool = False
+    trial: str | None = None  # of a check of the run: the trial that it is about
 
 
 def graded(limit: str, value: float, says: str, do: str) -> Iterable[Said]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from lab.analysis.checks.evidence import NoData, Said, percent
 from lab.analysis.checks.table import LIMITS
 from lab.analysis.env_diff import several_machines
-from lab.analysis.model import Summary
+from lab.analysis.model import Level, Summary
+from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 
 PROVENANCE = ("seed", "scenario_sha256", "argv", "plan", "environment")
@@ -18,19 +19,19 @@ ASKED = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
 
 def complete(run: Run, _: Summary) -> Iterator[Said]:
     """Every trial of the plan has a record, and every record could be read."""
-    planned = {trial["id"]: trial.get("source") for trial in run.manifest.get("plan", {}).get("trials", ())}
+    planned = {trial.id: trial.source for trial in run.manifest.plan.trials}
     if not planned:
         raise NoData("the plan was not kept with the run")
-    recorded = {trial.id for trial in run.trials}
-    missing = [name for name in planned if name not in recorded]
-    if aborted := run.manifest.get("aborted"):
-        ended = aborted.get("sources", [None])  # of merged runs, those that ended early
+    there = {trial.id for trial in run.trials} | {damage.trial for damage in run.damaged}
+    missing = [name for name in planned if name not in there]
+    if aborted := run.manifest.aborted:
+        ended = aborted.sources or (None,)  # of merged runs, those that ended early
         skipped = [name for name in missing if planned[name] in ended]
         missing = [name for name in missing if planned[name] not in ended]
         yield Said(
             "suspect",
-            f"the run ended at {aborted['trial']}, {len(skipped)} of {len(planned)} trials were not run: "
-            f"{aborted['says']}",
+            f"the run ended at {aborted.trial}, {len(skipped)} of {len(planned)} trials were not run: "
+            f"{aborted.says}",
             "run it without abort_on_fail to measure the rest",
         )
     if missing:
@@ -38,14 +39,15 @@ def complete(run: Run, _: Summary) -> Iterator[Said]:
         yield Said(
             "unknown", f"{len(missing)} of {len(planned)} trials have no record: {few}", "run it again"
         )
-    for problem in run.problems:
-        yield Said("suspect", problem, "the rest of the run is complete")
+    for damage in run.damaged:
+        level: Level = "unknown" if damage.lost else "suspect"
+        yield Said(level, damage.says, "the rest of the run is complete", trial=damage.trial)
 
 
 def repeated(run: Run, _: Summary) -> Iterator[Said]:
     """Trials that were invalid by a disturbance from outside, and were measured again: counted and shown."""
     if run.repeated:
-        each = "; ".join(f"{one['trial']}: {one['says']}" for one in run.repeated)
+        each = "; ".join(f"{one.trial}: {one.says}" for one in run.repeated)
         count = len(run.repeated)
         what = "1 trial was" if count == 1 else f"{count} trials were"
         yield Said(
@@ -58,17 +60,17 @@ def machines(run: Run, _: Summary) -> Iterator[Said]:
     if several_machines(run):
         yield Said(
             "suspect",
-            f"its trials come from {run.manifest['machines']} different machines",
+            f"its trials come from {run.manifest.machines} different machines",
             "do not compare servers that were measured on different machines: run them on one",
         )
 
 
 def provenance(run: Run, _: Summary) -> Iterator[Said]:
     """What it takes to repeat the run is on record."""
-    environment = run.manifest.get("environment", {})
-    missing = [name for name in PROVENANCE if run.manifest.get(name) is None]
-    missing += [f"environment.{name}" for name in ENVIRONMENT if environment.get(name) is None]
-    if environment.get("runtime") == "docker" and not environment.get("images"):
+    environment = run.manifest.environment or Environment()
+    missing = [name for name in PROVENANCE if getattr(run.manifest, name) is None]
+    missing += [f"environment.{name}" for name in ENVIRONMENT if getattr(environment, name) is None]
+    if environment.runtime == "docker" and not environment.images:
         missing.append("environment.images")
     if missing:
         yield Said("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")

@@ -37,7 +37,7 @@ def sampled(
 
 
 def run(trials: Sequence[TrialRecord], name: str = "base", **changes: Any) -> Run:
-    return replace(records.run(*trials, **changes), id=name)
+    return records.run(*trials, run=name, **changes)
 
 
 def row(made: Comparison, metric: str = "cpu_us_per_request") -> MetricRow:
@@ -139,9 +139,11 @@ def test_a_metric_that_was_asked_for_and_not_measured_is_inconclusive():
 
 
 def other_machine(made: Run, **host: Any) -> Run:
-    environment = made.manifest["environment"]
-    changed = {**environment, "host": {**environment["host"], **host}}
-    return replace(made, manifest={**made.manifest, "environment": changed})
+    environment = made.manifest.environment
+    assert environment is not None
+    assert environment.host is not None
+    changed = environment.replaced(host=environment.host.replaced(**host))
+    return replace(made, manifest=made.manifest.replaced(environment=changed))
 
 
 def test_across_machines_nothing_is_better_than_inconclusive():
@@ -156,7 +158,7 @@ def test_across_machines_nothing_is_better_than_inconclusive():
 
 def test_a_run_merged_of_several_machines_decides_nothing():
     both = run(sampled("epoll_lt", 100)), run(sampled("epoll_lt", 150, seed=2), "head")
-    base, head = (replace(one, manifest={**one.manifest, "machines": 2}) for one in both)
+    base, head = (replace(one, manifest=one.manifest.replaced(machines=2)) for one in both)
     made = compare(base, [head])
     assert (made.decision, row(made).decision) == ("INCONCLUSIVE", "INCONCLUSIVE")
     assert f"the machines of {base.id}" in made.heads[0].blocked

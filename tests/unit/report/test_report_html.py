@@ -217,7 +217,7 @@ def test_the_golden_run_on_disk_is_the_one_in_memory() -> None:
 
     run, _ = judged.golden()
     stored = store.read_run(make_golden.GOLDEN)
-    assert stored.problems == ()
+    assert stored.damaged == ()
     assert [trial.id for trial in stored.trials] == [trial.id for trial in run.trials]
     for there, here in zip(stored.trials, run.trials, strict=True):
         assert there.series.points.keys() == here.series.points.keys(), "run tests/support/make_golden.py"

@@ -10,6 +10,7 @@ import pytest
 from lab.common.errors import UsageError
 from lab.report import write_all
 from lab.results import merge, store
+from lab.results.manifest import Repeated
 from tests.support.runfolders import make_run
 from tests.support.scenarios import HOST, TEXT
 
@@ -25,7 +26,7 @@ def test_the_jobs_of_a_matrix_become_one_run(tmp_path):
     run = store.read_run(merged)
     assert [trial.id for trial in run.trials] == ["thread/1", "epoll_lt/1"]
     assert [trial.reason for trial in run.trials] == [one.name, two.name]
-    assert not run.problems
+    assert not run.damaged
     assert (merged / "scenario.yaml").read_text() == TEXT
     assert (merged / "trials/epoll_lt-1/server.log").read_text() == f"epoll_lt/1 of {two.name}\n"
     assert store.find(tmp_path / "results", "latest").resolve() == merged
@@ -53,10 +54,10 @@ def test_the_same_server_twice_becomes_further_repeats_and_blocks_stay_blocks(tm
     assert sorted(ids) == sorted(f"{server}/{n}" for server in ("thread", "epoll_lt") for n in (1, 2, 3, 4))
     assert {trial.reason for trial in run.trials if trial.repeat in (1, 2)} == {one.name}
     assert {trial.reason for trial in run.trials if trial.repeat in (3, 4)} == {two.name}
-    planned = run.manifest["plan"]["trials"]
-    assert [trial["id"] for trial in planned] == ids
+    planned = run.manifest.plan.trials
+    assert [trial.id for trial in planned] == ids
     shuffled = [trial["server"] for trial in manifest(two)["plan"]["trials"]]
-    assert [trial["server"] for trial in planned if trial["source"] == two.name] == shuffled
+    assert [trial.server for trial in planned if trial.source == two.name] == shuffled
 
 
 def test_sweep_points_are_kept_apart(tmp_path):
@@ -99,8 +100,8 @@ def test_trials_that_were_set_aside_come_along_with_their_reasons(tmp_path):
         store.RunFolder(run).set_aside("thread-1", "thread/1", why)
     merged = merge.merge(runs, tmp_path / "results", [])
     assert store.read_run(merged).repeated == (
-        {"trial": "thread/1", "says": "late"},
-        {"trial": "thread/2", "says": "stolen"},
+        Repeated(trial="thread/1", says="late"),
+        Repeated(trial="thread/2", says="stolen"),
     )
     record = json.loads((merged / "repeated/thread-2.1/record.json").read_text())
     assert (record["id"], record["repeat"], record["reason"]) == ("thread/2", 2, runs[1].name)
@@ -109,10 +110,11 @@ def test_trials_that_were_set_aside_come_along_with_their_reasons(tmp_path):
 
 def test_a_run_that_a_threshold_ended_says_so_when_merged(tmp_path):
     runs = [make_run(tmp_path / name, text=TEXT + "repeat: 2\n") for name in "ab"]
-    facts = {"trial": "thread/1", "says": "too slow"}
+    crossed = {"metric": "latency", "threshold": "p(50)<2ms", "value": 3.0, "says": "too slow"}
+    facts = {"trial": "thread/1", **crossed}
     store.RunFolder(runs[1]).write("manifest.json", {**manifest(runs[1]), "aborted": facts})
     merged = merge.merge(runs, tmp_path / "results", [])
-    ended = {"trial": "thread/3", "says": "too slow", "sources": [runs[1].name]}
+    ended = {"trial": "thread/3", "sources": [runs[1].name], **crossed}
     assert manifest(merged)["aborted"] == ended
 
 

@@ -40,7 +40,7 @@ def make_run(tmp_path, *names):
     folder = RunFolder.create(tmp_path, "small")
     folder.write(
         "manifest.json",
-        {"run": folder.id, "scenario": "small", "plan": {"trials": [{"id": n} for n in names]}},
+        {"run": folder.id, "scenario": "small", "plan": records.planned(*map(make_record, names))},
     )
     for name in names:
         path = folder.trial(TrialKey.parse(name).folder)
@@ -60,7 +60,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     assert first.load == make_record().load
     assert first.stamps == ("not isolated",)
     assert first.series.get("server", "cgroup", "cpu_us") == [(1.0, 2.5)]
-    assert not run.problems
+    assert not run.damaged
 
 
 def test_a_torn_record_loses_only_itself(tmp_path):
@@ -71,8 +71,9 @@ def test_a_torn_record_loses_only_itself(tmp_path):
         file.write("12.0,server,cg")
     run = read_run(folder.path)
     assert [t.id for t in run.trials] == ["epoll_lt/1"]
-    assert len(run.problems) == 2
-    assert any("thread-1" in problem for problem in run.problems)
+    torn, lost = run.damaged
+    assert (lost.trial, lost.lost) == ("thread/1", True)
+    assert torn == ("epoll_lt/1", "1 torn rows of series.csv are left out", False)
 
 
 def test_runs_are_found_by_path_id_prefix_and_age(tmp_path):

@@ -24,7 +24,7 @@ def stored(version: int) -> list[dict[str, Any]]:
 def test_a_run_of_version_1_reads_and_has_the_same_figures():
     """`figures.json` was made by the last lab that wrote version 1."""
     run = store.read_run(GOLDEN_1)
-    assert run.problems == ()
+    assert run.damaged == ()
     told = json.loads((GOLDEN_1 / "figures.json").read_text(encoding="utf-8"))
     assert set(told) == {trial.id for trial in run.trials}
     assert len(told) == len(stored(1)) == 6

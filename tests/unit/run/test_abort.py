@@ -21,7 +21,7 @@ from lab.results.swarm_event import PhaseStart
 from lab.run import experiment
 from lab.run.abort import AbortGate, Live, at_end
 from lab.run.experiment import Laboratory, TrialAborted
-from tests.support.records import counted, hdr, judged, progress, trial, with_load
+from tests.support.records import counted, hdr, judged, planned, progress, trial, with_load
 from tests.support.scenarios import HOST, TEXT, resolved
 from tests.unit.run.test_repeats import Watcher
 
@@ -132,7 +132,8 @@ def test_the_run_stops_there_and_says_so(tmp_path, monkeypatch) -> None:
     folder, expanded, ended = run(tmp_path, monkeypatch, crossing)
     first = next(place for place, one in enumerate(expanded.trials) if one.server == "thread")
     assert ended == {"aborted": {"trial": expanded.trials[first].id, **facts}}
-    folder.write("manifest.json", {"plan": expanded.to_json(), **ended})
+    told = {"run": folder.id, "scenario": "small", "plan": expanded.to_json(), **ended}
+    folder.write("manifest.json", told)
     records = sorted(path.parent.name for path in folder.path.glob("trials/*/record.json"))
     assert records == sorted(one.folder for one in expanded.trials[: first + 1])
     assert _complete(folder.path), "it is no run that died"
@@ -145,7 +146,7 @@ def test_its_verdict_is_a_failed_threshold() -> None:
         aborted=facts,
     )  # fmt: skip
     first, second = (asked(one, {"latency": [SLOW]}) for one in (trial("epoll_lt/1"), failed))
-    plan_ = {"trials": [{"id": f"epoll_lt/{n}"} for n in (1, 2, 3)]}
+    plan_ = planned(*(trial(f"epoll_lt/{n}") for n in (1, 2, 3)))
     summary = judged(first, second, aborted={"trial": "epoll_lt/2", **facts}, plan=plan_)
     assert (summary.verdict, summary.exit_code) == ("FAIL", 99)
     assert ("complete", "suspect") in counted(summary)
@@ -156,9 +157,11 @@ def test_its_verdict_is_a_failed_threshold() -> None:
 
 
 def test_an_end_excuses_no_other_run_that_it_was_merged_with() -> None:
-    planned = [("epoll_lt/1", "a"), ("epoll_lt/2", "a"), ("epoll_lt/3", "b"), ("epoll_lt/4", "b")]
-    plan_ = {"trials": [{"id": id_, "source": source} for id_, source in planned]}
-    aborted = {"trial": "epoll_lt/1", "says": "too slow", "sources": ["a"]}
+    plan_ = planned(*(trial(f"epoll_lt/{n}") for n in (1, 2, 3, 4)))
+    for one, source in zip(plan_["trials"], "aabb", strict=True):
+        one["source"] = source
+    facts = {"metric": "latency", "threshold": "p(50)<2ms", "value": 3.0, "says": "too slow"}
+    aborted = {"trial": "epoll_lt/1", "sources": ["a"], **facts}
     trials = (trial("epoll_lt/1"), trial("epoll_lt/3"))
     found = [f for f in judged(*trials, aborted=aborted, plan=plan_).findings if f.check == "complete"]
     assert sorted(f.level for f in found) == ["suspect", "unknown"]

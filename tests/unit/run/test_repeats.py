@@ -16,6 +16,7 @@ from lab.plan import plan
 from lab.plan.capacity import place
 from lab.results import store
 from lab.results.link import LinkRecord
+from lab.results.manifest import Repeated
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
@@ -94,7 +95,7 @@ def test_at_least_one_may_be() -> None:
 def test_it_is_counted_and_shown_and_keeps_a_pass(tmp_path) -> None:
     path = make_run(tmp_path)
     store.RunFolder(path).set_aside("thread-1", "thread/1", "loop lagged")
-    assert store.read_run(path).repeated == ({"trial": "thread/1", "says": "loop lagged"},)
+    assert store.read_run(path).repeated == (Repeated(trial="thread/1", says="loop lagged"),)
     made = records.run(trial())
     repeated = replace(made, repeated=({"trial": "epoll_lt/1", "says": "loop lagged"},))
     outcome = checks.check(repeated, judged(trial()))

@@ -1,0 +1,109 @@
+"""A damaged file is one finding about one trial, never the end of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.analysis.model import Finding
+from lab.analysis.summary import summarise
+from lab.analysis.verdict import judge
+from lab.report import write_all
+from lab.results import store
+from lab.results.merge import merge
+from lab.results.record import TrialRecord
+from tests.support import records
+from tests.support.runfolders import make_run
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def kept(folder: Path, *trials: TrialRecord) -> Path:
+    """A run's folder with these trials."""
+    run = store.RunFolder.create(folder, "healthy")
+    run.write("manifest.json", records.manifest(trials, run=run.id))
+    for trial in trials:
+        file = store.SeriesFile(run.trial(trial.key.folder) / "series.csv")
+        for (node, source, metric), points in trial.series.points.items():
+            file.append(records.Sample(t, node, source, metric, value) for t, value in points)
+        file.close()
+        run.write(f"trials/{trial.key.folder}/record.json", trial.to_json())
+    return run.path
+
+
+def findings(path: Path) -> list[Finding]:
+    """What counts of a run's findings."""
+    run = store.read_run(path)
+    judged = judge(run, summarise(run))
+    return [finding for finding in judged.findings if not finding.expected and finding.level != "ok"]
+
+
+DAMAGE: list[tuple[str, Change, str]] = [
+    ("a key of nobody", lambda r: r.update(colour="red"), "colour: Unexpected keyword argument"),
+    ("a list for a map", lambda r: r.update(exits=[]), "exits: Input should be a valid dictionary"),
+    ("an unknown status", lambda r: r.update(status="fine"), "status: Input should be 'ok' or 'failed'"),
+    ("no load's result", lambda r: r["load"].pop("result"), "load.result: Field required"),
+    ("text for a count", lambda r: r["load"]["result"].update(sent="3"), "load.result.sent: Input should be"),
+    (
+        "true for a count",
+        lambda r: r["load"]["result"].update(sent=True),
+        "load.result.sent: Input should be",
+    ),
+    ("a window of one end", lambda r: r["load"]["result"].update(window_mono_ms=[1.0]), "load.result.window"),
+    ("an unknown phase", lambda r: r["load"]["seconds"][3].update(phase="x"), "load.seconds.3.phase"),
+    ("a second's foreign key", lambda r: r["load"]["seconds"][0].update(x=1), "load.seconds.0.x: Extra"),
+    ("statistics of no time", lambda r: r["server_stats"][0].pop("mono_ms"), "server_stats.0.mono_ms"),
+    ("a version to come", lambda r: r.update(schema_version=9), "schema_version 9"),
+    ("no version", lambda r: r.pop("schema_version"), "schema_version None"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), [row[1:] for row in DAMAGE], ids=[row[0] for row in DAMAGE])
+def test_a_record_that_is_none_is_one_finding_about_its_trial(tmp_path, change, says):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    assert findings(path) == []
+    file = path / "trials/epoll_lt-2/record.json"
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+    [finding] = findings(path)
+    assert (finding.check, finding.level, finding.trial) == ("complete", "unknown", "epoll_lt/2")
+    assert says in finding.says
+    assert "\n" not in finding.says
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"schema_version": 1, "load": {"result": 3}}'])
+def test_a_torn_record_is_too(tmp_path, text):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    (path / "trials/epoll_lt-2/record.json").write_text(text)
+    [finding] = findings(path)
+    assert (finding.check, finding.level, finding.trial) == ("complete", "unknown", "epoll_lt/2")
+
+
+def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts(tmp_path):
+    path = kept(tmp_path, records.trial("epoll_lt/1"))
+    with (path / "trials/epoll_lt-1/series.csv").open("a") as file:
+        file.write("12.0,server,cg")
+    [finding] = findings(path)
+    assert (finding.check, finding.level, finding.trial) == ("complete", "suspect", "epoll_lt/1")
+    assert finding.says == "1 torn rows of series.csv are left out"
+
+
+def test_reports_are_made_all_the_same(tmp_path):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    (path / "trials/epoll_lt-2/record.json").write_text("{")
+    assert write_all(path).exit_code == 5
+    for name in ("report.md", "report.html"):
+        assert "its record cannot be read" in (path / name).read_text()
+
+
+def test_a_damaged_record_stays_one_where_its_run_is_merged(tmp_path):
+    runs = [make_run(tmp_path / name, only=["thread"]) for name in "ab"]
+    (runs[1] / "trials/thread-1/record.json").write_text("{")
+    merged = store.read_run(merge(runs, tmp_path / "results", []))
+    assert [trial.id for trial in merged.trials] == ["thread/1"]
+    assert [damage.trial for damage in merged.damaged] == ["thread/2"]
