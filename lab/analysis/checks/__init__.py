@@ -1,7 +1,7 @@
-"""Validity checks: pure functions of one trial's record, or of the run. They judge; they change nothing.
+"""Validity checks: pure functions of one trial's record, or of the run. They judge and change nothing.
 
-To add one: write the function beside its kin, give its limits a row in table.py, list it in TRIAL_CHECKS.
-A check that crashes, or lacks its data, yields `unknown` and says why: silence is never taken for health.
+To add one: write the function in the module of its subject, give its limits a row in limits.py, list it in
+TRIAL_CHECKS. A check that crashes, or lacks its data, yields `unknown` with the reason: silence is no health.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab.analysis.checks import generator, host, known, links, load, network, server, whole
-from lab.analysis.checks.evidence import Evidence, NoData, Said
+from lab.analysis.checks import generator, host, known_limits, links, load, network, run_checks, server
+from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.common.errors import Exit
@@ -20,55 +20,54 @@ from lab.results.record import Run, TrialRecord
 from lab.scenario.load import load_of
 
 
-def _always(e: Evidence) -> bool:
-    return e.trial.load is not None
+def _always(view: TrialView) -> bool:
+    return view.trial.load is not None
 
 
-def _engine(e: Evidence) -> bool:
-    """What holds of the lab's engine only; `own_users` tells what is left out for others."""
-    return _always(e) and not e.own_users
+def _engine(view: TrialView) -> bool:
+    """Only the lab's own engine can be asked; the check `own_users` lists what is left out for others."""
+    return _always(view) and not view.own_users
 
 
-def _own_users(e: Evidence) -> bool:
-    return _always(e) and e.own_users
+def _own_users(view: TrialView) -> bool:
+    return _always(view) and view.own_users
 
 
-def _isolated(e: Evidence) -> bool:
-    return _always(e) and e.isolated
+def _isolated(view: TrialView) -> bool:
+    return _always(view) and view.isolated
 
 
-def _model(e: Evidence) -> bool:
-    return _always(e) and e.trial.model is not None
+def _model(view: TrialView) -> bool:
+    return _always(view) and view.trial.model is not None
 
 
-def _unramped(e: Evidence) -> bool:
-    """A load that changes as asked has no steady state to be missed."""
-    return _always(e) and not load_of(e.swarm["load"]).is_ramping
+def _unramped(view: TrialView) -> bool:
+    """A load that changes by design has no steady state."""
+    return _always(view) and not load_of(view.swarm["load"]).is_ramping
 
 
-def _linked_or_timed(e: Evidence) -> bool:
-    return bool(e.trial.events) or _linked(e)
+def _linked_or_timed(view: TrialView) -> bool:
+    return bool(view.trial.events) or _linked(view)
 
 
-def _linked(e: Evidence) -> bool:
-    return _always(e) and bool(e.trial.scenario.get("links") or e.trial.links)
+def _linked(view: TrialView) -> bool:
+    return _always(view) and bool(view.trial.scenario.get("links") or view.trial.links)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a trial. Without data a `required` one makes the run inconclusive.
+    """One check of a trial. A `required` one makes the run INCONCLUSIVE where its data is missing.
 
-    `excused` says that its findings do not count for a server that met a limit the scenario expects, and that
-    it is not asked where the server died: half a load has no rate, no steady state and no last count.
-    `applies` says for which trials there is anything to check. `each`: it is asked of each group of a swarm.
+    `excused`: its findings do not count for a server that met a limit which the scenario expects. `applies`
+    tells for which trials there is anything to check. `per_group`: each group of the swarm is checked.
     """
 
     name: str
-    ask: Callable[[Evidence], Iterable[Said]]
+    evaluate: Callable[[TrialView], Iterable[Result]]
     required: bool = True
     excused: bool = False
-    applies: Callable[[Evidence], bool] = _always
-    each: bool = False
+    applies: Callable[[TrialView], bool] = _always
+    per_group: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,27 +75,27 @@ class RunCheck:
     """One check of the whole run."""
 
     name: str
-    ask: Callable[[Run, Summary], Iterable[Said]]
+    evaluate: Callable[[Run, Summary], Iterable[Result]]
     required: bool = True
 
 
 KNOWN_LIMIT = "known_limit"
 TRIAL_CHECKS = (
-    # These two come first: what they find decides how the rest is taken.
+    # These two come first: a dead server ends the list, a limit that was met excuses others.
     Check("server_died", server.server_died),
-    Check(KNOWN_LIMIT, known.known_limits),
+    Check(KNOWN_LIMIT, known_limits.known_limits),
     Check("server_stopped", server.server_stopped),
-    Check("own_users", load.own_users, required=False, applies=_own_users, each=True),
-    Check("offered_load", load.offered_load, excused=True, applies=_engine, each=True),
-    Check("connections_reached", load.connections_reached, excused=True, applies=_engine, each=True),
-    Check("lateness", load.lateness, excused=True, applies=_engine, each=True),
-    Check("omission", load.omission, excused=True, applies=_engine, each=True),
-    Check("little_law", load.little_law, required=False, excused=True, applies=_engine, each=True),
+    Check("own_users", load.own_users, required=False, applies=_own_users, per_group=True),
+    Check("offered_load", load.offered_load, excused=True, applies=_engine, per_group=True),
+    Check("connections_reached", load.connections_reached, excused=True, applies=_engine, per_group=True),
+    Check("lateness", load.lateness, excused=True, applies=_engine, per_group=True),
+    Check("omission", load.omission, excused=True, applies=_engine, per_group=True),
+    Check("little_law", load.little_law, required=False, excused=True, applies=_engine, per_group=True),
     Check("outcomes", load.outcomes, excused=True),
     Check("server_count", load.server_count, excused=True, applies=_model),
     Check("locust_count", load.locust_count, excused=True),
     Check("errors", load.errors, excused=True),
-    Check("steady", load.steady, excused=True, applies=_unramped, each=True),
+    Check("steady", load.steady, excused=True, applies=_unramped, per_group=True),
     Check("tail_support", load.tail_support, excused=True),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
@@ -121,56 +120,58 @@ TRIAL_CHECKS = (
     Check("isolation", host.isolation, required=False),
 )
 RUN_CHECKS = (
-    RunCheck("complete", whole.complete),
-    RunCheck("repeated", whole.repeated),
-    RunCheck("machines", whole.machines),
-    RunCheck("provenance", whole.provenance),
-    RunCheck("fairness", whole.fairness),
+    RunCheck("complete", run_checks.complete),
+    RunCheck("repeated", run_checks.repeated),
+    RunCheck("machines", run_checks.machines),
+    RunCheck("provenance", run_checks.provenance),
+    RunCheck("fairness", run_checks.fairness),
 )
 # From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
 BADNESS: tuple[Level, ...] = ("ok", "suspect", "unknown", "fail", "invalid")
 REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
 
 
-# What comes from outside the server. Only a trial with such a finding is measured again: to repeat one for
-# what its server did (wrong answers, errors, a leak) until it does not show would be to choose the result.
+# Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
+# what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
-# What no busy host brings about: a quota on the swarm, a rule that vanished, a wrong answer. A trial with
-# such a finding stands as it is, whatever disturbed it besides.
+# Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
+# finding is not measured again, whatever else disturbed it.
 NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What all checks said, and how often each was asked and with what result (`tally`)."""
+    """All findings, and per check how many trials had which level (`tally`)."""
 
     findings: tuple[Finding, ...]
     tally: dict[str, dict[str, int]]
 
 
 def check(run: Run, summary: Summary) -> Outcome:
-    """Ask every check of every trial, and of the run. Never raises for what a record holds."""
+    """Run every check on every trial, and on the run. Never raises for what a record holds."""
     known_figures = {f.trial: f for one in summary.servers.values() for f in one.per_trial}
-    evidence = (Evidence(trial, known_figures[trial.id]) for trial in run.trials)
-    asked = [answer for one in evidence for answer in _of_trial(one)]
-    asked += [(one.name, _findings(one.name, partial(one.ask, run, summary), None)) for one in RUN_CHECKS]
+    views = (TrialView(trial, known_figures[trial.id]) for trial in run.trials)
+    checked = [answer for view in views for answer in _of_trial(view)]
+    checked += [
+        (one.name, _findings(one.name, partial(one.evaluate, run, summary), None)) for one in RUN_CHECKS
+    ]
     tally: dict[str, Counter[str]] = {}
-    for name, found in asked:
+    for name, found in checked:
         tally.setdefault(name, Counter())[_worst(found)] += 1
-    findings = sorted(_collapsed([f for _, found in asked for f in found], len(run.trials)), key=_order)
+    findings = sorted(_collapsed([f for _, found in checked for f in found], len(run.trials)), key=_order)
     return Outcome(tuple(findings), {name: dict(counts) for name, counts in tally.items()})
 
 
 def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
-    """What the checks say of one trial alone, for whoever has to decide at once whether to repeat it."""
-    evidence = Evidence(trial, figures(trial))
-    return tuple(sorted((f for _, found in _of_trial(evidence) for f in found), key=_order))
+    """The findings of one trial alone, to decide at once whether to repeat it."""
+    view = TrialView(trial, figures(trial))
+    return tuple(sorted((f for _, found in _of_trial(view) for f in found), key=_order))
 
 
 def disturbed(trial: TrialRecord) -> str | None:
-    """Why a trial should be measured again; None where it is valid, failed, or invalid by its own doing."""
+    """Why a trial should be measured again; None if it is valid, failed, or invalid by its server."""
     invalid = [f for f in check_trial(trial) if f.level == "invalid" and not f.expected]
     if any(finding.check in NO_DISTURBANCE for finding in invalid):
         return None
@@ -178,26 +179,27 @@ def disturbed(trial: TrialRecord) -> str | None:
 
 
 def noise(trial: TrialRecord) -> str | None:
-    """What else was at work on the host while a load ran, or why nobody can tell; None on a quiet host."""
-    evidence = Evidence(trial, TrialFigures(trial=trial.id, status="ok"))
-    said = (finding.says for finding in _findings("host_quiet", partial(host.host_quiet, evidence), trial.id))
-    return next(said, None)
+    """What else used the host's CPUs while a load ran, or why that is unknown; None for a quiet host."""
+    view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
+    found = _findings("host_quiet", partial(host.host_quiet, view), trial.id)
+    return next((finding.says for finding in found), None)
 
 
-def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
+def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """(check, its findings) for every check that applies to the trial.
 
-    A server that died failed its trial: whether figures of half a load could be believed is no question then.
+    No check follows that of a server that died: half a load has no rate, no steady state and no last count.
     """
-    died = e.trial.exit_code == Exit.THRESHOLD
+    died = view.trial.exit_code == Exit.THRESHOLD
     excused = False
     for one in TRIAL_CHECKS:
         if died:
             return
-        asked = {name: part for name, part in (e.parts if one.each else {"": e}).items() if one.applies(part)}
-        if not asked:
+        parts = view.parts if one.per_group else {"": view}
+        parts = {name: part for name, part in parts.items() if one.applies(part)}
+        if not parts:
             continue
-        found = [f for name, part in asked.items() for f in _of_part(one, name, part)]
+        found = [f for name, part in parts.items() for f in _of_part(one, name, part)]
         if excused and one.excused:
             found = [f.model_copy(update={"expected": True}) for f in found]
         died = died or any(f.level == "fail" for f in found)
@@ -205,23 +207,34 @@ def _of_trial(e: Evidence) -> Iterator[tuple[str, list[Finding]]]:
         yield one.name, found
 
 
-def _of_part(one: Check, group: str, e: Evidence) -> list[Finding]:
-    """What the check finds; of a named group with its name in front."""
-    found = _findings(one.name, partial(one.ask, e), e.trial.id)
+def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
+    """The check's findings; those of a named group begin with its name."""
+    found = _findings(one.name, partial(one.evaluate, view), view.trial.id)
     return [f.model_copy(update={"says": f"{group}: {f.says}"}) for f in found] if group else found
 
 
-def _findings(name: str, ask: Callable[[], Iterable[Said]], trial: str | None) -> list[Finding]:
+def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
     try:
-        said = list(ask())
+        results = list(evaluate())
     except NoData as error:
-        said = [Said("unknown", f"not checked: {error}")]
+        results = [Result("unknown", f"not checked: {error}")]
     except Exception as error:
-        # A checker that crashes must not take the record down with it (Jepsen): unknown, with its error.
-        said = [
-            Said("unknown", f"the check itself failed: {type(error).__name__}: {error}", "please report it")
-        ]
-    return [Finding(check=name, **one._replace(trial=one.trial or trial)._asdict()) for one in said]
+        # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
+        failure = f"the check itself failed: {type(error).__name__}: {error}"
+        results = [Result("unknown", failure, "please report it")]
+    return [_finding(name, one, trial) for one in results]
+
+
+def _finding(check: str, result: Result, trial: str | None) -> Finding:
+    return Finding(
+        check=check,
+        level=result.level,
+        trial=result.trial or trial,
+        says=result.message,
+        do=result.remedy,
+        value=result.value,
+        expected=result.expected,
+    )
 
 
 def _worst(found: Iterable[Finding]) -> Level:
@@ -231,7 +244,7 @@ def _worst(found: Iterable[Finding]) -> Level:
 
 
 def _collapsed(findings: Iterable[Finding], trials: int) -> Iterator[Finding]:
-    """One finding for what is said, word for word, of several trials; invalid trials keep their names."""
+    """One finding for a message that several trials share word for word; invalid trials keep their own."""
     same: dict[tuple[object, ...], list[Finding]] = {}
     for number, finding in enumerate(findings):
         alike = finding.level in ("unknown", "suspect")

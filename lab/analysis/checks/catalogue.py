@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.analysis.checks import DISTURBANCES, RUN_CHECKS, TRIAL_CHECKS, Check, RunCheck
-from lab.analysis.checks.table import LIMITS
+from lab.analysis.checks.limits import LIMITS
 
 BEGIN = "<!-- made by `python -m lab.analysis.checks.catalogue`: do not edit -->"
 END = "<!-- end -->"
@@ -21,7 +21,7 @@ def tables() -> str:
     """Every check with what it asks, and every limit with its source, as two Markdown tables."""
     rows = ["| check | asks | without data | |", "|---|---|---|---|"]
     for check in (*TRIAL_CHECKS, *RUN_CHECKS):
-        said = (inspect.getdoc(check.ask) or "").partition("\n")[0]
+        said = (inspect.getdoc(check.evaluate) or "").partition("\n")[0]
         without = "INCONCLUSIVE" if check.required else "noted"
         rows.append(f"| `{check.name}` | {said} | {without} | {', '.join(_remarks(check))} |")
     rows += ["", "| limit | | by |", "|---|---|---|"]

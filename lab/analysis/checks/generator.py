@@ -1,87 +1,87 @@
-"""Checks of the generator: a swarm at its own limit measures itself."""
+"""Checks of the generator: a swarm at its own limit measures itself instead of the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent, told
+from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, percent, told
 from lab.results.node import Calibration
 
-UNKNOWN_CEILING = "what this swarm can do at all is not on record"
+UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
 MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
 
 
-def generator_cpu(e: Evidence) -> Iterator[Said]:
-    """CPU of each worker, and of all together on their CPUs, in one-second samples: two in a row count."""
-    seconds = [s.cpu_cores for s in e.measured if s.cpu_cores]
+def generator_cpu(view: TrialView) -> Iterator[Result]:
+    """CPU use of each engine, and of all engines on their CPUs, held for two one-second samples in a row."""
+    seconds = [s.cpu_cores for s in view.measured if s.cpu_cores]
     if not seconds:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
-    says = f"engine {index} of the swarm used {percent(used)} of a CPU for two seconds"
-    yield from graded("generator_cpu", used, says, MORE_WORKERS)
-    cpus = cpu_list(e.trial.placement.swarm if e.trial.placement else "")
+    message = f"swarm engine {index} used {percent(used)} of a CPU for two seconds"
+    yield from graded("generator_cpu", used, message, MORE_WORKERS)
+    cpus = cpu_list(view.trial.placement.swarm if view.trial.placement else "")
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
-        says = f"{workers} engines on {len(cpus)} CPU used {percent(used)} of it for two seconds"
-        yield from graded("generator_cpu", used, says, MORE_WORKERS)
+        message = f"{workers} swarm engines used {percent(used)} of their {len(cpus)} CPU for two seconds"
+        yield from graded("generator_cpu", used, message, MORE_WORKERS)
 
 
 def _twice(values: Sequence[float]) -> float:
-    """The highest level held for two samples in a row (one, where there is only one)."""
+    """The highest level held for two samples in a row; a single sample stands for itself."""
     return max(map(min, pairwise(values)), default=max(values))
 
 
-def generator_throttled(e: Evidence) -> Iterator[Said]:
-    """Periods in which a CPU quota held a swarm node back; without a quota there are no periods."""
-    for node in e.nodes("cgroup"):
+def generator_throttled(view: TrialView) -> Iterator[Result]:
+    """CPU quota periods in which a swarm node was throttled; without a quota there are no periods."""
+    for node in view.nodes("cgroup"):
         periods, held = (
-            e.trial.series.increase(node, "cgroup", name, e.window_ms) or 0.0
+            view.trial.series.increase(node, "cgroup", name, view.window_ms) or 0.0
             for name in ("cpu_periods", "cpu_throttled")
         )
         if node != SERVER and periods:
-            says = f"a CPU quota held {node} back in {percent(held / periods)} of its periods"
-            yield from graded("throttled", held / periods, says, "give the swarm its CPUs without a quota")
+            message = f"{node} was throttled in {percent(held / periods)} of its CPU quota periods"
+            yield from graded("throttled", held / periods, message, "run the swarm without a CPU quota")
 
 
-def loop_lag(e: Evidence) -> Iterator[Said]:
-    """How late the engine's loop runs its timer: a loop that lags sends and reads late."""
-    workers = e.result.workers
+def loop_lag(view: TrialView) -> Iterator[Result]:
+    """How late the event loops of the swarm run: a loop that lags sends and reads late."""
+    workers = view.result.workers
     if not workers:
         raise NoData("the workers' own figures are missing")
     worst = max(workers, key=lambda worker: worker.loop_lag_p99_us)
     lag_ms = worst.loop_lag_p99_us / 1000
     node = worst.node or f"worker-{worst.index}"
-    says = f"{node}: the loop lagged {lag_ms:.2f} ms at the p99"
-    yield from graded("loop_lag_p99_ms", lag_ms, says, MORE_WORKERS)
+    message = f"{node}: event loop lag p99 {lag_ms:.2f} ms"
+    yield from graded("loop_lag_p99_ms", lag_ms, message, MORE_WORKERS)
 
 
-def generator_ceiling(e: Evidence) -> Iterable[Said]:
-    """The rate achieved against the most that this swarm does with a server that costs nothing."""
-    calibration = e.trial.calibration or Calibration()
+def generator_ceiling(view: TrialView) -> Iterable[Result]:
+    """The measured rate against this swarm's maximum rate with a null server."""
+    calibration = view.trial.calibration or Calibration()
     ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
-    while_ = f", which was measured while {calibration.disturbed}" if calibration.disturbed else ""
-    rate = e.figures.requests_per_s
+    disturbed = f", measured while {calibration.disturbed}" if calibration.disturbed else ""
+    rate = view.figures.requests_per_s
     if rate is None:
         raise NoData("no rate was measured")
     return graded(
         "generator_ceiling",
         rate / ceiling,
-        f"generator-limited: {rate:,.0f}/s is {percent(rate / ceiling)} of what this swarm can do at all "
-        f"({ceiling:,.0f}/s against a null server{while_})",
+        f"generator-limited: {rate:,.0f} requests/s is {percent(rate / ceiling)} of the swarm's maximum rate "
+        f"of {ceiling:,.0f}/s{disturbed}",
         MORE_WORKERS,
     )
 
 
-def client_exhausted(e: Evidence) -> Iterator[Said]:
-    """Ports and descriptors that ran out on the client: the server was never asked."""
+def client_exhausted(view: TrialView) -> Iterator[Result]:
+    """Client ports or descriptors that ran out: those connections never reached the server."""
     remedies = {
-        "ports_exhausted": "add swarm workers (each has an address of its own), or open fewer connections",
+        "ports_exhausted": "add swarm workers, each with its own address, or open fewer connections",
         "emfile": "add swarm workers, or raise the hard nofile limit",
     }
     for kind, remedy in remedies.items():
-        number = e.errors(kind)
+        number = view.errors(kind)
         yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from lab.analysis.checks.evidence import Evidence, NoData, Said, both, graded, percent
-from lab.analysis.checks.table import LIMITS
+from lab.analysis.checks.limits import LIMITS
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, percent
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
@@ -24,20 +24,20 @@ def _loss_is_dependent(direction: Impairment) -> bool:
     return bool(correlation or direction.loss_state or direction.loss_gemodel)
 
 
-def in_force(e: Evidence) -> Iterator[Said]:
+def in_force(view: TrialView) -> Iterator[Result]:
     """The link was in force to the end: no rule vanished, no helper died, no event failed."""
-    for link in e.trial.links:
+    for link in view.trial.links:
         for problem in link.problems:
-            yield Said("invalid", f"{link.name}: {problem}", "read the helper's log in the trial's folder")
-    for event in e.trial.events:
+            yield Result("invalid", f"{link.name}: {problem}", "read the helper's log in the trial's folder")
+    for event in view.trial.events:
         if event.error:
             says = f"event {event.what} on {event.target} failed: {event.error}"
-            yield Said("invalid", says, "fix the event, or run where it is supported")
+            yield Result("invalid", says, "fix the event, or run where it is supported")
 
 
-def delay(e: Evidence) -> Iterator[Said]:
+def delay(view: TrialView) -> Iterator[Result]:
     """Median round trip against the sum of both requested delays, before or after the load: the worse one."""
-    for link in _links(e):
+    for link in _links(view):
         requested_ms = link.requested.rtt_ms
         # Probes without a median were all lost: link_loss judges that.
         probes = [(probe.rtt_p50_ms, when) for when, probe in _probes(link)]
@@ -53,9 +53,9 @@ def delay(e: Evidence) -> Iterator[Said]:
             )
 
 
-def loss(e: Evidence) -> Iterator[Said]:
+def loss(view: TrialView) -> Iterator[Result]:
     """Lost probes against the requested loss, by the exact binomial test, which needs independent losses."""
-    for link in _links(e):
+    for link in _links(view):
         if any(map(_loss_is_dependent, link.requested)):
             continue
         probes = [probe for _, probe in _probes(link)]
@@ -80,9 +80,9 @@ def _confidence(lost: int, sent: int, requested: float) -> float:
     return 1 - float(binomtest(lost, sent, requested).pvalue)
 
 
-def rate(e: Evidence) -> Iterator[Said]:
+def rate(view: TrialView) -> Iterator[Result]:
     """The measured bit rate against the requested one."""
-    for link in _links(e):
+    for link in _links(view):
         requested = _rate(link)
         if requested is None:
             continue
@@ -98,9 +98,9 @@ def _rate(link: LinkRecord) -> float | None:
     return min((one.rate_bit_per_s for one in link.requested if one.rate_bit_per_s), default=None)
 
 
-def drops(e: Evidence) -> Iterator[Said]:
+def drops(view: TrialView) -> Iterator[Result]:
     """Packets dropped by full queues: a delay queue must drop none; a link with a rate does so by design."""
-    for link in _links(e):
+    for link in _links(view):
         requested = _rate(link)
         for place, counted in _counters(link):
             overrun = counted.dropped_user
@@ -108,9 +108,9 @@ def drops(e: Evidence) -> Iterator[Said]:
             if requested is None:
                 overrun += dropped
             elif dropped:
-                used = _utilisation(link, counted, requested, e)
+                used = _utilisation(link, counted, requested, view)
                 says = f"{link.name}: {place} dropped {dropped:,} packets at its rate, by design"
-                yield Said("ok", f"{says} (mean utilisation {percent(used)})", value=dropped, expected=True)
+                yield Result("ok", f"{says} (mean utilisation {percent(used)})", value=dropped, expected=True)
             yield from graded(
                 "link_drops",
                 overrun,
@@ -119,10 +119,10 @@ def drops(e: Evidence) -> Iterator[Said]:
             )
 
 
-def _utilisation(link: LinkRecord, counted: Counters, rate_bit_per_s: float, e: Evidence) -> float:
+def _utilisation(link: LinkRecord, counted: Counters, rate_bit_per_s: float, view: TrialView) -> float:
     if counted.bytes is None:
         raise NoData(f"{link.name}: its bytes were not counted")
-    begun = e.load.phases.begun.values()
+    begun = view.load.phases.begun.values()
     load_s = (max(begun) - min(begun)) / 1000
     return counted.bytes * 8 / (rate_bit_per_s * load_s)
 
@@ -141,9 +141,9 @@ def _dropped_queue(link: LinkRecord, place: str, counted: Counters) -> int:
     return max(0, counted.dropped - int(most))
 
 
-def lateness(e: Evidence) -> Iterator[Said]:
+def lateness(view: TrialView) -> Iterator[Result]:
     """Lateness of the delay line's verdicts under load, on the worst interface."""
-    for link in _links(e):
+    for link in _links(view):
         late: list[tuple[float, str]] = []
         for place, counted in _counters(link):
             p99_us = counted.lateness_us.p99 if counted.lateness_us else None
@@ -157,10 +157,10 @@ def lateness(e: Evidence) -> Iterator[Said]:
             yield from graded("delayline_lateness_p99_ms", worst_ms, says, remedy)
 
 
-def _links(e: Evidence) -> Sequence[LinkRecord]:
-    if not e.trial.links:
+def _links(view: TrialView) -> Sequence[LinkRecord]:
+    if not view.trial.links:
         raise NoData("the scenario has links, the record has none")
-    return e.trial.links
+    return view.trial.links
 
 
 def _counters(link: LinkRecord) -> Iterator[tuple[str, Counters]]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lab.analysis import checks
-from lab.analysis.checks.evidence import graded
-from lab.analysis.checks.table import LIMITS, Limit
+from lab.analysis.checks.limits import LIMITS, Limit
+from lab.analysis.checks.trial_view import graded
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import (
@@ -81,7 +81,10 @@ def ceiling(t: TrialRecord, per_s: float) -> TrialRecord:
 
 
 def test_a_ceiling_that_is_not_known_is_said_and_does_not_count():
-    for known, says in (({"why_not": "a worker was lost"}, "a worker was lost"), ({}, "not on record")):
+    for known, says in (
+        ({"why_not": "a worker was lost"}, "a worker was lost"),
+        ({}, "the maximum rate of this swarm was not recorded"),
+    ):
         summary = judged(replace(trial(), calibration=known))
         [finding] = summary.findings
         assert (finding.check, finding.level) == ("generator_ceiling", "unknown")

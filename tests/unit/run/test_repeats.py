@@ -113,7 +113,7 @@ def lagging(record: TrialRecord) -> TrialRecord:
 
 def test_only_a_disturbance_from_outside_is_a_reason() -> None:
     assert checks.disturbed(trial()) is None
-    assert "lagged" in (checks.disturbed(lagging(trial())) or "")
+    assert "event loop lag" in (checks.disturbed(lagging(trial())) or "")
     by_the_server = with_load(trial(), errors={"wrong_answer": {"count": 1}})
     assert any(f.level == "invalid" for f in checks.check_trial(by_the_server))
     assert checks.disturbed(by_the_server) is None

@@ -1,12 +1,12 @@
-"""Checks of the run as a whole: is it complete, can it be repeated, were all servers treated alike?"""
+"""Checks of the run: is it complete, can it be repeated, did all servers get the same conditions?"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 
-from lab.analysis.checks.evidence import NoData, Said, percent
-from lab.analysis.checks.table import LIMITS
+from lab.analysis.checks.limits import LIMITS
+from lab.analysis.checks.trial_view import NoData, Result, percent
 from lab.analysis.env_diff import several_machines
 from lab.analysis.model import Level, Summary
 from lab.results.manifest import Environment
@@ -14,86 +14,88 @@ from lab.results.record import Run, TrialRecord
 
 PROVENANCE = ("seed", "scenario_sha256", "argv", "plan", "environment")
 ENVIRONMENT = ("lab", "python", "host", "placement")
-ASKED = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
+SETTINGS = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
 
 
-def complete(run: Run, _: Summary) -> Iterator[Said]:
-    """Every trial of the plan has a record, and every record could be read."""
+def complete(run: Run, _: Summary) -> Iterator[Result]:
+    """Every trial of the plan has a record that can be read."""
     planned = {trial.id: trial.source for trial in run.manifest.plan.trials}
     if not planned:
-        raise NoData("the plan was not kept with the run")
+        raise NoData("the plan was not recorded")
     there = {trial.id for trial in run.trials} | {damage.trial for damage in run.damaged}
     missing = [name for name in planned if name not in there]
     if aborted := run.manifest.aborted:
         ended = aborted.sources or (None,)  # of merged runs, those that ended early
         skipped = [name for name in missing if planned[name] in ended]
         missing = [name for name in missing if planned[name] not in ended]
-        yield Said(
+        yield Result(
             "suspect",
             f"the run ended at {aborted.trial}, {len(skipped)} of {len(planned)} trials were not run: "
             f"{aborted.says}",
-            "run it without abort_on_fail to measure the rest",
+            "run without abort_on_fail to measure the rest",
         )
     if missing:
         few = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
-        yield Said(
-            "unknown", f"{len(missing)} of {len(planned)} trials have no record: {few}", "run it again"
+        yield Result(
+            "unknown", f"{len(missing)} of {len(planned)} trials have no record: {few}", "repeat the run"
         )
     for damage in run.damaged:
         level: Level = "unknown" if damage.lost else "suspect"
-        yield Said(level, damage.says, "the rest of the run is complete", trial=damage.trial)
+        yield Result(level, damage.says, "the rest of the run is complete", trial=damage.trial)
 
 
-def repeated(run: Run, _: Summary) -> Iterator[Said]:
-    """Trials that were invalid by a disturbance from outside, and were measured again: counted and shown."""
+def repeated(run: Run, _: Summary) -> Iterator[Result]:
+    """Trials that were measured again after a disturbance from outside the server."""
     if run.repeated:
         each = "; ".join(f"{one.trial}: {one.says}" for one in run.repeated)
         count = len(run.repeated)
         what = "1 trial was" if count == 1 else f"{count} trials were"
-        yield Said(
-            "suspect", f"{what} disturbed and measured again ({each})", "their records are kept in repeated/"
-        )
-
-
-def machines(run: Run, _: Summary) -> Iterator[Said]:
-    """All trials come from one machine: figures of two cannot be set side by side."""
-    if several_machines(run):
-        yield Said(
+        yield Result(
             "suspect",
-            f"its trials come from {run.manifest.machines} different machines",
-            "do not compare servers that were measured on different machines: run them on one",
+            f"{what} disturbed and measured again ({each})",
+            "the disturbed records are in repeated/",
         )
 
 
-def provenance(run: Run, _: Summary) -> Iterator[Said]:
-    """What it takes to repeat the run is on record."""
+def machines(run: Run, _: Summary) -> Iterator[Result]:
+    """All trials come from one machine: figures of different machines are not comparable."""
+    if several_machines(run):
+        yield Result(
+            "suspect",
+            f"the trials come from {run.manifest.machines} different machines",
+            "compare only servers that were measured on one machine",
+        )
+
+
+def provenance(run: Run, _: Summary) -> Iterator[Result]:
+    """Everything that is needed to repeat the run was recorded."""
     environment = run.manifest.environment or Environment()
     missing = [name for name in PROVENANCE if getattr(run.manifest, name) is None]
     missing += [f"environment.{name}" for name in ENVIRONMENT if getattr(environment, name) is None]
     if environment.runtime == "docker" and not environment.images:
         missing.append("environment.images")
     if missing:
-        yield Said("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")
+        yield Result("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")
 
 
-def fairness(run: Run, _: Summary) -> Iterator[Said]:
-    """Same backlog, limits and response bytes for every model of the run (Heiser)."""
+def fairness(run: Run, _: Summary) -> Iterator[Result]:
+    """All servers of the run have the same backlog, limits and response bytes (Heiser)."""
     trials = [trial for trial in run.trials if trial.load is not None]
-    for name in ASKED:
+    for name in SETTINGS:
         values = _by_server(trials, name)
         if len(set(values.values())) > 1:
             pairs = ", ".join(f"{server} {value}" for server, value in values.items())
-            yield Said(
+            yield Result(
                 "suspect",
-                f"servers differ in `{name}`, as the scenario asks: {pairs}",
-                f"compare their figures knowing that `{name}` is part of the difference",
+                f"the scenario gives servers different `{name}`: {pairs}",
+                f"`{name}` is part of every difference between these servers",
             )
     yield from _granted_backlogs(trials)
     yield from _response_bytes(trials)
 
 
 def _by_server(trials: Sequence[TrialRecord], name: str) -> dict[str, str]:
-    """The setting of each server, as text, where all trials at one sweep point could be compared."""
+    """Each server's setting as JSON; empty for a sweep, whose points differ by design."""
     found: dict[str, str] = {}
     for trial in trials:
         if not trial.point:
@@ -102,7 +104,7 @@ def _by_server(trials: Sequence[TrialRecord], name: str) -> dict[str, str]:
     return found
 
 
-def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Said]:
+def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
     granted: dict[object, dict[object, str]] = {}
     for trial in trials:
         asked = trial.scenario.get("servers", {}).get(trial.server, {}).get("backlog")
@@ -112,16 +114,16 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Said]:
     for asked, by_value in granted.items():
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())
-            yield Said("invalid", f"the kernel granted different backlogs where {asked} was asked: {pairs}",
-                       "set the same net.core.somaxconn for all servers")  # fmt: skip
+            message = f"the kernel granted different backlogs for the requested {asked}: {pairs}"
+            yield Result("invalid", message, "set the same net.core.somaxconn for all servers")
 
 
 def _is_udp(trial: TrialRecord) -> bool:
     return bool(trial.scenario.get("swarm", {}).get("wire") == "datagram")
 
 
-def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Said]:
-    """Bytes of an answer, as the swarm read them, at each sweep point; trials with errors have no say."""
+def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Result]:
+    """Bytes per answer at each sweep point, as the swarm read them; trials with errors are left out."""
     limit = LIMITS["response_bytes"].invalid or 0.0
     at_point: dict[str, dict[str, float]] = {}
     for trial in trials:
@@ -131,11 +133,11 @@ def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Said]:
     for sizes in at_point.values():
         least, most = min(sizes, key=lambda s: sizes[s]), max(sizes, key=lambda s: sizes[s])
         if sizes[most] > sizes[least] * (1 + limit):
-            yield Said(
+            yield Result(
                 "invalid",
                 f"answers differ in size: {least} {sizes[least]:.0f} bytes, {most} {sizes[most]:.0f} bytes "
                 f"(by {percent(sizes[most] / sizes[least] - 1)})",
-                "let all servers answer the same bytes, or compare them in runs of their own",
+                "make all servers answer the same bytes, or compare them in separate runs",
             )
 
 

@@ -1,4 +1,4 @@
-"""The one table of limits: beyond which a figure is suspect, beyond which invalid, and who says so."""
+"""The one table of limits: beyond which a figure is suspect, beyond which invalid, and the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.analysis.model import Level
 
 @dataclass(frozen=True)
 class Limit:
-    """One row: a value above `suspect` is suspect, above `invalid` invalid; `below` turns it round."""
+    """One row: a value above `suspect` is suspect, above `invalid` invalid; with `below`, a value below."""
 
     name: str
     suspect: float | None
@@ -17,9 +17,10 @@ class Limit:
     unit: str
     source: str
     below: bool = False
+    of: str = ""  # what a share is a share of
 
     def grade(self, value: float) -> Level:
-        """The level of a value. NaN is beyond every limit: a figure that is none must not pass."""
+        """The level of a value. NaN is beyond every limit."""
         if self._beyond(value, self.invalid):
             return "invalid"
         return "suspect" if self._beyond(value, self.suspect) else "ok"
@@ -33,13 +34,18 @@ class Limit:
         """`suspect above 1 ms, invalid above 5 ms`; one limit for both is told once."""
         word = "below" if self.below else "above"
         if self.suspect is not None and self.suspect == self.invalid:
-            return f"suspect or invalid {word} {_show(self.suspect, self.unit)}"
+            return f"suspect or invalid {word} {self._show(self.suspect)}"
         parts = [("suspect", self.suspect), ("invalid", self.invalid)]
-        return ", ".join(f"{level} {word} {_show(v, self.unit)}" for level, v in parts if v is not None)
+        return ", ".join(f"{level} {word} {self._show(v)}" for level, v in parts if v is not None)
 
+    def crossed(self, level: Level) -> str:
+        """The limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
+        limit = self.invalid if level == "invalid" else self.suspect
+        return "limit 0" if not limit else f"limit {self._show(limit)}"
 
-def _show(value: float, unit: str) -> str:
-    return f"{value * 100:g} %" if unit == "share" else f"{value:g} {unit}".strip()
+    def _show(self, value: float) -> str:
+        shown = f"{value * 100:g} %" if self.unit == "share" else f"{value:g} {self.unit}"
+        return f"{shown} of {self.of}" if self.of else shown.strip()
 
 
 _ROWS = (
@@ -47,14 +53,14 @@ _ROWS = (
     Limit("offered_load", 0.99, 0.95, "share", "k6 dropped_iterations, wrk2", below=True),
     Limit("connections_reached", 0.99, 0.95, "share", "as offered_load, for connections", below=True),
     Limit("lateness_p99_ms", 1.0, 5.0, "ms", "Lancet; Treadmill"),
-    Limit("lateness_of_p50", 0.10, 0.25, "share", "Lancet; Treadmill"),
+    Limit("lateness_of_p50", 0.10, 0.25, "share", "Lancet; Treadmill", of="p50"),
     Limit("omission_ratio", 2.0, None, "times", "Tene; wrk2"),
     Limit("little_law", 0.05, 0.10, "share", "Little 1961"),
     Limit("outcomes_missing", None, 0.0, "requests", "conservation: Jepsen"),
     Limit("server_count", 0.0, 0.001, "share", "conservation: SIGPLAN empirical checklist; Jepsen"),
     Limit("locust_count", 0.001, 0.01, "share", "conservation: Locust's own statistics"),
     Limit("error_rate", 0.001, 0.01, "share", "SIGPLAN empirical checklist"),
-    Limit("drift_share", 0.05, 0.10, "share", "Georges 2007"),
+    Limit("drift_share", 0.05, 0.10, "share", "Georges 2007", of="the median"),
     Limit("drift_ms", 0.5, 0.5, "ms", "Georges 2007"),
     Limit("samples", 2_000, 200, "samples", "order statistics: fewest for p95, for p90", below=True),
     Limit("window_s", 5.0, 2.0, "s", "two halves of at least a second; ours", below=True),
@@ -70,7 +76,7 @@ _ROWS = (
     Limit("wrong_answers", None, 0.0, "answers", "TechEmpower's verification"),
     # links and kernel
     Limit("link_delay_ms", 1.0, 2.0, "ms", "Mininet-HiFi"),
-    Limit("link_delay_share", 0.05, 0.10, "share", "Mininet-HiFi"),
+    Limit("link_delay_share", 0.05, 0.10, "share", "Mininet-HiFi", of="the request"),
     Limit("link_rate", 0.05, 0.10, "share", "Mininet-HiFi"),
     Limit("link_loss", 0.99, 0.9999, "share", "confidence of the exact binomial test"),
     Limit("link_drops", None, 0.0, "packets", "tc-netem(8) limit; nfnetlink_queue counters"),
@@ -78,7 +84,7 @@ _ROWS = (
     Limit("kernel_counter", 0.0, None, "events", "proc_net(5), netstat(8)"),
     # host
     Limit("steal", 0.01, 0.05, "share", "pyperf"),
-    Limit("foreign_cpu", 0.10, None, "share", "CPU time of this host that no node of the lab used; ours"),
+    Limit("foreign_cpu", 0.10, None, "share", "CPU time of this host outside the lab's nodes; ours"),
     Limit("sampling_gap_s", 1.5, None, "s", "three times the sampling interval; ours"),
     Limit("sampling_cost", 0.20, None, "share", "time spent sampling; ours"),
     Limit("response_bytes", 0.01, 0.01, "share", "Heiser, systems benchmarking crimes"),

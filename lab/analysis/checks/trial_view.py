@@ -1,4 +1,4 @@
-"""What a check may look at: one trial's record with its figures, and the words it answers in."""
+"""What a check reads (one trial's record with its figures) and what it returns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from lab.analysis import groups
-from lab.analysis.checks.table import LIMITS
+from lab.analysis.checks.limits import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
 from lab.results.load import LoadResult, Second, SwarmResult, Totals
@@ -19,37 +19,45 @@ T = TypeVar("T")
 
 
 class NoData(Exception):
-    """A check cannot tell: what it needs was not recorded. It becomes an `unknown` finding that says so."""
+    """What a check needs was not recorded. It becomes an `unknown` finding with this reason."""
 
 
-class Said(NamedTuple):
-    """One thing a check has to say; the runner adds the check's name and the trial."""
+class Result(NamedTuple):
+    """One result of a check: what was seen, and what to do about it. The runner adds check and trial."""
 
     level: Level
-    says: str
-    do: str = ""
+    message: str
+    remedy: str = ""
     value: float | None = None
     expected: bool = False
     trial: str | None = None  # of a check of the run: the trial that it is about
 
 
-def graded(limit: str, value: float, says: str, do: str) -> Iterable[Said]:
-    """What the table says of a value: nothing when it is fine; else `says` and the limits in words."""
+def graded(limit: str, value: float, message: str, remedy: str) -> Iterable[Result]:
+    """Return nothing for a value within its limit, else the message with the limit that it is beyond."""
     level = LIMITS[limit].grade(value)
-    return () if level == "ok" else (Said(level, f"{says} ({LIMITS[limit].text()})", do, value),)
+    return (
+        ()
+        if level == "ok"
+        else (Result(level, f"{message} ({LIMITS[limit].crossed(level)})", remedy, value),)
+    )
 
 
-def both(absolute: tuple[str, float], relative: tuple[str, float], says: str, do: str) -> Iterable[Said]:
-    """As `graded`, for a figure that must be beyond a limit in units and beyond one as a share to matter."""
+def both(
+    absolute: tuple[str, float], relative: tuple[str, float], message: str, remedy: str
+) -> Iterable[Result]:
+    """As `graded`, for a figure that matters only beyond a limit in units and beyond one as a share."""
     pairs = [(LIMITS[name], value) for name, value in (absolute, relative)]
     level = min((limit.grade(value) for limit, value in pairs), key=("ok", "suspect", "invalid").index)
-    limits = "; and ".join(limit.text() for limit, _ in pairs)
-    return () if level == "ok" else (Said(level, f"{says} ({limits})", do, absolute[1]),)
+    if level == "ok":
+        return ()
+    first, second = (limit.crossed(level) for limit, _ in pairs)
+    return (Result(level, f"{message} ({first} and {second.removeprefix('limit ')})", remedy, absolute[1]),)
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One trial. Everything here is data; missing data raises NoData, never counts as fine."""
+class TrialView:
+    """One trial as checks see it: data only. Missing data raises NoData; it never counts as fine."""
 
     trial: TrialRecord
     figures: TrialFigures
@@ -98,25 +106,25 @@ class Evidence:
 
     @property
     def open_load(self) -> bool:
-        """Whether arrivals come by the clock, whatever the server does."""
+        """Whether requests arrive by the clock, independent of the server."""
         return not load_of(self.swarm["load"]).is_closed
 
     @property
     def clients(self) -> Mapping[str, Any]:
-        """What kinds of clients the users are; empty where all of them carry the load."""
+        """The shares of idle, slow and churning clients; empty where all users are ordinary."""
         return self.swarm.get("clients") or {}
 
     @property
     def own_users(self) -> bool:
-        """Whether the load is Locust users of the scenario's own locustfile, and not the lab's engine."""
+        """Whether the load is the scenario's own Locust users instead of the lab's engine."""
         load = self.trial.scenario.get("swarm", {}).get("load", {})
         return bool(load.get("executor") == OWN_USERS)
 
     @property
-    def parts(self) -> Mapping[str, Evidence]:
-        """What there is of each named group of the swarm; of a swarm without groups, "" → all of it."""
+    def parts(self) -> Mapping[str, TrialView]:
+        """Named group → the trial as if the group were the whole swarm; without groups, "" → itself."""
         each = groups.parts(self.trial)
-        return {name: Evidence(part, figures(part)) if name else self for name, part in each.items()}
+        return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -133,7 +141,7 @@ class Evidence:
 
     @property
     def isolated(self) -> bool:
-        """Whether nodes have network namespaces and cgroups of their own: containers, not plain processes."""
+        """Whether nodes have their own network namespaces and cgroups: containers, not plain processes."""
         return self.trial.runtime != "local"
 
     def increase(self, node: str, source: str, metric: str) -> float:
@@ -152,7 +160,7 @@ class Evidence:
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """The most that was ever seen; 0 where it was not sampled."""
+        """The highest sample; 0 where there is none."""
         return self.trial.series.highest(node, source, metric) or 0.0
 
     def growth(self, node: str, source: str, metric: str) -> float:
@@ -166,7 +174,7 @@ class Evidence:
 
 
 def told(value: T | None, missing: str) -> T:
-    """A figure that there is. Raises NoData with `missing`, what is said of one that there is not."""
+    """Return a value that was recorded; raise NoData with the text `missing` for None."""
     if value is None:
         raise NoData(missing)
     return value
