@@ -29,7 +29,6 @@ from lab.common.errors import Exit
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.results.record import Run
-from lab.scenario.load import load_of
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ class Side:
             }
             for name, server in summary.servers.items()
         }
-        asked = {t.key.group: t.scenario.get("swarm", {}).get("load", {}) for t in run.trials}
-        closed = frozenset(name for name, load in asked.items() if load and load_of(load).is_closed)
+        closed = frozenset(t.key.group for t in run.trials if t.scenario.swarm.load.is_closed)
         return cls(run, trials, closed)
 
 

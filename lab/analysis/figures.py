@@ -11,7 +11,6 @@ from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quot
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
 from lab.results.record import TrialRecord
-from lab.scenario.swarm import ONE_EXCHANGE
 
 # The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
 # in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.
@@ -98,8 +97,7 @@ def connections_peak(trial: TrialRecord) -> int | None:
 
 def _one_exchange(trial: TrialRecord) -> bool:
     """Whether connections come and go with each request: then no memory is any connection's own."""
-    swarm = trial.scenario.get("swarm") or {}
-    return swarm.get("wire") in ONE_EXCHANGE or bool((swarm.get("clients") or {}).get("churn"))
+    return trial.scenario.swarm.one_exchange
 
 
 def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:

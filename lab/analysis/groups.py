@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from lab.results.record import TrialRecord
 
 
 def parts(trial: TrialRecord) -> dict[str, TrialRecord]:
     """Group → the trial as if it had been the whole swarm; of a swarm without groups, "" → the trial."""
-    swarm: Mapping[str, Any] = trial.scenario.get("swarm", {})
-    groups: Mapping[str, Any] = swarm.get("groups") or {}
     return {
         name: replace(
             trial,
             load=trial.load.groups.get(name) if trial.load else None,
-            scenario={**trial.scenario, "swarm": of_group},
+            scenario=trial.scenario.model_copy(update={"swarm": swarm}),
         )
-        for name, of_group in groups.items()
+        for name, swarm in trial.scenario.swarm.groups.items()
     } or {"": trial}

@@ -25,7 +25,6 @@ from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
-from lab.scenario.load import load_of
 
 CLOSED = "closed load"
 
@@ -69,8 +68,7 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (link.stamp for link in trial.links if link.stamp)
     for name, part in each.items():
-        load = part.scenario.get("swarm", {}).get("load")
-        if load and load_of(load).is_closed:
+        if part.scenario.swarm.load.is_closed:
             # A closed load sends less when the server is slow: its response times leave the waiting out.
             yield f"{CLOSED} of {name}" if name else CLOSED
 
@@ -92,7 +90,7 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
         point=dict(first.point),
         model=first.model,
         family=model.family if model else None,
-        image=first.scenario.get("servers", {}).get(first.server, {}).get("image"),
+        image=first.settings.image,
         trials=len(trials),
         trials_valid=len(measured),
         refused_above=_most(limits.refused_above(trial) for trial in trials),

@@ -11,7 +11,7 @@ from lab.common.figures import FIGURES
 from lab.report.content import explain, findings, groups, links, sweeps, text
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
-from lab.scenario.load import load_of
+from lab.scenario.swarm import Swarm
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
@@ -89,23 +89,20 @@ def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
 
 def load_words(trials: Sequence[TrialRecord]) -> str:
     """`10,000 connections, 2,000 requests/s offered (open)`; ranges where trials differ."""
-    swarms = [trial.scenario.get("swarm", {}) for trial in trials]
-    each = [swarm.get("load", {}) for swarm in swarms]
-    words = f"{_span([swarm.get('users') for swarm in swarms])} connections"
-    if any(swarm.get("groups") for swarm in swarms):
+    swarms = [trial.scenario.swarm for trial in trials]
+    words = f"{_span([swarm.users for swarm in swarms])} connections"
+    if any(swarm.groups for swarm in swarms):
         return "; ".join(dict.fromkeys(map(_group_words, swarms)))
-    rates = [load.get("rate") for load in each]
+    rates = [swarm.load.rate for swarm in swarms]
     if any(rate is not None for rate in rates):
         return f"{words}, {_span(rates)} requests/s offered (open)"
-    if any(load.get("executor") for load in each):
-        return f"{words}, " + "; ".join(dict.fromkeys(load_of(load).describe() for load in each if load))
-    return words
+    return f"{words}, " + "; ".join(dict.fromkeys(swarm.load.describe() for swarm in swarms))
 
 
-def _group_words(swarm: Mapping[str, Any]) -> str:
-    each = (swarm.get("groups") or {}).items()
+def _group_words(swarm: Swarm) -> str:
     return "; ".join(
-        f"{n}: {text.count(one['users'])} connections, {load_of(one['load']).describe()}" for n, one in each
+        f"{name}: {text.count(one.users)} connections, {one.load.describe()}"
+        for name, one in swarm.groups.items()
     )
 
 

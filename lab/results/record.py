@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, SkipValidation, TypeAdapter
+from pydantic import ConfigDict, SkipValidation, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lab.common.trial_key import TrialKey
@@ -27,6 +27,7 @@ from lab.results.node import (
     Verification,
 )
 from lab.results.upgrade import SCHEMA_VERSION, upgrade
+from lab.scenario.scenario import Scenario, Server
 
 
 class Sample(NamedTuple):
@@ -101,9 +102,9 @@ class TrialRecord:
     repeat: int
     point: Mapping[str, Any]
     status: Literal["ok", "failed"]
+    scenario: Scenario
     reason: str | None = None
     exit_code: int = 0
-    scenario: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
     runtime: str = ""
     stamps: tuple[str, ...] = ()
@@ -121,16 +122,31 @@ class TrialRecord:
     aborted: Aborted | None = None
     series: SkipValidation[Series] = field(default_factory=Series)
 
+    @model_validator(mode="after")
+    def _refers(self) -> TrialRecord:
+        """Its id is one, and its server is one of the scenario's. Raises ValueError."""
+        TrialKey.parse(self.id)
+        if self.server not in self.scenario.servers:
+            raise ValueError(f"{self.server} is no server of its scenario")
+        return self
+
     @property
     def key(self) -> TrialKey:
         """Which trial it is."""
         return TrialKey.parse(self.id)
 
+    @property
+    def settings(self) -> Server:
+        """The server's part of the scenario."""
+        return self.scenario.servers[self.server]
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""
-        data = _adapter().dump_python(self, mode="json", exclude={"series", "links"}, exclude_unset=True)
-        data["links"] = [link.model_dump(mode="json") for link in self.links]
-        return {"schema_version": SCHEMA_VERSION, **data}
+        whole = ("scenario", "links")  # with all their defaults: they say what was asked
+        told = _adapter().dump_python(self, mode="json", exclude={"series", *whole}, exclude_unset=True)
+        told["scenario"] = self.scenario.model_dump(mode="json")
+        told["links"] = [link.model_dump(mode="json") for link in self.links]
+        return {"schema_version": SCHEMA_VERSION, **told}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:

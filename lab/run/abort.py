@@ -37,7 +37,7 @@ class AbortGate:
 
     def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
         """See experiment.Gate."""
-        if not aborting(record.scenario["thresholds"], record.server):
+        if not aborting(record.scenario.thresholds, record.server):
             return None
         series, _ = store.read_series(folder / "series.csv")
         return at_end(replace(record, series=series))
@@ -66,7 +66,7 @@ class Live:
 
 def at_end(trial: TrialRecord) -> Aborted | None:
     """The first aborting threshold that a valid trial does not hold, or None. Never raises for a record."""
-    asked = aborting(trial.scenario.get("thresholds") or {}, trial.server)
+    asked = aborting(trial.scenario.thresholds, trial.server)
     if trial.status != "ok" or any(f.level == "invalid" and not f.expected for f in check_trial(trial)):
         return None
     found = figures(trial)

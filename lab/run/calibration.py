@@ -132,7 +132,15 @@ class Calibrator:
         server = null.scenario.servers[null.server]
         series, _ = read_series(logs / "series.csv")
         record = TrialRecord(
-            null.id, null.server, 1, {}, "ok", runtime=self.runtime.name, load=load, series=series
+            null.id,
+            null.server,
+            1,
+            {},
+            "ok",
+            null.scenario,
+            runtime=self.runtime.name,
+            load=load,
+            series=series,
         )
         return ceiling(load, stats, _count(self.placement.swarm), server.workers).replaced(
             server=server.model,

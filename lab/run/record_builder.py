@@ -100,7 +100,7 @@ class RecordBuilder:
             status="ok" if self.reason is None else "failed",
             reason=self.reason,
             exit_code=self.exit_code,
-            scenario=trial.scenario.model_dump(mode="json"),
+            scenario=trial.scenario,
             model=trial.scenario.servers[trial.server].model,
             runtime=self.runtime,
             stamps=self.stamps,

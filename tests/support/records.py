@@ -214,8 +214,20 @@ def with_load(
 
 def with_swarm(record: TrialRecord, **changes: Any) -> TrialRecord:
     """The trial with settings of its swarm replaced."""
-    swarm = {**record.scenario["swarm"], **changes}
-    return replace(record, scenario={**record.scenario, "swarm": swarm})
+    swarm = {**record.scenario.swarm.model_dump(mode="json"), **changes}
+    return with_scenario(record, swarm=swarm)
+
+
+def with_scenario(record: TrialRecord, **changes: Any) -> TrialRecord:
+    """The trial with parts of its scenario replaced."""
+    return replace(record, scenario={**record.scenario.model_dump(mode="json"), **changes})
+
+
+def of_server(record: TrialRecord, name: str, *others: str) -> TrialRecord:
+    """The trial as if it had been that of another server; its scenario has `others` besides, no limits."""
+    servers = dict.fromkeys((name, *others), record.settings.model_dump(mode="json"))
+    scenario = {**record.scenario.model_dump(mode="json"), "servers": servers, "expect": {}}
+    return replace(record, server=name, scenario=scenario)
 
 
 def judged(*trials: TrialRecord, **facts: Any) -> Summary:

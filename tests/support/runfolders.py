@@ -38,7 +38,13 @@ def make_run(
             continue
         path = folder.trial(trial.folder)
         record = TrialRecord(
-            trial.id, trial.server, trial.repeat, dict(trial.point), "failed", reason=folder.id
+            trial.id,
+            trial.server,
+            trial.repeat,
+            dict(trial.point),
+            "failed",
+            trial.scenario,
+            reason=folder.id,
         )
         folder.write(f"trials/{trial.folder}/record.json", record.to_json())
         (path / "server.log").write_text(f"{trial.id} of {folder.id}\n")

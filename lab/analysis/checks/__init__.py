@@ -17,7 +17,6 @@ from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
 from lab.common.errors import Exit
 from lab.results.record import Run, TrialRecord
-from lab.scenario.load import load_of
 
 
 def _always(view: TrialView) -> bool:
@@ -43,7 +42,7 @@ def _model(view: TrialView) -> bool:
 
 def _unramped(view: TrialView) -> bool:
     """A load that changes by design has no steady state."""
-    return _always(view) and not load_of(view.swarm["load"]).is_ramping
+    return _always(view) and not view.swarm.load.is_ramping
 
 
 def _linked_or_timed(view: TrialView) -> bool:
@@ -51,7 +50,7 @@ def _linked_or_timed(view: TrialView) -> bool:
 
 
 def _linked(view: TrialView) -> bool:
-    return _always(view) and bool(view.trial.scenario.get("links") or view.trial.links)
+    return _always(view) and bool(view.trial.scenario.links or view.trial.links)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, percent, told
 from lab.analysis.histogram import FEWEST, merged, times
 from lab.results.load import Counts, Second, SlowCount
-from lab.scenario.load import load_of
-from lab.scenario.swarm import ONE_EXCHANGE
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
@@ -40,7 +38,7 @@ def offered_load(view: TrialView) -> Iterable[Result]:
     """Sent arrivals, as a share of those requested. A closed load requests none: it has no rate."""
     if not view.open_load:
         return ()
-    load = load_of(view.swarm["load"])
+    load = view.swarm.load
     asked = load.arrivals_due(view.window_s)
     if load.arrivals == "poisson":
         asked = max(float(view.result.intended), asked - POISSON_SIGMAS * math.sqrt(asked))
@@ -55,9 +53,9 @@ def offered_load(view: TrialView) -> Iterable[Result]:
 
 def connections_reached(view: TrialView) -> Iterable[Result]:
     """Connections open at once on the client's side, as a share of the users requested."""
-    if view.swarm["wire"] in ONE_EXCHANGE or view.clients.get("churn"):
+    if view.swarm.one_exchange:
         return ()
-    asked = load_of(view.swarm["load"]).most_users(int(view.swarm["users"]))
+    asked = view.swarm.load.most_users(view.swarm.users)
     peak = view.result.connected_peak
     return graded(
         "connections_reached",
@@ -154,9 +152,9 @@ def server_count(view: TrialView) -> Iterable[Result]:
 
 def _server_sees(view: TrialView) -> tuple[int, int]:
     """The fewest and the most requests of one group that the server may have counted."""
-    parts = len((view.swarm.get("page") or {}).get("paths", ())) or 1
+    parts = len(view.swarm.page.paths) if view.swarm.page else 1
     slow = view.result.slow or SlowCount(answered=0, ended=0)
-    open_ended = slow.ended + math.ceil(float(view.clients.get("slow", 0)) * int(view.swarm["users"]))
+    open_ended = slow.ended + math.ceil(view.swarm.clients.slow * view.swarm.users)
     return view.whole.answered * parts + slow.answered, view.whole.sent * parts + slow.answered + open_ended
 
 

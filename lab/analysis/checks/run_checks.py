@@ -99,18 +99,16 @@ def _by_server(trials: Sequence[TrialRecord], name: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for trial in trials:
         if not trial.point:
-            settings = trial.scenario.get("servers", {}).get(trial.server, {})
-            found[trial.server] = json.dumps(settings.get(name))
+            found[trial.server] = json.dumps(getattr(trial.settings, name))
     return found
 
 
 def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
-    granted: dict[object, dict[object, str]] = {}
+    granted: dict[int, dict[int, str]] = {}  # requested → granted → a server
     for trial in trials:
-        asked = trial.scenario.get("servers", {}).get(trial.server, {}).get("backlog")
         backlog = trial.ready.backlog if trial.ready else None
         if backlog is not None and trial.model and not _is_udp(trial):
-            granted.setdefault(asked, {})[backlog] = trial.server
+            granted.setdefault(trial.settings.backlog, {})[backlog] = trial.server
     for asked, by_value in granted.items():
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())
@@ -119,7 +117,7 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
 
 
 def _is_udp(trial: TrialRecord) -> bool:
-    return bool(trial.scenario.get("swarm", {}).get("wire") == "datagram")
+    return trial.scenario.swarm.wire == "datagram"
 
 
 def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Result]:

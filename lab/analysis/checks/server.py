@@ -58,7 +58,7 @@ def server_stopped(view: TrialView) -> Iterator[Result]:
 
 def throttled(view: TrialView) -> Iterable[Result]:
     """Periods in which the server's CPU quota held it back."""
-    if view.settings.get("cpus") is None:
+    if view.trial.settings.cpus is None:
         return ()
     periods = view.increase(SERVER, "cgroup", "cpu_periods")
     held = view.increase(SERVER, "cgroup", "cpu_throttled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from lab.analysis import groups
 from lab.analysis.checks.limits import LIMITS
@@ -12,7 +12,9 @@ from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
 from lab.results.load import LoadResult, Second, SwarmResult, Totals
 from lab.results.record import TrialRecord
-from lab.scenario.load import OWN_USERS, load_of
+from lab.scenario.load import OWN_USERS
+from lab.scenario.scenario import Expect
+from lab.scenario.swarm import Swarm
 
 SERVER = "server"
 T = TypeVar("T")
@@ -97,28 +99,19 @@ class TrialView:
         return sorted((s for s in self.load.seconds if s.phase == "measure"), key=lambda s: s.k)
 
     @property
-    def swarm(self) -> Mapping[str, Any]:
+    def swarm(self) -> Swarm:
         """The swarm's part of the scenario, as resolved for this trial."""
-        swarm: Mapping[str, Any] | None = self.trial.scenario.get("swarm")
-        if swarm is None:
-            raise NoData("the scenario was not kept with the record")
-        return swarm
+        return self.trial.scenario.swarm
 
     @property
     def open_load(self) -> bool:
         """Whether requests arrive by the clock, independent of the server."""
-        return not load_of(self.swarm["load"]).is_closed
-
-    @property
-    def clients(self) -> Mapping[str, Any]:
-        """The shares of idle, slow and churning clients; empty where all users are ordinary."""
-        return self.swarm.get("clients") or {}
+        return not self.swarm.load.is_closed
 
     @property
     def own_users(self) -> bool:
         """Whether the load is the scenario's own Locust users instead of the lab's engine."""
-        load = self.trial.scenario.get("swarm", {}).get("load", {})
-        return bool(load.get("executor") == OWN_USERS)
+        return self.swarm.load.executor == OWN_USERS
 
     @property
     def parts(self) -> Mapping[str, TrialView]:
@@ -127,17 +120,10 @@ class TrialView:
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The server's part of the scenario."""
-        servers: Mapping[str, Any] = self.trial.scenario.get("servers", {})
-        settings: Mapping[str, Any] = servers.get(self.trial.server, {})
-        return settings
-
-    @property
     def expects(self) -> Mapping[str, int]:
         """The known limits that the scenario expects of this server: max_open, served_at_once."""
-        expect = self.trial.scenario.get("expect", {}).get(self.trial.server, {})
-        return {name: int(value) for name, value in expect.items() if value is not None}
+        expect = self.trial.scenario.expect.get(self.trial.server, Expect())
+        return {name: value for name, value in expect if value is not None}
 
     @property
     def isolated(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
@@ -11,23 +10,22 @@ from lab.report.content.links import requested_words
 from lab.report.content.text import clean, percent, plural
 from lab.results.link import Directions
 from lab.results.record import Run, TrialRecord
-from lab.scenario.load import Load, load_of
+from lab.scenario.swarm import Swarm
 
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:
     """The boxes' texts, and the whole in one sentence (`says`)."""
     trial = next(iter(run.trials), None)
-    scenario: Mapping[str, Any] = trial.scenario if trial else {}
-    swarm, placement = scenario.get("swarm", {}), trial.placement if trial else None
-    workers, users = int(swarm.get("workers", 0)), int(swarm.get("users", 0))
-    masters = plural(len(swarm.get("groups") or {}) or 1, "master")
+    swarm, placement = (trial.scenario.swarm, trial.placement) if trial else (None, None)
+    workers, users = (swarm.workers, swarm.users) if swarm else (0, 0)
+    masters = plural(len(swarm.parts) if swarm else 1, "master")
     load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
     servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
     asked = dict.fromkeys(
         requested_words(link.requested) for link in summary.links if link.requested != Directions()
     )
     impaired = "; ".join(asked)
-    wire = clean(f"{swarm.get('wire', '')}, handler {scenario.get('handler', '')}")
+    wire = clean(f"{trial.scenario.swarm.wire}, handler {trial.scenario.handler}") if trial else ""
     return {
         "swarm": load,
         "swarm_cpus": _cpus(placement and placement.swarm),
@@ -59,11 +57,11 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
     if any(trial.placement and trial.placement.overlap for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
-    if any(load.is_closed for trial in trials for part in parts(trial).values() for load in _loads(part)):
+    if any(part.scenario.swarm.load.is_closed for trial in trials for part in parts(trial).values()):
         yield _CLOSED
-    if any(load.is_ramping for trial in trials for load in _loads(trial)):
+    if any(trial.scenario.swarm.load.is_ramping for trial in trials):
         yield _RAMPING
-    for swarm in _distinct([trial.scenario.get("swarm", {}) for trial in trials]):
+    for swarm in _distinct([trial.scenario.swarm for trial in trials]):
         yield from _kinds(swarm)
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
@@ -102,31 +100,25 @@ _OUTSIDE = (
 )
 
 
-def _distinct(swarms: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _distinct(swarms: Iterable[Swarm]) -> Iterator[Swarm]:
     """One swarm of each kind: those that differ in clients or page."""
-    kinds = {repr((swarm.get("clients"), swarm.get("page"))): swarm for swarm in swarms}
+    kinds = {(swarm.clients, swarm.page): swarm for swarm in swarms}
     yield from kinds.values()
 
 
-def _kinds(swarm: Mapping[str, Any]) -> Iterator[str]:
+def _kinds(swarm: Swarm) -> Iterator[str]:
     """What the kinds of clients, and what a request is, mean for the figures."""
-    clients, page = swarm.get("clients") or {}, swarm.get("page")
-    if clients.get("idle"):
-        yield f"{percent(clients['idle'])} of the users hold a connection and never speak."
-    if clients.get("slow"):
+    clients, page = swarm.clients, swarm.page
+    if clients.idle:
+        yield f"{percent(clients.idle)} of the users hold a connection and never speak."
+    if clients.slow:
         yield (
-            f"{percent(clients['slow'])} of the users are slow clients: they count in the server's CPU "
+            f"{percent(clients.slow)} of the users are slow clients: they count in the server's CPU "
             "time and memory, but not in its requests and response times."
         )
-    if clients.get("churn"):
+    if clients.churn:
         yield "Every request has a connection of its own: its connect is part of its response time."
     if page:
-        together = "pipelined on one connection" if page.get("at_once") else "one after the other"
-        paths = clean(", ".join(page["paths"]))
-        yield f"A request is a page of {plural(len(page['paths']), 'resource')} ({paths}), {together}."
-
-
-def _loads(trial: TrialRecord) -> list[Load]:
-    """The load that was asked for; none where the scenario was not kept."""
-    kept = trial.scenario.get("swarm", {}).get("load")
-    return [load_of(kept)] if kept else []
+        together = "pipelined on one connection" if page.at_once else "one after the other"
+        paths = clean(", ".join(page.paths))
+        yield f"A request is a page of {plural(len(page.paths), 'resource')} ({paths}), {together}."

@@ -25,6 +25,7 @@ from tests.support.records import (
     trial,
     verified,
     with_load,
+    with_scenario,
     with_swarm,
 )
 
@@ -59,8 +60,7 @@ def whole(**changes: Any) -> dict[str, Any]:
 
 
 def limited(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
-    servers = {"epoll_lt": {"model": "epoll_lt", "backlog": 4096, "cpus": 0.5}}
-    quota = replace(t, scenario={**t.scenario, "servers": servers})
+    quota = with_scenario(t, servers={"epoll_lt": {"model": "epoll_lt", "backlog": 4096, "cpus": 0.5}})
     return sampled(quota, server(cpu_throttled=throttled_per_s))
 
 
@@ -372,7 +372,10 @@ def test_own_users_say_what_is_not_asked_of_them():
     timing = {"source": "locust users", "resolution_us": 1, "response_from": "actual send"}
     load = {"executor": "own-users"}
     own = with_load(
-        with_swarm(trial(), load=load), timing=timing, lateness_hdr=hdr({1: 1}, 0), connected_peak=3
+        with_swarm(trial(), load=load, locustfile="users.py"),
+        timing=timing,
+        lateness_hdr=hdr({1: 1}, 0),
+        connected_peak=3,
     )
     summary = judged(own)
     (said,) = [f for f in summary.findings if f.check == "own_users"]

@@ -26,7 +26,7 @@ def costing(name: str, cpu_us: float, p99_us: int = 1200) -> TrialRecord:
     cpu = records.series({("server", "cgroup", "cpu_us"): counter(1, cpu_us * records.RATE)})
     histogram = hdr(times, N)
     made = with_load(trial(name), response_hdr=histogram, service_hdr=histogram, under_way_s=N * mean_s)
-    return replace(made, series=cpu, server=name.split("/")[0].split(",")[0])
+    return records.of_server(replace(made, series=cpu), made.key.server)
 
 
 def sampled(
@@ -195,7 +195,7 @@ def test_several_heads_at_once_the_worst_decides():
 def test_two_servers_of_one_run_are_interleaved():
     servers = {name: {"model": "epoll_lt", "backlog": 4096} for name in ("base", "head")}
     mixed = [t for name, cpu in (("base", 100), ("head", 120)) for t in sampled(name, cpu)]
-    mixed = [replace(t, scenario=records.scenario(servers=servers)) for t in mixed]
+    mixed = [records.with_scenario(t, servers=servers) for t in mixed]
     made = compare_within(run(mixed), "base", "head")
     assert made.decision == "REGRESSION"
     server = made.heads[0].servers[0]

@@ -7,7 +7,7 @@ import pytest
 from lab.analysis.limits import refused_above, served_at_once
 from lab.results.record import TrialRecord
 from tests.support import records
-from tests.support.records import ALL, N, counted, judged, series, trial, with_load, with_swarm
+from tests.support.records import ALL, N, counted, judged, series, trial, with_load, with_scenario, with_swarm
 
 
 def held_back(t: TrialRecord, at_once: int = 1) -> TrialRecord:
@@ -32,7 +32,7 @@ def refusing(t: TrialRecord, above: int) -> TrialRecord:
 
 
 def expecting(t: TrialRecord, **limits: int) -> TrialRecord:
-    return replace(t, scenario={**t.scenario, "expect": {"epoll_lt": limits}})
+    return with_scenario(t, expect={"epoll_lt": limits})
 
 
 def test_limits_are_seen_in_the_data():

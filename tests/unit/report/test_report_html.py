@@ -20,6 +20,7 @@ from lab.analysis.summary import summarise
 from lab.report.html import ASSETS, LIMIT_BYTES, embed, html
 from lab.results.record import Run, Series, TrialRecord
 from tests.support import judged, make_golden
+from tests.support.records import of_server
 
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.S)
 DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.S)
@@ -163,9 +164,9 @@ def long_run() -> tuple[Run, Summary]:
     start_ms = first.load.window_ms[0]
     result = first.load.result.replaced(window_mono_ms=[start_ms, start_ms + 1_200_000])
     load = replace(first.load, seconds=(*warm, *many), result=result)
-    trials = tuple(
-        replace(first, id=f"server{n}/1", server=f"server{n}", load=load, series=Series()) for n in range(3)
-    )
+    names = [f"server{n}" for n in range(3)]
+    bare = replace(first, load=load, series=Series())
+    trials = tuple(replace(of_server(bare, name, *names), id=f"{name}/1") for name in names)
     long = replace(run, trials=trials)
     return long, summarise(long)
 

@@ -57,6 +57,11 @@ DAMAGE: list[tuple[str, Change, str]] = [
     ("an unknown phase", lambda r: r["load"]["seconds"][3].update(phase="x"), "load.seconds.3.phase"),
     ("a second's foreign key", lambda r: r["load"]["seconds"][0].update(x=1), "load.seconds.0.x: Extra"),
     ("statistics of no time", lambda r: r["server_stats"][0].pop("mono_ms"), "server_stats.0.mono_ms"),
+    ("an id that is none", lambda r: r.update(id="epoll_lt"), "is not the id of a trial"),
+    ("a server of no scenario", lambda r: r.update(server="x"), "x is no server of its scenario"),
+    ("no scenario", lambda r: r.pop("scenario"), "scenario: Field required"),
+    ("another scenario's key", lambda r: r["scenario"]["swarm"].update(x=1), "scenario.swarm: unknown key"),
+    ("a model of nobody", lambda r: r["scenario"]["servers"]["epoll_lt"].update(model="x"), "unknown model"),
     ("a version to come", lambda r: r.update(schema_version=9), "schema_version 9"),
     ("no version", lambda r: r.pop("schema_version"), "schema_version None"),
 ]

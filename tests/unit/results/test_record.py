@@ -27,10 +27,11 @@ def test_a_counter_between_samples_is_interpolated():
 def make_record(name="thread/1"):
     return TrialRecord(
         id=name,
-        server="thread",
+        server="epoll_lt",
         repeat=1,
         point={},
         status="ok",
+        scenario=records.scenario(),
         load=records.load(),
         stamps=("not isolated",),
     )

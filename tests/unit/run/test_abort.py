@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from lab.results.swarm_event import PhaseStart
 from lab.run import experiment
 from lab.run.abort import AbortGate, Live, at_end
 from lab.run.experiment import Laboratory, TrialAborted
-from tests.support.records import counted, hdr, judged, planned, progress, trial, with_load
+from tests.support.records import counted, hdr, judged, planned, progress, trial, with_load, with_scenario
 from tests.support.scenarios import HOST, TEXT, resolved
 from tests.unit.run.test_repeats import Watcher
 
@@ -84,7 +83,7 @@ def test_a_lower_bound_and_what_the_swarm_cannot_see_wait_for_the_end() -> None:
 
 
 def asked(record: TrialRecord, conditions: Mapping[str, list[Any]]) -> TrialRecord:
-    return replace(record, scenario={**record.scenario, "thresholds": {"epoll_lt": conditions}})
+    return with_scenario(record, thresholds={"epoll_lt": conditions})
 
 
 def test_at_the_end_one_that_holds_or_of_an_invalid_trial_ends_nothing() -> None:

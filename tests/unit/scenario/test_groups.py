@@ -199,15 +199,14 @@ def test_a_record_keeps_them(tmp_path) -> None:
 def of_groups(load: LoadResult) -> TrialRecord:
     """The healthy trial with two groups in its scenario, and CPUs for both."""
     record = trial(placement={"server": "0", "swarm": "1,2", "overlap": False})
-    one = record.scenario["swarm"]
+    one = record.scenario.swarm.model_dump(mode="json")
     groups = {"browsers": one, "holders": one}
     whole = {**one, "users": 2 * records.USERS, "load": {"executor": "by-group"}, "groups": groups}
     stats = tuple(
         s.replaced(requests=2 * (s.requests - asked) + asked, open_peak=2 * records.USERS)
         for s, asked in zip(record.server_stats, (5, 5, 10), strict=True)
     )
-    scenario = {**record.scenario, "swarm": whole}
-    return replace(record, load=load, server_stats=stats, scenario=scenario)
+    return records.with_scenario(replace(record, load=load, server_stats=stats), swarm=whole)
 
 
 def test_each_group_has_its_own_figures_and_all_have_one() -> None:
