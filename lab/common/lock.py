@@ -13,7 +13,7 @@ from lab.common.say import Say
 
 
 @contextmanager
-def alone(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[None]:
+def file_lock(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[None]:
     """Hold `lock` while doing `what`. Raises HostCannot when another process has it for `deadline_s`."""
     until = time.monotonic() + deadline_s
     waiting = False

@@ -2,7 +2,7 @@
 
 docker-py's timeout bounds one read, not one call, and a busy engine may well take ten seconds to start a
 container while a hung one never will. So a call that takes long is told from an engine that hangs by asking
-for a sign of life on another connection: without one the call fails within `PATIENCE_S` + `SIGN_S`.
+for a sign of life on another connection: without one the call fails within `PATIENCE_S` + `PING_S`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from lab.common.errors import HostCannot, LabError, NoMeasurement
 T = TypeVar("T")
 
 PATIENCE_S = 1.8
-SIGN_S = 2.2
-GLANCE_S = 0.2
+PING_S = 2.2
+POLL_S = 0.2
 CALL_S = 60.0
 
 BROKEN = (
@@ -67,16 +67,16 @@ class Engine:
         function: Callable[..., T],
         *args: Any,
         deadline_s: float = CALL_S,
-        may: Collection[int] = (),
+        allow: Collection[int] = (),
         **kwargs: Any,
     ) -> T:
         """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server"), in `deadline_s`.
 
-        Raises docker-py's APIError for the status codes in `may`, which the caller knows what to do about;
+        Raises docker-py's APIError for the status codes in `allow`, which the caller knows what to do about;
         HostCannot where the engine says that the host cannot, EngineLost without a sign of life, else
         NoMeasurement.
         """
-        if self._lost.is_set() and not self.gives_sign():
+        if self._lost.is_set() and not self.ping():
             raise EngineLost(f"the Docker engine still gives no sign of life: it was not asked to {what}")
         self._lost.clear()
         answer: list[T] = []
@@ -92,8 +92,8 @@ class Engine:
         thread.start()
         self._wait(thread, what, deadline_s)
         if failure:
-            error = translated(what, failure[0], may)
-            if isinstance(error, BrokeOff) and not self.gives_sign():
+            error = translated(what, failure[0], allow)
+            if isinstance(error, BrokeOff) and not self.ping():
                 self._lost.set()
                 error = EngineLost(f"the Docker engine is gone: no answer to '{what}', nor to a ping")
             raise error from failure[0]
@@ -101,12 +101,12 @@ class Engine:
 
     def _wait(self, thread: threading.Thread, what: str, deadline_s: float) -> None:
         began = asked = time.monotonic()
-        thread.join(GLANCE_S)
+        thread.join(POLL_S)
         while thread.is_alive():
             now = time.monotonic()
             if now - asked > PATIENCE_S and not self._lost.is_set() and self._asking.acquire(blocking=False):
                 try:
-                    if not self.gives_sign():
+                    if not self.ping():
                         self._lost.set()
                 finally:
                     self._asking.release()
@@ -115,12 +115,12 @@ class Engine:
                 raise EngineLost(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
             if now - began > deadline_s:
                 raise NoMeasurement(f"the Docker engine did not {what} within {deadline_s:g} s")
-            thread.join(GLANCE_S)
+            thread.join(POLL_S)
 
-    def gives_sign(self) -> bool:
+    def ping(self) -> bool:
         """Whether the engine answers a ping at once, on a connection of its own."""
         try:
-            with self.api.get(f"{self.api.base_url}/_ping", timeout=SIGN_S) as response:
+            with self.api.get(f"{self.api.base_url}/_ping", timeout=PING_S) as response:
                 return bool(response.status_code == 200)
         except (requests.exceptions.RequestException, OSError):
             return False
@@ -133,11 +133,11 @@ def address(api: Any) -> str:
     return f"unix://{path}" if path else str(api.base_url)
 
 
-def translated(what: str, error: BaseException, may: Collection[int] = ()) -> BaseException:
+def translated(what: str, error: BaseException, allow: Collection[int] = ()) -> BaseException:
     """The error to raise for what an engine call raised."""
     same: BaseException = error
     if isinstance(error, docker.errors.APIError):
-        if error.status_code in may:
+        if error.status_code in allow:
             return same
         says = one_line(str(error.explanation or error))
         kind: type[LabError] = HostCannot if HOST_SAYS.search(says) else NoMeasurement

@@ -20,7 +20,7 @@ import requests
 from docker.context import ContextAPI
 
 from lab.common.errors import HostCannot
-from lab.common.lock import alone
+from lab.common.lock import file_lock
 from lab.common.owner import state_dir
 from lab.common.say import Say
 from lab.engine import apt, dockerd
@@ -58,7 +58,7 @@ def ensure(say: Say, daemon: Daemon | None = None) -> Any:
         return client
     _only_where_it_may()
     daemon = daemon or default_daemon()
-    with alone(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, say):
+    with file_lock(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, say):
         client = connect(daemon)
         if client is None and shutil.which("dockerd") is None:
             apt.install(PACKAGES, daemon.state / "apt.log", say)

@@ -14,7 +14,7 @@ from typing import Any
 import docker.errors
 
 from lab.common.errors import HostCannot, LabError, UsageError
-from lab.common.lock import alone
+from lab.common.lock import file_lock
 from lab.common.paths import ROOT
 from lab.common.progress import step
 from lab.common.say import Say
@@ -69,7 +69,7 @@ def build(
         return tags
     folder = scratch or root / "build"
     folder.mkdir(exist_ok=True)
-    with alone(folder / "lock", "building the images", LOCK_S, say):
+    with file_lock(folder / "lock", "building the images", LOCK_S, say):
         for name, wanted in tags.items():
             if not _exists(engine, wanted):
                 _build(engine, name, wanted, machine, Sources(root, folder), say)
@@ -150,7 +150,7 @@ def _only_own(machine: str) -> None:
 
 def _exists(engine: Engine, wanted: str) -> bool:
     try:
-        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, may=(404,))
+        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, allow=(404,))
     except docker.errors.NotFound:
         return False
     return True

@@ -66,7 +66,7 @@ def _content(client: Any, reference: str) -> str:
 
     engine = Engine(client.api)
     try:
-        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, may=(404,))
+        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, allow=(404,))
     except docker.errors.NotFound:
         raise UsageError(f"--ab {reference}: no such image here: pull or build it first") from None
     return str(found["Id"])

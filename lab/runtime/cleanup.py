@@ -124,12 +124,14 @@ def _living(engine: Engine) -> dict[str, str]:
 
 def _remove_container(engine: Engine, id_: str) -> str:
     what = f"remove container {id_[:12]}"
-    return _tried(lambda: engine.call(what, engine.api.remove_container, id_, may=(404,), force=True, v=True))
+    return _tried(
+        lambda: engine.call(what, engine.api.remove_container, id_, allow=(404,), force=True, v=True)
+    )
 
 
 def _remove_network(engine: Engine, id_: str) -> str:
     return _tried(
-        lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_, may=(404,))
+        lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_, allow=(404,))
     )
 
 

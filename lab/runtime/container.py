@@ -15,7 +15,7 @@ from lab.common.errors import LabError, NoMeasurement, UsageError
 from lab.engine.api import Engine, Stream
 from lab.runtime import ExecResult, NodeExit
 from lab.runtime.docker_spec import CPU_PERIOD_US
-from lab.runtime.lines import Lines
+from lab.runtime.node_log import NodeLog
 
 END_S = 5.0
 # 128 + the signal's number: what the init, like a shell, makes of a node that a signal ended.
@@ -38,7 +38,7 @@ class Container:
         self.id = name  # the engine takes names too: the id is not known before the answer to create
         self.pid = 0  # of its init, on the engine's host
         self.addresses: dict[str, str] = {}  # by the engine's name of a network
-        self.lines: Lines | None = None
+        self.log: NodeLog | None = None
         self._engine = engine
         self._stream: Stream | None = None
         self._paused = False
@@ -47,7 +47,7 @@ class Container:
         """Create it, and connect it to further networks. Raises UsageError where the image is missing."""
         api = self._engine.api
         try:
-            answer = self._engine.call(f"create {self.node}", api.create_container, may=(404,), **spec)
+            answer = self._engine.call(f"create {self.node}", api.create_container, allow=(404,), **spec)
         except docker.errors.NotFound as error:
             says = f"{self.node}: no image '{spec['image']}' here ({error.explanation}): build or load it"
             raise UsageError(says) from error
@@ -56,14 +56,14 @@ class Container:
             what = f"connect {self.node} to {network}"
             self._engine.call(what, api.connect_container_to_network, self.id, network, aliases=[self.node])
 
-    def run(self, lines: Lines) -> None:
+    def run(self, log: NodeLog) -> None:
         """Attach, then start: so nothing that the node prints is missed, however short it lives."""
         api = self._engine.api
         params = {"stdout": 1, "stderr": 1, "stream": 1}
         self._stream = Stream(self._call("attach to", api.attach_socket, params))
-        self.lines = lines
+        self.log = log
         follower = threading.Thread(
-            target=self._follow, args=(self._stream, lines), name=f"follow {self.node}", daemon=True
+            target=self._follow, args=(self._stream, log), name=f"follow {self.node}", daemon=True
         )
         follower.start()
         self._call("start", api.start)
@@ -74,18 +74,18 @@ class Container:
         networks = state["NetworkSettings"]["Networks"]
         self.addresses = {network: found["IPAddress"] for network, found in networks.items()}
 
-    def _follow(self, stream: Stream, lines: Lines) -> None:
+    def _follow(self, stream: Stream, log: NodeLog) -> None:
         """Feed the node's output until it ends, then ask how it ended."""
         lost: str | None = None
         try:
             for number, data in stream.frames():
-                lines.feed(number, data)
+                log.feed(number, data)
         except LabError as error:
             lost = str(error)
         try:
-            lines.end(self._exit(0.0 if lost else END_S), lost)
+            log.end(self._exit(0.0 if lost else END_S), lost)
         except LabError as error:
-            lines.end(None, str(error))
+            log.end(None, str(error))
 
     def _exit(self, patience_s: float) -> NodeExit | None:
         """How it ended, now that its output has; None when it has not within `patience_s`."""
@@ -155,26 +155,26 @@ class Container:
 
     def stop(self, grace_s: float) -> NodeExit:
         """SIGTERM, SIGKILL after `grace_s`, and the rest of its output. Raises NoMeasurement."""
-        if self.lines is None:
+        if self.log is None:
             raise NoMeasurement(f"{self.node} was never started")
-        if not self.lines.ended:
+        if not self.log.ended:
             if self._paused:
                 self.unpause()
             self._kill("SIGTERM")
-            if not self.lines.wait_end(grace_s):
+            if not self.log.wait_end(grace_s):
                 self._kill("SIGKILL")
-        if not self.lines.wait_end(END_S):
+        if not self.log.wait_end(END_S):
             raise NoMeasurement(f"{self.node}: still there {END_S:g} s after SIGKILL")
-        exit_ = self.lines.exited()
+        exit_ = self.log.exited()
         if exit_ is None:
             raise NoMeasurement(f"{self.node}: the engine cannot say how it ended")
         return exit_
 
     def end(self) -> None:
         """Kill it if it runs, and wait for the last of its output."""
-        if self.lines and not self.lines.ended and self.pid:
+        if self.log and not self.log.ended and self.pid:
             self._kill("SIGKILL")
-            self.lines.wait_end(END_S)
+            self.log.wait_end(END_S)
 
     def close(self) -> None:
         """Listen no more."""
@@ -183,7 +183,7 @@ class Container:
 
     def _kill(self, name: str) -> None:
         with contextlib.suppress(docker.errors.APIError):  # 404, 409: it ended just now
-            self._engine.call(f"end {self.node}", self._engine.api.kill, self.id, name, may=(404, 409))
+            self._engine.call(f"end {self.node}", self._engine.api.kill, self.id, name, allow=(404, 409))
 
     def _call(self, what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         return self._engine.call(f"{what} {self.node}", function, self.id, *args, **kwargs)

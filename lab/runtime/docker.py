@@ -25,7 +25,7 @@ from lab.plan.topology import Network, Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
-from lab.runtime.lines import Printed
+from lab.runtime.node_log import LoggedDeployment
 from lab.runtime.watchdog import Watchdog
 
 POOL = "198.18.0.0/15"  # set aside for benchmarks by RFC 2544
@@ -73,7 +73,7 @@ class DockerRuntime:
         deployment._raise_callback_errors()
 
 
-class DockerDeployment(Printed):
+class DockerDeployment(LoggedDeployment):
     """Running containers. See Deployment."""
 
     runtime = "docker"
@@ -143,7 +143,7 @@ class DockerDeployment(Printed):
         self._journal.will("container", place.container)
         container = self._containers[node.name] = Container(self._engine, node.name, place.container)
         container.create(spec, networks[1:])
-        container.run(self._listen(node.name))
+        container.run(self._open_log(node.name))
 
     def nodes(self) -> list[str]:
         """See Deployment."""

@@ -27,7 +27,7 @@ from lab.common.paths import IMAGES
 from lab.plan.topology import Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit
 from lab.runtime.journal import Journal
-from lab.runtime.lines import STDERR, STDOUT, Lines, Printed
+from lab.runtime.node_log import STDERR, STDOUT, LoggedDeployment, NodeLog
 from lab.runtime.watchdog import Watchdog
 
 COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
@@ -60,7 +60,7 @@ class LocalRuntime:
         deployment._raise_callback_errors()
 
 
-class LocalDeployment(Printed):
+class LocalDeployment(LoggedDeployment):
     """Running processes. See Deployment."""
 
     runtime = "local"
@@ -100,7 +100,7 @@ class LocalDeployment(Printed):
             bufsize=0,
             start_new_session=True,
         )
-        self._nodes[node.name] = _Process(process, environment, self._listen(node.name))
+        self._nodes[node.name] = _Process(process, environment, self._open_log(node.name))
 
     def nodes(self) -> list[str]:
         """See Deployment."""
@@ -108,17 +108,17 @@ class LocalDeployment(Printed):
 
     def address(self, node: str, network: str) -> str:
         """See Deployment: every node is on the loopback."""
-        self._of(node)
+        self._log_of(node)
         return "127.0.0.1"
 
     def interface(self, node: str, network: str) -> str | None:
         """See Deployment: no node has an interface of its own."""
-        self._of(node)
+        self._log_of(node)
         return None
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
         """See Deployment."""
-        self._of(node)
+        self._log_of(node)
         command = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
         with subprocess.Popen(
             command,
@@ -164,23 +164,23 @@ class LocalDeployment(Printed):
 
     def pids(self, node: str) -> list[int]:
         """See Deployment: the processes of the node's session."""
-        self._of(node)
+        self._log_of(node)
         first = self._nodes[node].process.pid
         others = [pid for pid in proc.marked(MARK, self._mark) if _session(pid) == first and pid != first]
         return [first, *others] if proc.start_ticks(first) is not None else others
 
     def cgroup(self, node: str) -> str | None:
         """See Deployment: the processes stay in the orchestrator's own group."""
-        self._of(node)
+        self._log_of(node)
         return None
 
     def stop(self, node: str, grace_s: float) -> NodeExit:
         """See Deployment."""
-        lines, process = self._of(node), self._nodes[node].process
-        if not lines.ended:
+        log, process = self._log_of(node), self._nodes[node].process
+        if not log.ended:
             _kill_group(process.pid, signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
-            if not lines.wait_end(grace_s):
+            if not log.wait_end(grace_s):
                 _kill_group(process.pid, signal.SIGKILL)
         return self._ended(node)
 
@@ -193,14 +193,14 @@ class LocalDeployment(Printed):
             raise NoMeasurement(f"these processes do not end on SIGKILL: {left}")
 
     def _ended(self, node: str) -> NodeExit:
-        if not self._lines[node].wait_end(KILL_WAIT_S):
+        if not self._node_logs[node].wait_end(KILL_WAIT_S):
             raise NoMeasurement(f"{node}: still there {KILL_WAIT_S:g} s after SIGKILL")
-        exit_ = self._lines[node].exited()
+        exit_ = self._node_logs[node].exited()
         assert exit_ is not None  # a local process is never lost from sight: we are its parent
         return exit_
 
     def _running(self, node: str) -> subprocess.Popen[bytes]:
-        if self._of(node).ended:
+        if self._log_of(node).ended:
             raise NoMeasurement(f"{node}: it has ended already")
         return self._nodes[node].process
 
@@ -220,15 +220,13 @@ class LocalDeployment(Printed):
 class _Process:
     """A process and the thread that follows it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], lines: Lines) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], log: NodeLog) -> None:
         self.process = process
         self.environment = environment
-        threading.Thread(
-            target=_follow, args=(process, lines), name=f"follow {lines.node}", daemon=True
-        ).start()
+        threading.Thread(target=_follow, args=(process, log), name=f"follow {log.node}", daemon=True).start()
 
 
-def _follow(process: subprocess.Popen[bytes], lines: Lines) -> None:
+def _follow(process: subprocess.Popen[bytes], log: NodeLog) -> None:
     """Feed both streams until the process has ended and what it wrote is read.
 
     The end is seen by a pidfd, not by end-of-file: a forked child may hold the pipes open for longer.
@@ -247,16 +245,16 @@ def _follow(process: subprocess.Popen[bytes], lines: Lines) -> None:
             for key, _ in selector.select():
                 if key.fd == pidfd:
                     ended = True
-                elif not _drain(key.fd, key.data, lines):
+                elif not _drain(key.fd, key.data, log):
                     selector.unregister(key.fileobj)
-        _drain(out.fileno(), STDOUT, lines)
-        _drain(err.fileno(), STDERR, lines)
+        _drain(out.fileno(), STDOUT, log)
+        _drain(err.fileno(), STDERR, log)
     os.close(pidfd)
     code = process.wait()
-    lines.end(NodeExit(code) if code >= 0 else NodeExit(128 - code, signal.Signals(-code).name))
+    log.end(NodeExit(code) if code >= 0 else NodeExit(128 - code, signal.Signals(-code).name))
 
 
-def _drain(fd: int, stream: int, lines: Lines) -> bool:
+def _drain(fd: int, stream: int, log: NodeLog) -> bool:
     """Read what there is; False at end-of-file."""
     while True:
         try:
@@ -265,7 +263,7 @@ def _drain(fd: int, stream: int, lines: Lines) -> bool:
             return True
         if not data:
             return False
-        lines.feed(stream, data)
+        log.feed(stream, data)
 
 
 def _argv(image: str, argv: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """What nodes print: every byte into a log file, every JSON line of standard output into an event.
 
-One `Lines` per node, in all runtimes; a runtime's own thread feeds it bytes and says when the node ended.
+One `NodeLog` per node, in all runtimes; a runtime's own thread feeds it bytes and says when the node ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STDOUT, STDERR = 1, 2
 Callback = Callable[[str, Event], None]
 
 
-class Hub:
+class EventBus:
     """Hands events to subscribers. A subscriber that raises is dropped, and its error kept for the end."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Hub:
         with self._lock:
             self._callbacks = [*self._callbacks, callback]
 
-    def deliver(self, node: str, event: Event) -> None:
+    def publish(self, node: str, event: Event) -> None:
         """Hand one event to every subscriber."""
         for callback in self._callbacks:
             try:
@@ -47,13 +47,13 @@ class Hub:
                     self.errors.append(error)
 
 
-class Lines:
+class NodeLog:
     """The output of one node. `feed` and `end` are called by one thread, everything else by any."""
 
-    def __init__(self, node: str, log: Path, hub: Hub) -> None:
+    def __init__(self, node: str, log: Path, bus: EventBus) -> None:
         self.node = node
         self.log = log
-        self._hub = hub
+        self._bus = bus
         self._file = log.open("ab", buffering=0)
         self._partial = {STDOUT: b"", STDERR: b""}
         self._skipping = False
@@ -73,13 +73,13 @@ class Lines:
         self._partial[stream] = rest
         if stream == STDOUT:
             for line in whole:
-                self._line(line)
+                self._parse_line(line)
         if len(rest) > MAX_LINE_BYTES:
-            self._too_long(stream)
+            self._drop_long_line(stream)
 
     def end(self, exit_: NodeExit | None, lost: str | None = None) -> None:
         """No more output: the node ended with `exit_`, or was lost from sight for the reason `lost`."""
-        self._line(self._partial[STDOUT])
+        self._parse_line(self._partial[STDOUT])
         self._file.write(b"".join(self._partial.values()))
         self._file.close()
         with self._changed:
@@ -116,10 +116,14 @@ class Lines:
                         return event
                 seen = len(self._events)
                 if self.ended:
-                    raise NoMeasurement(f"{self.node}: {self._how_ended()} before '{name}'{self._says()}")
+                    raise NoMeasurement(
+                        f"{self.node}: {self._how_ended()} before '{name}'{self._last_lines()}"
+                    )
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise NoMeasurement(f"{self.node}: no '{name}' within {deadline_s:g} s{self._says()}")
+                    raise NoMeasurement(
+                        f"{self.node}: no '{name}' within {deadline_s:g} s{self._last_lines()}"
+                    )
                 self._changed.wait(left)
 
     def tail(self, lines: int = TAIL_LINES) -> list[str]:
@@ -139,11 +143,11 @@ class Lines:
         )
         return f"ended with exit code {self._exit.code}{by}"
 
-    def _says(self) -> str:
+    def _last_lines(self) -> str:
         tail = self.tail()
         return "; its last lines:\n  " + "\n  ".join(tail) if tail else "; it printed nothing"
 
-    def _too_long(self, stream: int) -> None:
+    def _drop_long_line(self, stream: int) -> None:
         """Log the beginning of a line that is too long for an event, and forget it."""
         self._file.write(self._partial[stream])
         self._partial[stream] = b""
@@ -152,7 +156,7 @@ class Lines:
             says = f"a line over {MAX_LINE_BYTES} bytes was not read as an event (it is in the log)"
             self._add({"event": "log", "level": "error", "says": says, "mono_ms": mono_ms()})
 
-    def _line(self, line: bytes) -> None:
+    def _parse_line(self, line: bytes) -> None:
         if self._skipping:
             self._skipping = False
         elif line.lstrip().startswith(b"{") and (event := _event(line)) is not None:
@@ -162,7 +166,7 @@ class Lines:
         with self._changed:
             self._events.append(event)
             self._changed.notify_all()
-        self._hub.deliver(self.node, event)
+        self._bus.publish(self.node, event)
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -174,44 +178,44 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and isinstance(value.get("event"), str) else None
 
 
-class Printed:
+class LoggedDeployment:
     """The part of a deployment that is the same in every runtime: what its nodes print and how they end."""
 
     def __init__(self, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
-        self._hub = Hub()
-        self._lines: dict[str, Lines] = {}
+        self._bus = EventBus()
+        self._node_logs: dict[str, NodeLog] = {}
 
     def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
         """See Deployment."""
-        return self._of(node).wait_event(event, deadline_s)
+        return self._log_of(node).wait_event(event, deadline_s)
 
     def events(self, node: str) -> list[Event]:
         """See Deployment."""
-        return self._of(node).events()
+        return self._log_of(node).events()
 
     def subscribe(self, callback: Callback) -> None:
         """See Deployment."""
-        self._hub.subscribe(callback)
+        self._bus.subscribe(callback)
 
     def exited(self, node: str) -> NodeExit | None:
         """See Deployment."""
-        return self._of(node).exited()
+        return self._log_of(node).exited()
 
     def log_path(self, node: str) -> Path:
         """See Deployment."""
-        return self._of(node).log
+        return self._log_of(node).log
 
-    def _listen(self, node: str) -> Lines:
-        lines = self._lines[node] = Lines(node, self._logs / f"{node}.log", self._hub)
-        return lines
+    def _open_log(self, node: str) -> NodeLog:
+        log = self._node_logs[node] = NodeLog(node, self._logs / f"{node}.log", self._bus)
+        return log
 
-    def _of(self, node: str) -> Lines:
-        if node not in self._lines:
-            raise NoMeasurement(f"no node '{node}' here; there are: {', '.join(self._lines) or 'none'}")
-        return self._lines[node]
+    def _log_of(self, node: str) -> NodeLog:
+        if node not in self._node_logs:
+            raise NoMeasurement(f"no node '{node}' here; there are: {', '.join(self._node_logs) or 'none'}")
+        return self._node_logs[node]
 
     def _raise_callback_errors(self) -> None:
-        if self._hub.errors:
-            raise self._hub.errors[0]
+        if self._bus.errors:
+            raise self._bus.errors[0]
