@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.common.errors import HostCannot
-from lab.common.say import Say
+from lab.common.notify import Notify
 
 
 @contextmanager
-def file_lock(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[None]:
+def file_lock(lock: Path, what: str, deadline_s: float, notify: Notify) -> Iterator[None]:
     """Hold `lock` while doing `what`. Raises HostCannot when another process has it for `deadline_s`."""
     until = time.monotonic() + deadline_s
     waiting = False
@@ -27,7 +27,7 @@ def file_lock(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[No
                     says = f"another process is {what} for over {deadline_s:g} s ({lock}): is it stuck?"
                     raise HostCannot(says) from None
                 if not waiting:
-                    say(f"waiting for another process that is {what}")
+                    notify(f"waiting for another process that is {what}")
                 waiting = True
                 time.sleep(0.2)
         yield

@@ -17,8 +17,8 @@ from typing import Any
 
 from lab.collect.bpf import Bpf
 from lab.common.errors import HostCannot, LabError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.doctor import Facts
 from lab.engine import connect, images
 from lab.engine.api import Engine
@@ -72,12 +72,12 @@ def read(results: Path, pool: str) -> Facts:
     )
 
 
-def fix(say: Say) -> None:
+def fix(notify: Notify) -> None:
     """What is safe to mend: start the engine, clear away dead runs, build missing images. Raises LabError."""
-    client = connect.ensure(say)
+    client = connect.ensure(notify)
     try:
-        cleanup.reap(client, say)
-        images.build(client, IMAGES, say)
+        cleanup.reap(client, notify)
+        images.build(client, IMAGES, notify)
     finally:
         client.close()
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.common.errors import HostCannot
+from lab.common.notify import Notify
 from lab.common.progress import step
-from lab.common.say import Say
 
 INSTALL_S = 600.0
 
@@ -20,13 +20,13 @@ def may_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(packages: Iterable[str], log: Path, say: Say) -> None:
+def install(packages: Iterable[str], log: Path, notify: Notify) -> None:
     """Install packages. Raises HostCannot with the command to run where this process may not, or it fails."""
     names = list(packages)
     command = f"apt-get install {' '.join(names)}"
     if not may_install():
         raise HostCannot(f"{', '.join(names)} is missing: as root on a Debian-like system, {command}")
-    with step(say, f"installing {', '.join(names)} (log: {log})"):
+    with step(notify, f"installing {', '.join(names)} (log: {log})"):
         for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
             code = _apt(arguments, log)
             if code and arguments[0] == "install":

@@ -21,8 +21,8 @@ from docker.context import ContextAPI
 
 from lab.common.errors import HostCannot
 from lab.common.lock import file_lock
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
-from lab.common.say import Say
 from lab.engine import apt, dockerd
 from lab.engine.api import CALL_S, Engine, one_line
 from lab.engine.dockerd import Daemon
@@ -51,28 +51,28 @@ def connect(daemon: Daemon | None = None) -> Any | None:
     return None
 
 
-def ensure(say: Say, daemon: Daemon | None = None) -> Any:
+def ensure(notify: Notify, daemon: Daemon | None = None) -> Any:
     """The engine that answers, else one installed and started here. Raises HostCannot with what to run."""
     client = connect(daemon)
     if client is not None:
         return client
     _only_where_it_may()
     daemon = daemon or default_daemon()
-    with file_lock(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, say):
+    with file_lock(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, notify):
         client = connect(daemon)
         if client is None and shutil.which("dockerd") is None:
-            apt.install(PACKAGES, daemon.state / "apt.log", say)
+            apt.install(PACKAGES, daemon.state / "apt.log", notify)
             client = connect(daemon)  # where an init system runs, installing it has started it
-        return client or _start(daemon, say)
+        return client or _start(daemon, notify)
 
 
-def stop(say: Say, daemon: Daemon | None = None) -> bool:
+def stop(notify: Notify, daemon: Daemon | None = None) -> bool:
     """Stop the engine that the lab started, never another. True if it was stopped."""
     pid = dockerd.stop(daemon or default_daemon())
     if pid is None:
-        say("no Docker engine here was started by the lab: none is stopped")
+        notify("no Docker engine here was started by the lab: none is stopped")
         return False
-    say(f"Docker engine: stopped (process {pid})")
+    notify(f"Docker engine: stopped (process {pid})")
     return True
 
 
@@ -176,7 +176,7 @@ def _only_where_it_may() -> None:
         )
 
 
-def _start(daemon: Daemon, say: Say) -> Any:
+def _start(daemon: Daemon, notify: Notify) -> Any:
     """Start dockerd and wait until it answers."""
     began = time.monotonic()
     pid = dockerd.start(daemon)
@@ -185,7 +185,7 @@ def _start(daemon: Daemon, say: Say) -> Any:
             raise HostCannot(f"dockerd ended at once: {daemon.last_words()}; its log: {daemon.log}")
         if client := _when_ready(daemon.url):
             took = time.monotonic() - began
-            say(f"Docker engine: started in {took:.1f} s (process {pid}, log {daemon.log}); {STAYS}")
+            notify(f"Docker engine: started in {took:.1f} s (process {pid}, log {daemon.log}); {STAYS}")
             return client
         time.sleep(0.1)
     raise HostCannot(

@@ -15,9 +15,9 @@ import docker.errors
 
 from lab.common.errors import HostCannot, LabError, UsageError
 from lab.common.lock import file_lock
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine.api import Engine
 from lab.engine.build import base
 from lab.engine.build.builder import build_image
@@ -55,7 +55,7 @@ IMAGES: Mapping[str, Image] = {
 
 
 def build(
-    client: Any, which: Iterable[str], say: Say, root: Path = ROOT, scratch: Path | None = None
+    client: Any, which: Iterable[str], notify: Notify, root: Path = ROOT, scratch: Path | None = None
 ) -> dict[str, str]:
     """Build those of `which` that are missing, from the sources in `root`; the tag of each.
 
@@ -69,21 +69,23 @@ def build(
         return tags
     folder = scratch or root / "build"
     folder.mkdir(exist_ok=True)
-    with file_lock(folder / "lock", "building the images", LOCK_S, say):
+    with file_lock(folder / "lock", "building the images", LOCK_S, notify):
         for name, wanted in tags.items():
             if not _exists(engine, wanted):
-                _build(engine, name, wanted, machine, Sources(root, folder), say)
+                _build(engine, name, wanted, machine, Sources(root, folder), notify)
     return tags
 
 
-def with_files(client: Any, built: Mapping[str, str], files: Mapping[str, Path], say: Say) -> dict[str, str]:
+def with_files(
+    client: Any, built: Mapping[str, str], files: Mapping[str, Path], notify: Notify
+) -> dict[str, str]:
     """The same images, the swarm's with these files as /scenario/NAME. Their tags follow their contents."""
     if not files:
         return dict(built)
     engine = Engine(client.api)
     wanted = derived_tag(built["swarm"], files)
     if not _exists(engine, wanted):
-        build_derived(engine, built["swarm"], files, "swarm", say)
+        build_derived(engine, built["swarm"], files, "swarm", notify)
     return {**built, "swarm": wanted}
 
 
@@ -101,7 +103,7 @@ def tag(name: str, machine: str, root: Path = ROOT) -> str:
     return f"{REPOSITORY}/{name}:{_digest(sorted(set(files)), root, tag('base', machine, root))}"
 
 
-def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
+def remove_old(client: Any, notify: Notify, root: Path = ROOT) -> None:
     """Remove lab-built images that the present sources no longer make; those in use stay."""
     engine = Engine(client.api)
     machine = _machine(engine)
@@ -110,25 +112,25 @@ def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
         for old in set(image["RepoTags"] or []) - wanted:
             try:
                 engine.call(f"remove image {old}", engine.api.remove_image, old)
-                say(f"removed image {old}")
+                notify(f"removed image {old}")
             except LabError as error:
-                say(f"kept image {old}: {error}")
+                notify(f"kept image {old}: {error}")
 
 
-def _build(engine: Engine, name: str, wanted: str, machine: str, sources: Sources, say: Say) -> None:
+def _build(engine: Engine, name: str, wanted: str, machine: str, sources: Sources, notify: Notify) -> None:
     root, kept = sources.root, sources.scratch
     base_tag = tag("base", machine, root)
     if not _exists(engine, base_tag):
         _only_own(machine)
-        base.make(engine, root / "images/base", base_tag, kept, say)
+        base.make(engine, root / "images/base", base_tag, kept, notify)
     image = IMAGES[name]
     wheels = None
     if image.requirements:
-        wheels = laid_out(root / "requirements" / image.requirements, machine, kept, say)
-    with tempfile.TemporaryDirectory(dir=kept) as scratch, step(say, f"image {name}"):
+        wheels = laid_out(root / "requirements" / image.requirements, machine, kept, notify)
+    with tempfile.TemporaryDirectory(dir=kept) as scratch, step(notify, f"image {name}"):
         context = Path(scratch)
         lay_out(root / "images", image.parts, context)
-        compile_all(context, say)
+        compile_all(context, notify)
         shutil.copyfile(root / "images" / name / "Dockerfile", context / "Dockerfile")
         if wheels:
             shutil.copytree(wheels, context / "wheels", copy_function=_link)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.common.errors import HostCannot, UsageError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.scenario.resolve import Resolved, changed
 
 BASE, HEAD = ".base", ".head"
@@ -37,24 +37,24 @@ class Version(NamedTuple):
     image: str
 
 
-def versions(client: Any, asked: Iterable[str], say: Say, repository: Path = ROOT) -> list[Version]:
+def versions(client: Any, asked: Iterable[str], notify: Notify, repository: Path = ROOT) -> list[Version]:
     """The image of each git ref (built unless it is here: equal sources share one) or image reference.
 
     `.` is the work tree as it stands. Raises UsageError for what is neither, HostCannot where git or the
     build fails.
     """
-    return [_version(client, word, say, repository) for word in asked]
+    return [_version(client, word, notify, repository) for word in asked]
 
 
-def _version(client: Any, asked: str, say: Say, repository: Path) -> Version:
+def _version(client: Any, asked: str, notify: Notify, repository: Path) -> Version:
     from lab.engine import images
 
     if ":" in asked:  # never in a ref: git-check-ref-format(1)
         return Version(asked, None, asked if "@sha256:" in asked else _content(client, asked))
     revision = None if asked == WORK_TREE else commit(asked, repository)
     with nullcontext(repository) if revision is None else sources(revision, repository) as root:
-        tag = images.build(client, ["server"], say, root, ROOT / "build")["server"]
-    say(f"{asked}: {f'commit {revision[:12]}' if revision else 'the work tree'}, image {tag}")
+        tag = images.build(client, ["server"], notify, root, ROOT / "build")["server"]
+    notify(f"{asked}: {f'commit {revision[:12]}' if revision else 'the work tree'}, image {tag}")
     return Version(asked, revision, _content(client, tag))
 
 

@@ -20,8 +20,8 @@ import yaml
 
 from lab import __version__
 from lab.common.errors import HostCannot, UsageError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.load.locust import LocustDriver
 from lab.plan import host, plan, render
 from lab.plan.capacity import Placement, place, plan_capacity
@@ -67,16 +67,16 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
     return Prepared(resolved, expanded, facts, capacity, place(facts, resolved.scenario))
 
 
-def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
+def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
     """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
     from lab.run.abort import AbortGate
 
     prepared.capacity.require()
     _only_trusted(prepared, request)
     with ExitStack() as stack:
-        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, say))
+        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
-        say(f"run {folder.id} on the {runtime.name} runtime")
+        notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
         _write_plan(folder, prepared, request, manifest)
         page = stack.enter_context(_page(request, runtime))
@@ -88,7 +88,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             placement=prepared.placement,
             addressing=addressing(runtime.name, prepared.resolved.folder),
             watcher=watcher,
-            calibrate=_calibrator(prepared, request, runtime, folder, say),
+            calibrate=_calibrator(prepared, request, runtime, folder, notify),
             disturbed=_disturbed if request.repeat_disturbed else _taken_as_it_is,
             gate=AbortGate(),
             page=page,
@@ -102,7 +102,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 
 
 def _calibrator(
-    prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
+    prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, notify: Notify
 ) -> Callable[[plan.Trial], Mapping[str, Any]]:
     from lab.engine import images
     from lab.run import calibration
@@ -119,7 +119,7 @@ def _calibrator(
         placement=prepared.placement,
         versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
         folder=folder.path,
-        say=say,
+        say=notify,
     )
 
 
@@ -145,14 +145,14 @@ def _disturbed(record: TrialRecord, folder: Path) -> str | None:
 
 @contextmanager
 def open_runtime(
-    wanted: str, prepared: Prepared, say: Say, more_images: tuple[str, ...] = ()
+    wanted: str, prepared: Prepared, notify: Notify, more_images: tuple[str, ...] = ()
 ) -> Iterator[tuple[Runtime, dict[str, Any]]]:
     """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
     if wanted == "local":
         from lab.runtime import cleanup
         from lab.runtime.local import LocalRuntime
 
-        cleanup.reap(None, say)
+        cleanup.reap(None, notify)
         yield LocalRuntime(), {"runtime": "local"}
         return
     from lab.engine import connect, images
@@ -160,13 +160,13 @@ def open_runtime(
     from lab.runtime.docker import DockerRuntime
 
     if wanted == "auto":
-        say("runtime: docker (auto)")
-    client = connect.ensure(say)
+        notify("runtime: docker (auto)")
+    client = connect.ensure(notify)
     try:
-        cleanup.reap(client, say)
+        cleanup.reap(client, notify)
         wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
-        built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
-        built = images.with_files(client, built, prepared.files(), say)
+        built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), notify)
+        built = images.with_files(client, built, prepared.files(), notify)
         facts = {"runtime": "docker", "engine": connect.facts(client), "images": built}
         yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
     finally:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.common.errors import LabError, NoMeasurement, UsageError
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
-from lab.common.say import Say
 from lab.impair.trial import TrialLinks
 from lab.load.together import begin_when_held
 from lab.plan import plan, render
@@ -80,14 +80,14 @@ class Playground:
 
 
 @contextmanager
-def up(prepared: Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Iterator[Playground]:
+def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) -> Iterator[Playground]:
     """Bring the plan's first trial up, its links applied; take it down at the end. Raises LabError."""
     trial = prepared.plan.trials[0]
     run = f"up-{trial.scenario.name}-{secrets.token_hex(2)}"
     forget_old()
     logs = logs_folder() / run
     with ExitStack() as stack:
-        runtime, _ = stack.enter_context(session.open_runtime(runtime_name, prepared, say, ("nettools",)))
+        runtime, _ = stack.enter_context(session.open_runtime(runtime_name, prepared, notify, ("nettools",)))
         logs.mkdir(parents=True)
         topology = _topology(run, prepared, trial, runtime.name, with_swarm)
         deployment = stack.enter_context(runtime.up(topology, logs))

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from lab.common.errors import HostCannot
-from lab.common.say import Say
+from lab.common.notify import Notify
 from lab.plan.node_settings import SwarmSettings, WebUi
 from lab.plan.topology import CONTROL, Node, Topology
 from lab.runtime import Deployment
@@ -88,7 +88,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 class Page:
     """Locust's page of every master of a run, each behind a forwarder of its own."""
 
-    def __init__(self, announce: Say, *, local: bool) -> None:
+    def __init__(self, announce: Notify, *, local: bool) -> None:
         """`local`: masters are plain processes; they share the host's ports and listen on its loopback."""
         self._announce, self._local = announce, local
         self._password = secrets.token_urlsafe(12)

@@ -16,33 +16,33 @@ import docker.errors
 
 from lab.common import proc
 from lab.common.errors import LabError
+from lab.common.notify import Notify
 from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
-from lab.common.say import Say
 from lab.engine.api import Engine, EngineLost, one_line
 from lab.runtime import journal
 
 REMOVE_S = 20.0
 
 
-def reap(client: Any | None, say: Say) -> list[str]:
+def reap(client: Any | None, notify: Notify) -> list[str]:
     """Remove everything of runs whose orchestrator is dead; their ids. `client` None: no engine here."""
     dead = {entry.run for entry in journal.found() if entry.dead and (client or not _needs_engine(entry))}
     if client is not None:
         dead |= {labels[RUN] for labels in _labelled(Engine(client.api)) if is_dead(labels)}
     for run in sorted(dead):
-        say(f"clearing away what run {run} left: {_remove(client, run, only_dead=True)}")
+        notify(f"clearing away what run {run} left: {_remove(client, run, only_dead=True)}")
     return sorted(dead)
 
 
-def down(client: Any | None, run: str | None, say: Say) -> list[str]:
+def down(client: Any | None, run: str | None, notify: Notify) -> list[str]:
     """Remove one run, even a living one; with None every dead run, naming those that live."""
     if run is not None:
-        say(f"removed of run {run}: {_remove(client, run, only_dead=False)}")
+        notify(f"removed of run {run}: {_remove(client, run, only_dead=False)}")
         return [run]
-    gone = reap(client, say)
+    gone = reap(client, notify)
     living = {} if client is None else _living(Engine(client.api))
     for other, pid in sorted(living.items()):
-        say(f"run {other} is alive (process {pid}) and was left alone: stop it, or: lab down {other}")
+        notify(f"run {other} is alive (process {pid}) and was left alone: stop it, or: lab down {other}")
     return gone
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from lab.common.errors import HostCannot, LabError, NoMeasurement
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine import apt
 from lab.engine.api import Engine, EngineLost
 from lab.engine.build.builder import BUILD_S, build_image
@@ -45,14 +45,14 @@ def bootstrap_argv(names: list[str], tar: Path) -> list[str]:
     return [*argv, SUITE, str(tar)]
 
 
-def make(engine: Engine, folder: Path, tag: str, build: Path, say: Say) -> None:
+def make(engine: Engine, folder: Path, tag: str, build: Path, notify: Notify) -> None:
     """Make the base image as `tag`, from the recipe in `folder`. Raises HostCannot when no way is open."""
-    reason = _from_registry(engine, folder, tag, say)
+    reason = _from_registry(engine, folder, tag, notify)
     if reason is not None:
-        _bootstrapped(engine, folder, tag, build, reason, say)
+        _bootstrapped(engine, folder, tag, build, reason, notify)
 
 
-def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | None:
+def _from_registry(engine: Engine, folder: Path, tag: str, notify: Notify) -> str | None:
     """None when made; else why not. A registry that was of no use is not asked again for an hour."""
     failed = state_dir() / "registry-failed"
     if failed.exists() and 0 <= time.time() - failed.stat().st_mtime < RETRY_AFTER_S:
@@ -62,7 +62,7 @@ def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | No
     try:
         engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_ANSWERS_S)
         reason = f"building on {image} failed"
-        with step(say, f"base image: from {image}"):
+        with step(notify, f"base image: from {image}"):
             recipe = {"dockerfile": "Dockerfile.registry", "network_mode": "default"}
             build_image(engine, packed(folder), tag, "base", {"FROM": image}, **recipe)
     except EngineLost:
@@ -70,22 +70,22 @@ def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | No
     except LabError as error:
         failed.write_text(reason, encoding="utf-8")
         if reason.startswith("building"):
-            say(str(error))
+            notify(str(error))
         return reason
     return None
 
 
-def _bootstrapped(engine: Engine, folder: Path, tag: str, build: Path, reason: str, say: Say) -> None:
+def _bootstrapped(engine: Engine, folder: Path, tag: str, build: Path, reason: str, notify: Notify) -> None:
     if shutil.which("mmdebstrap") is None:
         if not apt.may_install():
             raise HostCannot(
                 f"cannot make the base image: {reason}, and mmdebstrap needs root on a Debian-like system: "
                 "run `make images` as root once, or `docker load` an image that was made elsewhere"
             )
-        apt.install(["mmdebstrap"], build / "apt.log", say)
+        apt.install(["mmdebstrap"], build / "apt.log", notify)
     tar, log = build / "base.tar", build / "base.log"
     try:
-        with step(say, f"base image: bootstrapping Debian {SUITE} ({reason})"), log.open("wb") as file:
+        with step(notify, f"base image: bootstrapping Debian {SUITE} ({reason})"), log.open("wb") as file:
             argv = bootstrap_argv(packages(folder / "packages.txt"), tar)
             code = _run(argv, file, log)
             if code:

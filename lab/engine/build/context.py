@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.common.errors import LabError
-from lab.common.say import Say
+from lab.common.notify import Notify
 
 # The first bytes of a .pyc of Python 3.11, the image's (importlib.util.MAGIC_NUMBER there).
 IMAGE_MAGIC = (3495).to_bytes(2, "little") + b"\r\n"
@@ -37,7 +37,7 @@ def lay_out(root: Path, parts: Iterable[str], target: Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def compile_all(folder: Path, say: Say) -> None:
+def compile_all(folder: Path, notify: Notify) -> None:
     """Byte-compile below `folder` for the image's Python. Import times of the swarm halve by it.
 
     The .pyc files carry a hash that is never checked (PEP 552), so that no time of a file matters. Where no
@@ -45,7 +45,7 @@ def compile_all(folder: Path, say: Say) -> None:
     """
     python = _image_python()
     if python is None:
-        say(f"no Python {IMAGE_PYTHON} here to compile for the image: its nodes will start more slowly")
+        notify(f"no Python {IMAGE_PYTHON} here to compile for the image: its nodes will start more slowly")
         return
     command = [python, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", "/app", str(folder)]

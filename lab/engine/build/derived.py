@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.common.notify import Notify
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine.api import Engine
 from lab.engine.build.builder import build_image
 from lab.engine.build.context import packed
@@ -25,10 +25,13 @@ def derived_tag(base: str, files: Mapping[str, Path]) -> str:
     return f"{base.partition(':')[0]}-with-files:{digest.hexdigest()[:12]}"
 
 
-def build_derived(engine: Engine, base: str, files: Mapping[str, Path], name: str, say: Say) -> str:
+def build_derived(engine: Engine, base: str, files: Mapping[str, Path], name: str, notify: Notify) -> str:
     """Build `base` with each file as /scenario/NAME, labelled as the lab's image `name`; its tag."""
     wanted = derived_tag(base, files)
-    with tempfile.TemporaryDirectory() as scratch, step(say, f"image {name} with {', '.join(sorted(files))}"):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        step(notify, f"image {name} with {', '.join(sorted(files))}"),
+    ):
         for inside, path in files.items():
             copy = Path(scratch, "files", inside)
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from lab.common.errors import HostCannot
+from lab.common.notify import Notify
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine.build.context import IMAGE_PYTHON, compile_all
 
 # Debian 12 has glibc 2.36: these tags of PEP 600 (and their older names) run on it.
@@ -41,7 +41,7 @@ def pip_argv(requirements: Path, target: Path, machine: str) -> list[str]:
     return [*argv, "-r", str(requirements)]
 
 
-def laid_out(requirements: Path, machine: str, build: Path, say: Say) -> Path:
+def laid_out(requirements: Path, machine: str, build: Path, notify: Notify) -> Path:
     """The folder of the installed wheels, made once per content of `requirements`. Raises HostCannot."""
     key = hashlib.sha256(requirements.read_bytes() + machine.encode()).hexdigest()[:12]
     folder = build / f"wheels-{requirements.stem}-{key}"
@@ -50,7 +50,7 @@ def laid_out(requirements: Path, machine: str, build: Path, say: Say) -> Path:
     log = build / f"wheels-{requirements.stem}.log"
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    with step(say, f"wheels of the {requirements.stem} image"), log.open("wb") as file:
+    with step(notify, f"wheels of the {requirements.stem} image"), log.open("wb") as file:
         argv = pip_argv(requirements, part, machine)
         try:
             code = subprocess.run(
@@ -67,6 +67,6 @@ def laid_out(requirements: Path, machine: str, build: Path, say: Say) -> Path:
         tail = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-2:]
         raise HostCannot(f"pip could not lay out {requirements.name}: {' | '.join(tail)}; its log: {log}")
     shutil.rmtree(part / "bin", ignore_errors=True)
-    compile_all(part, say)
+    compile_all(part, notify)
     part.rename(folder)
     return folder
