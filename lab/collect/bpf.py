@@ -8,6 +8,8 @@ import platform
 import struct
 from pathlib import Path
 
+from lab.common.cpus import cpu_list
+
 # The number of bpf(2) itself, by machine (asm/unistd.h).
 _BPF_CALL = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _MAP_LOOKUP, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 5, 17
@@ -93,11 +95,7 @@ class Counters:
 
 def possible_cpus() -> int:
     """How many values a per-CPU map has: one for each *possible* CPU, not for each that is online."""
-    total = 0
-    for part in Path("/sys/devices/system/cpu/possible").read_text().strip().split(","):
-        low, _, high = part.partition("-")
-        total += int(high or low) - int(low) + 1
-    return total
+    return len(cpu_list(Path("/sys/devices/system/cpu/possible").read_text()))
 
 
 def counting_program(table: int, namespace_dev: int, namespace_ino: int) -> bytes:

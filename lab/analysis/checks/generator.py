@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from lab.analysis.checks.evidence import SERVER, Evidence, NoData, Said, graded, percent
+from lab.common.cpus import cpu_list
 
 MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
 
@@ -85,12 +86,3 @@ def client_exhausted(e: Evidence) -> Iterator[Said]:
     for kind, remedy in remedies.items():
         number = e.errors(kind)
         yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
-
-
-def cpu_list(text: str) -> frozenset[int]:
-    """`"0,2-3"` → {0, 2, 3}, as in /sys; empty means all."""
-    cpus: set[int] = set()
-    for part in filter(None, text.split(",")):
-        low, _, high = part.partition("-")
-        cpus.update(range(int(low), int(high or low) + 1))
-    return frozenset(cpus)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from lab.analysis.checks.evidence import Evidence, NoData, Said, graded, percent
-from lab.analysis.checks.generator import cpu_list
+from lab.common.cpus import cpu_list
 
 BUSY = ("user", "nice", "system", "irq", "softirq")
 
@@ -42,7 +42,7 @@ def placement(e: Evidence) -> Iterator[Said]:
     where = e.trial.placement
     if "server" not in where or "swarm" not in where:
         raise NoData("which CPUs the nodes ran on was not recorded")
-    server, swarm = cpu_list(str(where["server"])), cpu_list(str(where["swarm"]))
+    server, swarm = set(cpu_list(str(where["server"]))), set(cpu_list(str(where["swarm"])))
     if where.get("overlap") or not server or not swarm or server & swarm:
         says = "the server and the swarm share CPUs: each slows the other down"
         yield Said("suspect", says, "use a host with two CPUs or more, and leave placement to the lab")
