@@ -13,26 +13,29 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lab import __version__
+from lab.common.cpus import cpu_list
 from lab.common.errors import HostCannot, UsageError
 from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.load.locust import LocustDriver
-from lab.plan import host, plan, render
+from lab.plan import host, plan
 from lab.plan.capacity import Placement, place, plan_capacity
 from lab.plan.prepared import Prepared
 from lab.results import store
 from lab.results.record import TrialRecord
 from lab.run import experiment
+from lab.run.open_runtime import open_runtime
 from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved
 
-GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
+ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
 # An image by its content: a registry's digest, or the id of one that is here.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
@@ -75,6 +78,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
     _only_trusted(prepared, request)
     with ExitStack() as stack:
         runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
+        _only_images_it_runs(prepared, runtime)
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
         notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
@@ -86,14 +90,14 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
             links=_links(),
             capacity=prepared.capacity,
             placement=prepared.placement,
-            addressing=addressing(runtime.name, prepared.resolved.folder),
+            addressing=partial(runtime.addressing, prepared.resolved.folder),
             watcher=watcher,
             calibrate=_calibrator(prepared, request, runtime, folder, notify),
-            disturbed=_disturbed if request.repeat_disturbed else _taken_as_it_is,
+            disturbed=_disturbed if request.repeat_disturbed else no_retry,
             gate=AbortGate(),
             page=page,
         )
-        stack.enter_context(_placed(prepared.placement, runtime.name))
+        stack.enter_context(_orchestrator_aside(prepared.placement, runtime))
         ended_early = experiment.run(prepared.plan, folder, laboratory)
     if ended_early:
         folder.write("manifest.json", {**manifest, **ended_early})
@@ -109,12 +113,12 @@ def _calibrator(
 
     if not request.calibrate:
         return calibration.skipped
-    if runtime.name == "local":
+    if not runtime.isolated:
         return calibration.not_isolated
     return calibration.Calibrator(
         runtime=runtime,
         driver=LocustDriver(),
-        addressing=addressing(runtime.name, prepared.resolved.folder),
+        addressing=partial(runtime.addressing, prepared.resolved.folder),
         host=prepared.host,
         placement=prepared.placement,
         versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
@@ -128,15 +132,15 @@ def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experime
 
     if request.announce_page is None:
         return nullcontext(NoPage())
-    return Page(request.announce_page, local=runtime.name == "local")
+    return Page(request.announce_page, isolated=runtime.isolated)
 
 
-def _taken_as_it_is(record: TrialRecord, folder: Path) -> None:
-    """No trial is measured again; its findings say what disturbed it all the same."""
+def no_retry(record: TrialRecord, folder: Path) -> None:
+    """Measure no trial again (--no-repeats). The findings still name what disturbed it."""
 
 
 def _disturbed(record: TrialRecord, folder: Path) -> str | None:
-    """Why the trial in `folder` should be measured again, by its checks; None where it should not."""
+    """Return why the trial in `folder` should be measured again, by its checks; None if it should not."""
     from lab.analysis import checks
 
     series, _ = store.read_series(folder / "series.csv")
@@ -144,45 +148,15 @@ def _disturbed(record: TrialRecord, folder: Path) -> str | None:
 
 
 @contextmanager
-def open_runtime(
-    wanted: str, prepared: Prepared, notify: Notify, more_images: tuple[str, ...] = ()
-) -> Iterator[tuple[Runtime, dict[str, Any]]]:
-    """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
-    if wanted == "local":
-        from lab.runtime import cleanup
-        from lab.runtime.local import LocalRuntime
+def _orchestrator_aside(placement: Placement, runtime: Runtime) -> Iterator[None]:
+    """Keep this process off the server's CPUs while trials run, and let the swarm go first (nice(2)).
 
-        cleanup.reap(None, notify)
-        yield LocalRuntime(), {"runtime": "local"}
-        return
-    from lab.engine import connect, images
-    from lab.runtime import cleanup
-    from lab.runtime.docker import DockerRuntime
-
-    if wanted == "auto":
-        notify("runtime: docker (auto)")
-    client = connect.ensure(notify)
-    try:
-        cleanup.reap(client, notify)
-        wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
-        built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), notify)
-        built = images.with_files(client, built, prepared.files(), notify)
-        facts = {"runtime": "docker", "engine": connect.facts(client), "images": built}
-        yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
-    finally:
-        client.close()
-
-
-@contextmanager
-def _placed(placement: Placement, runtime: str) -> Iterator[None]:
-    """The orchestrator itself stays off the server's CPUs while trials run, and gives way to the swarm.
-
-    Not where nodes are its own children: they would inherit its priority.
+    Child processes would inherit the priority: a runtime whose nodes are children keeps the usual one.
     """
     cpus, priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    os.sched_setaffinity(0, {int(cpu) for cpu in placement.swarm.split(",")})
-    if runtime != "local":
-        os.setpriority(os.PRIO_PROCESS, 0, max(priority, GIVE_WAY))
+    os.sched_setaffinity(0, cpu_list(placement.swarm))
+    if not runtime.nodes_are_children:
+        os.setpriority(os.PRIO_PROCESS, 0, max(priority, ORCHESTRATOR_NICE))
     try:
         yield
     finally:
@@ -197,13 +171,6 @@ def _links() -> experiment.Links:
     return TrialLinks()
 
 
-def addressing(runtime: str, folder: Path) -> Callable[[], render.Addressing]:
-    """How the nodes of a trial find each other, by the runtime's name; `folder` is the scenario's."""
-    if runtime != "local":
-        return render.Addressing
-    return lambda: render.free_local_addressing(folder)
-
-
 def _only_trusted(prepared: Prepared, request: Request) -> None:
     for name, server in prepared.resolved.scenario.servers.items():
         if server.image and not DIGEST.search(server.image) and not request.trusted:
@@ -211,8 +178,14 @@ def _only_trusted(prepared: Prepared, request: Request) -> None:
                 f"servers.{name}.image: {server.image} is a tag, which can change: give a digest "
                 "(name@sha256:…), or run with --trusted"
             )
-        if server.image and request.runtime == "local":
-            raise HostCannot(f"servers.{name}.image: the local runtime runs the lab's own servers only")
+
+
+def _only_images_it_runs(prepared: Prepared, runtime: Runtime) -> None:
+    for name, server in prepared.resolved.scenario.servers.items():
+        if server.image and runtime.own_images_only:
+            raise HostCannot(
+                f"servers.{name}.image: the {runtime.name} runtime runs the lab's own images only"
+            )
 
 
 def _write_plan(

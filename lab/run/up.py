@@ -27,7 +27,8 @@ from lab.plan.topology import DATA, Topology
 from lab.results.link import LinkRecord
 from lab.run import session
 from lab.run.experiment import SERVER_READY_S
-from lab.runtime import Deployment
+from lab.run.open_runtime import open_runtime
+from lab.runtime import Deployment, Runtime
 
 KEEP_LOGS_S = 24 * 3600.0
 SWARM_READY_S = 60.0
@@ -65,9 +66,9 @@ class Playground:
 
     def how_to_go(self) -> str:
         """The command that lets the load begin, from another terminal."""
-        if self.deployment.runtime == "local":
-            return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
-        return f"lab net go {self.run}"
+        if self.deployment.isolated:
+            return f"lab net go {self.run}"
+        return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
 
     def wait(self) -> str:
         """Until the server has ended, or was removed; how, in words."""
@@ -87,9 +88,9 @@ def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) 
     forget_old()
     logs = logs_folder() / run
     with ExitStack() as stack:
-        runtime, _ = stack.enter_context(session.open_runtime(runtime_name, prepared, notify, ("nettools",)))
+        runtime, _ = stack.enter_context(open_runtime(runtime_name, prepared, notify, ("nettools",)))
         logs.mkdir(parents=True)
-        topology = _topology(run, prepared, trial, runtime.name, with_swarm)
+        topology = _topology(run, prepared, trial, runtime, with_swarm)
         deployment = stack.enter_context(runtime.up(topology, logs))
         deployment.wait_event("server", "ready", SERVER_READY_S)
         if with_swarm:
@@ -100,7 +101,7 @@ def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) 
                 begin_when_held(deployment, [part.master for part in trial.scenario.swarm.parts])
         ground = Playground(run, topology, deployment, logs)
         links = stack.enter_context(_linked(ground, trial)) if with_swarm else []
-        if runtime.name == "docker":
+        if runtime.isolated:
             for node in topology.nodes:
                 if DATA in node.networks:
                     deployment.helper(node.name)  # for `lab net`
@@ -146,8 +147,8 @@ def forget_old() -> None:
             shutil.rmtree(path)
 
 
-def _topology(run: str, prepared: Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
-    where = session.addressing(runtime, prepared.resolved.folder)()
+def _topology(run: str, prepared: Prepared, trial: Trial, runtime: Runtime, with_swarm: bool) -> Topology:
+    where = runtime.addressing(prepared.resolved.folder)
     whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
     if with_swarm:
         return whole

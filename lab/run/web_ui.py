@@ -88,9 +88,9 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 class Page:
     """Locust's page of every master of a run, each behind a forwarder of its own."""
 
-    def __init__(self, announce: Notify, *, local: bool) -> None:
-        """`local`: masters are plain processes; they share the host's ports and listen on its loopback."""
-        self._announce, self._local = announce, local
+    def __init__(self, announce: Notify, *, isolated: bool) -> None:
+        """Prepare a password. Masters that are not `isolated` share this host's ports and loopback."""
+        self._announce, self._isolated = announce, isolated
         self._password = secrets.token_urlsafe(12)
         self._stack = ExitStack()
         self._forwarders: dict[str, Forwarder] = {}
@@ -133,8 +133,8 @@ class Page:
     def _with_page(self, node: Node) -> Node:
         if not isinstance(node.settings, SwarmSettings) or node.role != "master":
             return node
-        port = self._targets[node.name] = _free_port() if self._local else PORT
-        host = "127.0.0.1" if self._local else "0.0.0.0"  # a container is on internal networks only
+        port = self._targets[node.name] = PORT if self._isolated else _free_port()
+        host = "0.0.0.0" if self._isolated else "127.0.0.1"  # a container is on internal networks only
         ui = WebUi(host, port, self._password)
         return replace(node, settings=replace(node.settings, ui=ui))
 

@@ -21,6 +21,7 @@ from lab.common import proc
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import Owner, labels
 from lab.engine.api import Engine, EngineLost, address
+from lab.plan.render import Addressing
 from lab.plan.topology import Network, Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
 from lab.runtime.container import END_S, Container
@@ -38,12 +39,19 @@ class DockerRuntime:
     """Starts topologies on one engine. `images` maps server, swarm and nettools to tags."""
 
     name = "docker"
+    isolated = True
+    nodes_are_children = False
+    own_images_only = False
 
     def __init__(self, client: Any, images: Mapping[str, str], pool: str = POOL) -> None:
         self._engine = Engine(client.api)
         self._client = client
         self._images = images
         self._pool = pool
+
+    def addressing(self, folder: Path) -> Addressing:
+        """See Runtime: containers find each other by name."""
+        return Addressing()
 
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
@@ -77,6 +85,7 @@ class DockerDeployment(LoggedDeployment):
     """Running containers. See Deployment."""
 
     runtime = "docker"
+    isolated = True
     stamps: tuple[str, ...] = ()
 
     def __init__(

@@ -21,9 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.common import proc
+from lab.common.cpus import cpu_list
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import MARK, Owner
 from lab.common.paths import IMAGES
+from lab.plan.render import Addressing, free_local_addressing
 from lab.plan.topology import Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit
 from lab.runtime.journal import Journal
@@ -38,6 +40,13 @@ class LocalRuntime:
     """Starts the nodes of a topology as processes. See Runtime."""
 
     name = "local"
+    isolated = False
+    nodes_are_children = True
+    own_images_only = True
+
+    def addressing(self, folder: Path) -> Addressing:
+        """See Runtime: all nodes share the loopback, so each listens on a port of its own."""
+        return free_local_addressing(folder)
 
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
@@ -64,6 +73,7 @@ class LocalDeployment(LoggedDeployment):
     """Running processes. See Deployment."""
 
     runtime = "local"
+    isolated = False
     stamps: tuple[str, ...] = ("not isolated",)
 
     def __init__(self, logs: Path, mark: str, scratch: str) -> None:
@@ -271,15 +281,6 @@ def _argv(image: str, argv: Sequence[str]) -> list[str]:
         raise UsageError(f"the local runtime cannot run image '{image}': it has {', '.join(COMMANDS)} only")
     first, *rest = argv or COMMANDS[image]
     return [sys.executable if first == "python" else first, *rest]
-
-
-def cpu_list(text: str) -> list[int]:
-    """`"0,2-3"` → `[0, 2, 3]`; empty means all. Raises ValueError."""
-    cpus: list[int] = []
-    for part in filter(None, text.split(",")):
-        low, _, high = part.partition("-")
-        cpus.extend(range(int(low), int(high or low) + 1))
-    return cpus
 
 
 def _kill_group(pid: int, number: int) -> None:

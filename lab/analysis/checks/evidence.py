@@ -132,7 +132,7 @@ class Evidence:
     @property
     def isolated(self) -> bool:
         """Whether nodes have network namespaces and cgroups of their own: containers, not plain processes."""
-        return self.trial.runtime != "local"
+        return "not isolated" not in self.trial.stamps
 
     def increase(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the measured window."""

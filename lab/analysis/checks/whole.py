@@ -68,7 +68,7 @@ def provenance(run: Run, _: Summary) -> Iterator[Said]:
     environment = run.manifest.get("environment", {})
     missing = [name for name in PROVENANCE if run.manifest.get(name) is None]
     missing += [f"environment.{name}" for name in ENVIRONMENT if environment.get(name) is None]
-    if environment.get("runtime") == "docker" and not environment.get("images"):
+    if environment.get("engine") and not environment.get("images"):
         missing.append("environment.images")
     if missing:
         yield Said("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")
