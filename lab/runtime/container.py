@@ -12,7 +12,7 @@ import docker.errors
 
 from lab.common import proc
 from lab.common.errors import LabError, NoMeasurement, UsageError
-from lab.engine.api import Engine, Stream
+from lab.engine.api import Engine, OutputStream
 from lab.runtime import ExecResult, NodeExit
 from lab.runtime.docker_spec import CPU_PERIOD_US
 from lab.runtime.node_log import NodeLog
@@ -40,7 +40,7 @@ class Container:
         self.addresses: dict[str, str] = {}  # by the engine's name of a network
         self.log: NodeLog | None = None
         self._engine = engine
-        self._stream: Stream | None = None
+        self._stream: OutputStream | None = None
         self._paused = False
 
     def create(self, spec: Mapping[str, Any], more_networks: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ class Container:
         """Attach, then start: so nothing that the node prints is missed, however short it lives."""
         api = self._engine.api
         params = {"stdout": 1, "stderr": 1, "stream": 1}
-        self._stream = Stream(self._call("attach to", api.attach_socket, params))
+        self._stream = OutputStream(self._call("attach to", api.attach_socket, params))
         self.log = log
         follower = threading.Thread(
             target=self._follow, args=(self._stream, log), name=f"follow {self.node}", daemon=True
@@ -74,7 +74,7 @@ class Container:
         networks = state["NetworkSettings"]["Networks"]
         self.addresses = {network: found["IPAddress"] for network, found in networks.items()}
 
-    def _follow(self, stream: Stream, log: NodeLog) -> None:
+    def _follow(self, stream: OutputStream, log: NodeLog) -> None:
         """Feed the node's output until it ends, then ask how it ended."""
         lost: str | None = None
         try:
@@ -115,7 +115,7 @@ class Container:
         api = self._engine.api
         what = f"run {argv[0]} in {self.node}"
         made = self._engine.call(what, api.exec_create, self.id, list(argv))
-        stream = Stream(self._engine.call(what, api.exec_start, made["Id"], socket=True))
+        stream = OutputStream(self._engine.call(what, api.exec_start, made["Id"], socket=True))
         printed = {1: b"", 2: b""}
         try:
             for number, data in stream.frames(until):

@@ -96,7 +96,7 @@ def test_a_missing_netem_is_mended_as_the_distribution_does(distribution, comman
 
 
 def test_an_engine_that_hangs_is_told_in_its_own_words():
-    says = "the Docker engine at unix:///x gives no right answer within 3 s: timed out"
+    says = "the Docker engine at unix:///x does not answer as expected within 3 s: timed out"
     assert rows(engine=None, engine_says=says)["engine"].found == says
 
 
