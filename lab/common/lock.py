@@ -1,4 +1,4 @@
-"""One process at a time, by flock(2): the kernel drops the lock when its holder ends, however it ends."""
+"""A lock between processes, by flock(2): the kernel releases it when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.common.notify import Notify
 
 @contextmanager
 def file_lock(lock: Path, what: str, deadline_s: float, notify: Notify) -> Iterator[None]:
-    """Hold `lock` while doing `what`. Raises HostCannot when another process has it for `deadline_s`."""
+    """Hold the file `lock` while doing `what`. Raises HostCannot if another holds it for `deadline_s`."""
     until = time.monotonic() + deadline_s
     waiting = False
     with lock.open("w") as file:
@@ -24,7 +24,7 @@ def file_lock(lock: Path, what: str, deadline_s: float, notify: Notify) -> Itera
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    says = f"another process is {what} for over {deadline_s:g} s ({lock}): is it stuck?"
+                    says = f"another process has been {what} for over {deadline_s:g} s ({lock}): is it stuck?"
                     raise HostCannot(says) from None
                 if not waiting:
                     notify(f"waiting for another process that is {what}")

@@ -1,4 +1,4 @@
-"""Progress of long steps as plain lines: what began, that it goes on, how long it took."""
+"""Progress of long steps as plain lines: the start, a sign every ten seconds, the time it took."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY_S = 10.0
 
 @contextmanager
 def step(notify: Notify, what: str, every_s: float = EVERY_S) -> Iterator[None]:
-    """Print `what …`, a line every `every_s` while it lasts, and its seconds at the end if they are any."""
+    """Print `what …`, a line every `every_s` while it runs, and its duration when it succeeds."""
     started = time.monotonic()
     done = threading.Event()
 
