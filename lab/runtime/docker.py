@@ -1,7 +1,7 @@
 """The docker runtime: every node is a container, every network an internal bridge of its own.
 
-Create, journal, start and remove are separate steps: what exists is always written down, so that it can be
-removed by this process, by its watchdog, or by the next command.
+Everything is written into the journal before it is created, so that this process, its watchdog or the next
+command can remove it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lab.runtime.journal import Journal
 from lab.runtime.node_log import LoggedDeployment
 from lab.runtime.watchdog import Watchdog
 
-POOL = "198.18.0.0/15"  # set aside for benchmarks by RFC 2544
+POOL = "198.18.0.0/15"  # reserved for benchmarks by RFC 2544
 LIFETIME_S = 24 * 3600.0
 HELPER_READY_S = 10.0
 SUBNET_TRIES = 50
@@ -55,7 +55,7 @@ class DockerRuntime:
 
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
-        """See Runtime. Raises NoMeasurement, HostCannot or UsageError; what was made by then is removed."""
+        """See Runtime. Raises NoMeasurement, HostCannot or UsageError after removing what was made."""
         owner = Owner.myself()
         journal = Journal(topology.run, owner)
         watchdog = Watchdog(topology.run, address(self._engine.api))
@@ -64,20 +64,20 @@ class DockerRuntime:
             deployment.make(self._pool)
             yield deployment
         except EngineLost as error:
-            error.add_note("what is left is removed when the engine answers again: by the next lab command")
+            error.add_note("the next lab command removes what is left, once the engine answers again")
             raise
         except BaseException as error:
             try:
                 deployment.remove()
             except LabError as second:
-                error.add_note(str(second))  # the first error is the cause: never mask it
+                error.add_note(str(second))  # the first error is the cause: never hide it
             raise
         else:
             deployment.remove()
         finally:
             deployment.close()
-            if deployment.gone:
-                watchdog.dismiss()  # else it stays, and clears away when this process ends
+            if deployment.removed:
+                watchdog.dismiss()  # otherwise it stays, and removes the rest when this process ends
         deployment._raise_callback_errors()
 
 
@@ -106,8 +106,8 @@ class DockerDeployment(LoggedDeployment):
         self._seccomp = docker_spec.seccomp_profile(topology.io_uring)
         self._networks: dict[str, Network] = {}
         self._containers: dict[str, Container] = {}
-        self._helpers = threading.Lock()
-        self.gone = False
+        self._helper_lock = threading.Lock()
+        self.removed = False
 
     def make(self, pool: str) -> None:
         """Create the networks, then create and start the nodes in order."""
@@ -179,7 +179,7 @@ class DockerDeployment(LoggedDeployment):
     def helper(self, node: str) -> str:
         """See Deployment."""
         name = f"net-{node}"
-        with self._helpers:
+        with self._helper_lock:
             if name not in self._containers:
                 argv = ("python", "-m", "nettools", "agent")
                 cpus = self._topology.helper_cpu_set
@@ -231,17 +231,17 @@ class DockerDeployment(LoggedDeployment):
         return self._container(node).stop(grace_s)
 
     def remove(self) -> None:
-        """Kill and remove all, and take in the rest of the logs."""
+        """Kill and remove everything, and read the rest of the logs."""
         with ThreadPoolExecutor(8, "remove") as pool:
             list(pool.map(Container.end, self._containers.values()))
         cleanup.remove_labelled(self._engine, self._topology.run, self._topology.trial)
-        self.gone = True
+        self.removed = True
 
     def close(self) -> None:
-        """Let go of the engine: no more output, no more journal."""
+        """Close the output streams and the journal."""
         for container in self._containers.values():
             container.close()
-        self._journal.close(self.gone)
+        self._journal.close(self.removed)
 
     def _named(self, part: str) -> str:
         return docker_spec.container_name(self._topology, part)

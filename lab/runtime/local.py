@@ -1,7 +1,7 @@
 """The local runtime: every node is a plain process of this host. No Docker, no root, no isolation.
 
-For tests and a first look: all nodes share the host's network (127.0.0.1), kernel settings and limits, so its
-figures are stamped `not isolated`. It cannot impair links, and it runs the lab's own images only.
+It is for tests and a first look. All nodes share the host's network (127.0.0.1), kernel settings and limits,
+so results are stamped `not isolated`. It cannot impair links, and it runs the lab's own images only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LocalRuntime:
 
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
-        """See Runtime. Raises HostCannot where a limit cannot be had, UsageError for a foreign image."""
+        """See Runtime. Raises HostCannot where a limit is too high, UsageError for an image of your own."""
         mark = f"{topology.run}/{topology.trial}/{secrets.token_hex(8)}"
         with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
             journal = Journal(topology.run, Owner.myself())
@@ -88,8 +88,8 @@ class LocalDeployment(LoggedDeployment):
         hard = _hard_nofile()
         if node.limits.nofile and node.limits.nofile > hard:
             raise HostCannot(
-                f"{node.name}: {node.limits.nofile} open files asked, this host's limit is {hard}: "
-                "ask for less, or raise it (ulimit -Hn)"
+                f"{node.name} needs {node.limits.nofile} open files, but this host's hard limit is {hard}: "
+                "lower `nofile`, or raise the limit (ulimit -Hn)"
             )
         settings = {"parent": os.getpid(), "cpus": cpu_list(node.cpu_set), "nofile": node.limits.nofile}
         launch = [
@@ -153,7 +153,7 @@ class LocalDeployment(LoggedDeployment):
         )
 
     def helper(self, node: str) -> str:
-        """See Deployment: there is nothing to join here."""
+        """See Deployment: processes have no network namespace to join."""
         raise HostCannot("the local runtime cannot impair links: use --runtime docker")
 
     def signal(self, node: str, name: str) -> None:
@@ -195,28 +195,28 @@ class LocalDeployment(LoggedDeployment):
         return self._ended(node)
 
     def close(self) -> None:
-        """Kill what still runs, whatever session it moved to, and take in the last of the logs."""
+        """Kill what still runs, in whatever session it is, and read the rest of the logs."""
         left = proc.kill_marked(MARK, self._mark, KILL_WAIT_S)
         for node in self._nodes:
             self._ended(node)
         if left:
-            raise NoMeasurement(f"these processes do not end on SIGKILL: {left}")
+            raise NoMeasurement(f"these processes survive SIGKILL: {left}")
 
     def _ended(self, node: str) -> NodeExit:
         if not self._node_logs[node].wait_end(KILL_WAIT_S):
-            raise NoMeasurement(f"{node}: still there {KILL_WAIT_S:g} s after SIGKILL")
+            raise NoMeasurement(f"{node}: still running {KILL_WAIT_S:g} s after SIGKILL")
         exit_ = self._node_logs[node].exited()
-        assert exit_ is not None  # a local process is never lost from sight: we are its parent
+        assert exit_ is not None  # the exit code of a child is never lost
         return exit_
 
     def _running(self, node: str) -> subprocess.Popen[bytes]:
         if self._log_of(node).ended:
-            raise NoMeasurement(f"{node}: it has ended already")
+            raise NoMeasurement(f"{node}: it has already ended")
         return self._nodes[node].process
 
     def _environment(self, node: Node) -> dict[str, str]:
         path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
-        # Unbuffered, Python writes a line and its end separately: two processes of a node then mix them.
+        # Unbuffered, Python writes a line and its newline separately: lines of two processes would mix.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         return {
             **inherited,
@@ -237,9 +237,9 @@ class _Process:
 
 
 def _follow(process: subprocess.Popen[bytes], log: NodeLog) -> None:
-    """Feed both streams until the process has ended and what it wrote is read.
+    """Feed both streams into the log until the process has ended and all its output is read.
 
-    The end is seen by a pidfd, not by end-of-file: a forked child may hold the pipes open for longer.
+    A pidfd reports the end, not end-of-file: a forked child may keep the pipes open for longer.
     """
     out, err = process.stdout, process.stderr
     assert out is not None
@@ -265,7 +265,7 @@ def _follow(process: subprocess.Popen[bytes], log: NodeLog) -> None:
 
 
 def _drain(fd: int, stream: int, log: NodeLog) -> bool:
-    """Read what there is; False at end-of-file."""
+    """Read what is available; return False at end-of-file."""
     while True:
         try:
             data = os.read(fd, 65536)

@@ -1,6 +1,6 @@
-"""What nodes print: every byte into a log file, every JSON line of standard output into an event.
+"""The output of nodes: every byte goes into a log file, every JSON line of standard output becomes an event.
 
-One `NodeLog` per node, in all runtimes; a runtime's own thread feeds it bytes and says when the node ended.
+Each node has one `NodeLog`, in every runtime; a thread of the runtime feeds it bytes and reports the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Callback = Callable[[str, Event], None]
 
 
 class EventBus:
-    """Hands events to subscribers. A subscriber that raises is dropped, and its error kept for the end."""
+    """Publishes events to subscribers. One that raises is unsubscribed, and its error is kept for the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class EventBus:
             self._callbacks = [*self._callbacks, callback]
 
     def publish(self, node: str, event: Event) -> None:
-        """Hand one event to every subscriber."""
+        """Call every subscriber with one event."""
         for callback in self._callbacks:
             try:
                 callback(node, event)
@@ -48,7 +48,7 @@ class EventBus:
 
 
 class NodeLog:
-    """The output of one node. `feed` and `end` are called by one thread, everything else by any."""
+    """The output of one node. One thread calls `feed` and `end`; any thread may call the rest."""
 
     def __init__(self, node: str, log: Path, bus: EventBus) -> None:
         self.node = node
@@ -63,9 +63,9 @@ class NodeLog:
         self._lost: str | None = None
 
     def feed(self, stream: int, data: bytes) -> None:
-        """Take bytes as they came from STDOUT or STDERR: all are logged, standard output is parsed.
+        """Take bytes from STDOUT or STDERR: all are logged, lines of standard output are parsed.
 
-        Both streams share the log line by line, so that neither cuts the other's lines.
+        The log interleaves the streams by whole lines.
         """
         *whole, rest = (self._partial[stream] + data).split(b"\n")
         if whole:
@@ -78,7 +78,7 @@ class NodeLog:
             self._drop_long_line(stream)
 
     def end(self, exit_: NodeExit | None, lost: str | None = None) -> None:
-        """No more output: the node ended with `exit_`, or was lost from sight for the reason `lost`."""
+        """Take the end of the output: the node ended with `exit_`, or its output broke (`lost`: why)."""
         self._parse_line(self._partial[STDOUT])
         self._file.write(b"".join(self._partial.values()))
         self._file.close()
@@ -87,26 +87,26 @@ class NodeLog:
             self._changed.notify_all()
 
     def events(self) -> list[Event]:
-        """All events so far, in order."""
+        """Return all events so far, in order."""
         with self._changed:
             return list(self._events)
 
     def exited(self) -> NodeExit | None:
-        """How the node ended, once it has and all its output is here."""
+        """Return how the node ended, once it has ended and all its output is read; before that None."""
         return self._exit
 
     @property
     def ended(self) -> bool:
-        """True once there is nothing more to come, whatever the reason."""
+        """Whether the output is complete, for whatever reason."""
         return self._exit is not None or self._lost is not None
 
     def wait_end(self, deadline_s: float) -> bool:
-        """Wait until nothing more comes; False when the time is up first."""
+        """Wait until the output is complete; return False at the deadline."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ended, deadline_s)
 
     def wait_event(self, name: str, deadline_s: float) -> Event:
-        """The first event of that name, past or future. Raises NoMeasurement: node ended, or time is up."""
+        """Return the first event of that name, past or future. Raises NoMeasurement at the deadline or end."""
         until = time.monotonic() + deadline_s
         seen = 0
         with self._changed:
@@ -127,7 +127,7 @@ class NodeLog:
                 self._changed.wait(left)
 
     def tail(self, lines: int = TAIL_LINES) -> list[str]:
-        """The last lines of the log, of either stream."""
+        """Return the last lines of the log, of both streams."""
         with self.log.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_LINE_BYTES))
@@ -148,12 +148,12 @@ class NodeLog:
         return "; its last lines:\n  " + "\n  ".join(tail) if tail else "; it printed nothing"
 
     def _drop_long_line(self, stream: int) -> None:
-        """Log the beginning of a line that is too long for an event, and forget it."""
+        """Log the beginning of a line that is too long for an event, and drop it."""
         self._file.write(self._partial[stream])
         self._partial[stream] = b""
         if stream == STDOUT and not self._skipping:
             self._skipping = True
-            says = f"a line over {MAX_LINE_BYTES} bytes was not read as an event (it is in the log)"
+            says = f"a line over {MAX_LINE_BYTES} bytes was not parsed as an event (it is in the log)"
             self._add({"event": "log", "level": "error", "says": says, "mono_ms": mono_ms()})
 
     def _parse_line(self, line: bytes) -> None:
@@ -170,7 +170,7 @@ class NodeLog:
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a line that has an `event`; None for other text, which only the log keeps."""
+    """Return the JSON object of a line if it has an `event`; None for other text."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -179,7 +179,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 class LoggedDeployment:
-    """The part of a deployment that is the same in every runtime: what its nodes print and how they end."""
+    """The part of a deployment that all runtimes share: the output of its nodes and how they end."""
 
     def __init__(self, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
