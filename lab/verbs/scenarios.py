@@ -167,10 +167,10 @@ def matrix(
       lab matrix smoke c10k --format github
       lab matrix smoke c10k --format gitlab > pipeline.yml
     """
-    from lab.export import ci_matrix as cells
+    from lab.export import ci_matrix
 
     loaded = [(name, shared.load(name)[1].scenario) for name in _with_folders(scenarios)]
-    shared.out(cells.rendered(cells.cells(loaded), form))
+    shared.out(ci_matrix.render(ci_matrix.jobs(loaded), form))
     return Exit.OK
 
 

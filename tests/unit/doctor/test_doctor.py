@@ -48,7 +48,7 @@ FAULTS = [
     ("seccomp", "warn", {"engine": {**ENGINE, "security": []}}),
     ("images", "warn", {"images": {"server": True, "swarm": False}}),
     ("cgroup", "bad", {"host": host(cgroup="none")}),
-    ("links", "warn", {"shaping": None, "shaping_says": "not asked: no root"}),
+    ("links", "warn", {"shaping": None, "shaping_says": "not tested: no root"}),
     ("links", "warn", {"shaping": {"netem": False, "nfqueue": True, "tbf": True, "why": {}}}),
     ("links", "bad", {"shaping": {"netem": False, "nfqueue": False, "tbf": True, "why": {}}}),
     ("link rate", "warn", {"shaping": {"netem": True, "tbf": False, "why": {}}}),
