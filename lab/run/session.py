@@ -1,6 +1,6 @@
-"""One run from a scenario file to its reports: host, runtime, images, folder, experiment, summary.
+"""One run: host, runtime, images, folder, experiment.
 
-The wiring between the rooms; it decides nothing that a room could decide.
+This file connects the rooms; what a room can decide is decided there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved
 
 ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
-# An image by its content: a registry's digest, or the id of one that is here.
+# An image by its content: the digest in a registry, or the id of a local image.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
 
@@ -54,14 +54,14 @@ class Request:
     alternatives: Mapping[str, Any] | None = None
     calibrate: bool = True
     repeat_disturbed: bool = True
-    announce_page: Callable[[str], None] | None = None  # None: Locust's page is not wanted
+    announce_page: Callable[[str], None] | None = None  # None: no web UI
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
-    """Expand the plan and hold it against this host. Raises UsageError.
+    """Expand the plan and compute its needs on this host. Raises UsageError.
 
-    Limits are those of the whole scenario even where only some of its servers run, so that runs of its parts
-    (a CI matrix) may be compared; the needs are those of what runs.
+    Limits are those of the whole scenario even if only some of its servers run, so that runs of its parts (a
+    CI matrix) can be compared; the needs are those of what runs.
     """
     expanded = plan.expand(resolved, only)
     facts = host.read()
@@ -71,7 +71,7 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
 
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
-    """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
+    """Run every trial, write the run's folder and return it. Reports are made from the folder later."""
     from lab.run.abort import AbortGate
 
     prepared.capacity.require()
@@ -161,7 +161,7 @@ def _orchestrator_aside(placement: Placement, runtime: Runtime) -> Iterator[None
         yield
     finally:
         os.sched_setaffinity(0, cpus)
-        if os.geteuid() == 0:  # nobody else may raise a priority again (setpriority(2))
+        if os.geteuid() == 0:  # only root may raise a priority again (setpriority(2))
             os.setpriority(os.PRIO_PROCESS, 0, priority)
 
 
@@ -196,7 +196,7 @@ def _write_plan(
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, file.read_text(encoding="utf-8"))
     values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
-    folder.write("scenario.resolved.yaml", values)  # can be run: see lab/run/rerun.py
+    folder.write("scenario.resolved.yaml", values)  # `lab rerun` runs it
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
     folder.write("manifest.json", manifest)
@@ -235,7 +235,7 @@ def _sha256(path: Path) -> str:
 
 
 def environment(prepared: Prepared) -> dict[str, Any]:
-    """What a run's figures depend on as far as it is known before a runtime is opened: the lab, this host."""
+    """Return what figures depend on and is known before a runtime is opened: the lab and this host."""
     return {
         "lab": __version__,
         "revision": _revision(),
@@ -246,7 +246,7 @@ def environment(prepared: Prepared) -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The lab's own git revision, with `+changes` where the work tree differs; None outside a checkout."""
+    """Return the lab's git revision, with `+changes` if the work tree differs; None outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:

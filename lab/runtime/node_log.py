@@ -106,7 +106,7 @@ class NodeLog:
             return self._changed.wait_for(lambda: self.ended, deadline_s)
 
     def wait_event(self, name: str, deadline_s: float) -> Event:
-        """Return the first event of that name, past or later. Raises NoMeasurement: node ended, or timeout."""
+        """Return the first event of that name, past or future. Raises NoMeasurement (node ended, timeout)."""
         until = time.monotonic() + deadline_s
         seen = 0
         with self._changed:
