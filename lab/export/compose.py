@@ -46,6 +46,8 @@ SECCOMP, SECCOMP_IO_URING = "seccomp.json", "seccomp.io_uring.json"
 IMAGES_MISSING = "run: lab images --env > .env"
 RENAMED = {"cpuset_cpus": "cpuset"}
 ENGINE_ONLY = ("network_mode", "restart_policy", "log_config")
+# A mapping of the Compose file: its keys are those of the Compose specification.
+Section = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -63,7 +65,7 @@ def compose(resolved: Resolved, file_name: str) -> str:
     """Return the text of the Compose file `file_name`. Raises UsageError for a wrong sweep."""
     expanded = plan.expand(resolved)
     first = expanded.trials[0]
-    services: dict[str, Any] = {}
+    services: Section = {}
     for trial in _at_the_same_point(expanded, first):
         topology = _topology(expanded, trial)
         server = _service(topology.node("server"), topology)
@@ -78,13 +80,13 @@ def compose(resolved: Resolved, file_name: str) -> str:
             if node.role == "worker":
                 services[node.name]["depends_on"] = [masters[node.name]]
     networks = {network.name: {"internal": True} for network in topology.networks}
-    data: dict[str, Any] = {"services": services, "networks": networks}
+    data: Section = {"services": services, "networks": networks}
     if files := resolved.files():
         _mount(files, services, data)
     return _head(resolved, first, file_name) + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=110)
 
 
-def _mount(files: Mapping[str, Path], services: dict[str, Any], data: dict[str, Any]) -> None:
+def _mount(files: Mapping[str, Path], services: Section, data: Section) -> None:
     """Add the scenario's files as Compose configs; a run has them in a layer of the swarm's image."""
     names = {f"file-{number}": (name, path) for number, (name, path) in enumerate(files.items())}
     data["configs"] = {
@@ -122,12 +124,12 @@ def _topology(expanded: Plan, trial: Trial) -> Topology:
     return render.render("compose", expanded, trial, capacity, placement, render.Addressing())
 
 
-def _service(node: Node, topology: Topology) -> dict[str, Any]:
+def _service(node: Node, topology: Topology) -> Section:
     seccomp = SECCOMP_IO_URING if topology.io_uring else SECCOMP
     spec = docker_spec.container_config(
         node, docker_spec.Place("", _image(node), "", {}, seccomp), config := _host_config(node, seccomp)
     )
-    service: dict[str, Any] = {"image": spec["image"]}
+    service: Section = {"image": spec["image"]}
     if spec["command"]:
         service["command"] = spec["command"]
     return {
@@ -140,7 +142,7 @@ def _service(node: Node, topology: Topology) -> dict[str, Any]:
     }
 
 
-def _host_config(node: Node, seccomp: str) -> dict[str, Any]:
+def _host_config(node: Node, seccomp: str) -> Section:
     """Translate the arguments of docker-py's `create_host_config` into keys of the Compose specification."""
     given = docker_spec.host_config(node, docker_spec.Place("", "", "", {}, seccomp))
     config = {

@@ -26,7 +26,7 @@ REMOVE_S = 20.0
 
 def reap(client: Any | None, notify: Notify) -> list[str]:
     """Remove everything of dead runs and return their ids; without a `client`, processes only."""
-    dead = {entry.run for entry in journal.found() if entry.dead and (client or not _needs_engine(entry))}
+    dead = {entry.run for entry in journal.found() if entry.dead and (client or not entry.needs_engine)}
     if client is not None:
         dead |= {labels[RUN] for labels in _labelled(Engine(client.api)) if is_dead(labels)}
     for run in sorted(dead):
@@ -78,13 +78,13 @@ def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -
     """
     killed = 0
     for entry in journal.found():
-        if entry.run != run or (only_dead and not entry.dead) or (_needs_engine(entry) and not with_engine):
+        if entry.run != run or (only_dead and not entry.dead) or (entry.needs_engine and not with_engine):
             continue
-        for mark in entry.names.get("mark", []):
+        for mark in entry.named("mark"):
             killed += len(proc.marked(MARK, mark))
             if left := proc.kill_marked(MARK, mark):
                 raise LabError(f"run {run}: these processes survive SIGKILL: {left}")
-        for scratch in entry.names.get("scratch", []):
+        for scratch in entry.named("scratch"):
             shutil.rmtree(scratch, ignore_errors=True)  # usually gone already
         entry.path.unlink(missing_ok=True)
     return killed
@@ -94,10 +94,6 @@ def _remove(client: Any | None, run: str, only_dead: bool) -> str:
     says = "" if client is None else remove_labelled(Engine(client.api), run)
     killed = end_processes(run, only_dead, with_engine=client is not None)
     return ", ".join(filter(None, [says, f"{killed} processes" if killed or not says else ""]))
-
-
-def _needs_engine(entry: journal.Entry) -> bool:
-    return bool(entry.names.get("container") or entry.names.get("network"))
 
 
 def _carrying(engine: Engine, run: str, trial: str | None) -> tuple[list[str], list[str]]:

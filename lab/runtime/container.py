@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import docker.errors
@@ -14,7 +14,7 @@ from lab.common import proc
 from lab.common.errors import LabError, NoMeasurement, UsageError
 from lab.engine.api import Engine, OutputStream
 from lab.runtime import ExecResult, NodeExit
-from lab.runtime.docker_spec import CPU_PERIOD_US
+from lab.runtime.docker_spec import CPU_PERIOD_US, Arguments
 from lab.runtime.node_log import NodeLog
 
 END_S = 5.0
@@ -43,7 +43,7 @@ class Container:
         self._stream: OutputStream | None = None
         self._paused = False
 
-    def create(self, spec: Mapping[str, Any], more_networks: Sequence[str]) -> None:
+    def create(self, spec: Arguments, more_networks: Sequence[str]) -> None:
         """Create it and connect it to more networks. Raises UsageError where the image is missing."""
         api = self._engine.api
         try:
@@ -146,7 +146,7 @@ class Container:
 
     def limit(self, cpus: float | None, memory_bytes: int | None) -> None:
         """Change its limits. A CPU limit is a quota of each period (cgroups(7), CFS bandwidth)."""
-        settings: dict[str, Any] = {}
+        settings: Arguments = {}
         if cpus is not None:
             settings |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(cpus * CPU_PERIOD_US)}
         if memory_bytes is not None:

@@ -27,6 +27,8 @@ CPU_PERIOD_US = 100_000
 IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
 LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}
 TRIAL_LENGTH = 63
+# Keyword arguments of a function of docker-py, whose names and types are the Engine API's.
+Arguments = dict[str, Any]
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 
@@ -55,7 +57,7 @@ def container_name(topology: Topology, node: str) -> str:
     return f"lab-{topology.run}-{trial}-{node}"
 
 
-def host_config(node: Node, place: Place) -> dict[str, Any]:
+def host_config(node: Node, place: Place) -> Arguments:
     """Return the arguments of docker-py's `create_host_config`: no privileges, a read-only root.
 
     Sources: docker-run(1), capabilities(7).
@@ -65,7 +67,7 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
     helper = node.role == "nettools"
     capabilities = node.capabilities or (HELPER_CAPABILITIES if helper else ())
     tmpfs = {"/tmp": "rw,nosuid,nodev,noexec,size=256m,mode=1777"}
-    config: dict[str, Any] = {
+    config: Arguments = {
         "network_mode": place.network_mode,
         "cap_drop": ["ALL"],
         "cap_add": list(capabilities),
@@ -93,9 +95,9 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
     return config
 
 
-def container_config(node: Node, place: Place, config: Mapping[str, Any]) -> dict[str, Any]:
+def container_config(node: Node, place: Place, config: Arguments) -> Arguments:
     """Return the arguments of docker-py's `create_container`, except the networking."""
-    spec: dict[str, Any] = {
+    spec: Arguments = {
         "image": place.image,
         "name": place.container,
         "command": list(node.argv) or None,

@@ -57,6 +57,15 @@ class Entry:
     dead: bool
     names: dict[str, list[str]] = field(default_factory=dict)
 
+    def named(self, kind: Kind) -> list[str]:
+        """Return the names of one kind."""
+        return self.names.get(kind, [])
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether it names things that only a Docker engine can remove."""
+        return bool(self.named("container") or self.named("network"))
+
 
 def found() -> Iterator[Entry]:
     """Yield every readable journal, of living and dead runs."""
