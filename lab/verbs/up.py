@@ -64,7 +64,7 @@ def up(
     with interrupting():
         try:
             with topology_up.up(prepared, resolved.settings.runtime, swarm, shared.print_err) as nodes:
-                _describe(nodes, swarm)
+                _describe(nodes, waiting=swarm and not go)
                 nodes.deployment.subscribe(_print_event)
                 if go and swarm:
                     nodes.start_load()
@@ -74,13 +74,13 @@ def up(
     return Exit.OK
 
 
-def _describe(nodes: Interactive, swarm: bool) -> None:
+def _describe(nodes: Interactive, *, waiting: bool) -> None:
     shared.print_out(f"{nodes.run} is up; its logs: {nodes.logs}")
     for node, address in nodes.addresses().items():
         shared.print_out(f"  {node:10} {address}")
     for link in nodes.links:
         shared.print_out(f"  link {' - '.join(link.endpoints)}: {link.backend} {link.requested.to_json()}")
-    if swarm:
+    if waiting:
         shared.print_out(f"start the load: {nodes.start_command()}")
     shared.print_out(f"Ctrl-C here, or `lab down {nodes.run}`, takes it down")
 
@@ -93,8 +93,12 @@ def _print_event(node: str, event: Mapping[str, Any]) -> None:
     elif kind == "progress":
         shared.print_err(
             f"{node}: {event.get('connected')} connected, {event.get('requests_per_s')} requests/s, "
-            f"p99 {event.get('response_p99_ms')} ms, {event.get('failed')} failed"
+            f"p99 {_milliseconds(event.get('response_p99_ms'))}, {event.get('failed')} failed"
         )
+
+
+def _milliseconds(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3g} ms"
 
 
 def ps(as_json: JsonOption = False) -> int:
