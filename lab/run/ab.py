@@ -123,17 +123,17 @@ def alternatives(
     }
     for part in ("thresholds", "expect"):
         if part in data:
-            values[part] = {name + side: said for name, said in data[part].items() for side in (BASE, HEAD)}
+            values[part] = {name + side: entry for name, entry in data[part].items() for side in (BASE, HEAD)}
     for part in ("links", "events"):
         if part in data:
-            values[part] = [one for said in data[part] for one in _doubled(said, names)]
+            values[part] = [one for entry in data[part] for one in _doubled(entry, names)]
     return changed(resolved, values, "--ab"), [(name + BASE, name + HEAD) for name in names]
 
 
-def _doubled(said: Mapping[str, Any], names: list[str]) -> list[Any]:
+def _doubled(entry: Mapping[str, Any], names: list[str]) -> list[Any]:
     """Return a link or an event for each side if it names a server, else once."""
-    both = [_renamed(said, names, side) for side in (BASE, HEAD)]
-    return both if both[0] != both[1] else [copy.deepcopy(said)]
+    both = [_renamed(entry, names, side) for side in (BASE, HEAD)]
+    return both if both[0] != both[1] else [copy.deepcopy(entry)]
 
 
 def _renamed(value: Any, names: list[str], side: str) -> Any:

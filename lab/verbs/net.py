@@ -52,7 +52,8 @@ def show(
         return Exit.OK
     for name, each in found.items():
         for to, impairment in each or [("all", Impairment())]:
-            shared.print_out(f"{name:14} to {to:20} {text.facts(impairment.to_json()) or 'not impaired'}")
+            values = impairment.to_json()
+            shared.print_out(f"{name:14} to {to:20} {text.facts(values) if values else 'not impaired'}")
     return Exit.OK
 
 

@@ -75,11 +75,14 @@ def up(
 
 
 def _describe(nodes: Interactive, *, waiting: bool) -> None:
+    from lab.report.content import text
+
     shared.print_out(f"{nodes.run} is up; its logs: {nodes.logs}")
     for node, address in nodes.addresses().items():
         shared.print_out(f"  {node:10} {address}")
     for link in nodes.links:
-        shared.print_out(f"  link {' - '.join(link.endpoints)}: {link.backend} {link.requested.to_json()}")
+        requested = text.facts(link.requested.to_json())
+        shared.print_out(f"  link {' - '.join(link.endpoints)} ({link.backend}): {requested}")
     if waiting:
         shared.print_out(f"start the load: {nodes.start_command()}")
     shared.print_out(f"Ctrl-C here, or `lab down {nodes.run}`, takes it down")
@@ -156,8 +159,8 @@ def logs(
     if len(chosen) != 1:
         which = "no such log" if not chosen else "several trials have one: add --trial"
         raise UsageError(f"{node}: {which}; there are: {', '.join(files) or 'none'}")
-    for text in _reading(chosen[0], follow):
-        shared.print_out(shared.printable(text), end="")
+    for part in _reading(chosen[0], follow):
+        shared.print_out(shared.printable(part), end="")
     return Exit.OK
 
 
