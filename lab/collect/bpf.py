@@ -73,7 +73,7 @@ class Counters:
         self._values = ctypes.create_string_buffer(8 * self._cpus)
 
     def read(self) -> dict[int, int]:
-        """number → calls so far, for those that were made at all."""
+        """Return the number of each system call and how often it was made, if it was."""
         found = {}
         for number in range(MOST_CALLS):
             total = self._one(number)
@@ -99,7 +99,7 @@ def possible_cpus() -> int:
 
 
 def counting_program(table: int, namespace_dev: int, namespace_ino: int) -> bytes:
-    """if the task is in the namespace and is not its process 1: table[number of the call] += 1"""
+    """Count, if the task is in the namespace and is not its process 1: table[number of the call] += 1."""
     instructions = [
         _i(0xBF, 6, 1),  # r6 = context; args[1] of sys_enter is the call's number
         *_wide(1, namespace_dev),

@@ -41,7 +41,7 @@ class Watcher(Protocol):
         """A trial begins; `index` counts from 1."""
 
     def step(self, text: str) -> None:
-        """A step of the trial: starting, verifying, impairing …"""
+        """A step of the trial: starting, verifying, impairing."""
 
     def event(self, event: Event) -> None:
         """The swarm's phase and progress events."""
