@@ -232,7 +232,7 @@ def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
 
 
 def in_user_mode_linux(check: bool) -> dict[str, Any] | None:
-    """netem's figures, from a kernel that has it; None where none can be booted."""
+    """Return netem's figures, from a kernel that has it; None where none can be booted."""
     if boot.why_not():
         return None
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The `lab` command: which verbs there are, how errors are told, exit codes."""
+"""The `lab` command: its verbs by section, error messages, exit codes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lab.common.errors import Exit, LabError
-from lab.verbs import compare, host, net, play, results, run, scenarios
-from lab.verbs.shared import told
-from lab.verbs.streams import ReaderGone, say
+from lab.verbs import compare, host, net, results, run, scenarios, up
+from lab.verbs.shared import error_text
+from lab.verbs.streams import ReaderGone, print_err
 
 SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "Measure": {"run": run.run, "rerun": run.rerun, "plan": run.plan},
@@ -35,13 +35,13 @@ SECTIONS: Mapping[str, Mapping[str, Any]] = {
         "matrix": scenarios.matrix,
         "schema": scenarios.schema,
     },
-    "Play by hand": {"up": play.up, "ps": play.ps, "logs": play.logs, "net": net},
+    "Interactive": {"up": up.up, "ps": up.ps, "logs": up.logs, "net": net},
     "This host": {"doctor": host.doctor, "images": host.images, "down": host.down, "version": host.version},
 }
 
 
-class Verb(TyperCommand):
-    """A help page whose arguments stand as manual pages write them: RUN, [NODE]; without Python's types."""
+class VerbCommand(TyperCommand):
+    """A help page that names arguments like a manual page (RUN, [NODE]), without Python's types."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """See click's Command."""
@@ -53,16 +53,16 @@ class Verb(TyperCommand):
         records: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
-                name, says = record
-                records[param.param_type_name].append((re.sub(r" <(str|list\[str\]|path)>$", "", name), says))
+                name, text = record
+                records[param.param_type_name].append((re.sub(r" <(str|list\[str\]|path)>$", "", name), text))
         for kind, rows in records.items():
             if rows:
                 with formatter.section(f"{kind.capitalize()}s"):
                     formatter.write_dl(rows)
 
 
-class Sectioned(TyperGroup):
-    """A help page with the verbs by purpose instead of one long list."""
+class SectionedGroup(TyperGroup):
+    """A help page that lists the verbs by section."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """See click's Group."""
@@ -74,9 +74,9 @@ class Sectioned(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Sectioned,
+    cls=SectionedGroup,
     help="What does each Unix I/O model really cost, at 10 connections and at 100,000?",
-    epilog="Start with: lab doctor, then lab run smoke. Each verb's --help has examples.",
+    epilog="Start with `lab doctor`, then `lab run smoke`. `lab COMMAND --help` has examples.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -86,9 +86,9 @@ app = typer.Typer(
 
 
 def _net() -> typer.Typer:
-    """The verbs below `net`."""
+    """Return the commands below `net`."""
     group = typer.Typer(
-        help="""Links of what is up: show, impair, clear, probe, GO.
+        help="""Show and change the links of a run that is up; start its load.
 
         \b
         Examples:
@@ -98,7 +98,7 @@ def _net() -> typer.Typer:
         rich_markup_mode=None,
     )
     for name, function in net.VERBS.items():
-        group.command(name, cls=Verb)(function)
+        group.command(name, cls=VerbCommand)(function)
     return group
 
 
@@ -107,25 +107,25 @@ for _verbs in SECTIONS.values():
         if _function is net:
             app.add_typer(_net(), name=_name)
         else:
-            app.command(_name, cls=Verb)(_function)
+            app.command(_name, cls=VerbCommand)(_function)
 
 
 def main() -> None:
-    """Entry point: one clear line per error, and its exit code."""
+    """Run the command; print one clear line per error and exit with its code."""
     try:
         sys.exit(app(prog_name="lab", standalone_mode=False))
     except LabError as error:
-        say(f"lab: {told(error)}")
+        print_err(f"lab: {error_text(error)}")
         sys.exit(error.exit_code)
     except ReaderGone:
         sys.exit(Exit.READER_GONE)
     except typer.Abort:
         sys.exit(Exit.INTERRUPTED)
     except KeyboardInterrupt:
-        say("lab: interrupted")
+        print_err("lab: interrupted")
         sys.exit(Exit.INTERRUPTED)
     except OSError as error:
-        say(f"lab: {error.filename or 'system'}: {error.strerror or error}")
+        print_err(f"lab: {error.filename or 'system'}: {error.strerror or error}")
         sys.exit(Exit.INTERNAL)
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("click", "typer"):

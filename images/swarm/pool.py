@@ -178,7 +178,7 @@ class Pool:
             heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.stays_idle))
 
     def close(self, connection: Connection) -> None:
-        """Close the descriptor, if any; close(2) also removes it from the epoll set (epoll(7))."""
+        """Close the descriptor, if any; this also removes it from the epoll set (epoll(7))."""
         connection.closed = True
         self._connecting.pop(connection, None)
         self._closing.pop(connection, None)

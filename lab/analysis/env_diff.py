@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from lab.analysis.comparison_model import Drift
+from lab.common.leaves import leaves
 from lab.results.record import Run
 
 # The fingerprint of a machine: figures of two machines cannot be compared.
@@ -50,16 +51,14 @@ def _facts(run: Run) -> dict[str, Any]:
     load = {name: first.get(name) for name in ("swarm", "handler", "links", "sweep", "servers")}
     manifest = run.manifest.to_json()
     kept = {name: manifest.get(name) for name in ("environment", "limits", "seed", "scenario_sha256")}
-    facts = dict(_leaves("", {**kept, "load": load, "scenario": run.scenario}))
-    return {name: value for name, value in facts.items() if name not in IGNORED}
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, child in value.items():
-            yield from _leaves(f"{path}.{key}" if path else str(key), child)
-    else:
-        yield path, json.loads(json.dumps(value, default=str))
+    named = {
+        ".".join(path): value for path, value in leaves({**kept, "load": load, "scenario": run.scenario})
+    }
+    return {
+        name: json.loads(json.dumps(value, default=str))
+        for name, value in named.items()
+        if name not in IGNORED
+    }
 
 
 def _show(value: Any) -> str:

@@ -8,6 +8,8 @@ import platform
 import struct
 from pathlib import Path
 
+from lab.common.cpus import cpu_list
+
 # The number of bpf(2) itself, by machine (asm/unistd.h).
 _BPF_CALL = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _MAP_LOOKUP, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 5, 17
@@ -71,7 +73,7 @@ class Counters:
         self._values = ctypes.create_string_buffer(8 * self._cpus)
 
     def read(self) -> dict[int, int]:
-        """number → calls so far, for those that were made at all."""
+        """Return the number of each system call and how often it was made, if it was."""
         found = {}
         for number in range(MOST_CALLS):
             total = self._one(number)
@@ -93,15 +95,11 @@ class Counters:
 
 def possible_cpus() -> int:
     """How many values a per-CPU map has: one for each *possible* CPU, not for each that is online."""
-    total = 0
-    for part in Path("/sys/devices/system/cpu/possible").read_text().strip().split(","):
-        low, _, high = part.partition("-")
-        total += int(high or low) - int(low) + 1
-    return total
+    return len(cpu_list(Path("/sys/devices/system/cpu/possible").read_text()))
 
 
 def counting_program(table: int, namespace_dev: int, namespace_ino: int) -> bytes:
-    """if the task is in the namespace and is not its process 1: table[number of the call] += 1"""
+    """Count, if the task is in the namespace and is not its process 1: table[number of the call] += 1."""
     instructions = [
         _i(0xBF, 6, 1),  # r6 = context; args[1] of sys_enter is the call's number
         *_wide(1, namespace_dev),

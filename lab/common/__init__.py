@@ -1,1 +1,1 @@
-"""What every room may use: errors, clock, units, locks, paths. It imports nothing of ours."""
+"""What every room may use: errors, clock, units, locks, paths. It imports no other room."""

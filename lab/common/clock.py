@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def mono_ms() -> float:
-    """CLOCK_MONOTONIC in milliseconds: the clock that every container of this kernel shares."""
+    """Return CLOCK_MONOTONIC in milliseconds: all containers of one kernel share this clock."""
     return time.clock_gettime(time.CLOCK_MONOTONIC) * 1000.0
 
 
 def utc_stamp() -> str:
-    """Now in UTC, as in `20261123T071705Z`."""
+    """Return the time in UTC, as in `20261123T071705Z`."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code that the command ends with (README: exit codes)."""
+"""Errors, each with the exit code of the command (README: exit codes)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Exit(IntEnum):
     UNTRUSTED = 5
     THRESHOLD = 99
     INTERRUPTED = 130
-    READER_GONE = 141  # 128 + SIGPIPE: how shells tell of `lab report | head`
+    READER_GONE = 141  # 128 + SIGPIPE, as shells report it: `lab report | head`
 
 
-# Several at once end with the first of these. What is in no table is an error of the lab itself.
+# Several results at once end with the first of these. A code that is not here is an error of the lab itself.
 PRECEDENCE = (
     Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.HOST_CANNOT, Exit.NO_MEASUREMENT, Exit.UNTRUSTED,
     Exit.THRESHOLD, Exit.OK,
@@ -28,13 +28,13 @@ PRECEDENCE = (
 
 
 def worst(codes: Iterable[int]) -> Exit:
-    """Return the exit code of several together; OK where there are none."""
+    """Return the exit code for several results together; OK where there are none."""
     found = [Exit(code) if code in PRECEDENCE else Exit.INTERNAL for code in codes]
     return min(found, key=PRECEDENCE.index, default=Exit.OK)
 
 
 class LabError(Exception):
-    """An error that a person can act on: the message is one line, what is wrong and what would be right."""
+    """An error that a person can act on: its one-line message says what is wrong and what would be right."""
 
     exit_code = Exit.INTERNAL
 
@@ -46,12 +46,12 @@ class UsageError(LabError):
 
 
 class HostCannot(LabError):
-    """This host cannot do what was asked: a limit, a kernel feature, an engine that is missing."""
+    """This host lacks what was asked for: a limit, a kernel feature, a Docker engine."""
 
     exit_code = Exit.HOST_CANNOT
 
 
 class NoMeasurement(LabError):
-    """No measurement came about: a node was never ready, the engine was lost."""
+    """There is no measurement: a node was never ready, the engine was lost."""
 
     exit_code = Exit.NO_MEASUREMENT

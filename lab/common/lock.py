@@ -1,4 +1,4 @@
-"""One process at a time, by flock(2): the kernel drops the lock when its holder ends, however it ends."""
+"""A lock between processes, by flock(2): the kernel releases it when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.common.errors import HostCannot
-from lab.common.say import Say
+from lab.common.notify import Notify
 
 
 @contextmanager
-def alone(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[None]:
-    """Hold `lock` while doing `what`. Raises HostCannot when another process has it for `deadline_s`."""
+def file_lock(lock: Path, what: str, deadline_s: float, notify: Notify) -> Iterator[None]:
+    """Hold the file `lock` while doing `what`. Raises HostCannot if another holds it for `deadline_s`."""
     until = time.monotonic() + deadline_s
     waiting = False
     with lock.open("w") as file:
@@ -24,10 +24,10 @@ def alone(lock: Path, what: str, deadline_s: float, say: Say) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    says = f"another process is {what} for over {deadline_s:g} s ({lock}): is it stuck?"
+                    says = f"another process has been {what} for over {deadline_s:g} s ({lock}): is it stuck?"
                     raise HostCannot(says) from None
                 if not waiting:
-                    say(f"waiting for another process that is {what}")
+                    notify(f"waiting for another process that is {what}")
                 waiting = True
                 time.sleep(0.2)
         yield

@@ -1,4 +1,4 @@
-"""Who owns what: the identity of an orchestrator, the labels that carry it, the lab's state folder."""
+"""Owners of containers and processes: their identity, the labels that carry it, the state folder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lab.common import proc
 
-MARK = "LAB_RUN_MARK"  # in the environment of every process of the local runtime
+MARK = "LAB_RUN_MARK"  # an environment variable of every process of the local runtime
 RUN, TRIAL, OWNER, DEADLINE = "lab.run", "lab.trial", "lab.owner", "lab.deadline"
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that can be told from every other: its boot, its pid namespace, its pid and its start."""
+    """The identity of a process, unique across boots: boot, pid namespace, pid and start time."""
 
     boot: str
     namespace: str
@@ -25,14 +25,14 @@ class Owner:
 
     @classmethod
     def myself(cls) -> Owner:
-        """This process."""
+        """Return the identity of this process."""
         started = proc.start_ticks(os.getpid())
         assert started is not None  # we are running
         return cls(proc.boot_id(), proc.pid_namespace(), os.getpid(), started)
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
-        """The reverse of str(); None for what this version did not write."""
+        """Read what str() wrote; None for text of another format."""
         parts = text.split(":")
         if len(parts) != 4 or not (parts[2].isdigit() and parts[3].isdigit()):
             return None
@@ -42,20 +42,20 @@ class Owner:
         return f"{self.boot}:{self.namespace}:{self.pid}:{self.started}"
 
     def alive(self) -> bool | None:
-        """Whether it lives; None where this process cannot tell (another machine, boot or pid namespace)."""
+        """Return whether it runs; None where that is unknown (another machine, boot or pid namespace)."""
         if (self.boot, self.namespace) != (proc.boot_id(), proc.pid_namespace()):
             return None
         return proc.start_ticks(self.pid) == self.started
 
 
 def labels(run: str, trial: str, owner: Owner, lifetime_s: float) -> dict[str, str]:
-    """What every container and network of a trial carries."""
+    """Return the labels of every container and network of a trial."""
     deadline = int(time.time() + lifetime_s)
     return {RUN: run, TRIAL: trial, OWNER: str(owner), DEADLINE: str(deadline)}
 
 
 def is_dead(carried: Mapping[str, str]) -> bool:
-    """Whether labels name an owner that is gone: surely, or past its deadline where nobody here can tell."""
+    """Return whether the labelled owner is gone: known to be, or past its deadline where that is unknown."""
     owner = Owner.parse(carried.get(OWNER, ""))
     alive = owner.alive() if owner else None
     if alive is not None:
@@ -65,7 +65,7 @@ def is_dead(carried: Mapping[str, str]) -> bool:
 
 
 def state_dir() -> Path:
-    """Where journals, logs and pid files live: $LAB_STATE_DIR, else a folder of the system or of the user."""
+    """Return the folder of journals, logs and pid files: $LAB_STATE_DIR, else the system's or the user's."""
     if given := os.environ.get("LAB_STATE_DIR"):
         path = Path(given)
     elif os.geteuid() == 0:

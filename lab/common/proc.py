@@ -1,6 +1,6 @@
-"""This host's processes, as /proc tells of them (proc(5)): who lives, who is whose, which control group.
+"""Processes of this host, read from /proc (proc(5)): which run, which belong together, their control group.
 
-A pid alone names nobody for long, because it is used again; a pid with its start time does.
+The kernel reuses pids: only a pid together with its start time identifies a process.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ PROC = Path("/proc")
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None where there is none, or only a zombie."""
+    """Return a process's start time in clock ticks since boot; None if there is none, or only a zombie."""
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    # The command, in parentheses, may hold blanks and parentheses itself: count from the last one.
+    # The command, in parentheses, may contain blanks and parentheses itself: count from the last one.
     fields = text[text.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 def boot_id() -> str:
-    """This boot of this kernel."""
+    """Return the id of this boot of the kernel."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def pid_namespace() -> str:
-    """The namespace in which pids mean what they say here, such as `4026531836`."""
+    """Return this process's pid namespace, such as `4026531836`: pids are valid inside it only."""
     return str((PROC / "self/ns/pid").readlink()).strip("pid:[]")
 
 
 def pids() -> Iterator[int]:
-    """Every process that can be seen."""
+    """Yield every process that is visible here."""
     for entry in os.scandir(PROC):
         if entry.name.isdigit():
             yield int(entry.name)
 
 
 def marked(variable: str, value: str) -> list[int]:
-    """The living processes that were started with `variable=value` in their environment, the oldest first.
+    """Return the processes that were started with `variable=value` in their environment, oldest first.
 
-    Environments are inherited, so this finds descendants too, whatever session or group they moved to.
+    Environments are inherited: this finds descendants too, in whatever session or group they are.
     """
     wanted = f"{variable}={value}".encode()
     found: list[tuple[int, int]] = []
@@ -53,14 +53,14 @@ def marked(variable: str, value: str) -> list[int]:
         try:
             environment = (PROC / str(pid) / "environ").read_bytes()
         except OSError:
-            continue  # it ended meanwhile, or it is another user's: not one of ours
+            continue  # it has ended, or belongs to another user: not one of ours
         if wanted in environment.split(b"\0") and (started := start_ticks(pid)) is not None:
             found.append((started, pid))
     return [pid for _, pid in sorted(found)]
 
 
 def kill_marked(variable: str, value: str, deadline_s: float = 5.0) -> list[int]:
-    """SIGKILL every marked process until none is left. Returns those that outlived the deadline."""
+    """Send SIGKILL to every marked process until none is left; return those that survive the deadline."""
     until = time.monotonic() + deadline_s
     while left := marked(variable, value):
         for pid in left:
@@ -75,7 +75,7 @@ def kill_marked(variable: str, value: str, deadline_s: float = 5.0) -> list[int]
 
 
 def cgroup_path(pid: int) -> str | None:
-    """The process's control group below the hierarchy (cgroups(7)): v1's memory controller's, else v2's."""
+    """Return the control group of a process (cgroups(7)): that of v1's memory controller, else v2's."""
     try:
         lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -86,7 +86,7 @@ def cgroup_path(pid: int) -> str | None:
 
 
 def cgroup_pids(path: str) -> list[int]:
-    """The processes in a control group, the oldest first; empty where its directory cannot be found."""
+    """Return the processes of a control group, oldest first; empty where its directory does not exist."""
     for root in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
         file = Path(root + path) / "cgroup.procs"
         if file.is_file():
@@ -97,7 +97,7 @@ def cgroup_pids(path: str) -> list[int]:
 
 
 def interface_to(pid: int, network_hex: str) -> str | None:
-    """The interface whose route leads to a network, in the namespace of `pid` (see `route_interface`)."""
+    """Return the interface whose route leads to a network, in the namespace of `pid` (see below)."""
     try:
         return route_interface((PROC / str(pid) / "net/route").read_text(), network_hex)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -105,7 +105,7 @@ def interface_to(pid: int, network_hex: str) -> str | None:
 
 
 def route_interface(table: str, network_hex: str) -> str | None:
-    """The interface of the route to `network_hex`, as the kernel prints it, in a /proc/net/route."""
+    """Return the interface of the route to `network_hex`, from the text of /proc/net/route."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 1 and fields[1].upper() == network_hex.upper():

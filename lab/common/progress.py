@@ -1,4 +1,4 @@
-"""Progress of long steps as plain lines: what began, that it goes on, how long it took."""
+"""Progress of long steps as plain lines: the start, a sign every ten seconds, the time it took."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.common.say import Say
+from lab.common.notify import Notify
 
 EVERY_S = 10.0
 
 
 @contextmanager
-def step(say: Say, what: str, every_s: float = EVERY_S) -> Iterator[None]:
-    """Say `what …`, a line every `every_s` while it lasts, and its seconds at the end if they are any."""
+def step(notify: Notify, what: str, every_s: float = EVERY_S) -> Iterator[None]:
+    """Print `what …`, a line every `every_s` while it runs, and its duration when it succeeds."""
     started = time.monotonic()
     done = threading.Event()
 
     def tick() -> None:
         while not done.wait(every_s):
-            say(f"{what}: {time.monotonic() - started:.0f} s so far")
+            notify(f"{what}: {time.monotonic() - started:.0f} s so far")
 
-    say(f"{what} …")
+    notify(f"{what} …")
     ticker = threading.Thread(target=tick, name=f"progress: {what}", daemon=True)
     ticker.start()
     try:
@@ -30,4 +30,4 @@ def step(say: Say, what: str, every_s: float = EVERY_S) -> Iterator[None]:
     finally:
         done.set()
         ticker.join()
-    say(f"{what}: {time.monotonic() - started:.1f} s")
+    notify(f"{what}: {time.monotonic() - started:.1f} s")

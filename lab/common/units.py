@@ -1,11 +1,12 @@
-"""Quantities with units, as people write them in a scenario, and back.
+"""Quantities with units: read them as people write them, and write them again.
 
-Every parser takes the text and returns a number in one base unit (seconds, bytes, bits per second, arrivals
-per second, a share of 1). A bare number is refused: the message names the units that would be right.
+Every parser returns a number in one base unit (seconds, bytes, bits per second, arrivals per second, a share
+of 1). A number without a unit is refused: the message names the right units.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -81,7 +82,7 @@ def share(text: object) -> float:
 
 
 def show_seconds(value_s: float) -> str:
-    """The shortest usual writing of a duration: `40ms`, `1.5s`, `200us`."""
+    """Format a duration: `40ms`, `1.5s`, `200us`."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value_s >= factor:
             return f"{value_s / factor:g}{unit}"
@@ -89,11 +90,23 @@ def show_seconds(value_s: float) -> str:
 
 
 def show_bytes(value: float) -> str:
-    """A size for people: `512 B`, `47.2 KiB`, `1.30 GiB`."""
+    """Format a size with three significant digits: `512 B`, `47.2 KiB`, `1.30 GiB`."""
     if abs(value) < 1024:
-        return f"{value:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        value /= 1024
-        if abs(value) < 1024 or unit == "GiB":
-            return f"{value:.3g} {unit}" if abs(value) < 1000 else f"{value:.0f} {unit}"
-    raise AssertionError("unreachable")
+        return f"{value:,.0f} B"
+    power = min(3, int(math.log2(abs(value))) // 10)
+    return f"{show_number(value / 1024**power)} {('B', 'KiB', 'MiB', 'GiB')[power]}"
+
+
+def show_number(value: float) -> str:
+    """Format a number with three significant digits and grouped thousands: `2,000`, `41.0`, `0.312`."""
+    size = abs(value)
+    if size >= 99.95 or value == 0:
+        return f"{value:,.0f}"
+    if size >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.9995 else f"{value:.3f}"
+
+
+def show_percent(share: float) -> str:
+    """Format a share as a percentage: `0 %`, `0.030 %`, `12.5 %`, `< 0.01 %`."""
+    return "< 0.01 %" if 0 < share < 0.0001 else f"{show_number(share * 100)} %"

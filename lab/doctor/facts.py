@@ -1,4 +1,4 @@
-"""Reading what the doctor looks at. Nothing is changed but by `fix`, which says what it does."""
+"""Read the facts that the doctor judges. Only `fix` changes anything, and it says what."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Any
 
 from lab.collect.bpf import Bpf
 from lab.common.errors import HostCannot, LabError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.doctor import Facts
 from lab.engine import connect, images
 from lab.engine.api import Engine
@@ -28,17 +28,17 @@ from lab.runtime import cleanup, docker_spec, journal
 from lab.runtime.docker import DockerRuntime
 
 IMAGES = ("server", "swarm", "nettools")
-ASK_S = 20.0
+ANSWER_S = 20.0
 SYS_IO_URING_SETUP = 425  # the same number on every architecture (io_uring_setup(2))
-# What the nettools' `capabilities` command answers, without an agent: for a namespace of our own.
-ASK = (
+# The answer of the nettools' `capabilities` command, without an agent: for a namespace of our own.
+CAPABILITIES = (
     "import asyncio, json; from nettools.capabilities import capabilities; "
     "print(json.dumps(asyncio.run(capabilities())))"
 )
 
 
 def read(results: Path, pool: str) -> Facts:
-    """Read everything; what cannot be read is told in the facts, not raised."""
+    """Read everything; a fact that cannot be read carries the reason instead of raising."""
     client, says = _engine()
     try:
         found = connect.facts(client) if client else None
@@ -72,12 +72,12 @@ def read(results: Path, pool: str) -> Facts:
     )
 
 
-def fix(say: Say) -> None:
-    """What is safe to mend: start the engine, clear away dead runs, build missing images. Raises LabError."""
-    client = connect.ensure(say)
+def fix(notify: Notify) -> None:
+    """Fix what is safe: start the engine, remove dead runs, build missing images. Raises LabError."""
+    client = connect.ensure(notify)
     try:
-        cleanup.reap(client, say)
-        images.build(client, IMAGES, say)
+        cleanup.reap(client, notify)
+        images.build(client, IMAGES, notify)
     finally:
         client.close()
 
@@ -90,28 +90,28 @@ def _engine() -> tuple[Any | None, str]:
 
 
 def _images(client: Any) -> dict[str, bool]:
-    """Which images are there, by the tags that the present sources make."""
+    """Return which images exist, by the tags of the current sources."""
     api = Engine(client.api)
     known = {tag for image in api.call("list images", api.api.images) for tag in image["RepoTags"] or []}
     return {name: images.tag(name, platform.machine()) in known for name in IMAGES}
 
 
 def _shaping(client: Any | None, built: dict[str, bool]) -> tuple[dict[str, Any] | None, str]:
-    """What the kernel can do to a link: asked in a container (its kernel may be another), else here."""
+    """Test how the kernel can impair a link: in a container (its kernel may be another), else here."""
     try:
         if client is not None and built.get("nettools"):
-            return _asked_in_container(client), ""
-        return _asked_in_namespace(), ""
+            return _capabilities_in_container(client), ""
+        return _capabilities_in_namespace(), ""
     except (LabError, OSError, ValueError, subprocess.SubprocessError) as error:
         return None, str(error)
 
 
 def shaping_here() -> tuple[dict[str, Any] | None, str]:
-    """What this host's kernel can do to a link, asked without an engine; None and the reason if unknown."""
+    """Test how this host's kernel can impair a link, without an engine; None and the reason if unknown."""
     return _shaping(None, {})
 
 
-def _asked_in_container(client: Any) -> dict[str, Any]:
+def _capabilities_in_container(client: Any) -> dict[str, Any]:
     tag = images.tag("nettools", platform.machine())
     node = Node("net", "nettools", "nettools", argv=("python", "-m", "nettools", "agent"))
     topology = Topology(f"doctor-{os.getpid()}", "links", (node,), ())
@@ -119,35 +119,35 @@ def _asked_in_container(client: Any) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="lab-") as logs,
         DockerRuntime(client, {"nettools": tag}).up(topology, Path(logs)) as up,
     ):
-        up.wait_event("net", "ready", ASK_S)
+        up.wait_event("net", "ready", ANSWER_S)
         command = ["python", "-m", "nettools", "ctl", json.dumps({"do": "capabilities"})]
-        answer: dict[str, Any] = json.loads(up.exec("net", command, ASK_S).out)
+        answer: dict[str, Any] = json.loads(up.exec("net", command, ANSWER_S).out)
     return answer
 
 
-def _asked_in_namespace() -> dict[str, Any]:
-    """In a network namespace that exists for the question only: root, or a user namespace, makes one."""
+def _capabilities_in_namespace() -> dict[str, Any]:
+    """Test in a temporary network namespace, which root or a user namespace can make."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        raise HostCannot("not asked: neither the nettools image nor unshare(1) is here")
-    alone = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
+        raise HostCannot("not tested: neither the nettools image nor unshare(1) is here")
+    namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
     done = subprocess.run(
-        [unshare, *alone, sys.executable, "-c", ASK],
+        [unshare, *namespaces, sys.executable, "-c", CAPABILITIES],
         env={**os.environ, "PYTHONPATH": str(ROOT / "images")},
         capture_output=True,
         text=True,
-        timeout=ASK_S,
+        timeout=ANSWER_S,
         check=False,
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise HostCannot(f"not asked: {last}")
+        raise HostCannot(f"not tested: {last}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
 def _syscalls() -> str | None:
-    """Why system calls cannot be counted; None where they can: our own are, for a moment."""
+    """Return why system calls cannot be counted; None where they can. It counts its own for a moment."""
     namespace = Path("/proc/self/ns/pid").stat()
     try:
         Bpf().count_syscalls(namespace.st_dev, namespace.st_ino).close()
@@ -157,7 +157,7 @@ def _syscalls() -> str | None:
 
 
 def _io_uring() -> str | None:
-    """Why io_uring_setup(2) refuses this process; None where it does not."""
+    """Return why io_uring_setup(2) fails for this process; None where it works."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     parameters = (ctypes.c_uint32 * 30)()  # struct io_uring_params: 120 bytes, zeroed
@@ -174,14 +174,14 @@ def _root_dir(client: Any) -> Path:
 
 
 def _free(path: Path) -> int:
-    """Bytes that an ordinary user may still write where `path` is, or would be."""
+    """Return the bytes that an ordinary user may still write where `path` is, or would be."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def _taken(pool: str, routes: str) -> tuple[str, ...]:
-    """Routes of this host inside the pool, other than those of the lab's own bridges."""
+    """Return this host's routes inside the pool, except those of the lab's own bridges."""
     ours = ipaddress.IPv4Network(pool)
     found = [ipaddress.IPv4Network(route, strict=False) for route in docker_spec.host_routes(routes)]
     return tuple(str(route) for route in found if route.overlaps(ours) and route.prefixlen != 24)

@@ -1,1 +1,1 @@
-"""The Docker engine: found or started, spoken to with deadlines, its images built without a registry."""
+"""The Docker engine: find or start it, call it with deadlines, build its images without a registry."""

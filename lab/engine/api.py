@@ -1,8 +1,8 @@
 """Calls to the Docker engine, each with a deadline and an error that a person can act on.
 
-docker-py's timeout bounds one read, not one call, and a busy engine may well take ten seconds to start a
-container while a hung one never will. So a call that takes long is told from an engine that hangs by asking
-for a sign of life on another connection: without one the call fails within `PATIENCE_S` + `SIGN_S`.
+docker-py's timeout bounds one read, not one call. A busy engine may take ten seconds to start a container; an
+engine that hangs never does. To tell the two apart, a call that takes longer than `PING_AFTER_S` pings the
+engine on another connection. Without an answer the call fails within `PING_AFTER_S` + `PING_S`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from lab.common.errors import HostCannot, LabError, NoMeasurement
 
 T = TypeVar("T")
 
-PATIENCE_S = 1.8
-SIGN_S = 2.2
-GLANCE_S = 0.2
+PING_AFTER_S = 1.8
+PING_S = 2.2
+POLL_S = 0.2
 CALL_S = 60.0
 
-BROKEN = (
+CONNECTION_ERRORS = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
@@ -39,27 +39,27 @@ BROKEN = (
     KeyError,
     TypeError,
 )
-# What the engine, or the runtime below it, says when the host is the reason.
-HOST_SAYS = re.compile(
+# Words of the engine, or of the runtime below it, when the host is the reason.
+HOST_LIMIT = re.compile(
     r"rlimit|sysctl|[Ss]eccomp|not available|[Mm]inimum memory|cgroup|exceeds|storage|no space|not permitted"
 )
 
 
-class BrokeOff(NoMeasurement):
-    """One call came to no proper end."""
+class ConnectionBroken(NoMeasurement):
+    """The connection broke during a call."""
 
 
 class EngineLost(NoMeasurement):
-    """The engine gives no sign of life: there is no use in asking it again."""
+    """The engine does not answer a ping: further calls are useless."""
 
 
 class Engine:
-    """An engine through docker-py's low-level client, with deadlines."""
+    """An engine, called through docker-py's low-level client, with deadlines."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
-        self._lost = threading.Event()  # seen by one thread, known to all that wait
-        self._asking = threading.Lock()  # one asks for a sign at a time: who asked later would know later
+        self._lost = threading.Event()  # set by one thread, read by all that wait
+        self._ping_lock = threading.Lock()  # one ping at a time: a later one would answer later
 
     def call(
         self,
@@ -67,17 +67,19 @@ class Engine:
         function: Callable[..., T],
         *args: Any,
         deadline_s: float = CALL_S,
-        may: Collection[int] = (),
+        allow: Collection[int] = (),
         **kwargs: Any,
     ) -> T:
-        """Do `function(*args, **kwargs)`, an engine call that `what` names ("start server"), in `deadline_s`.
+        """Call `function(*args, **kwargs)` within `deadline_s`; `what` names it, such as "start server".
 
-        Raises docker-py's APIError for the status codes in `may`, which the caller knows what to do about;
-        HostCannot where the engine says that the host cannot, EngineLost without a sign of life, else
-        NoMeasurement.
+        Raises:
+            docker.errors.APIError: The status code is in `allow`: the caller handles it.
+            HostCannot: The engine says that the host is the reason.
+            EngineLost: The engine does not answer a ping.
+            NoMeasurement: Everything else.
         """
-        if self._lost.is_set() and not self.gives_sign():
-            raise EngineLost(f"the Docker engine still gives no sign of life: it was not asked to {what}")
+        if self._lost.is_set() and not self.ping():
+            raise EngineLost(f"the Docker engine still does not answer a ping, so it was not asked to {what}")
         self._lost.clear()
         answer: list[T] = []
         failure: list[BaseException] = []
@@ -92,72 +94,80 @@ class Engine:
         thread.start()
         self._wait(thread, what, deadline_s)
         if failure:
-            error = translated(what, failure[0], may)
-            if isinstance(error, BrokeOff) and not self.gives_sign():
+            error = to_lab_error(what, failure[0], allow)
+            if isinstance(error, ConnectionBroken) and not self.ping():
                 self._lost.set()
-                error = EngineLost(f"the Docker engine is gone: no answer to '{what}', nor to a ping")
+                error = EngineLost(f"the Docker engine is gone: it answers neither '{what}' nor a ping")
             raise error from failure[0]
         return answer[0]
 
     def _wait(self, thread: threading.Thread, what: str, deadline_s: float) -> None:
-        began = asked = time.monotonic()
-        thread.join(GLANCE_S)
+        began = pinged = time.monotonic()
+        thread.join(POLL_S)
         while thread.is_alive():
             now = time.monotonic()
-            if now - asked > PATIENCE_S and not self._lost.is_set() and self._asking.acquire(blocking=False):
-                try:
-                    if not self.gives_sign():
-                        self._lost.set()
-                finally:
-                    self._asking.release()
-                asked = now
+            if now - pinged > PING_AFTER_S and not self._lost.is_set() and self._try_ping():
+                pinged = now
             if self._lost.is_set() and thread.is_alive():
-                raise EngineLost(f"the Docker engine hangs: no answer to '{what}', nor to a ping")
+                raise EngineLost(f"the Docker engine hangs: it answers neither '{what}' nor a ping")
             if now - began > deadline_s:
                 raise NoMeasurement(f"the Docker engine did not {what} within {deadline_s:g} s")
-            thread.join(GLANCE_S)
+            thread.join(POLL_S)
 
-    def gives_sign(self) -> bool:
-        """Whether the engine answers a ping at once, on a connection of its own."""
+    def _try_ping(self) -> bool:
+        """Ping and note whether the engine is lost; return False where another thread is doing it now."""
+        if not self._ping_lock.acquire(blocking=False):
+            return False
         try:
-            with self.api.get(f"{self.api.base_url}/_ping", timeout=SIGN_S) as response:
+            if not self.ping():
+                self._lost.set()
+        finally:
+            self._ping_lock.release()
+        return True
+
+    def ping(self) -> bool:
+        """Return whether the engine answers a ping within `PING_S`, on a connection of its own."""
+        try:
+            with self.api.get(f"{self.api.base_url}/_ping", timeout=PING_S) as response:
                 return bool(response.status_code == 200)
         except (requests.exceptions.RequestException, OSError):
             return False
 
 
 def address(api: Any) -> str:
-    """Where the engine is, as docker-py's `base_url` and DOCKER_HOST name it."""
+    """Return the engine's address in the form of DOCKER_HOST and docker-py's `base_url`."""
     adapter = getattr(api, "_custom_adapter", None)
     path = getattr(adapter, "socket_path", None)
     return f"unix://{path}" if path else str(api.base_url)
 
 
-def translated(what: str, error: BaseException, may: Collection[int] = ()) -> BaseException:
-    """The error to raise for what an engine call raised."""
+def to_lab_error(what: str, error: BaseException, allow: Collection[int] = ()) -> BaseException:
+    """Return the error to raise for what an engine call raised."""
     same: BaseException = error
     if isinstance(error, docker.errors.APIError):
-        if error.status_code in may:
+        if error.status_code in allow:
             return same
         says = one_line(str(error.explanation or error))
-        kind: type[LabError] = HostCannot if HOST_SAYS.search(says) else NoMeasurement
+        kind: type[LabError] = HostCannot if HOST_LIMIT.search(says) else NoMeasurement
         return kind(f"the Docker engine refuses to {what}: {says}")
-    if isinstance(error, (*BROKEN, docker.errors.DockerException)):
-        return BrokeOff(f"the Docker engine broke off while asked to {what}: {one_line(str(error))}")
+    if isinstance(error, (*CONNECTION_ERRORS, docker.errors.DockerException)):
+        return ConnectionBroken(
+            f"the connection to the Docker engine broke during '{what}': {one_line(str(error))}"
+        )
     return same
 
 
 def one_line(text: str) -> str:
-    """A message without line breaks, at most 300 characters."""
+    """Return a message without line breaks, at most 300 characters."""
     text = " ".join(text.split())
     return text if len(text) <= 300 else text[:297] + "…"
 
 
-class Stream:
+class OutputStream:
     """The output of a container or an exec: frames of (stream number, bytes) from a hijacked connection.
 
-    It reads through the connection's buffer. docker-py's own reader takes the raw socket below it and loses
-    what arrived together with the response's head: short outputs then come back empty, now and then.
+    It reads through the connection's buffer. docker-py's own reader takes the raw socket below the buffer and
+    loses what arrived together with the response's head: short outputs are then sometimes empty.
     """
 
     def __init__(self, hijacked: Any) -> None:
@@ -166,7 +176,7 @@ class Stream:
         self._socket = hijacked._sock
 
     def frames(self, until_s: float | None = None) -> Iterator[tuple[int, bytes]]:
-        """Frames until the end of the stream. TimeoutError at `until_s` of time.monotonic()."""
+        """Yield frames until the end of the stream. Raises TimeoutError at `until_s` of time.monotonic()."""
         while head := self._read(8, until_s):
             number, length = struct.unpack(">BxxxL", head)
             yield number, self._read(length, until_s)
@@ -180,10 +190,10 @@ class Stream:
             except TimeoutError:
                 raise
             except (OSError, ValueError) as error:  # ValueError: it was closed by another thread
-                raise BrokeOff(f"the Docker engine broke off a node's output: {error}") from error
+                raise ConnectionBroken(f"the Docker engine cut off a node's output: {error}") from error
             if not part:
                 if data:
-                    raise BrokeOff("the Docker engine broke off in the middle of a node's output")
+                    raise ConnectionBroken("the Docker engine cut off a node's output inside a frame")
                 return b""
             data += part
         return data
@@ -195,7 +205,7 @@ class Stream:
         self._socket.settimeout(left)
 
     def close(self) -> None:
-        """Drop the connection; a thread that reads from it sees its end."""
+        """Close the connection; a thread that reads from it sees the end of the stream."""
         with contextlib.suppress(OSError):  # the engine may have closed it first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._response.close()

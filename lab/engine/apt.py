@@ -1,54 +1,34 @@
-"""Debian's packages on this host: what may be installed, and installing it with its noise in a log."""
+"""Install Debian packages on this host; apt's output goes into a log."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from lab.common.errors import HostCannot
+from lab.common.notify import Notify
 from lab.common.progress import step
-from lab.common.say import Say
+from lab.engine.logged import last_lines, run_logged
 
 INSTALL_S = 600.0
 
 
-def may_install() -> bool:
-    """Root on a Debian-like system."""
+def can_install() -> bool:
+    """Return whether this process may install: it is root on a Debian-like system."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(packages: Iterable[str], log: Path, say: Say) -> None:
-    """Install packages. Raises HostCannot with the command to run where this process may not, or it fails."""
+def install(packages: Iterable[str], log: Path, notify: Notify) -> None:
+    """Install packages. Raises HostCannot with the command to run where that fails or is not allowed."""
     names = list(packages)
     command = f"apt-get install {' '.join(names)}"
-    if not may_install():
-        raise HostCannot(f"{', '.join(names)} is missing: as root on a Debian-like system, {command}")
-    with step(say, f"installing {', '.join(names)} (log: {log})"):
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
-            code = _apt(arguments, log)
-            if code and arguments[0] == "install":
-                tail = log.read_text(errors="replace").splitlines()[-3:]
-                raise HostCannot(f"{command} failed ({code}): {' | '.join(tail)}; the log: {log}")
-
-
-def _apt(arguments: list[str], log: Path) -> int:
-    """Its exit code. The log is appended to; standard input is none, so that it cannot ask."""
+    if not can_install():
+        raise HostCannot(f"{', '.join(names)} is missing: as root on a Debian-like system, run {command}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with log.open("ab") as file:
-        try:
-            return subprocess.run(
-                ["apt-get", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                timeout=INSTALL_S,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise HostCannot(
-                f"apt-get {arguments[0]} did not end within {INSTALL_S:g} s; the log: {log}"
-            ) from None
+    with step(notify, f"installing {', '.join(names)} (log: {log})"):
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
+            code = run_logged(f"apt-get {arguments[0]}", ["apt-get", *arguments], log, INSTALL_S, environment)
+            if code and arguments[0] == "install":
+                raise HostCannot(f"{command} failed ({code}): {last_lines(log)}; its log: {log}")

@@ -1,6 +1,7 @@
-"""The Docker engine: the one that answers, or one that the lab installs and starts where it may.
+"""Connect to the Docker engine that answers, or install and start one where that is allowed.
 
-It never stops or reconfigures an engine that it did not start. One that it started stays up for the next run.
+The lab never stops or reconfigures an engine that it did not start. One that it started keeps running for the
+next run.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import requests
 from docker.context import ContextAPI
 
 from lab.common.errors import HostCannot
-from lab.common.lock import alone
+from lab.common.lock import file_lock
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
-from lab.common.say import Say
 from lab.engine import apt, dockerd
 from lab.engine.api import CALL_S, Engine, one_line
 from lab.engine.dockerd import Daemon
@@ -31,18 +32,18 @@ PROBE_S = 3.0
 START_S = 60.0
 PACKAGES = ("docker.io", "iptables")
 SYSTEMD = Path("/run/systemd/system")
-STAYS = "it stays up: `make down ENGINE=1` stops it"
+KEEPS_UP = "it keeps running: `make down ENGINE=1` stops it"
 
 
 def default_daemon() -> Daemon:
-    """The engine at the usual place."""
+    """Return the engine at the usual place."""
     return Daemon(state_dir())
 
 
 def connect(daemon: Daemon | None = None) -> Any | None:
-    """A docker.DockerClient of the engine that answers, or None where there is none.
+    """Return a docker.DockerClient of the engine that answers, or None where there is none.
 
-    Raises HostCannot where one is there that cannot be used: it hangs, or this user may not.
+    Raises HostCannot where an engine exists but cannot be used: it hangs, or this user has no permission.
     """
     for url in [daemon.url] if daemon else _addresses():
         client = _probe(url)
@@ -51,33 +52,33 @@ def connect(daemon: Daemon | None = None) -> Any | None:
     return None
 
 
-def ensure(say: Say, daemon: Daemon | None = None) -> Any:
-    """The engine that answers, else one installed and started here. Raises HostCannot with what to run."""
+def ensure(notify: Notify, daemon: Daemon | None = None) -> Any:
+    """Return the engine that answers, else install and start one. Raises HostCannot with what to run."""
     client = connect(daemon)
     if client is not None:
         return client
-    _only_where_it_may()
+    _require_permission_to_start()
     daemon = daemon or default_daemon()
-    with alone(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, say):
+    with file_lock(daemon.state / "engine.lock", "starting the Docker engine", START_S * 2, notify):
         client = connect(daemon)
         if client is None and shutil.which("dockerd") is None:
-            apt.install(PACKAGES, daemon.state / "apt.log", say)
+            apt.install(PACKAGES, daemon.state / "apt.log", notify)
             client = connect(daemon)  # where an init system runs, installing it has started it
-        return client or _start(daemon, say)
+        return client or _start(daemon, notify)
 
 
-def stop(say: Say, daemon: Daemon | None = None) -> bool:
-    """Stop the engine that the lab started, never another. True if it was stopped."""
+def stop(notify: Notify, daemon: Daemon | None = None) -> bool:
+    """Stop the engine that the lab started, never another; return whether there was one."""
     pid = dockerd.stop(daemon or default_daemon())
     if pid is None:
-        say("no Docker engine here was started by the lab: none is stopped")
+        notify("the lab started no Docker engine here: nothing to stop")
         return False
-    say(f"Docker engine: stopped (process {pid})")
+    notify(f"Docker engine: stopped (process {pid})")
     return True
 
 
 def facts(client: Any) -> dict[str, Any]:
-    """What the record keeps of an engine: versions, kernel, cgroup, storage, security, size."""
+    """Return what the records keep of an engine: versions, kernel, cgroup, storage, security, size."""
     engine = Engine(client.api)
     version = engine.call("tell its version", engine.api.version)
     info = engine.call("tell about itself", engine.api.info)
@@ -101,7 +102,7 @@ def facts(client: Any) -> dict[str, Any]:
 
 
 def _addresses() -> Iterator[str]:
-    """Where an engine may answer, in the order in which Docker's own client looks."""
+    """Yield where an engine may answer, in the order in which Docker's own client looks."""
     if given := os.environ.get("DOCKER_HOST"):
         yield given
         return
@@ -114,12 +115,12 @@ def _addresses() -> Iterator[str]:
 
 
 def _probe(url: str) -> Any | None:
-    """A client of the engine at `url`; None where nobody listens. Raises HostCannot where none serves."""
+    """Return a client of the engine at `url`, None where nobody listens. Raises HostCannot if it fails."""
     path = Path(url.removeprefix("unix://"))
     if url.startswith("unix://") and not _listens(path):
         return None
     try:
-        # A first client with a short patience, as creating one asks the engine for its version.
+        # A first client with a short timeout: creating a client asks the engine for its version.
         quick = docker.DockerClient(base_url=url, version="auto", timeout=PROBE_S, tls=_tls(url))
         version = quick.api._version
         quick.close()
@@ -131,15 +132,13 @@ def _probe(url: str) -> Any | None:
     ) as error:
         if url.startswith("unix://") and not _listens(path):
             return None  # it ended just now
-        says = (
-            f"the Docker engine at {url} gives no right answer within {PROBE_S:g} s: {one_line(str(error))}"
-        )
-        raise HostCannot(says) from error
+        says = f"the Docker engine at {url} does not answer as expected within {PROBE_S:g} s"
+        raise HostCannot(f"{says}: {one_line(str(error))}") from error
     return docker.DockerClient(base_url=url, version=version, timeout=CALL_S, tls=_tls(url))
 
 
 def _tls(url: str) -> Any:
-    """The TLS settings that DOCKER_TLS_VERIFY and DOCKER_CERT_PATH ask for."""
+    """Return the TLS settings of DOCKER_TLS_VERIFY and DOCKER_CERT_PATH."""
     if url.startswith("unix://") or not os.environ.get("DOCKER_TLS_VERIFY"):
         return False
     return docker.utils.kwargs_from_env().get("tls", False)
@@ -154,8 +153,8 @@ def _listens(path: Path) -> bool:
             return False
         except PermissionError:
             raise HostCannot(
-                f"you may not use {path}: run as root, or join its group: sudo usermod -aG docker $USER, "
-                "then log in again (members of that group can become root)"
+                f"no permission to use {path}: run as root, or join its group: sudo usermod -aG docker "
+                "$USER, then log in again (members of that group can become root)"
             ) from None
         except OSError as error:
             raise HostCannot(
@@ -164,37 +163,37 @@ def _listens(path: Path) -> bool:
     return True
 
 
-def _only_where_it_may() -> None:
+def _require_permission_to_start() -> None:
     if given := os.environ.get("DOCKER_HOST"):
         raise HostCannot(f"no Docker engine answers at {given} (DOCKER_HOST): start it, or unset DOCKER_HOST")
     if SYSTEMD.exists() and shutil.which("dockerd"):
         raise HostCannot("no Docker engine answers: start it with: sudo systemctl start docker")
-    if not apt.may_install():
+    if not apt.can_install():
         raise HostCannot(
-            "no Docker engine answers, and only root on a Debian-like system may start one: install Docker "
-            "Engine (on Debian: sudo apt-get install docker.io), or look around without: --runtime local"
+            "no Docker engine answers, and the lab starts one only as root on a Debian-like system: install "
+            "Docker Engine (on Debian: sudo apt-get install docker.io), or try without it: --runtime local"
         )
 
 
-def _start(daemon: Daemon, say: Say) -> Any:
+def _start(daemon: Daemon, notify: Notify) -> Any:
     """Start dockerd and wait until it answers."""
     began = time.monotonic()
     pid = dockerd.start(daemon)
     while time.monotonic() - began < START_S:
-        if not dockerd.lives(daemon):
-            raise HostCannot(f"dockerd ended at once: {daemon.last_words()}; its log: {daemon.log}")
+        if not dockerd.is_running(daemon):
+            raise HostCannot(f"dockerd ended at once: {daemon.last_log_line()}; its log: {daemon.log}")
         if client := _when_ready(daemon.url):
             took = time.monotonic() - began
-            say(f"Docker engine: started in {took:.1f} s (process {pid}, log {daemon.log}); {STAYS}")
+            notify(f"Docker engine: started in {took:.1f} s (process {pid}, log {daemon.log}); {KEEPS_UP}")
             return client
         time.sleep(0.1)
     raise HostCannot(
-        f"dockerd did not answer within {START_S:g} s: {daemon.last_words()}; its log: {daemon.log}"
+        f"dockerd did not answer within {START_S:g} s: {daemon.last_log_line()}; its log: {daemon.log}"
     )
 
 
 def _when_ready(url: str) -> Any | None:
-    """While it loads its containers, dockerd takes connections but does not answer: that is no fault yet."""
+    """Return a client, or None as long as dockerd accepts connections but still loads its containers."""
     try:
         return _probe(url)
     except HostCannot:

@@ -1,4 +1,4 @@
-"""A dockerd of the lab's own: started so that it outlives the command, known again by pid and start time."""
+"""A dockerd that the lab starts: it outlives the command, and is recognised by pid and start time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lab.common.errors import HostCannot, LabError
 from lab.engine.api import one_line
 
 STOP_S = 30.0
-# In a session of its own and with none of our descriptors: else `make`, or CI, would wait for its end.
-# The shell ends at once, so that it is nobody's child here.
+# A session of its own and none of our descriptors: otherwise `make`, or CI, would wait until it ends.
+# The shell ends at once, so that dockerd is not a child of this process.
 DETACHED = 'setsid "$@" >"$LOG" 2>&1 </dev/null & echo $!'
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """Where an engine of the lab's own is and keeps its things. The defaults are dockerd's own."""
+    """Address and files of an engine that the lab starts. The defaults are those of dockerd."""
 
     state: Path
     url: str = "unix:///var/run/docker.sock"
@@ -33,22 +33,22 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """What the engine says."""
+        """The log of the engine."""
         return self.state / "dockerd.log"
 
     @property
     def record(self) -> Path:
-        """Who it is: pid, start, address."""
+        """The file with pid, start time and address."""
         return self.state / "engine.json"
 
-    def last_words(self) -> str:
-        """The last line of its log."""
+    def last_log_line(self) -> str:
+        """Return the last line of the log."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return one_line(lines[-1]) if lines else "it said nothing"
+        return one_line(lines[-1]) if lines else "its log is empty"
 
 
 def start(daemon: Daemon) -> int:
-    """Start it and record who it is; does not wait until it answers. Raises HostCannot where one is there."""
+    """Start it and record its pid, without waiting for an answer. Raises HostCannot if one is running."""
     _clear_stale(daemon)
     argv = [*daemon.command, "--host", daemon.url, "--pidfile", str(daemon.pidfile)]
     argv += ["--exec-root", str(daemon.exec_root), *daemon.arguments]
@@ -67,19 +67,19 @@ def start(daemon: Daemon) -> int:
     return pid
 
 
-def lives(daemon: Daemon) -> bool:
-    """Whether the recorded process is still there."""
-    return _recorded(daemon) is not None
+def is_running(daemon: Daemon) -> bool:
+    """Return whether the recorded process still runs."""
+    return _recorded_pid(daemon) is not None
 
 
 def stop(daemon: Daemon) -> int | None:
-    """Stop it; its pid, or None where none of the lab's lives. Raises HostCannot if it does not end."""
-    pid = _recorded(daemon)
-    if pid is None or not _is(pid, "dockerd"):
+    """Stop it and return its pid; None where it does not run. Raises HostCannot if it does not end."""
+    pid = _recorded_pid(daemon)
+    if pid is None or not _is_running_as(pid, "dockerd"):
         return None
     os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + STOP_S
-    while _is(pid, "dockerd"):
+    while _is_running_as(pid, "dockerd"):
         if time.monotonic() > until:
             raise HostCannot(
                 f"dockerd (process {pid}) does not end within {STOP_S:g} s; its log: {daemon.log}"
@@ -90,27 +90,25 @@ def stop(daemon: Daemon) -> int | None:
 
 
 def _clear_stale(daemon: Daemon) -> None:
-    """Remove pid files of a killed engine whose numbers other processes may have by now.
+    """Remove the pid files of a killed engine: other processes may have these pids by now.
 
-    dockerd takes a living pid in its pid file for itself, and one in containerd's for its containerd: it then
-    refuses to start, or waits for it in vain. A containerd that does live on is left: dockerd takes it over.
+    dockerd takes a living pid in its pid file for itself, and one in containerd's file for its containerd: it
+    then refuses to start, or waits in vain. A containerd that still runs stays: dockerd takes it over.
     """
     for file, name in (
         (daemon.pidfile, "dockerd"),
         (daemon.exec_root / "containerd/containerd.pid", "containerd"),
     ):
         text = file.read_text().strip() if file.exists() else ""
-        if text.isdigit() and _is(int(text), name):
+        if text.isdigit() and _is_running_as(int(text), name):
             if name == "dockerd":
-                raise HostCannot(
-                    f"dockerd is there (process {text}, {file}) but does not listen at {daemon.url}"
-                )
+                raise HostCannot(f"dockerd runs (process {text}, {file}) but does not listen at {daemon.url}")
             continue
         file.unlink(missing_ok=True)
 
 
-def _recorded(daemon: Daemon) -> int | None:
-    """The pid that was recorded, if that very process lives."""
+def _recorded_pid(daemon: Daemon) -> int | None:
+    """Return the recorded pid if exactly that process still runs."""
     try:
         record = json.loads(daemon.record.read_text(encoding="utf-8"))
         same = record["boot"] == proc.boot_id() and proc.start_ticks(record["pid"]) == record["started"]
@@ -123,8 +121,8 @@ def _recorded(daemon: Daemon) -> int | None:
     return int(record["pid"]) if same and record["started"] is not None else None
 
 
-def _is(pid: int, name: str) -> bool:
-    """Whether a living process has that command name."""
+def _is_running_as(pid: int, name: str) -> bool:
+    """Return whether a living process has that command name."""
     if proc.start_ticks(pid) is None:
         return False
     try:

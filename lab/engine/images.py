@@ -1,4 +1,4 @@
-"""The lab's images, tagged by the content they are made of: what is there already is not built again."""
+"""The lab's images, tagged by a hash of their sources: an image that exists is not built again."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 import docker.errors
 
 from lab.common.errors import HostCannot, LabError, UsageError
-from lab.common.lock import alone
+from lab.common.lock import file_lock
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine.api import Engine
 from lab.engine.build import base
 from lab.engine.build.builder import build_image
-from lab.engine.build.context import compile_all, lay_out, packed, source_files
+from lab.engine.build.context import compile_all, copy_sources, pack_tar, source_files
 from lab.engine.build.derived import build_derived, derived_tag
-from lab.engine.build.wheels import laid_out
+from lab.engine.build.wheels import install_wheels
 
 REPOSITORY = "io-model-lab"
 LOCK_S = 900.0
-# To be raised when the way of building changes what comes out, other than through the files that are hashed.
+# Raise it when a change of the build changes the images, but none of the files that are hashed.
 RECIPE = "2"
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image is made of: folders and files below images/, and the wheels of a requirements file."""
+    """The sources of an image: folders and files below images/, and the wheels of a requirements file."""
 
     parts: tuple[str, ...]
     requirements: str | None = None
@@ -41,7 +41,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Sources:
-    """A checkout, and the folder of what is kept between builds."""
+    """A checkout, and the folder for what is kept between builds."""
 
     root: Path
     scratch: Path
@@ -55,9 +55,9 @@ IMAGES: Mapping[str, Image] = {
 
 
 def build(
-    client: Any, which: Iterable[str], say: Say, root: Path = ROOT, scratch: Path | None = None
+    client: Any, which: Iterable[str], notify: Notify, root: Path = ROOT, scratch: Path | None = None
 ) -> dict[str, str]:
-    """Build those of `which` that are missing, from the sources in `root`; the tag of each.
+    """Build the missing images of `which` from the sources in `root`; return the tag of each.
 
     `scratch` keeps wheels between builds (default: build/ in `root`). Raises HostCannot, NoMeasurement,
     UsageError.
@@ -69,26 +69,28 @@ def build(
         return tags
     folder = scratch or root / "build"
     folder.mkdir(exist_ok=True)
-    with alone(folder / "lock", "building the images", LOCK_S, say):
+    with file_lock(folder / "lock", "building the images", LOCK_S, notify):
         for name, wanted in tags.items():
             if not _exists(engine, wanted):
-                _build(engine, name, wanted, machine, Sources(root, folder), say)
+                _build(engine, name, wanted, machine, Sources(root, folder), notify)
     return tags
 
 
-def with_files(client: Any, built: Mapping[str, str], files: Mapping[str, Path], say: Say) -> dict[str, str]:
-    """The same images, the swarm's with these files as /scenario/NAME. Their tags follow their contents."""
+def with_files(
+    client: Any, built: Mapping[str, str], files: Mapping[str, Path], notify: Notify
+) -> dict[str, str]:
+    """Return the same images, the swarm's with these files added as /scenario/NAME."""
     if not files:
         return dict(built)
     engine = Engine(client.api)
     wanted = derived_tag(built["swarm"], files)
     if not _exists(engine, wanted):
-        build_derived(engine, built["swarm"], files, "swarm", say)
+        build_derived(engine, built["swarm"], files, "swarm", notify)
     return {**built, "swarm": wanted}
 
 
 def tag(name: str, machine: str, root: Path = ROOT) -> str:
-    """The tag of an image (or of "base") on a machine such as x86_64, from the content it is made of."""
+    """Return the tag of an image (or of "base") on a machine such as x86_64, from its sources."""
     images = root / "images"
     if name == "base":
         return f"{REPOSITORY}/base:{_digest(source_files(images, ['base']), images, RECIPE + machine)}"
@@ -101,8 +103,8 @@ def tag(name: str, machine: str, root: Path = ROOT) -> str:
     return f"{REPOSITORY}/{name}:{_digest(sorted(set(files)), root, tag('base', machine, root))}"
 
 
-def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
-    """Remove lab-built images that the present sources no longer make; those in use stay."""
+def remove_old(client: Any, notify: Notify, root: Path = ROOT) -> None:
+    """Remove the lab's images that no longer match the sources; images in use stay."""
     engine = Engine(client.api)
     machine = _machine(engine)
     wanted = {tag(name, machine, root) for name in ("base", *IMAGES)}
@@ -110,38 +112,38 @@ def remove_old(client: Any, say: Say, root: Path = ROOT) -> None:
         for old in set(image["RepoTags"] or []) - wanted:
             try:
                 engine.call(f"remove image {old}", engine.api.remove_image, old)
-                say(f"removed image {old}")
+                notify(f"removed image {old}")
             except LabError as error:
-                say(f"kept image {old}: {error}")
+                notify(f"kept image {old}: {error}")
 
 
-def _build(engine: Engine, name: str, wanted: str, machine: str, sources: Sources, say: Say) -> None:
+def _build(engine: Engine, name: str, wanted: str, machine: str, sources: Sources, notify: Notify) -> None:
     root, kept = sources.root, sources.scratch
     base_tag = tag("base", machine, root)
     if not _exists(engine, base_tag):
-        _only_own(machine)
-        base.make(engine, root / "images/base", base_tag, kept, say)
+        _require_own_machine(machine)
+        base.make(engine, root / "images/base", base_tag, kept, notify)
     image = IMAGES[name]
     wheels = None
     if image.requirements:
-        wheels = laid_out(root / "requirements" / image.requirements, machine, kept, say)
-    with tempfile.TemporaryDirectory(dir=kept) as scratch, step(say, f"image {name}"):
+        wheels = install_wheels(root / "requirements" / image.requirements, machine, kept, notify)
+    with tempfile.TemporaryDirectory(dir=kept) as scratch, step(notify, f"image {name}"):
         context = Path(scratch)
-        lay_out(root / "images", image.parts, context)
-        compile_all(context, say)
+        copy_sources(root / "images", image.parts, context)
+        compile_all(context, notify)
         shutil.copyfile(root / "images" / name / "Dockerfile", context / "Dockerfile")
         if wheels:
             shutil.copytree(wheels, context / "wheels", copy_function=_link)
-        build_image(engine, packed(context), wanted, name, {"BASE": base_tag})
+        build_image(engine, pack_tar(context), wanted, name, {"BASE": base_tag})
 
 
 def _machine(engine: Engine) -> str:
-    """The engine's machine in the words of uname(2)."""
+    """Return the engine's machine as uname(2) names it."""
     arch = str(engine.call("tell its version", engine.api.version)["Arch"])
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
 
 
-def _only_own(machine: str) -> None:
+def _require_own_machine(machine: str) -> None:
     if machine != platform.machine():
         raise HostCannot(
             f"the engine runs on {machine}, this host is {platform.machine()}: build the images there"
@@ -150,7 +152,7 @@ def _only_own(machine: str) -> None:
 
 def _exists(engine: Engine, wanted: str) -> bool:
     try:
-        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, may=(404,))
+        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, allow=(404,))
     except docker.errors.NotFound:
         return False
     return True
@@ -164,5 +166,5 @@ def _digest(files: list[Path], root: Path, more: str) -> str:
 
 
 def _link(source: str, target: str) -> None:
-    """Instead of a copy: the wheels are some thousand files that nobody changes."""
+    """Link instead of copy: the wheels are some thousand files that nobody changes."""
     Path(target).hardlink_to(source)

@@ -1,6 +1,6 @@
-"""A scenario × server matrix for CI: each cell is one job that runs one server of one scenario. Pure.
+"""A CI matrix, scenario × server: each job runs one server of one scenario. Pure.
 
-`lab merge` joins the jobs' runs again.
+`lab merge` joins the runs of the jobs again.
 """
 
 from __future__ import annotations
@@ -14,61 +14,62 @@ import yaml
 from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
 
-# GitHub takes 256 jobs in a matrix, GitLab 200 (their manuals on `strategy.matrix` and `parallel:matrix`).
-MOST = {"github": 256, "gitlab": 200}
+# A matrix has at most 256 jobs on GitHub, 200 on GitLab (manuals: `strategy.matrix`, `parallel:matrix`).
+MAX_JOBS = {"github": 256, "gitlab": 200}
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One job: `lab run SCENARIO --server SERVER`. `name` may be a file name, as of an artefact."""
+class Job:
+    """One job: `lab run SCENARIO --server SERVER`. `name` may serve as a file name, such as an artefact's."""
 
     name: str
     scenario: str
     server: str
 
 
-def cells(scenarios: Iterable[tuple[str, Scenario]]) -> list[Cell]:
-    """Every server of every scenario; the text is how `lab run` takes the scenario. Raises UsageError."""
+def jobs(scenarios: Iterable[tuple[str, Scenario]]) -> list[Job]:
+    """Return a job for each server of each scenario (its name for `lab run`, and itself).
+
+    Raises UsageError where two jobs would have the same name.
+    """
     found = [
-        Cell(f"{scenario.name}-{server}", name, server)
+        Job(f"{scenario.name}-{server}", name, server)
         for name, scenario in scenarios
         for server in scenario.servers
     ]
-    names = [cell.name for cell in found]
+    names = [job.name for job in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(
-            f"matrix: {', '.join(twice)} would be there twice: give each scenario a name of its own"
+            f"matrix: two jobs would be called {', '.join(twice)}: give each scenario a name of its own"
         )
     return found
 
 
-def rendered(found: list[Cell], form: str) -> str:
-    """The matrix as text for `github`, `gitlab` or `json`. Raises UsageError."""
+def render(found: list[Job], form: str) -> str:
+    """Return the matrix as text for `github`, `gitlab` or `json`. Raises UsageError."""
     if form not in FORMS:
-        raise UsageError(f"matrix: no format {form!r}: there are {', '.join(FORMS)}")
-    if len(found) > MOST.get(form, len(found)):
-        raise UsageError(
-            f"matrix: {len(found)} jobs, {form} takes {MOST[form]}: give fewer scenarios at once"
-        )
+        raise UsageError(f"matrix: unknown format {form!r}: choose one of {', '.join(FORMS)}")
+    if len(found) > MAX_JOBS.get(form, len(found)):
+        raise UsageError(f"matrix: {len(found)} jobs, {form} takes {MAX_JOBS[form]}: name fewer scenarios")
     return FORMS[form](found)
 
 
-def _json(found: list[Cell]) -> str:
-    return json.dumps([asdict(cell) for cell in found], indent=1)
+def _json(found: list[Job]) -> str:
+    return json.dumps([asdict(job) for job in found], indent=1)
 
 
-def _github(found: list[Cell]) -> str:
-    """One line, for `matrix: ${{ fromJSON(…) }}`."""
-    return json.dumps({"include": [asdict(cell) for cell in found]}, separators=(",", ":"))
+def _github(found: list[Job]) -> str:
+    """Return one line, for `matrix: ${{ fromJSON(…) }}`."""
+    return json.dumps({"include": [asdict(job) for job in found]}, separators=(",", ":"))
 
 
-def _gitlab(found: list[Cell]) -> str:
-    """A child pipeline, whose jobs extend `.lab-run` and `.lab-merge` of the file that it includes."""
+def _gitlab(found: list[Job]) -> str:
+    """Return a child pipeline; its jobs extend `.lab-run` and `.lab-merge` of the file that it includes."""
     servers: dict[str, list[str]] = {}
-    for cell in found:
-        servers.setdefault(cell.scenario, []).append(cell.server)
-    jobs = {
+    for job in found:
+        servers.setdefault(job.scenario, []).append(job.server)
+    pipeline = {
         "include": [{"local": "docs/ci/gitlab-jobs.yml"}],
         "stages": ["measure", "merge"],
         "measure": {
@@ -77,7 +78,7 @@ def _gitlab(found: list[Cell]) -> str:
         },
         "merge": {"extends": ".lab-merge"},
     }
-    return yaml.safe_dump(jobs, sort_keys=False, width=110).rstrip()
+    return yaml.safe_dump(pipeline, sort_keys=False, width=110).rstrip()
 
 
-FORMS: Mapping[str, Callable[[list[Cell]], str]] = {"github": _github, "gitlab": _gitlab, "json": _json}
+FORMS: Mapping[str, Callable[[list[Job]], str]] = {"github": _github, "gitlab": _gitlab, "json": _json}

@@ -1,7 +1,7 @@
-"""A Compose file from a scenario: the first trial's topology, to be brought up by hand, without links. Pure.
+"""A Compose file from a scenario: the topology of the first trial, started by hand, without links. Pure.
 
-It is made from the same values as a run, by the same renderer and with the same locked-down containers, but
-for a reference host, so that a scenario gives the same file everywhere. Source: the Compose specification.
+It has the nodes, settings and locked-down containers of a run, but for a reference host: a scenario gives the
+same file everywhere. Source: the Compose specification.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lab.plan.topology import Node, Topology
 from lab.runtime import docker_spec
 from lab.scenario.resolve import Resolved
 
-# Two CPUs, and limits that bound nothing: what a container is given is then what the scenario needs.
+# Two CPUs, and no limit that matters: each container gets what the scenario needs.
 REFERENCE = Host(
     kernel="reference",
     machine="reference",
@@ -46,10 +46,12 @@ SECCOMP, SECCOMP_IO_URING = "seccomp.json", "seccomp.io_uring.json"
 IMAGES_MISSING = "run: lab images --env > .env"
 RENAMED = {"cpuset_cpus": "cpuset"}
 ENGINE_ONLY = ("network_mode", "restart_policy", "log_config")
+# A mapping of the Compose file: its keys are those of the Compose specification.
+Section = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Maps in block style, lists in one line."""
+    """Writes maps in block style, lists in one line."""
 
 
 def _in_one_line(dumper: _Dumper, data: list[Any]) -> yaml.Node:
@@ -60,10 +62,10 @@ _Dumper.add_representer(list, _in_one_line)
 
 
 def compose(resolved: Resolved, file_name: str) -> str:
-    """The text of the Compose file `file_name`. Raises UsageError where the scenario's sweep is wrong."""
+    """Return the text of the Compose file `file_name`. Raises UsageError for a wrong sweep."""
     expanded = plan.expand(resolved)
     first = expanded.trials[0]
-    services: dict[str, Any] = {}
+    services: Section = {}
     for trial in _at_the_same_point(expanded, first):
         topology = _topology(expanded, trial)
         server = _service(topology.node("server"), topology)
@@ -78,14 +80,14 @@ def compose(resolved: Resolved, file_name: str) -> str:
             if node.role == "worker":
                 services[node.name]["depends_on"] = [masters[node.name]]
     networks = {network.name: {"internal": True} for network in topology.networks}
-    data: dict[str, Any] = {"services": services, "networks": networks}
+    data: Section = {"services": services, "networks": networks}
     if files := resolved.files():
         _mount(files, services, data)
     return _head(resolved, first, file_name) + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=110)
 
 
-def _mount(files: Mapping[str, Path], services: dict[str, Any], data: dict[str, Any]) -> None:
-    """What the scenario names, as Compose configs where a run has a layer of the swarm's image."""
+def _mount(files: Mapping[str, Path], services: Section, data: Section) -> None:
+    """Add the scenario's files as Compose configs; a run has them in a layer of the swarm's image."""
     names = {f"file-{number}": (name, path) for number, (name, path) in enumerate(files.items())}
     data["configs"] = {
         one: {"file": os.path.relpath(path, ROOT / "compose")} for one, (_, path) in names.items()
@@ -99,19 +101,19 @@ def _mount(files: Mapping[str, Path], services: dict[str, Any], data: dict[str, 
 
 
 def profile_files(resolved: Resolved) -> dict[str, str]:
-    """The seccomp profile that lies beside the Compose file, by file name."""
+    """Return the seccomp profile beside the Compose file, by file name."""
     io_uring = render.needs_io_uring(resolved.scenario)
     profile = json.loads(docker_spec.seccomp_profile(io_uring))
     return {SECCOMP_IO_URING if io_uring else SECCOMP: json.dumps(profile, indent=1) + "\n"}
 
 
 def service_name(trial: Trial) -> str:
-    """The name of a server's service, which no node of the swarm can have."""
+    """Return the name of a server's service; no node of the swarm can have it."""
     return f"server-{trial.server}"
 
 
 def _at_the_same_point(expanded: Plan, first: Trial) -> list[Trial]:
-    """The first trial, and those of the other servers that differ from it by the server only."""
+    """Return the first trial, and the trials that differ from it by the server only."""
     block = [t for t in expanded.trials if t.repeat == first.repeat and t.point == first.point]
     order = list(expanded.scenario.servers)
     return [first, *sorted((t for t in block if t is not first), key=lambda t: order.index(t.server))]
@@ -122,12 +124,12 @@ def _topology(expanded: Plan, trial: Trial) -> Topology:
     return render.render("compose", expanded, trial, capacity, placement, render.Addressing())
 
 
-def _service(node: Node, topology: Topology) -> dict[str, Any]:
+def _service(node: Node, topology: Topology) -> Section:
     seccomp = SECCOMP_IO_URING if topology.io_uring else SECCOMP
     spec = docker_spec.container_config(
         node, docker_spec.Place("", _image(node), "", {}, seccomp), config := _host_config(node, seccomp)
     )
-    service: dict[str, Any] = {"image": spec["image"]}
+    service: Section = {"image": spec["image"]}
     if spec["command"]:
         service["command"] = spec["command"]
     return {
@@ -140,23 +142,21 @@ def _service(node: Node, topology: Topology) -> dict[str, Any]:
     }
 
 
-def _host_config(node: Node, seccomp: str) -> dict[str, Any]:
-    """docker-py's `create_host_config` arguments in the words of the Compose specification."""
+def _host_config(node: Node, seccomp: str) -> Section:
+    """Translate the arguments of docker-py's `create_host_config` into keys of the Compose specification."""
     given = docker_spec.host_config(node, docker_spec.Place("", "", "", {}, seccomp))
     config = {
         RENAMED.get(key, key): value for key, value in given.items() if key not in ENGINE_ONLY and value
     }
     config["security_opt"] = ["no-new-privileges:true", f"seccomp:{seccomp}"]
     config["tmpfs"] = [f"{path}:{options}" for path, options in given["tmpfs"].items()]
-    if nano := config.pop("nano_cpus", None):
-        config["cpus"] = nano / 1_000_000_000
     if ulimits := config.get("ulimits"):
         config["ulimits"] = {one["Name"]: {"soft": one["Soft"], "hard": one["Hard"]} for one in ulimits}
     return {**config, "restart": "no"}
 
 
 def _image(node: Node) -> str:
-    """The lab's tags change with their sources, so they come from .env; your own image stands as it is."""
+    """Return a variable of .env for the lab's images, whose tags follow their sources; else the image."""
     if node.image in ("server", "swarm"):
         return f"${{LAB_IMAGE_{node.image.upper()}:?{IMAGES_MISSING}}}"
     return node.image
@@ -171,24 +171,24 @@ def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
     masters = " ".join(part.master for part in parts)
     swarm = " ".join(name for part in parts for name in (part.master, *part.workers))
     lines = [
-        f"Links are absent here ({links}): this brings the topology up by hand, on a plain network.",
+        f"The topology of the first trial, to start by hand, on a plain network without links ({links}).",
         f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name,
-        f"Generated from the scenario by `lab compose`; its first trial is {first.id}.",
+        f"Generated from the scenario by `lab compose`. First trial: {first.id}",
         "",
         "In this folder:",
-        "  lab images --env > .env                     builds the images and names them",
+        "  lab images --env > .env                     build the images and write their names",
         f"  {command} up",
-        f"  {command} kill -s SIGUSR1 {masters}            GO: the load begins",
+        f"  {command} kill -s SIGUSR1 {masters}            start the load",
     ]
     if parts[0].name:
-        lines[-1] = lines[-1].replace("the load begins", "the connections are made")
-        lines += [f"  {command} kill -s SIGUSR2 {masters}            once all are held: the load begins"]
+        lines[-1] = lines[-1].replace("start the load", "open the connections")
+        lines += [f"  {command} kill -s SIGUSR2 {masters}            once all are open: start the load"]
     others = [name for name in scenario.servers if name != first.server]
     if others:
-        lines += [f"  {command} up server-{others[0]} {swarm}     another server instead"]
+        lines += [f"  {command} up server-{others[0]} {swarm}     another server"]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def file_names(names: list[str]) -> Mapping[str, str]:
-    """Scenario name → file name below compose/: one folder, so that .env and the profile serve them all."""
+    """Return the file in compose/ of each scenario: one folder, so that all share .env and the profiles."""
     return {name: f"{name.replace('/', '-')}.yaml" for name in names}

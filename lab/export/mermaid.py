@@ -1,4 +1,4 @@
-"""A scenario's first trial as a mermaid diagram: nodes, networks, links, load. Pure."""
+"""The first trial of a scenario as a Mermaid diagram: nodes, networks, links, load. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.scenario.swarm import Group
 
 
 def mermaid(resolved: Resolved, expanded: Plan) -> str:
-    """Text of a mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
+    """Return the text of a flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
     first = expanded.trials[0]
     swarm = first.scenario.swarm
     nodes = [(part.master, part.workers) for part in swarm.parts]
@@ -41,12 +41,12 @@ def _load_words(part: Group) -> str:
 
 
 def _node(name: str) -> str:
-    """A node of the swarm as an identifier: `worker-0` → `worker0`."""
+    """Return a node of the swarm as an identifier: `worker-0` is `worker0`."""
     return re.sub(r"[^a-z0-9]", "", name)
 
 
 def link_words(data: Mapping[str, Any]) -> list[str]:
-    """Each link of a scenario's raw data as it was written: `swarm - servers: delay 20ms, loss 1%`."""
+    """Return each link of a scenario as it was written: `swarm - servers: delay 20ms, loss 1%`."""
     return [_link(link) for link in data.get("links", ())]
 
 
@@ -79,10 +79,10 @@ def _edge(links: list[str]) -> str:
 
 
 def _id(name: str) -> str:
-    """An identifier that no keyword of mermaid (`end`, `graph` …) can be."""
+    """Return an identifier that is no keyword of Mermaid (`end`, `graph` …)."""
     return "server_" + re.sub(r"[^a-z0-9]", lambda match: f"_{ord(match[0])}_", name)
 
 
 def _text(text: str) -> str:
-    """Inside quotes: mermaid takes HTML entities for what would end them."""
+    """Escape text inside quotes: Mermaid takes HTML entities for what would end them."""
     return text.replace('"', "#quot;")

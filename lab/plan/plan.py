@@ -59,9 +59,10 @@ class Plan:
 
 
 def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
-    """server × sweep point × repeat. A repeat is a block that holds every combination once, shuffled by seed.
+    """Expand to server × sweep point × repeat.
 
-    Interleaved random blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
+    A repeat is a block that holds every combination once, in an order shuffled by the seed. Such interleaved
+    blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
     Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown server.
     """
     scenario = resolved.scenario

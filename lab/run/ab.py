@@ -1,8 +1,8 @@
-"""Two versions of the server, interleaved on one host: what a CI job should use to compare base and head.
+"""Compare two versions of the server, interleaved on one host, as a CI job should compare base and head.
 
-Every server of a scenario becomes two, `NAME.base` and `NAME.head`, that differ in their image alone. One run
-measures both in every block, in random order, so that a drift of the host meets both alike (Abedi & Brecht
-2017). Orchestrator, swarm and links are this checkout's own.
+Every server of a scenario becomes two, `NAME.base` and `NAME.head`, which differ in their image only. One run
+measures both in every block, in random order, so that a drift of the host affects both alike (Abedi & Brecht
+2017). Orchestrator, swarm and links are those of this checkout.
 """
 
 from __future__ import annotations
@@ -18,62 +18,62 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.common.errors import HostCannot, UsageError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.scenario.resolve import Resolved, changed
 
 BASE, HEAD = ".base", ".head"
-# What a server image is made of (lab/engine/images.py); nothing else of a version is looked at.
+# The sources of a server image (lab/engine/images.py); the rest of a version is not used.
 SOURCES = ("images", "requirements")
 WORK_TREE = "."
 GIT_S = 60.0
 
 
 class Version(NamedTuple):
-    """One side of the comparison: what was asked for, the commit it means if it is one, its image."""
+    """One side of the comparison: what was asked for, its commit if it is a ref, its image."""
 
     asked: str
     revision: str | None
     image: str
 
 
-def versions(client: Any, asked: Iterable[str], say: Say, repository: Path = ROOT) -> list[Version]:
-    """The image of each git ref (built unless it is here: equal sources share one) or image reference.
+def versions(client: Any, asked: Iterable[str], notify: Notify, repository: Path = ROOT) -> list[Version]:
+    """Return the image of each git ref (built if missing; equal sources share one) or image reference.
 
-    `.` is the work tree as it stands. Raises UsageError for what is neither, HostCannot where git or the
-    build fails.
+    `.` is the current work tree. Raises UsageError for what is neither, HostCannot where git or the build
+    fails.
     """
-    return [_version(client, word, say, repository) for word in asked]
+    return [_version(client, word, notify, repository) for word in asked]
 
 
-def _version(client: Any, asked: str, say: Say, repository: Path) -> Version:
+def _version(client: Any, asked: str, notify: Notify, repository: Path) -> Version:
     from lab.engine import images
 
     if ":" in asked:  # never in a ref: git-check-ref-format(1)
         return Version(asked, None, asked if "@sha256:" in asked else _content(client, asked))
     revision = None if asked == WORK_TREE else commit(asked, repository)
     with nullcontext(repository) if revision is None else sources(revision, repository) as root:
-        tag = images.build(client, ["server"], say, root, ROOT / "build")["server"]
-    say(f"{asked}: {f'commit {revision[:12]}' if revision else 'the work tree'}, image {tag}")
+        tag = images.build(client, ["server"], notify, root, ROOT / "build")["server"]
+    notify(f"{asked}: {f'commit {revision[:12]}' if revision else 'the work tree'}, image {tag}")
     return Version(asked, revision, _content(client, tag))
 
 
 def _content(client: Any, reference: str) -> str:
-    """The id of an image that is here: its content, whatever becomes of its name. Raises UsageError."""
+    """Return the id of a local image: it names the content, even if the tag moves. Raises UsageError."""
     import docker.errors
 
     from lab.engine.api import Engine
 
     engine = Engine(client.api)
     try:
-        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, may=(404,))
+        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, allow=(404,))
     except docker.errors.NotFound:
-        raise UsageError(f"--ab {reference}: no such image here: pull or build it first") from None
+        raise UsageError(f"--ab {reference}: no such image on this host: pull or build it first") from None
     return str(found["Id"])
 
 
 def commit(ref: str, repository: Path) -> str:
-    """The commit that a ref means. Raises UsageError."""
+    """Return the commit of a ref. Raises UsageError."""
     done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if done.returncode:
         raise UsageError(f"--ab {ref}: no commit of {repository}, and no image (NAME:TAG or NAME@sha256:…)")
@@ -82,9 +82,9 @@ def commit(ref: str, repository: Path) -> str:
 
 @contextmanager
 def sources(revision: str, repository: Path) -> Iterator[Path]:
-    """What images are made of, as it was at a commit, in a folder that goes again.
+    """Yield a temporary folder with the sources of the images at a commit.
 
-    `git archive` reads only: the repository holds no trace of it, whatever becomes of this process.
+    `git archive` only reads: the repository stays unchanged, even if this process is killed.
     """
     done = _git(repository, "archive", "--format=tar", revision, *SOURCES)
     if done.returncode:
@@ -107,9 +107,9 @@ def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes
 def alternatives(
     resolved: Resolved, base: str, head: str, pairs: int
 ) -> tuple[Resolved, list[tuple[str, str]]]:
-    """The scenario with every server twice, `pairs` blocks of it, and the names of (base, head).
+    """Return the scenario with every server twice and `pairs` blocks, and the names of (base, head).
 
-    What is said of a server (thresholds, limits expected, links, events) is said of both. Raises UsageError.
+    Thresholds, expected limits, links and events of a server apply to both. Raises UsageError.
     """
     names = list(resolved.scenario.servers)
     if any(path.startswith("servers.") for path in resolved.scenario.sweep):
@@ -123,17 +123,17 @@ def alternatives(
     }
     for part in ("thresholds", "expect"):
         if part in data:
-            values[part] = {name + side: said for name, said in data[part].items() for side in (BASE, HEAD)}
+            values[part] = {name + side: entry for name, entry in data[part].items() for side in (BASE, HEAD)}
     for part in ("links", "events"):
         if part in data:
-            values[part] = [one for said in data[part] for one in _doubled(said, names)]
+            values[part] = [one for entry in data[part] for one in _doubled(entry, names)]
     return changed(resolved, values, "--ab"), [(name + BASE, name + HEAD) for name in names]
 
 
-def _doubled(said: Mapping[str, Any], names: list[str]) -> list[Any]:
-    """A link or an event, once for each side where it names a server; else as it is."""
-    both = [_renamed(said, names, side) for side in (BASE, HEAD)]
-    return both if both[0] != both[1] else [copy.deepcopy(said)]
+def _doubled(entry: Mapping[str, Any], names: list[str]) -> list[Any]:
+    """Return a link or an event for each side if it names a server, else once."""
+    both = [_renamed(entry, names, side) for side in (BASE, HEAD)]
+    return both if both[0] != both[1] else [copy.deepcopy(entry)]
 
 
 def _renamed(value: Any, names: list[str], side: str) -> Any:

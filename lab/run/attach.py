@@ -80,7 +80,7 @@ def _row(one: _Container) -> NodeRow:
 def _processes() -> list[NodeRow]:
     rows = []
     for entry in journal.found():
-        pids = [pid for mark in entry.names.get("mark", []) for pid in proc.marked(MARK, mark)]
+        pids = [pid for mark in entry.named("mark") for pid in proc.marked(MARK, mark)]
         if pids:
             state = f"{len(pids)} processes" + (", owner dead" if entry.dead else "")
             rows.append(NodeRow(entry.run, "(local)", state, {"host": "127.0.0.1"}, "", 0))

@@ -20,6 +20,7 @@ from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
 from lab.load import Driver, OnEvent
@@ -247,4 +248,4 @@ def _file(key: str) -> Path:
 
 def _count(cpus: str) -> int:
     """How many CPUs a placement names: `0,2` → 2."""
-    return len(cpus.split(",")) if cpus else 1
+    return len(cpu_list(cpus)) or 1

@@ -44,7 +44,7 @@ class Watcher(Protocol):
         """A trial begins; `index` counts from 1."""
 
     def step(self, text: str) -> None:
-        """A step of the trial: starting, verifying, impairing …"""
+        """A step of the trial: starting, verifying, impairing."""
 
     def event(self, event: LoadEvent) -> None:
         """A phase of the load begins, the load progresses, or a worker is lost."""

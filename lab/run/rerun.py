@@ -1,24 +1,25 @@
-"""A run again, from its manifest: the same scenario and values, whatever files and flags say now."""
+"""Run a stored run again: the same scenario and values, whatever files and flags say now."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.common.errors import UsageError
+from lab.common.leaves import leaves
 from lab.results import store
 from lab.results.manifest import Environment
 from lab.scenario import resolve
 from lab.scenario.resolve import Resolved, Settings
 
-# What differs from one minute to the next on the same host.
-PASSING = {"host.memory_available_bytes", "host.swap_used_bytes", "engine.containers_running"}
+# What changes from minute to minute on the same host.
+VOLATILE = {"host.memory_available_bytes", "host.swap_used_bytes", "engine.containers_running"}
 
 
 class Difference(NamedTuple):
-    """One fact of the environment that is not what it was; None where there was, or is, none."""
+    """One fact of the environment that has changed; None where there was, or is, no such fact."""
 
     what: str
     then: Any
@@ -26,7 +27,7 @@ class Difference(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What is needed to run a run again."""
+    """What it takes to run a stored run again."""
 
     resolved: Resolved
     servers: tuple[str, ...]
@@ -40,7 +41,9 @@ def read(run: Path, now: Settings) -> Recorded:
     manifest = store.read_manifest(run)
     values = run / "scenario.resolved.yaml"
     if not values.exists():
-        raise UsageError(f"{run}: made by a lab that did not record its scenario's values: run it by name")
+        raise UsageError(
+            f"{run}: the run does not hold the values of its scenario (older lab): run it by name"
+        )
     as_it_was = resolve.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
     ran = {trial.server for trial in manifest.plan.trials}
     environment = manifest.environment or Environment()
@@ -54,19 +57,20 @@ def read(run: Path, now: Settings) -> Recorded:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], known: bool = True) -> list[Difference]:
-    """What differs between two environments. With `known` False, what `now` does not tell is left out."""
-    before, after = dict(_leaves(then)), dict(_leaves(now))
+    """Return what differs between two environments; with `known` False only for facts that `now` has."""
+    before, after = _facts(then), _facts(now)
     names = [*before, *(name for name in after if name not in before)] if known else list(after)
     return [
         Difference(name, before.get(name), after.get(name))
         for name in names
-        if name not in PASSING and before.get(name) != after.get(name)
+        if name not in VOLATILE and before.get(name) != after.get(name)
     ]
 
 
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _leaves(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", list(inner) if isinstance(inner, tuple) else inner
+def _facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every fact by its dotted name; a stored tuple was read back as a list."""
+    return {
+        ".".join(path): list(value) if isinstance(value, tuple) else value
+        for path, value in leaves(environment)
+        if value != {}
+    }

@@ -1,6 +1,6 @@
-"""One run from a scenario file to its reports: host, runtime, images, folder, experiment, summary.
+"""One run: host, runtime, images, folder, experiment.
 
-The wiring between the rooms; it decides nothing that a room could decide.
+This file connects the rooms; what a room can decide is decided there.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lab import __version__
+from lab.common.cpus import cpu_list
 from lab.common.errors import HostCannot, UsageError
+from lab.common.notify import Notify
 from lab.common.paths import ROOT
-from lab.common.say import Say
 from lab.load.locust import LocustDriver
-from lab.plan import host, plan, render
+from lab.plan import host, plan
 from lab.plan.capacity import Placement, place, plan_capacity
 from lab.plan.prepared import Prepared
 from lab.results import store
@@ -31,11 +33,12 @@ from lab.results.manifest import Manifest
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
+from lab.run.open_runtime import open_runtime
 from lab.runtime import Runtime
 from lab.scenario.resolve import Resolved
 
-GIVE_WAY = 10  # nice(2) of the orchestrator while it samples beside a load
-# An image by its content: a registry's digest, or the id of one that is here.
+ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
+# An image by its content: the digest in a registry, or the id of a local image.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
 
@@ -53,14 +56,14 @@ class Request:
     alternatives: Mapping[str, Any] | None = None
     calibrate: bool = True
     repeat_disturbed: bool = True
-    announce_page: Callable[[str], None] | None = None  # None: Locust's page is not wanted
+    announce_page: Callable[[str], None] | None = None  # None: no web UI
 
 
 def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
-    """Expand the plan and hold it against this host. Raises UsageError.
+    """Expand the plan and compute its needs on this host. Raises UsageError.
 
-    Limits are those of the whole scenario even where only some of its servers run, so that runs of its parts
-    (a CI matrix) may be compared; the needs are those of what runs.
+    Limits are those of the whole scenario even if only some of its servers run, so that runs of its parts (a
+    CI matrix) can be compared; the needs are those of what runs.
     """
     expanded = plan.expand(resolved, only)
     facts = host.read()
@@ -69,16 +72,17 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
     return Prepared(resolved, expanded, facts, capacity, place(facts, resolved.scenario))
 
 
-def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: Say) -> Path:
-    """Run every trial and write the run's folder; returns it. Reports are made from the folder afterwards."""
+def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
+    """Run every trial, write the run's folder and return it. Reports are made from the folder later."""
     from lab.run.abort import AbortGate
 
     prepared.capacity.require()
     _only_trusted(prepared, request)
     with ExitStack() as stack:
-        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, say))
+        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
+        _only_images_it_runs(prepared, runtime)
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
-        say(f"run {folder.id} on the {runtime.name} runtime")
+        notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
         _write_plan(folder, prepared, request, manifest)
         page = stack.enter_context(_page(request, runtime))
@@ -88,14 +92,14 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
             links=_links(),
             capacity=prepared.capacity,
             placement=prepared.placement,
-            addressing=addressing(runtime.name, prepared.resolved.folder),
+            addressing=partial(runtime.addressing, prepared.resolved.folder),
             watcher=watcher,
-            calibrate=_calibrator(prepared, request, runtime, folder, say),
-            disturbed=_disturbed if request.repeat_disturbed else _taken_as_it_is,
+            calibrate=_calibrator(prepared, request, runtime, folder, notify),
+            disturbed=_disturbed if request.repeat_disturbed else no_retry,
             gate=AbortGate(),
             page=page,
         )
-        stack.enter_context(_placed(prepared.placement, runtime.name))
+        stack.enter_context(_orchestrator_aside(prepared.placement, runtime))
         ended_early = experiment.run(prepared.plan, folder, laboratory)
     if ended_early:
         folder.write("manifest.json", manifest.replaced(**ended_early).to_json())
@@ -104,24 +108,24 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, say: 
 
 
 def _calibrator(
-    prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, say: Say
+    prepared: Prepared, request: Request, runtime: Runtime, folder: store.RunFolder, notify: Notify
 ) -> Callable[[plan.Trial], Calibration]:
     from lab.engine import images
     from lab.run import calibration
 
     if not request.calibrate:
         return calibration.skipped
-    if runtime.name == "local":
+    if not runtime.isolated:
         return calibration.not_isolated
     return calibration.Calibrator(
         runtime=runtime,
         driver=LocustDriver(),
-        addressing=addressing(runtime.name, prepared.resolved.folder),
+        addressing=partial(runtime.addressing, prepared.resolved.folder),
         host=prepared.host,
         placement=prepared.placement,
         versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
         folder=folder.path,
-        say=say,
+        say=notify,
     )
 
 
@@ -130,15 +134,15 @@ def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experime
 
     if request.announce_page is None:
         return nullcontext(NoPage())
-    return Page(request.announce_page, local=runtime.name == "local")
+    return Page(request.announce_page, isolated=runtime.isolated)
 
 
-def _taken_as_it_is(record: TrialRecord, folder: Path) -> None:
-    """No trial is measured again; its findings say what disturbed it all the same."""
+def no_retry(record: TrialRecord, folder: Path) -> None:
+    """Measure no trial again (--no-repeats). The findings still name what disturbed it."""
 
 
 def _disturbed(record: TrialRecord, folder: Path) -> str | None:
-    """Why the trial in `folder` should be measured again, by its checks; None where it should not."""
+    """Return why the trial in `folder` should be measured again, by its checks; None if it should not."""
     from lab.analysis import checks
 
     series, _ = store.read_series(folder / "series.csv")
@@ -146,50 +150,20 @@ def _disturbed(record: TrialRecord, folder: Path) -> str | None:
 
 
 @contextmanager
-def open_runtime(
-    wanted: str, prepared: Prepared, say: Say, more_images: tuple[str, ...] = ()
-) -> Iterator[tuple[Runtime, dict[str, Any]]]:
-    """The runtime that was asked for, ready: engine up, images built. `auto` takes docker and says so."""
-    if wanted == "local":
-        from lab.runtime import cleanup
-        from lab.runtime.local import LocalRuntime
+def _orchestrator_aside(placement: Placement, runtime: Runtime) -> Iterator[None]:
+    """Keep this process off the server's CPUs while trials run, and let the swarm go first (nice(2)).
 
-        cleanup.reap(None, say)
-        yield LocalRuntime(), {"runtime": "local"}
-        return
-    from lab.engine import connect, images
-    from lab.runtime import cleanup
-    from lab.runtime.docker import DockerRuntime
-
-    if wanted == "auto":
-        say("runtime: docker (auto)")
-    client = connect.ensure(say)
-    try:
-        cleanup.reap(client, say)
-        wanted_images = ["server", "swarm", *(["nettools"] if prepared.resolved.scenario.links else [])]
-        built = images.build(client, dict.fromkeys([*wanted_images, *more_images]), say)
-        built = images.with_files(client, built, prepared.files(), say)
-        facts = {"runtime": "docker", "engine": connect.facts(client), "images": built}
-        yield DockerRuntime(client, built, prepared.resolved.settings.network_pool), facts
-    finally:
-        client.close()
-
-
-@contextmanager
-def _placed(placement: Placement, runtime: str) -> Iterator[None]:
-    """The orchestrator itself stays off the server's CPUs while trials run, and gives way to the swarm.
-
-    Not where nodes are its own children: they would inherit its priority.
+    Child processes would inherit the priority: a runtime whose nodes are children keeps the usual one.
     """
     cpus, priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    os.sched_setaffinity(0, {int(cpu) for cpu in placement.swarm.split(",")})
-    if runtime != "local":
-        os.setpriority(os.PRIO_PROCESS, 0, max(priority, GIVE_WAY))
+    os.sched_setaffinity(0, cpu_list(placement.swarm))
+    if not runtime.nodes_are_children:
+        os.setpriority(os.PRIO_PROCESS, 0, max(priority, ORCHESTRATOR_NICE))
     try:
         yield
     finally:
         os.sched_setaffinity(0, cpus)
-        if os.geteuid() == 0:  # nobody else may raise a priority again (setpriority(2))
+        if os.geteuid() == 0:  # only root may raise a priority again (setpriority(2))
             os.setpriority(os.PRIO_PROCESS, 0, priority)
 
 
@@ -199,13 +173,6 @@ def _links() -> experiment.Links:
     return TrialLinks()
 
 
-def addressing(runtime: str, folder: Path) -> Callable[[], render.Addressing]:
-    """How the nodes of a trial find each other, by the runtime's name; `folder` is the scenario's."""
-    if runtime != "local":
-        return render.Addressing
-    return lambda: render.free_local_addressing(folder)
-
-
 def _only_trusted(prepared: Prepared, request: Request) -> None:
     for name, server in prepared.resolved.scenario.servers.items():
         if server.image and not DIGEST.search(server.image) and not request.trusted:
@@ -213,8 +180,14 @@ def _only_trusted(prepared: Prepared, request: Request) -> None:
                 f"servers.{name}.image: {server.image} is a tag, which can change: give a digest "
                 "(name@sha256:…), or run with --trusted"
             )
-        if server.image and request.runtime == "local":
-            raise HostCannot(f"servers.{name}.image: the local runtime runs the lab's own servers only")
+
+
+def _only_images_it_runs(prepared: Prepared, runtime: Runtime) -> None:
+    for name, server in prepared.resolved.scenario.servers.items():
+        if server.image and runtime.own_images_only:
+            raise HostCannot(
+                f"servers.{name}.image: the {runtime.name} runtime runs the lab's own images only"
+            )
 
 
 def _write_plan(folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Manifest) -> None:
@@ -223,7 +196,7 @@ def _write_plan(folder: store.RunFolder, prepared: Prepared, request: Request, m
         (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
         folder.write(name, file.read_text(encoding="utf-8"))
     values = yaml.safe_dump(prepared.resolved.data, sort_keys=False, allow_unicode=True)
-    folder.write("scenario.resolved.yaml", values)  # can be run: see lab/run/rerun.py
+    folder.write("scenario.resolved.yaml", values)  # `lab rerun` runs it
     folder.write("scenario.resolved.json", prepared.resolved.scenario.model_dump(mode="json"))
     folder.write("plan.json", prepared.plan.to_json())
     folder.write("manifest.json", manifest.to_json())
@@ -263,7 +236,7 @@ def _sha256(path: Path) -> str:
 
 
 def environment(prepared: Prepared) -> dict[str, Any]:
-    """What a run's figures depend on as far as it is known before a runtime is opened: the lab, this host."""
+    """Return what figures depend on and is known before a runtime is opened: the lab and this host."""
     return {
         "lab": __version__,
         "revision": _revision(),
@@ -274,7 +247,7 @@ def environment(prepared: Prepared) -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The lab's own git revision, with `+changes` where the work tree differs; None outside a checkout."""
+    """Return the lab's git revision, with `+changes` if the work tree differs; None outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:

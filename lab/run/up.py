@@ -1,7 +1,7 @@
-"""A topology to play with by hand: the first trial's nodes, its links in force, no load until GO.
+"""A topology for interactive use: nodes and links of the first trial, without load until it is started.
 
-It lives as long as the process that holds it. So what is up always has an owner, and the journal, the
-watchdog and `lab down` clear it away like any run. Its logs stay in the state folder until the next day.
+It ends with the process that started it. So it always has an owner, and the journal, the watchdog and
+`lab down` remove it like any run. Its logs stay in the state folder for a day.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.common.errors import LabError, NoMeasurement, UsageError
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
-from lab.common.say import Say
 from lab.impair.trial import TrialLinks
 from lab.load.barrier import begin_when_held
 from lab.plan import plan, render
@@ -27,7 +27,8 @@ from lab.plan.topology import DATA, Topology
 from lab.results.link import LinkRecord
 from lab.run import session
 from lab.run.experiment import SERVER_READY_S
-from lab.runtime import Deployment
+from lab.run.open_runtime import open_runtime
+from lab.runtime import Deployment, Runtime
 
 KEEP_LOGS_S = 24 * 3600.0
 SWARM_READY_S = 60.0
@@ -35,8 +36,8 @@ LONGEST_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Playground:
-    """What is up."""
+class Interactive:
+    """A topology that is up."""
 
     run: str
     topology: Topology
@@ -46,15 +47,15 @@ class Playground:
     ended: list[str] = field(default_factory=list)
 
     def addresses(self) -> dict[str, str]:
-        """Where each node is, on the data network where it is on it."""
+        """Return the address of each node, on the data network where it has one."""
         nodes = [(node.name, node.networks) for node in self.topology.nodes if node.networks]
         return {
             name: self.deployment.address(name, DATA if DATA in networks else networks[0])
             for name, networks in nodes
         }
 
-    def go(self) -> None:
-        """The load begins, as images/CONTRACT.md says. Raises NoMeasurement where there is no master."""
+    def start_load(self) -> None:
+        """Start the load, as images/CONTRACT.md says. Raises NoMeasurement where a master has ended."""
         for master in self.masters:
             self.deployment.signal(master, "SIGUSR1")
 
@@ -63,14 +64,14 @@ class Playground:
         """The masters of the swarm's groups."""
         return [node.name for node in self.topology.nodes if node.role == "master"]
 
-    def how_to_go(self) -> str:
-        """The command that lets the load begin, from another terminal."""
-        if self.deployment.runtime == "local":
-            return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
-        return f"lab net go {self.run}"
+    def start_command(self) -> str:
+        """Return the command that starts the load from another terminal."""
+        if self.deployment.isolated:
+            return f"lab net go {self.run}"
+        return "kill -USR1 " + " ".join(str(self.deployment.pids(m)[0]) for m in self.masters)
 
     def wait(self) -> str:
-        """Until the server has ended, or was removed; how, in words."""
+        """Wait until the server has ended, or was removed; return how, in words."""
         try:
             self.deployment.wait_event("server", "stopped", LONGEST_S)
             self.ended.append("server: stopped")
@@ -80,74 +81,74 @@ class Playground:
 
 
 @contextmanager
-def up(prepared: Prepared, runtime_name: str, with_swarm: bool, say: Say) -> Iterator[Playground]:
-    """Bring the plan's first trial up, its links applied; take it down at the end. Raises LabError."""
+def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) -> Iterator[Interactive]:
+    """Start the plan's first trial with its links applied; remove it at the end. Raises LabError."""
     trial = prepared.plan.trials[0]
     run = f"up-{trial.scenario.name}-{secrets.token_hex(2)}"
-    forget_old()
+    remove_old_logs()
     logs = logs_folder() / run
     with ExitStack() as stack:
-        runtime, _ = stack.enter_context(session.open_runtime(runtime_name, prepared, say, ("nettools",)))
+        runtime, _ = stack.enter_context(open_runtime(runtime_name, prepared, notify, ("nettools",)))
         logs.mkdir(parents=True)
-        topology = _topology(run, prepared, trial, runtime.name, with_swarm)
+        topology = _topology(run, prepared, trial, runtime, with_swarm)
         deployment = stack.enter_context(runtime.up(topology, logs))
         deployment.wait_event("server", "ready", SERVER_READY_S)
         if with_swarm:
-            # Before it is ready, GO would be a SIGUSR1 that nobody handles: it would end the master.
+            # Before it is ready, a master does not handle SIGUSR1: the signal would end it.
             for part in trial.scenario.swarm.parts:
                 deployment.wait_event(part.master, "ready", SWARM_READY_S)
             if trial.scenario.swarm.groups:
                 begin_when_held(deployment, [part.master for part in trial.scenario.swarm.parts])
-        ground = Playground(run, topology, deployment, logs)
-        links = stack.enter_context(_linked(ground, trial)) if with_swarm else []
-        if runtime.name == "docker":
+        nodes = Interactive(run, topology, deployment, logs)
+        links = stack.enter_context(_linked(nodes, trial)) if with_swarm else []
+        if runtime.isolated:
             for node in topology.nodes:
                 if DATA in node.networks:
                     deployment.helper(node.name)  # for `lab net`
-        yield replace(ground, links=links)
+        yield replace(nodes, links=links)
 
 
 @contextmanager
-def _linked(ground: Playground, trial: Trial) -> Iterator[Sequence[LinkRecord]]:
-    """The trial's links in force. Those of nodes that have ended went with their namespaces."""
+def _linked(nodes: Interactive, trial: Trial) -> Iterator[Sequence[LinkRecord]]:
+    """Apply the trial's links. Those of nodes that have ended disappeared with their namespaces."""
     with ExitStack() as stack:
-        links = stack.enter_context(TrialLinks().applied(ground.deployment, trial))
+        links = stack.enter_context(TrialLinks().applied(nodes.deployment, trial))
         yield links.records()
-        with suppress(*([LabError] if ground.ended else [])):
+        with suppress(*([LabError] if nodes.ended else [])):
             stack.close()
 
 
 def first(resolved: Any, server: str | None) -> Prepared:
-    """Prepared with the one trial that is to be up: of `server`, else the plan's first. Raises UsageError."""
+    """Prepare the one trial to start: that of `server`, else the plan's first. Raises UsageError."""
     prepared = session.prepare(resolved, (server,) if server else ())
     return replace(prepared, plan=plan.Plan(prepared.plan.scenario, prepared.plan.trials[:1]))
 
 
 def logs_folder() -> Path:
-    """Where the logs of playgrounds are, a folder each."""
+    """Return the folder with the logs, a folder for each `lab up`."""
     return state_dir() / "up"
 
 
 def find_logs(name: str) -> Path | None:
-    """The log folder of a playground by its id or a unique prefix; None where there is none of that name."""
+    """Return the log folder of a `lab up` by its id or a unique prefix; None where there is none."""
     folder = logs_folder()
     found = sorted(path for path in folder.glob("up-*") if path.name.startswith(name)) if name else []
     exact = [path for path in found if path.name == name]
     if len(found) > 1 and not exact:
-        raise UsageError(f"{name!r} could be {', '.join(path.name for path in found[:4])}: give more of it")
+        raise UsageError(f"{name!r} is ambiguous: {', '.join(path.name for path in found[:4])}")
     return next(iter(exact or found), None)
 
 
-def forget_old() -> None:
-    """Remove the logs of playgrounds that were last written to more than a day ago."""
+def remove_old_logs() -> None:
+    """Remove the logs that were last written to more than a day ago."""
     for path in logs_folder().glob("up-*"):
         newest = max((file.stat().st_mtime for file in [path, *path.iterdir()]), default=0.0)
         if time.time() - newest > KEEP_LOGS_S:
             shutil.rmtree(path)
 
 
-def _topology(run: str, prepared: Prepared, trial: Trial, runtime: str, with_swarm: bool) -> Topology:
-    where = session.addressing(runtime, prepared.resolved.folder)()
+def _topology(run: str, prepared: Prepared, trial: Trial, runtime: Runtime, with_swarm: bool) -> Topology:
+    where = runtime.addressing(prepared.resolved.folder)
     whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
     if with_swarm:
         return whole

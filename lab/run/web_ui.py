@@ -1,8 +1,8 @@
-"""`--ui`: Locust's own page, reached from this host.
+"""`--ui`: Locust's web UI, reached from this host.
 
-Ports cannot be published on an internal network, so a forwarder on the loopback passes connections on to the
-master. The page wants a password, made for the run; it goes to whoever started the run and to the master's
-environment, into no file. One URL holds for the whole run; between trials nobody answers there.
+A container on an internal network cannot publish a port, so a forwarder on the loopback relays connections to
+the master. The password is made for the run and goes to the terminal and the master's environment, into no
+file. One URL is valid for the whole run; between trials it closes connections.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from lab.common.errors import HostCannot
-from lab.common.say import Say
+from lab.common.notify import Notify
 from lab.plan.node_settings import SwarmSettings, WebUi
 from lab.plan.topology import CONTROL, Node, Topology
 from lab.runtime import Deployment
@@ -30,7 +30,7 @@ Address = tuple[str, int]
 
 
 class Forwarder:
-    """A free port of 127.0.0.1 whose connections go to `target`; while that is None they are closed."""
+    """A free port of 127.0.0.1 that relays connections to `target`; while that is None it closes them."""
 
     def __init__(self) -> None:
         self.target: Address | None = None
@@ -48,16 +48,16 @@ class Forwarder:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def close(self) -> None:
-        """Listen no more, and end the connections there are. It may be called again."""
+        """Stop listening and close all connections. It may be called again."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         for one in list(self._open):
-            with suppress(OSError):  # it has just ended by itself
+            with suppress(OSError):  # it has just ended
                 one.shutdown(socket.SHUT_RDWR)
 
     def _forward(self, client: socket.socket) -> None:
@@ -77,8 +77,8 @@ class Forwarder:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass bytes on until one side ends, then pass on the end."""
-    with suppress(OSError):  # either side may vanish: the other learns it by the end of stream
+    """Relay bytes until the end of `source`, then shut down `sink` for writing."""
+    with suppress(OSError):  # either side may disappear: the other then sees the end of the stream
         while data := source.recv(CHUNK_BYTES):
             sink.sendall(data)
     with suppress(OSError):
@@ -86,11 +86,11 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 class Page:
-    """Locust's page of every master of a run, each behind a forwarder of its own."""
+    """The web UIs of all masters of a run, each behind a forwarder of its own."""
 
-    def __init__(self, announce: Say, *, local: bool) -> None:
-        """`local`: masters are plain processes; they share the host's ports and listen on its loopback."""
-        self._announce, self._local = announce, local
+    def __init__(self, announce: Notify, *, isolated: bool) -> None:
+        """Prepare a password. Masters that are not `isolated` share this host's ports and loopback."""
+        self._announce, self._isolated = announce, isolated
         self._password = secrets.token_urlsafe(12)
         self._stack = ExitStack()
         self._forwarders: dict[str, Forwarder] = {}
@@ -103,12 +103,12 @@ class Page:
         self._stack.close()
 
     def added(self, topology: Topology) -> Topology:
-        """The same topology, whose masters serve the page."""
+        """Return the topology with masters that serve the web UI."""
         return replace(topology, nodes=tuple(self._with_page(node) for node in topology.nodes))
 
     @contextmanager
     def shown(self, deployment: Deployment) -> Iterator[None]:
-        """The page can be reached within the `with`. Raises HostCannot where the master cannot be."""
+        """Make the web UI available inside the `with`. Raises HostCannot if a master is unreachable."""
         for master, port in self._targets.items():
             deployment.wait_event(master, "ready", READY_S)
             target = (deployment.address(master, CONTROL), port)
@@ -126,29 +126,29 @@ class Page:
     def _open(self, master: str, target: Address) -> None:
         forwarder = self._forwarders[master] = Forwarder()
         self._stack.callback(forwarder.close)
-        forwarder.target = target  # before anybody is told: who reads the line may ask at once
+        forwarder.target = target  # before the line is printed: its reader may connect at once
         whose = "" if master == "master" else f" of {master}"
-        self._announce(f"Locust's page{whose}: {forwarder.url} user {USER} password {self._password}")
+        self._announce(f"Locust's web UI{whose}: {forwarder.url} user {USER} password {self._password}")
 
     def _with_page(self, node: Node) -> Node:
         if not isinstance(node.settings, SwarmSettings) or node.role != "master":
             return node
-        port = self._targets[node.name] = _free_port() if self._local else PORT
-        host = "127.0.0.1" if self._local else "0.0.0.0"  # a container is on internal networks only
+        port = self._targets[node.name] = PORT if self._isolated else _free_port()
+        host = "0.0.0.0" if self._isolated else "127.0.0.1"  # a container is on internal networks only
         ui = WebUi(host, port, self._password)
         return replace(node, settings=replace(node.settings, ui=ui))
 
 
 class NoPage:
-    """No page was asked for."""
+    """No web UI was asked for."""
 
     def added(self, topology: Topology) -> Topology:
-        """As it is."""
+        """Return the topology unchanged."""
         return topology
 
     @contextmanager
     def shown(self, deployment: Deployment) -> Iterator[None]:
-        """Nothing to show."""
+        """Do nothing."""
         yield
 
 
@@ -164,7 +164,7 @@ def _reach(target: Address) -> None:
         socket.create_connection(target, CONNECT_S).close()
     except OSError as error:
         raise HostCannot(
-            f"--ui: the master at {target[0]}:{target[1]} cannot be reached from here ({error}): containers' "
-            "addresses answer on the engine's own host only, not where it runs in a virtual machine "
-            "(Docker Desktop) or elsewhere; run without --ui"
+            f"--ui: the master at {target[0]}:{target[1]} is unreachable ({error}): this host must be the "
+            "engine's own to reach containers; it is not where the engine runs in a virtual machine (Docker "
+            "Desktop) or elsewhere; run without --ui"
         ) from error

@@ -1,6 +1,6 @@
 """Runtimes turn a Topology into a running Deployment: `docker` (containers) and `local` (plain processes).
 
-The seam that both keep, and that tests/contract/test_runtime.py holds them to.
+Both keep the protocols of this file, and tests/contract/test_runtime.py holds them to it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.plan.topology import Topology
+
+if TYPE_CHECKING:  # the watchdog imports this package too, and must start fast
+    from lab.plan.render import Addressing
 
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ExecResult:
-    """What a command run inside a node gave back."""
+    """Exit code and output of a command that ran inside a node."""
 
     code: int
     out: str
@@ -27,7 +30,7 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class NodeExit:
-    """How a node ended. `signal` is a name (SIGKILL) or None; `oom` is None where nobody can tell."""
+    """How a node ended. `signal` is a name (SIGKILL) or None; `oom` is None where it cannot be known."""
 
     code: int
     signal: str | None = None
@@ -35,25 +38,32 @@ class NodeExit:
 
 
 class Deployment(Protocol):
-    """A running topology. Every call that waits takes a deadline and raises NoMeasurement when it passes."""
+    """A running topology. Every call that waits takes a deadline and raises NoMeasurement when it passes.
+
+    Attributes:
+        runtime: The name of the runtime, kept in the records.
+        isolated: Each node has a network namespace and a cgroup of its own, so that links can be impaired.
+        stamps: What every result of this deployment is marked with.
+    """
 
     runtime: str
+    isolated: bool
     stamps: tuple[str, ...]
 
     def nodes(self) -> list[str]:
-        """Every node that was started so far, helpers included."""
+        """Return every node that was started so far, helpers included."""
 
     def address(self, node: str, network: str) -> str:
-        """The IP address under which `node` is reached on `network`."""
+        """Return the IP address of `node` on `network`."""
 
     def interface(self, node: str, network: str) -> str | None:
-        """The name of `node`'s interface on `network` inside its namespace; None where it has no own one."""
+        """Return `node`'s interface on `network` inside its namespace; None where it has none of its own."""
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
         """Run a command inside the node, with the node's environment, and wait for it."""
 
     def helper(self, node: str) -> str:
-        """Make sure that a nettools node shares `node`'s network namespace; returns the helper's name."""
+        """Start a nettools node in `node`'s network namespace unless it is there; return its name."""
 
     def signal(self, node: str, name: str) -> None:
         """Send a signal, by name (SIGUSR1), to the node's first process."""
@@ -62,43 +72,56 @@ class Deployment(Protocol):
         """Freeze every process of the node."""
 
     def unpause(self, node: str) -> None:
-        """Thaw it."""
+        """Let every process of the node continue."""
 
     def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
-        """Change the node's CPU or memory limit while it runs. Raises HostCannot where it cannot be."""
+        """Change the node's CPU or memory limit while it runs. Raises HostCannot where that is impossible."""
 
     def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
-        """The first JSON line of `node` whose `event` is that, past or future.
+        """Return the first JSON line of `node` whose `event` has that name, past or future.
 
         Raises NoMeasurement when the node ends first (with its exit code and last lines) or time is up.
         """
 
     def events(self, node: str) -> list[Event]:
-        """All JSON lines that `node` has printed so far, in order."""
+        """Return all JSON lines that `node` has printed so far, in order."""
 
     def subscribe(self, callback: Callable[[str, Event], None]) -> None:
         """Call `callback(node, event)` for each JSON line from now on, from the runtime's own threads."""
 
     def exited(self, node: str) -> NodeExit | None:
-        """How the node ended, or None while it runs."""
+        """Return how the node ended, or None while it runs."""
 
     def log_path(self, node: str) -> Path:
-        """The file that holds everything the node printed (standard output and standard error)."""
+        """Return the file that holds all the node printed (standard output and standard error)."""
 
     def pids(self, node: str) -> list[int]:
-        """This host's ids of the node's processes, first process first; empty where they cannot be seen."""
+        """Return the node's process ids on this host, first process first; empty where they are hidden."""
 
     def cgroup(self, node: str) -> str | None:
-        """The node's cgroup path below the hierarchy, such as /docker/ID; None where it has no own one."""
+        """Return the node's cgroup path below the hierarchy, such as /docker/ID; None without one."""
 
     def stop(self, node: str, grace_s: float) -> NodeExit:
-        """SIGTERM, then SIGKILL after `grace_s`; reads the rest of its log."""
+        """Send SIGTERM, after `grace_s` SIGKILL, and read the rest of the node's log."""
 
 
 class Runtime(Protocol):
-    """Makes deployments."""
+    """Makes deployments.
+
+    Attributes:
+        name: What `--runtime` and the records call it.
+        isolated: See Deployment.
+        nodes_are_children: Nodes are child processes of this one, and inherit its priority.
+        own_images_only: It runs the lab's own images only, no image that a scenario names.
+    """
 
     name: str
+    isolated: bool
+    nodes_are_children: bool
+    own_images_only: bool
+
+    def addressing(self, folder: Path) -> Addressing:
+        """Return how the nodes of one deployment find each other; `folder` is the scenario's."""
 
     def up(self, topology: Topology, logs: Path) -> AbstractContextManager[Deployment]:
         """Start every node; on exit stop and remove all of it, whatever happened."""

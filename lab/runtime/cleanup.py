@@ -1,8 +1,8 @@
-"""Clearing away what a run left: by its label and by its journal, never by pattern, never another run's.
+"""Remove what a run left: by its labels and its journal, never by a name pattern, never another run's.
 
-Four layers, each for when the ones before it were killed too: a deployment removes what it made; a watchdog
-process does it when the orchestrator dies; `reap` does it for dead runs before each command; `down` does it
-on request.
+There are four layers, each for the case that those before it were killed: a deployment removes what it made;
+a watchdog process does so when the orchestrator dies; `reap` does so for dead runs before each command;
+`down` does so on request.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import docker.errors
 
 from lab.common import proc
 from lab.common.errors import LabError
+from lab.common.notify import Notify
 from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
-from lab.common.say import Say
 from lab.engine.api import Engine, EngineLost, one_line
 from lab.runtime import journal
 
 REMOVE_S = 20.0
 
 
-def reap(client: Any | None, say: Say) -> list[str]:
-    """Remove everything of runs whose orchestrator is dead; their ids. `client` None: no engine here."""
-    dead = {entry.run for entry in journal.found() if entry.dead and (client or not _needs_engine(entry))}
+def reap(client: Any | None, notify: Notify) -> list[str]:
+    """Remove everything of dead runs and return their ids; without a `client`, processes only."""
+    dead = {entry.run for entry in journal.found() if entry.dead and (client or not entry.needs_engine)}
     if client is not None:
         dead |= {labels[RUN] for labels in _labelled(Engine(client.api)) if is_dead(labels)}
     for run in sorted(dead):
-        say(f"clearing away what run {run} left: {_remove(client, run, only_dead=True)}")
+        notify(f"removing what run {run} left: {_remove(client, run, only_dead=True)}")
     return sorted(dead)
 
 
-def down(client: Any | None, run: str | None, say: Say) -> list[str]:
-    """Remove one run, even a living one; with None every dead run, naming those that live."""
+def down(client: Any | None, run: str | None, notify: Notify) -> list[str]:
+    """Remove one run, even if it is still alive; with None every dead run, and name those still alive."""
     if run is not None:
-        say(f"removed of run {run}: {_remove(client, run, only_dead=False)}")
+        notify(f"removed of run {run}: {_remove(client, run, only_dead=False)}")
         return [run]
-    gone = reap(client, say)
+    gone = reap(client, notify)
     living = {} if client is None else _living(Engine(client.api))
     for other, pid in sorted(living.items()):
-        say(f"run {other} is alive (process {pid}) and was left alone: stop it, or: lab down {other}")
+        notify(f"run {other} still runs (process {pid}) and was not removed: stop it, or: lab down {other}")
     return gone
 
 
 def remove_labelled(engine: Engine, run: str, trial: str | None = None, deadline_s: float = REMOVE_S) -> str:
-    """Remove the containers and networks that carry the labels of `run` (and `trial`); says what, in words.
+    """Remove the containers and networks labelled with `run` (and `trial`); return what that was, in words.
 
-    Raises LabError when something resists for `deadline_s`.
+    Raises LabError when something cannot be removed within `deadline_s`.
     """
     until = time.monotonic() + deadline_s
     seen: tuple[set[str], set[str]] = (set(), set())
@@ -65,27 +65,27 @@ def remove_labelled(engine: Engine, run: str, trial: str | None = None, deadline
         trouble = "; ".join(filter(None, says))
         if trouble and time.monotonic() > until:
             raise LabError(
-                f"run {run} could not be removed in {deadline_s:g} s: {trouble}; try again: lab down {run}"
+                f"run {run} was not removed within {deadline_s:g} s: {trouble}; try again: lab down {run}"
             )
         if trouble:
             time.sleep(0.2)
 
 
 def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -> int:
-    """End the processes that the journals of `run` name and delete their scratch folders; then the journals.
+    """End the processes in the journals of `run`, delete their scratch folders, then the journals.
 
-    Returns how many processes there were. Without an engine, journals that name containers stay.
+    Returns the number of processes. Without an engine, journals that name containers stay.
     """
     killed = 0
     for entry in journal.found():
-        if entry.run != run or (only_dead and not entry.dead) or (_needs_engine(entry) and not with_engine):
+        if entry.run != run or (only_dead and not entry.dead) or (entry.needs_engine and not with_engine):
             continue
-        for mark in entry.names.get("mark", []):
+        for mark in entry.named("mark"):
             killed += len(proc.marked(MARK, mark))
             if left := proc.kill_marked(MARK, mark):
-                raise LabError(f"run {run}: these processes do not end on SIGKILL: {left}")
-        for scratch in entry.names.get("scratch", []):
-            shutil.rmtree(scratch, ignore_errors=True)  # most often gone already
+                raise LabError(f"run {run}: these processes survive SIGKILL: {left}")
+        for scratch in entry.named("scratch"):
+            shutil.rmtree(scratch, ignore_errors=True)  # usually gone already
         entry.path.unlink(missing_ok=True)
     return killed
 
@@ -94,10 +94,6 @@ def _remove(client: Any | None, run: str, only_dead: bool) -> str:
     says = "" if client is None else remove_labelled(Engine(client.api), run)
     killed = end_processes(run, only_dead, with_engine=client is not None)
     return ", ".join(filter(None, [says, f"{killed} processes" if killed or not says else ""]))
-
-
-def _needs_engine(entry: journal.Entry) -> bool:
-    return bool(entry.names.get("container") or entry.names.get("network"))
 
 
 def _carrying(engine: Engine, run: str, trial: str | None) -> tuple[list[str], list[str]]:
@@ -124,17 +120,19 @@ def _living(engine: Engine) -> dict[str, str]:
 
 def _remove_container(engine: Engine, id_: str) -> str:
     what = f"remove container {id_[:12]}"
-    return _tried(lambda: engine.call(what, engine.api.remove_container, id_, may=(404,), force=True, v=True))
-
-
-def _remove_network(engine: Engine, id_: str) -> str:
-    return _tried(
-        lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_, may=(404,))
+    return _try_removal(
+        lambda: engine.call(what, engine.api.remove_container, id_, allow=(404,), force=True, v=True)
     )
 
 
-def _tried(removal: Callable[[], object]) -> str:
-    """Empty when it is gone, else why not yet: a removal under way, a network still in use, a busy mount."""
+def _remove_network(engine: Engine, id_: str) -> str:
+    return _try_removal(
+        lambda: engine.call(f"remove network {id_[:12]}", engine.api.remove_network, id_, allow=(404,))
+    )
+
+
+def _try_removal(removal: Callable[[], object]) -> str:
+    """Return "" when it is gone, else why not yet: removal in progress, network in use, mount busy."""
     try:
         removal()
     except EngineLost:

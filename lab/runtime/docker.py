@@ -1,7 +1,7 @@
 """The docker runtime: every node is a container, every network an internal bridge of its own.
 
-Create, journal, start and remove are separate steps: what exists is always written down, so that it can be
-removed by this process, by its watchdog, or by the next command.
+Everything is written into the journal before it is created, so that this process, its watchdog or the next
+command can remove it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from lab.common import proc
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import Owner, labels
 from lab.engine.api import Engine, EngineLost, address
+from lab.plan.render import Addressing
 from lab.plan.topology import Network, Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
-from lab.runtime.lines import Printed
+from lab.runtime.node_log import LoggedDeployment
 from lab.runtime.watchdog import Watchdog
 
-POOL = "198.18.0.0/15"  # set aside for benchmarks by RFC 2544
+POOL = "198.18.0.0/15"  # reserved for benchmarks by RFC 2544
 LIFETIME_S = 24 * 3600.0
 HELPER_READY_S = 10.0
 SUBNET_TRIES = 50
@@ -38,6 +39,9 @@ class DockerRuntime:
     """Starts topologies on one engine. `images` maps server, swarm and nettools to tags."""
 
     name = "docker"
+    isolated = True
+    nodes_are_children = False
+    own_images_only = False
 
     def __init__(self, client: Any, images: Mapping[str, str], pool: str = POOL) -> None:
         self._engine = Engine(client.api)
@@ -45,9 +49,13 @@ class DockerRuntime:
         self._images = images
         self._pool = pool
 
+    def addressing(self, folder: Path) -> Addressing:
+        """See Runtime: containers find each other by name."""
+        return Addressing()
+
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
-        """See Runtime. Raises NoMeasurement, HostCannot or UsageError; what was made by then is removed."""
+        """See Runtime. Raises NoMeasurement, HostCannot or UsageError after removing what was made."""
         owner = Owner.myself()
         journal = Journal(topology.run, owner)
         watchdog = Watchdog(topology.run, address(self._engine.api))
@@ -56,27 +64,28 @@ class DockerRuntime:
             deployment.make(self._pool)
             yield deployment
         except EngineLost as error:
-            error.add_note("what is left is removed when the engine answers again: by the next lab command")
+            error.add_note("the next lab command removes what is left, once the engine answers again")
             raise
         except BaseException as error:
             try:
                 deployment.remove()
             except LabError as second:
-                error.add_note(str(second))  # the first error is the cause: never mask it
+                error.add_note(str(second))  # the first error is the cause: never hide it
             raise
         else:
             deployment.remove()
         finally:
             deployment.close()
-            if deployment.gone:
-                watchdog.dismiss()  # else it stays, and clears away when this process ends
+            if deployment.removed:
+                watchdog.dismiss()  # otherwise it stays, and removes the rest when this process ends
         deployment._raise_callback_errors()
 
 
-class DockerDeployment(Printed):
+class DockerDeployment(LoggedDeployment):
     """Running containers. See Deployment."""
 
     runtime = "docker"
+    isolated = True
     stamps: tuple[str, ...] = ()
 
     def __init__(
@@ -97,8 +106,8 @@ class DockerDeployment(Printed):
         self._seccomp = docker_spec.seccomp_profile(topology.io_uring)
         self._networks: dict[str, Network] = {}
         self._containers: dict[str, Container] = {}
-        self._helpers = threading.Lock()
-        self.gone = False
+        self._helper_lock = threading.Lock()
+        self.removed = False
 
     def make(self, pool: str) -> None:
         """Create the networks, then create and start the nodes in order."""
@@ -143,7 +152,7 @@ class DockerDeployment(Printed):
         self._journal.will("container", place.container)
         container = self._containers[node.name] = Container(self._engine, node.name, place.container)
         container.create(spec, networks[1:])
-        container.run(self._listen(node.name))
+        container.run(self._open_log(node.name))
 
     def nodes(self) -> list[str]:
         """See Deployment."""
@@ -170,7 +179,7 @@ class DockerDeployment(Printed):
     def helper(self, node: str) -> str:
         """See Deployment."""
         name = f"net-{node}"
-        with self._helpers:
+        with self._helper_lock:
             if name not in self._containers:
                 argv = ("python", "-m", "nettools", "agent")
                 cpus = self._topology.helper_cpu_set
@@ -222,17 +231,17 @@ class DockerDeployment(Printed):
         return self._container(node).stop(grace_s)
 
     def remove(self) -> None:
-        """Kill and remove all, and take in the rest of the logs."""
+        """Kill and remove everything, and read the rest of the logs."""
         with ThreadPoolExecutor(8, "remove") as pool:
             list(pool.map(Container.end, self._containers.values()))
         cleanup.remove_labelled(self._engine, self._topology.run, self._topology.trial)
-        self.gone = True
+        self.removed = True
 
     def close(self) -> None:
-        """Let go of the engine: no more output, no more journal."""
+        """Close the output streams and the journal."""
         for container in self._containers.values():
             container.close()
-        self._journal.close(self.gone)
+        self._journal.close(self.removed)
 
     def _named(self, part: str) -> str:
         return docker_spec.container_name(self._topology, part)

@@ -1,4 +1,4 @@
-"""What the engine is asked for, as pure values: a node becomes a container, each locked down alike."""
+"""The arguments of the engine's calls: how a node becomes a container, all locked down alike. Pure."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from lab.plan.topology import Node, Topology
 USER = "10001:10001"
 HELPER_USER = "0:0"
 HELPER_CAPABILITIES = ("NET_ADMIN",)
-# A delay line that waits for a CPU delays too long: against the usual 1024 shares it goes first.
+# A delay line that waits for a CPU delays packets too long: with 16 times the usual shares it runs first.
 HELPER_CPU_SHARES = 16 * 1024
-# Where a node sets none: bounds that no sane node meets, so that a runaway one cannot take the host with it.
+# Where a node sets none: limits that no healthy node reaches, so that a runaway one cannot harm the host.
 DEFAULT_PIDS = 2048
 DEFAULT_MEMORY_BYTES = 2 * 1024**3
 CPU_PERIOD_US = 100_000
 IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
 LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}
 TRIAL_LENGTH = 63
+# Keyword arguments of a function of docker-py, whose names and types are the Engine API's.
+Arguments = dict[str, Any]
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node's container goes: its name, its labels, the network or namespace it starts in."""
+    """A container's name, image and labels, and the network or namespace it starts in."""
 
     container: str
     image: str
@@ -42,30 +44,30 @@ class Place:
 
 
 def container_name(topology: Topology, node: str) -> str:
-    """The container's name. Raises UsageError for names that could not be one.
+    """Return the container's name. Raises UsageError where a part is not a valid name.
 
-    A trial's id may hold swept values (`poll,users=1000/1`): it is made to fit.
+    A trial's id may contain swept values (`poll,users=1000/1`): they are replaced or shortened.
     """
     for part in (topology.run, node):
         if not NAME.match(part.lower()):
-            raise UsageError(f"'{part}' is no name: letters, digits, '.', '_', '-', at most 63 of them")
+            raise UsageError(f"'{part}' is not a valid name: at most 63 letters, digits, '.', '_' and '-'")
     trial = re.sub(r"[^A-Za-z0-9._-]", "-", topology.trial)
     if len(trial) > TRIAL_LENGTH:
         trial = f"{trial[: TRIAL_LENGTH - 9]}-{zlib.crc32(topology.trial.encode()):08x}"
     return f"lab-{topology.run}-{trial}-{node}"
 
 
-def host_config(node: Node, place: Place) -> dict[str, Any]:
-    """Keyword arguments of docker-py's `create_host_config`: no privilege, nothing to write on.
+def host_config(node: Node, place: Place) -> Arguments:
+    """Return the arguments of docker-py's `create_host_config`: no privileges, a read-only root.
 
-    Sources: docker(1) run, capabilities(7).
+    Sources: docker-run(1), capabilities(7).
     """
     limits = node.limits
     memory = limits.memory_bytes or DEFAULT_MEMORY_BYTES
     helper = node.role == "nettools"
     capabilities = node.capabilities or (HELPER_CAPABILITIES if helper else ())
     tmpfs = {"/tmp": "rw,nosuid,nodev,noexec,size=256m,mode=1777"}
-    config: dict[str, Any] = {
+    config: Arguments = {
         "network_mode": place.network_mode,
         "cap_drop": ["ALL"],
         "cap_add": list(capabilities),
@@ -74,8 +76,8 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
         "tmpfs": {**tmpfs, "/run": "rw,nosuid,nodev,noexec,size=16m"} if helper else tmpfs,
         "pids_limit": limits.pids or DEFAULT_PIDS,
         "mem_limit": memory,
-        "memswap_limit": memory,  # the same: no swap, so that memory pressure shows instead of slowing
-        "init": True,  # PID 1 ignores SIGTERM unless it handles it: tini forwards signals and reaps
+        "memswap_limit": memory,  # the same value: no swap, so that memory pressure is visible
+        "init": True,  # PID 1 ignores SIGTERM unless it handles it: tini forwards signals and reaps children
         "restart_policy": {"Name": "no"},
         "log_config": {"Type": "json-file", "Config": LOG_OPTIONS},
     }
@@ -84,18 +86,18 @@ def host_config(node: Node, place: Place) -> dict[str, Any]:
     if node.cpu_set:
         config["cpuset_cpus"] = node.cpu_set
     if limits.cpus:
-        # not as NanoCpus: such a limit cannot be changed later by its quota
+        # not NanoCpus: the engine cannot change such a limit by a quota later
         config |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(limits.cpus * CPU_PERIOD_US)}
     if limits.nofile:
         config["ulimits"] = [{"Name": "nofile", "Soft": limits.nofile, "Hard": limits.nofile}]
     if node.sysctls and not node.joins:
-        config["sysctls"] = dict(node.sysctls)  # per network namespace: who joins one has none of its own
+        config["sysctls"] = dict(node.sysctls)  # per network namespace: a joining node has none
     return config
 
 
-def container_config(node: Node, place: Place, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of docker-py's `create_container`, but for its networking."""
-    spec: dict[str, Any] = {
+def container_config(node: Node, place: Place, config: Arguments) -> Arguments:
+    """Return the arguments of docker-py's `create_container`, except the networking."""
+    spec: Arguments = {
         "image": place.image,
         "name": place.container,
         "command": list(node.argv) or None,
@@ -111,7 +113,7 @@ def container_config(node: Node, place: Place, config: Mapping[str, Any]) -> dic
 
 @cache
 def seccomp_profile(io_uring: bool) -> str:
-    """The lab's seccomp profile as JSON text; the io_uring calls only where a model of the run needs them."""
+    """Return the lab's seccomp profile as JSON text, with or without the io_uring calls."""
     profile = json.loads((Path(__file__).with_name("seccomp.json")).read_text(encoding="utf-8"))
     if io_uring:
         profile["syscalls"].append({"names": list(IO_URING_CALLS), "action": "SCMP_ACT_ALLOW"})
@@ -119,9 +121,9 @@ def seccomp_profile(io_uring: bool) -> str:
 
 
 def free_subnets(pool: str, in_use: Iterable[str], start: int) -> Iterator[str]:
-    """The /24s of `pool` that overlap none in use, from the `start`-th on, each once.
+    """Yield the /24 subnets of `pool` that overlap none in use, beginning at number `start`, each once.
 
-    Concurrent runs begin at different places, so that they seldom ask for the same one.
+    Runs at the same time begin at different numbers, so that they rarely ask for the same subnet.
     """
     taken = [network for text in in_use if (network := _ipv4(text)) is not None]
     blocks = list(ipaddress.IPv4Network(pool).subnets(new_prefix=24))
@@ -132,12 +134,12 @@ def free_subnets(pool: str, in_use: Iterable[str], start: int) -> Iterator[str]:
 
 
 def route_key(subnet: str) -> str:
-    """A subnet's address as /proc/net/route prints it: hexadecimal, in the host's byte order."""
+    """Return a subnet's address as /proc/net/route prints it: hexadecimal, in the host's byte order."""
     return ipaddress.IPv4Network(subnet).network_address.packed[::-1].hex().upper()
 
 
 def host_routes(table: str) -> list[str]:
-    """The subnets that this host routes, from the text of /proc/net/route, without its default route."""
+    """Return the subnets that this host routes, from the text of /proc/net/route, default route excluded."""
     found = []
     for line in table.splitlines()[1:]:
         fields = line.split()

@@ -1,6 +1,6 @@
-"""The write-ahead journal: what is to exist is written down first, so that a dead run can be cleared away.
+"""The write-ahead journal: names are written before the things are created, so that dead runs can be removed.
 
-One file per deployment under the state folder; it is deleted when all that it names is gone.
+There is one file per deployment in the state folder; it is deleted when all that it names is gone.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Kind = Literal["container", "network", "mark", "scratch"]
 
 
 def folder() -> Path:
-    """Where the journals are."""
+    """Return the folder of the journals."""
     path = state_dir() / "journal"
     path.mkdir(exist_ok=True)
     return path
 
 
 class Journal:
-    """An open journal of one deployment of `run`."""
+    """The open journal of one deployment of `run`."""
 
     def __init__(self, run: str, owner: Owner) -> None:
         self.path = folder() / f"{run}.{secrets.token_hex(4)}.jsonl"
@@ -35,11 +35,11 @@ class Journal:
         self._write({"run": run, "owner": str(owner), "host": socket.gethostname()})
 
     def will(self, kind: Kind, name: str) -> None:
-        """To be called before `name` is created."""
+        """Write `name` down; call it before `name` is created."""
         self._write({"will": kind, "name": name})
 
     def close(self, all_gone: bool) -> None:
-        """To be called at the end; with `all_gone` the journal has done its work and is deleted."""
+        """Close the journal; delete it where all that it names is gone."""
         self._file.close()
         if all_gone:
             self.path.unlink(missing_ok=True)
@@ -50,21 +50,30 @@ class Journal:
 
 @dataclass
 class Entry:
-    """A journal as found."""
+    """A journal that was found: its run, whether that is dead, and names by kind."""
 
     path: Path
     run: str
     dead: bool
     names: dict[str, list[str]] = field(default_factory=dict)
 
+    def named(self, kind: Kind) -> list[str]:
+        """Return the names of one kind."""
+        return self.names.get(kind, [])
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether it names things that only a Docker engine can remove."""
+        return bool(self.named("container") or self.named("network"))
+
 
 def found() -> Iterator[Entry]:
-    """Every journal that can be read, of living and dead runs."""
+    """Yield every readable journal, of living and dead runs."""
     for path in sorted(folder().glob("*.jsonl")):
         try:
             entry = _read(path)
         except FileNotFoundError:
-            continue  # its run ended just now
+            continue  # its run has just ended
         if entry:
             yield entry
 
@@ -72,7 +81,7 @@ def found() -> Iterator[Entry]:
 def _read(path: Path) -> Entry | None:
     lines = list(_objects(path.read_text(encoding="utf-8")))
     if not lines or "run" not in lines[0]:
-        return None  # just being opened; what it is about to name does not exist yet
+        return None  # it is being opened: nothing that it will name exists yet
     entry = Entry(path, str(lines[0]["run"]), _is_dead(lines[0]))
     for line in lines[1:]:
         entry.names.setdefault(str(line.get("will")), []).append(str(line.get("name")))
@@ -84,12 +93,12 @@ def _is_dead(head: dict[str, Any]) -> bool:
     alive = owner.alive() if owner else None
     if alive is not None:
         return not alive
-    # Not judged by pid: another boot of this machine ends every process, another pid namespace does not.
+    # The pid does not help here: a reboot of this machine ends every process, another pid namespace does not.
     return owner is not None and head.get("host") == socket.gethostname() and owner.boot != proc.boot_id()
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of the lines; a torn last line is what a killed writer leaves."""
+    """Yield the JSON objects of the lines; the torn last line of a killed writer is skipped."""
     for line in text.splitlines():
         try:
             value = json.loads(line)

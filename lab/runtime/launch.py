@@ -1,7 +1,7 @@
-"""Become a node of the local runtime: run as `python -I -S launch.py SETTINGS argv…`, standard library only.
+"""Become a node of the local runtime: `python -I -S launch.py SETTINGS argv…`, standard library only.
 
-A program of its own because what it does must happen between fork and exec, and a fork of a process with
-threads must not run Python code (os.fork(2) in the Python manual).
+It is a program of its own because its work must happen between fork and exec, where a process with threads
+must not run Python code (the Python manual on os.fork).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Set limits and CPUs, tie this process to its parent's life, then exec."""
+    """Set limits and CPUs, arrange to be killed with the parent, then exec."""
     settings = json.loads(sys.argv[1])
     # prctl(2): SIGKILL when the thread that started us ends. The parent may be gone before we got here.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,7 +1,7 @@
 """The local runtime: every node is a plain process of this host. No Docker, no root, no isolation.
 
-For tests and a first look: all nodes share the host's network (127.0.0.1), kernel settings and limits, so its
-figures are stamped `not isolated`. It cannot impair links, and it runs the lab's own images only.
+It is for tests and a first look. All nodes share the host's network (127.0.0.1), kernel settings and limits,
+so results are stamped `not isolated`. It cannot impair links, and it runs the lab's own images only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.common import proc
+from lab.common.cpus import cpu_list
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import MARK, Owner
 from lab.common.paths import IMAGES
+from lab.plan.render import Addressing, free_local_addressing
 from lab.plan.topology import Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit
 from lab.runtime.journal import Journal
-from lab.runtime.lines import STDERR, STDOUT, Lines, Printed
+from lab.runtime.node_log import STDERR, STDOUT, LoggedDeployment, NodeLog
 from lab.runtime.watchdog import Watchdog
 
 COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
@@ -38,10 +40,17 @@ class LocalRuntime:
     """Starts the nodes of a topology as processes. See Runtime."""
 
     name = "local"
+    isolated = False
+    nodes_are_children = True
+    own_images_only = True
+
+    def addressing(self, folder: Path) -> Addressing:
+        """See Runtime: all nodes share the loopback, so each listens on a port of its own."""
+        return free_local_addressing(folder)
 
     @contextmanager
     def up(self, topology: Topology, logs: Path) -> Iterator[Deployment]:
-        """See Runtime. Raises HostCannot where a limit cannot be had, UsageError for a foreign image."""
+        """See Runtime. Raises HostCannot where a limit is too high, UsageError for an image of your own."""
         mark = f"{topology.run}/{topology.trial}/{secrets.token_hex(8)}"
         with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
             journal = Journal(topology.run, Owner.myself())
@@ -60,10 +69,11 @@ class LocalRuntime:
         deployment._raise_callback_errors()
 
 
-class LocalDeployment(Printed):
+class LocalDeployment(LoggedDeployment):
     """Running processes. See Deployment."""
 
     runtime = "local"
+    isolated = False
     stamps: tuple[str, ...] = ("not isolated",)
 
     def __init__(self, logs: Path, mark: str, scratch: str) -> None:
@@ -78,8 +88,8 @@ class LocalDeployment(Printed):
         hard = _hard_nofile()
         if node.limits.nofile and node.limits.nofile > hard:
             raise HostCannot(
-                f"{node.name}: {node.limits.nofile} open files asked, this host's limit is {hard}: "
-                "ask for less, or raise it (ulimit -Hn)"
+                f"{node.name} needs {node.limits.nofile} open files, but this host's hard limit is {hard}: "
+                "lower `nofile`, or raise the limit (ulimit -Hn)"
             )
         settings = {"parent": os.getpid(), "cpus": cpu_list(node.cpu_set), "nofile": node.limits.nofile}
         launch = [
@@ -100,7 +110,7 @@ class LocalDeployment(Printed):
             bufsize=0,
             start_new_session=True,
         )
-        self._nodes[node.name] = _Process(process, environment, self._listen(node.name))
+        self._nodes[node.name] = _Process(process, environment, self._open_log(node.name))
 
     def nodes(self) -> list[str]:
         """See Deployment."""
@@ -108,17 +118,17 @@ class LocalDeployment(Printed):
 
     def address(self, node: str, network: str) -> str:
         """See Deployment: every node is on the loopback."""
-        self._of(node)
+        self._log_of(node)
         return "127.0.0.1"
 
     def interface(self, node: str, network: str) -> str | None:
         """See Deployment: no node has an interface of its own."""
-        self._of(node)
+        self._log_of(node)
         return None
 
     def exec(self, node: str, argv: Sequence[str], deadline_s: float) -> ExecResult:
         """See Deployment."""
-        self._of(node)
+        self._log_of(node)
         command = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
         with subprocess.Popen(
             command,
@@ -143,7 +153,7 @@ class LocalDeployment(Printed):
         )
 
     def helper(self, node: str) -> str:
-        """See Deployment: there is nothing to join here."""
+        """See Deployment: processes have no network namespace to join."""
         raise HostCannot("the local runtime cannot impair links: use --runtime docker")
 
     def signal(self, node: str, name: str) -> None:
@@ -164,49 +174,49 @@ class LocalDeployment(Printed):
 
     def pids(self, node: str) -> list[int]:
         """See Deployment: the processes of the node's session."""
-        self._of(node)
+        self._log_of(node)
         first = self._nodes[node].process.pid
         others = [pid for pid in proc.marked(MARK, self._mark) if _session(pid) == first and pid != first]
         return [first, *others] if proc.start_ticks(first) is not None else others
 
     def cgroup(self, node: str) -> str | None:
         """See Deployment: the processes stay in the orchestrator's own group."""
-        self._of(node)
+        self._log_of(node)
         return None
 
     def stop(self, node: str, grace_s: float) -> NodeExit:
         """See Deployment."""
-        lines, process = self._of(node), self._nodes[node].process
-        if not lines.ended:
+        log, process = self._log_of(node), self._nodes[node].process
+        if not log.ended:
             _kill_group(process.pid, signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
-            if not lines.wait_end(grace_s):
+            if not log.wait_end(grace_s):
                 _kill_group(process.pid, signal.SIGKILL)
         return self._ended(node)
 
     def close(self) -> None:
-        """Kill what still runs, whatever session it moved to, and take in the last of the logs."""
+        """Kill what still runs, in whatever session it is, and read the rest of the logs."""
         left = proc.kill_marked(MARK, self._mark, KILL_WAIT_S)
         for node in self._nodes:
             self._ended(node)
         if left:
-            raise NoMeasurement(f"these processes do not end on SIGKILL: {left}")
+            raise NoMeasurement(f"these processes survive SIGKILL: {left}")
 
     def _ended(self, node: str) -> NodeExit:
-        if not self._lines[node].wait_end(KILL_WAIT_S):
-            raise NoMeasurement(f"{node}: still there {KILL_WAIT_S:g} s after SIGKILL")
-        exit_ = self._lines[node].exited()
-        assert exit_ is not None  # a local process is never lost from sight: we are its parent
+        if not self._node_logs[node].wait_end(KILL_WAIT_S):
+            raise NoMeasurement(f"{node}: still running {KILL_WAIT_S:g} s after SIGKILL")
+        exit_ = self._node_logs[node].exited()
+        assert exit_ is not None  # the exit code of a child is never lost
         return exit_
 
     def _running(self, node: str) -> subprocess.Popen[bytes]:
-        if self._of(node).ended:
-            raise NoMeasurement(f"{node}: it has ended already")
+        if self._log_of(node).ended:
+            raise NoMeasurement(f"{node}: it has already ended")
         return self._nodes[node].process
 
     def _environment(self, node: Node) -> dict[str, str]:
         path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
-        # Unbuffered, Python writes a line and its end separately: two processes of a node then mix them.
+        # Unbuffered, Python writes a line and its newline separately: lines of two processes would mix.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         return {
             **inherited,
@@ -220,18 +230,16 @@ class LocalDeployment(Printed):
 class _Process:
     """A process and the thread that follows it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], lines: Lines) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], log: NodeLog) -> None:
         self.process = process
         self.environment = environment
-        threading.Thread(
-            target=_follow, args=(process, lines), name=f"follow {lines.node}", daemon=True
-        ).start()
+        threading.Thread(target=_follow, args=(process, log), name=f"follow {log.node}", daemon=True).start()
 
 
-def _follow(process: subprocess.Popen[bytes], lines: Lines) -> None:
-    """Feed both streams until the process has ended and what it wrote is read.
+def _follow(process: subprocess.Popen[bytes], log: NodeLog) -> None:
+    """Feed both streams into the log until the process has ended and all its output is read.
 
-    The end is seen by a pidfd, not by end-of-file: a forked child may hold the pipes open for longer.
+    A pidfd reports the end, not end-of-file: a forked child may keep the pipes open for longer.
     """
     out, err = process.stdout, process.stderr
     assert out is not None
@@ -247,17 +255,17 @@ def _follow(process: subprocess.Popen[bytes], lines: Lines) -> None:
             for key, _ in selector.select():
                 if key.fd == pidfd:
                     ended = True
-                elif not _drain(key.fd, key.data, lines):
+                elif not _drain(key.fd, key.data, log):
                     selector.unregister(key.fileobj)
-        _drain(out.fileno(), STDOUT, lines)
-        _drain(err.fileno(), STDERR, lines)
+        _drain(out.fileno(), STDOUT, log)
+        _drain(err.fileno(), STDERR, log)
     os.close(pidfd)
     code = process.wait()
-    lines.end(NodeExit(code) if code >= 0 else NodeExit(128 - code, signal.Signals(-code).name))
+    log.end(NodeExit(code) if code >= 0 else NodeExit(128 - code, signal.Signals(-code).name))
 
 
-def _drain(fd: int, stream: int, lines: Lines) -> bool:
-    """Read what there is; False at end-of-file."""
+def _drain(fd: int, stream: int, log: NodeLog) -> bool:
+    """Read what is available; return False at end-of-file."""
     while True:
         try:
             data = os.read(fd, 65536)
@@ -265,7 +273,7 @@ def _drain(fd: int, stream: int, lines: Lines) -> bool:
             return True
         if not data:
             return False
-        lines.feed(stream, data)
+        log.feed(stream, data)
 
 
 def _argv(image: str, argv: Sequence[str]) -> list[str]:
@@ -273,15 +281,6 @@ def _argv(image: str, argv: Sequence[str]) -> list[str]:
         raise UsageError(f"the local runtime cannot run image '{image}': it has {', '.join(COMMANDS)} only")
     first, *rest = argv or COMMANDS[image]
     return [sys.executable if first == "python" else first, *rest]
-
-
-def cpu_list(text: str) -> list[int]:
-    """`"0,2-3"` → `[0, 2, 3]`; empty means all. Raises ValueError."""
-    cpus: list[int] = []
-    for part in filter(None, text.split(",")):
-        low, _, high = part.partition("-")
-        cpus.extend(range(int(low), int(high or low) + 1))
-    return cpus
 
 
 def _kill_group(pid: int, number: int) -> None:

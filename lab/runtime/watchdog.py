@@ -1,7 +1,7 @@
-"""The watchdog: a process that outlives a killed orchestrator and clears away its deployment.
+"""The watchdog: a process that removes the deployment when the orchestrator was killed.
 
-It waits on a pipe of which the orchestrator alone holds the other end, so the kernel itself tells it when the
-orchestrator is gone, whatever killed it. It has a session of its own, so that Ctrl-C does not reach it.
+It reads from a pipe whose other end only the orchestrator holds: the kernel closes it when the orchestrator
+ends, however it ends. It has a session of its own, so that Ctrl-C does not reach it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SETTLE_S = 3.0
 
 
 class Watchdog:
-    """The orchestrator's end. Guards what the journals of a run name, and its containers at `engine`."""
+    """The orchestrator's side: start a watchdog for the journals of `run` and its containers on `engine`."""
 
     def __init__(self, run: str, engine: str | None = None) -> None:
         task = json.dumps({"run": run, "engine": engine})
-        theirs, self._ours = os.pipe()  # close-on-exec: no node inherits our end, or it would never close
+        theirs, self._ours = os.pipe()  # close-on-exec: a node that inherited our end would keep it open
         null = os.open(os.devnull, os.O_RDWR)
         try:
             self._pid = os.posix_spawn(
@@ -42,19 +42,19 @@ class Watchdog:
             os.close(null)
 
     def dismiss(self) -> None:
-        """End the guard: everything has been cleared away."""
+        """End the watchdog: everything has been removed."""
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self._ours)
 
 
 def main() -> None:
-    """Wait for the orchestrator's end, then clear away; what goes wrong is written beside the journal."""
+    """Wait until the orchestrator ends, then remove all; errors are written beside the journal."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     task = json.loads(sys.argv[1])
     sys.stdin.buffer.read()
-    from lab.runtime import cleanup, journal  # late: a run that ends well pays nothing for them
+    from lab.runtime import cleanup, journal  # imported late: a run that ends normally does not pay for them
 
     try:
         if task["engine"]:
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _remove(where: str, run: str) -> None:
-    """Remove until nothing more turns up: a creation may have been under way when the orchestrator died."""
+    """Remove until nothing new appears: something may have been in creation when the orchestrator died."""
     import docker
 
     from lab.engine.api import Engine

@@ -171,6 +171,6 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
 
 
 def _resolved_kind(text: str) -> str:
-    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp, null, …"""
+    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp or null."""
     resolve: Callable[..., str] = yaml.SafeLoader("").resolve
     return resolve(yaml.ScalarNode, text, (True, False)).rsplit(":", 1)[-1]

@@ -1,4 +1,4 @@
-"""`compare`: base against head, stored runs, two servers of one run, or two versions measured now."""
+"""`compare`: base and head are stored runs, two servers of one run, or two versions measured now."""
 
 from __future__ import annotations
 
@@ -33,42 +33,58 @@ def compare(
     within: Annotated[
         str | None,
         typer.Option(
-            "--within", metavar="RUN", help="Two servers of this run.", autocompletion=completion.runs
+            "--within", metavar="RUN", help="Compare two servers of this run.", autocompletion=completion.runs
         ),
     ] = None,
     ab: Annotated[
         bool,
-        typer.Option("--ab", help="Measure two git refs (. is the work tree) or images now, interleaved."),
+        typer.Option(
+            "--ab", help="Measure two versions now, in turn: git refs (. is the work tree) or images."
+        ),
     ] = False,
-    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=1, help="With --ab: blocks.")] = 10,
+    pairs: Annotated[
+        int, typer.Option("--pairs", metavar="N", min=1, help="With --ab: the number of pairs.")
+    ] = 10,
     overrides: SetOption = None,
     repository: Annotated[
-        Path, typer.Option("--repository", metavar="FOLDER", help="With --ab: where the refs are.")
+        Path,
+        typer.Option(
+            "--repository",
+            metavar="FOLDER",
+            help="With --ab: the git repository of the refs.",
+            show_default="this checkout",
+        ),
     ] = ROOT,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="Decide by this metric alone (repeatable)."),
+        typer.Option("--metric", metavar="NAME", help="Decide by this metric only (repeatable)."),
     ] = None,
     detect: Annotated[
         str | None,
-        typer.Option("--detect", metavar="SHARE", help="Refuse to gate if so much worse went unseen: 20%."),
+        typer.Option(
+            "--detect",
+            metavar="SHARE",
+            help="Exit 5 if a worsening by this share, such as 20%, could go unnoticed.",
+        ),
     ] = None,
     fail: Annotated[
         bool,
-        typer.Option("--fail-on-regression", help="Gate: exit 99 on a regression, 5 if none could be seen."),
+        typer.Option("--fail-on-regression", help="Exit 99 on a regression, 5 if one could not be detected."),
     ] = False,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write it: .md, .html or .json (repeatable)."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the comparison as .md, .html or .json (repeatable)."
+        ),
     ] = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Base against head: what changed, by how much, and whether that is a regression.
+    """Compare base and head: what changed, by how much, and whether it is a regression.
 
-    Without --fail-on-regression or --detect the exit code is 0 whatever is found.
+    Without --fail-on-regression or --detect the exit code is 0, whatever the result.
 
     \b
     Examples:
@@ -80,7 +96,7 @@ def compare(
     gate = _gate(metric, detect)
     for file in output or ():
         if file.suffix not in WRITERS:
-            raise UsageError(f"-o {file}: the name ends with {', '.join(WRITERS)}")
+            raise UsageError(f"-o {file}: the name must end with {', '.join(WRITERS)}")
     gates, files = fail or gate.detect is not None, output or []
     if ab:
         measured = _Measured(pairs, overrides, repository, trusted, not no_calibration, results)
@@ -130,7 +146,7 @@ def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Com
 
 
 class _Measured(NamedTuple):
-    """How the two versions are to be measured."""
+    """How to measure the two versions."""
 
     pairs: int
     overrides: list[str] | None
@@ -170,7 +186,7 @@ def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparis
         compare_alternatives(store.read_run(folder), names, gate),
         [folder / f"comparison{suffix}" for suffix in WRITERS],
     )
-    shared.say(f"\nreport: {shared.relative(folder)}/report.html ({summary.verdict})")
+    shared.print_err(f"\nreport: {shared.relative(folder)}/report.html ({summary.verdict})")
     return Exit.INTERRUPTED if summary.exit_code == Exit.INTERRUPTED else code
 
 
@@ -178,36 +194,36 @@ def _versions(asked: list[str], repository: Path) -> list[Version]:
     from lab.engine import connect
     from lab.run import ab
 
-    client = connect.ensure(shared.say)
+    client = connect.ensure(shared.print_err)
     try:
-        return ab.versions(client, asked, shared.say, repository)
+        return ab.versions(client, asked, shared.print_err, repository)
     finally:
         client.close()
 
 
 def _forecast(pairs: int, servers: int, gate: Gate) -> None:
-    """Say what these pairs could see, before they are measured. Raises CannotSee where that is nothing."""
+    """Print what the pairs can detect, before measuring. Raises CannotDetect where that is nothing."""
     from lab.analysis.comparison import METRICS
     from lab.analysis.statistics import fewest_pairs, minimal_detectable
 
     gated = [m for m in METRICS if (m.name in gate.metrics if gate.metrics else m.gate == "always")]
     family = servers * len(gated)
     if pairs < fewest_pairs(family):
-        raise CannotSee(
+        raise CannotDetect(
             f"{pairs} pairs cannot decide {family} metrics: give --pairs {fewest_pairs(family)} or more, "
             "or fewer metrics (--metric) or servers"
         )
     for metric in gated:
         margin = math.log1p(metric.margin)
         least = [math.expm1(minimal_detectable(spread, pairs, margin, family)) for spread in SPREADS]
-        shared.say(
-            f"{metric.name}: {pairs} pairs would find a worsening of {least[0]:.0%} if pairs spread by "
-            f"{SPREADS[0]:.0%}, of {least[1]:.0%} if by {SPREADS[1]:.0%}"
+        shared.print_err(
+            f"{metric.name}: {pairs} pairs detect a worsening of {least[0]:.0%} if they vary by "
+            f"{SPREADS[0]:.0%}, and of {least[1]:.0%} if they vary by {SPREADS[1]:.0%}"
         )
 
 
-class CannotSee(LabError):
-    """So few pairs, or so noisy ones, that a regression could not be seen."""
+class CannotDetect(LabError):
+    """The pairs are too few, or vary too much, to detect a regression."""
 
     exit_code = Exit.UNTRUSTED
 
@@ -233,7 +249,7 @@ WRITERS = {".md": _markdown, ".html": _html, ".json": _json}
 
 
 def tell(made: Comparison, gates: bool, files: list[Path], as_json: bool) -> int:
-    """Print a comparison, write it to files; the exit code: a gate's, or 0 where nothing is gated."""
+    """Print a comparison, write it to files, and return the exit code: the gate's, or 0 without one."""
     from lab.results import store
 
     code = exit_code(made, gates)
@@ -241,18 +257,18 @@ def tell(made: Comparison, gates: bool, files: list[Path], as_json: bool) -> int
     for file in files:
         store.write_atomically(file, WRITERS[file.suffix](made))
     if as_json:
-        shared.out(_json(made).rstrip())
+        shared.print_out(_json(made).rstrip())
     else:
         from lab.report.comparison import terminal
 
         terminal(made, streams.console())
     if gates and made.refusal:
-        shared.say(f"lab: not gated: {made.refusal}")
+        shared.print_err(f"lab: no decision: {made.refusal}")
     return code
 
 
 def exit_code(made: Comparison, gates: bool) -> Exit:
-    """99 for a regression, 5 where the gate could not have seen one, else 0."""
+    """Return 99 for a regression, 5 where the gate could not detect one, else 0."""
     if not gates:
         return Exit.OK
     if made.decision == "REGRESSION":

@@ -1,4 +1,4 @@
-"""Names for shell completion. It runs at every press of TAB: nothing heavy is imported, no YAML is parsed."""
+"""Names for shell completion. It runs at every press of TAB: it imports nothing heavy and parses no YAML."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SERVER = re.compile(r"^  ([a-z0-9][a-z0-9._-]*):")
 
 
 def scenario_names() -> list[str]:
-    """Every scenario by the name that `lab run` takes: its path below scenarios/ without .yaml."""
+    """Return every scenario by its name for `lab run`: its path below scenarios/ without .yaml."""
     folder = ROOT / "scenarios"
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
 def scenarios(incomplete: str) -> list[str]:
-    """Scenario names, and YAML files where a path is being typed."""
+    """Return scenario names, and YAML files where a path is being typed."""
     if "/" in incomplete or incomplete.startswith("."):
         folder, _, start = incomplete.rpartition("/")
         found = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
@@ -30,7 +30,7 @@ def scenarios(incomplete: str) -> list[str]:
 
 
 def servers(incomplete: str) -> list[str]:
-    """The servers of the scenario that stands on the command line."""
+    """Return the servers of the scenario on the command line."""
     for word in _typed():
         path = Path(word) if word.endswith((".yaml", ".yml")) else ROOT / "scenarios" / f"{word}.yaml"
         if path.is_file():
@@ -39,16 +39,16 @@ def servers(incomplete: str) -> list[str]:
 
 
 def _typed() -> list[str]:
-    """The words typed so far after `lab VERB`, as bash, or zsh and fish, hand them to the completion.
+    """Return the words typed so far after `lab VERB`, from the variables of bash, or of zsh and fish.
 
-    The parser cannot tell them: it gives up at an option whose value is still to come.
+    The parser does not know them: it stops at an option whose value is not typed yet.
     """
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
     return line.split()[2:]
 
 
 def servers_in(text: str) -> list[str]:
-    """The keys below `servers:`, read by indentation: good enough for a proposal, and it takes no YAML."""
+    """Return the keys below `servers:`, read by indentation: enough for completion, without a YAML parser."""
     names: list[str] = []
     inside = False
     for line in text.splitlines():
@@ -60,14 +60,14 @@ def servers_in(text: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Run ids, newest first, after `latest`."""
+    """Return `latest` and the run ids, newest first."""
     folder = ROOT / (os.environ.get("LAB_RESULTS") or "results")
     ids = sorted((path.parent.name for path in folder.glob("*/manifest.json")), reverse=True)
     return _starting(incomplete, ["latest", *(id_ for id_ in ids if id_ != "latest")])
 
 
 def up_runs(incomplete: str) -> list[str]:
-    """Runs that are up, by their journals: RUN.RANDOM.jsonl."""
+    """Return the runs that are up, by their journals: RUN.RANDOM.jsonl."""
     from lab.common.owner import state_dir
 
     found = {path.name.rsplit(".", 2)[0] for path in (state_dir() / "journal").glob("*.jsonl")}
@@ -75,7 +75,7 @@ def up_runs(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """The catalog's models, from the manifest itself: lab.catalog would import pydantic."""
+    """Return the models, from the manifest itself: the catalog would import pydantic."""
     import tomllib
 
     manifest = tomllib.loads((ROOT / "images/server/manifest.toml").read_text(encoding="utf-8"))
@@ -83,22 +83,22 @@ def models(incomplete: str) -> list[str]:
 
 
 def runtimes(incomplete: str) -> list[str]:
-    """The runtimes."""
+    """Return the runtimes."""
     return _starting(incomplete, ["auto", "docker", "local"])
 
 
 def schemas(incomplete: str) -> list[str]:
-    """The JSON Schemas."""
+    """Return the JSON Schemas."""
     return _starting(incomplete, ["scenario", "settings", "summary"])
 
 
 def matrix_forms(incomplete: str) -> list[str]:
-    """The formats of `lab matrix`."""
+    """Return the formats of `lab matrix`."""
     return _starting(incomplete, ["github", "gitlab", "json"])
 
 
 def ci_systems(incomplete: str) -> list[str]:
-    """The CI systems of `--ci`."""
+    """Return the CI systems of `--ci`."""
     return _starting(incomplete, ["auto", "github", "gitlab", "none"])
 
 

@@ -20,12 +20,13 @@ COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what is safe: start the engine, build images, clear away.")
+        bool,
+        typer.Option("--fix", help="Fix what is safe: start the engine, build images, remove leftovers."),
     ] = False,
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Is this host fit? What it lacks, and what to run. Exit 3 if it is not.
+    """Check whether this host is fit: what it lacks, and what to run. Exit code 3 if not.
 
     \b
     Examples:
@@ -39,16 +40,16 @@ def doctor(
 
     if fix:
         try:
-            facts.fix(shared.say)
+            facts.fix(shared.print_err)
         except LabError as error:
-            shared.say(f"could not be mended: {error}")
+            shared.print_err(f"not fixed: {error}")
     pool = resolve.load_settings(ROOT / "lab.yaml").network_pool
     rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
     if as_json:
-        shared.out_json([row.to_json() for row in rows])
+        shared.print_json([row.to_json() for row in rows])
     else:
-        shared.out("\n".join(_diagnosis(rows)))
-        shared.say(f"\n{_conclusion(rows)}")
+        shared.print_out("\n".join(_diagnosis(rows)))
+        shared.print_err(f"\n{_conclusion(rows)}")
     return Exit.HOST_CANNOT if diagnosis.worst(rows) == "bad" else Exit.OK
 
 
@@ -63,18 +64,18 @@ def _diagnosis(rows: list[Row]) -> Iterator[str]:
 
 
 def _conclusion(rows: list[Row]) -> str:
-    bad, doubtful = (sum(row.level == level for row in rows) for level in ("bad", "warn"))
+    bad, warned = (sum(row.level == level for row in rows) for level in ("bad", "warn"))
     if bad:
-        return f"not fit: mend what is bad ({bad}), or let `lab doctor --fix` mend what it can"
-    return "fit" + (f"; {doubtful} of {len(rows)} could be better" if doubtful else "")
+        return f"not fit: {bad} of {len(rows)} are bad; `lab doctor --fix` fixes what it safely can"
+    return "fit" + (f"; {warned} of {len(rows)} have a warning" if warned else "")
 
 
 def images(
     as_environment: Annotated[
-        bool, typer.Option("--env", help="As lines of an .env file, for the files in compose/.")
+        bool, typer.Option("--env", help="Print lines of an .env file, for the files in compose/.")
     ] = False,
 ) -> int:
-    """Build the missing images; start the engine if need be.
+    """Build the missing images; start the Docker engine if necessary.
 
     \b
     Examples:
@@ -84,10 +85,10 @@ def images(
     from lab.engine import connect
     from lab.engine import images as building
 
-    client = connect.ensure(shared.say)
+    client = connect.ensure(shared.print_err)
     try:
-        for name, tag in building.build(client, ["server", "swarm", "nettools"], shared.say).items():
-            shared.out(f"LAB_IMAGE_{name.upper()}={tag}" if as_environment else f"{name:9} {tag}")
+        for name, tag in building.build(client, ["server", "swarm", "nettools"], shared.print_err).items():
+            shared.print_out(f"LAB_IMAGE_{name.upper()}={tag}" if as_environment else f"{name:9} {tag}")
     finally:
         client.close()
     return Exit.OK
@@ -97,15 +98,15 @@ def down(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="Remove this run, even if it lives.", autocompletion=completion.up_runs
+            metavar="[RUN]", help="Remove this run, even if it still runs.", autocompletion=completion.up_runs
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove what any dead run left.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove what dead runs left.")] = False,
     stop_engine: Annotated[
         bool, typer.Option("--engine", help="Stop the engine that the lab started.")
     ] = False,
 ) -> int:
-    """Remove what the lab left behind, never anything else.
+    """Remove what runs left on this host, never anything else.
 
     \b
     Examples:
@@ -119,31 +120,31 @@ def down(
         raise UsageError("down: name a run, or give --all (or --engine)")
     client = connect.connect()
     if client is None and not stop_engine:
-        shared.say("no Docker engine answers: looking for processes only")
+        shared.print_err("no Docker engine answers: removing processes only")
     try:
         if run or everything:
-            cleanup.down(client, None if everything or not run else _whole(client, run), shared.say)
+            cleanup.down(client, None if everything or not run else _full_id(client, run), shared.print_err)
     finally:
         if client is not None:
             client.close()
     if stop_engine:
-        connect.stop(shared.say)
+        connect.stop(shared.print_err)
     return Exit.OK
 
 
-def _whole(client: Any, run: str) -> str:
-    """The id that `run` begins, of what is up; `run` itself where none does. Raises UsageError."""
+def _full_id(client: Any, run: str) -> str:
+    """Return the id that begins with `run`, of what is up; else `run` itself. Raises UsageError."""
     from lab.run import attach
 
     found = {row.run for row in attach.nodes(client) if row.run.startswith(run)}
     if len(found) > 1 and run not in found:
-        raise UsageError(f"{run!r} could be {', '.join(sorted(found))}: give more of it")
+        raise UsageError(f"{run!r} is ambiguous: {', '.join(sorted(found))}")
     return found.pop() if len(found) == 1 else run
 
 
 def version() -> int:
-    """The lab's version."""
+    """Print the lab's version."""
     from lab import __version__
 
-    shared.out(__version__)
+    shared.print_out(__version__)
     return Exit.OK

@@ -1,4 +1,4 @@
-"""`lab net`: the links of what is up, a run that measures included."""
+"""`lab net`: the links of a run that is up, including one that measures."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from lab.run.attach import Attached
     from lab.scenario.impairment import Impairment
 
-RunUp = Annotated[str, typer.Argument(metavar="RUN", help="What is up: an id of `lab ps`, or its beginning.")]
-Sender = Annotated[str, typer.Argument(metavar="NODE", help="Whose outgoing data.")]
+RunUp = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run that is up: an id of `lab ps`, or its beginning.")
+]
+Sender = Annotated[str, typer.Argument(metavar="NODE", help="The node whose outgoing packets are impaired.")]
 
 
 def show(
     run: RunUp,
-    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Of this node only.")] = None,
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Show this node only.")] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """What impairs the data that leaves each node.
+    """Show what impairs the packets that leave each node.
 
-    As the kernel or the delay line holds it now, not as it was asked.
+    The values are read back from the kernel or the delay line, not from the scenario.
 
     \b
     Example:
@@ -37,11 +39,11 @@ def show(
     from lab.report.content import text
     from lab.scenario.impairment import Impairment
 
-    with _attached(run) as up_there:
-        nodes = up_there.nodes if node is None else [node]
-        found = {name: up_there.in_force(name, DATA) for name in nodes}
+    with _attached(run) as attached:
+        nodes = attached.nodes if node is None else [node]
+        found = {name: attached.in_force(name, DATA) for name in nodes}
     if as_json:
-        shared.out_json(
+        shared.print_json(
             {
                 name: [{"to": to, "impairment": impairment.to_json()} for to, impairment in each]
                 for name, each in found.items()
@@ -50,7 +52,8 @@ def show(
         return Exit.OK
     for name, each in found.items():
         for to, impairment in each or [("all", Impairment())]:
-            shared.out(f"{name:14} to {to:20} {text.facts(impairment.to_json()) or 'as it is'}")
+            values = impairment.to_json()
+            shared.print_out(f"{name:14} to {to:20} {text.facts(values) if values else 'not impaired'}")
     return Exit.OK
 
 
@@ -61,7 +64,9 @@ def set_(
         list[str], typer.Argument(metavar="WORD=VALUE…", help="delay=50ms loss=1% rate=10mbit …")
     ],
 ) -> int:
-    """Impair all that leaves a node, instead of what was.
+    """Impair all packets that leave a node.
+
+    This replaces what was set before.
 
     \b
     Example:
@@ -69,13 +74,13 @@ def set_(
     """
     from lab.plan.topology import DATA
 
-    with _attached(run) as up_there:
-        shared.out_json([found.to_json() for found in up_there.impair(node, DATA, _impairment(words))])
+    with _attached(run) as attached:
+        shared.print_json([found.to_json() for found in attached.impair(node, DATA, _impairment(words))])
     return Exit.OK
 
 
 def clear(run: RunUp, node: Sender) -> int:
-    """Take a node's impairments away.
+    """Remove the impairments of a node.
 
     \b
     Example:
@@ -83,17 +88,17 @@ def clear(run: RunUp, node: Sender) -> int:
     """
     from lab.plan.topology import DATA
 
-    with _attached(run) as up_there:
-        up_there.clear(node, DATA)
+    with _attached(run) as attached:
+        attached.clear(node, DATA)
     return Exit.OK
 
 
 def probe(
     run: RunUp,
-    node: Annotated[str, typer.Argument(metavar="NODE", help="From where.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node that probes.")],
     to: Annotated[str, typer.Argument(metavar="TO", help="The node to reach.")],
 ) -> int:
-    """Round trips from one node to another.
+    """Measure round-trip times from one node to another.
 
     \b
     Example:
@@ -101,20 +106,20 @@ def probe(
     """
     from lab.plan.topology import DATA
 
-    with _attached(run) as up_there:
-        shared.out_json(up_there.probe(node, up_there.address(to, DATA)).model_dump())
+    with _attached(run) as attached:
+        shared.print_json(attached.probe(node, attached.address(to, DATA)).model_dump())
     return Exit.OK
 
 
 def go(run: RunUp) -> int:
-    """GO: the load of what is up begins.
+    """Start the load of a run that is up.
 
     \b
     Example:
       lab net go up-smoke-3f9a
     """
-    with _attached(run) as up_there:
-        up_there.go()
+    with _attached(run) as attached:
+        attached.go()
     return Exit.OK
 
 
@@ -140,7 +145,7 @@ def _attached(run: str) -> Iterator[Attached]:
 
 
 def _impairment(words: list[str]) -> Impairment:
-    """The same words as under `links:` in a scenario. Raises UsageError."""
+    """Read the same words as under `links:` in a scenario. Raises UsageError."""
     from pydantic import ValidationError
 
     from lab.scenario.impairment import Impairment
@@ -148,7 +153,7 @@ def _impairment(words: list[str]) -> Impairment:
 
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     if len(pairs) != len(words) or not words:
-        raise UsageError("net set: write words as delay=50ms, each once")
+        raise UsageError("net set: write WORD=VALUE, such as delay=50ms, each word once")
     try:
         return Impairment(**Way.model_validate(pairs).words())
     except ValidationError as error:

@@ -1,11 +1,11 @@
-"""What is done with runs: `report`, `runs`, `merge`, `bundle`, `clean`."""
+"""Results: `report`, `runs`, `merge`, `bundle`, `clean`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,23 +14,20 @@ from lab.verbs import completion, shared
 from lab.verbs.publishing import show_summary
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
-if TYPE_CHECKING:
-    pass
-
 
 def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
-    """All runs with their verdicts, newest last."""
+    """List all runs with their verdicts, newest last."""
     from lab.results import store
 
     rows = [_about(path) for path in store.list_runs(shared.results_folder(results))]
     if as_json:
-        shared.out_json(rows)
+        shared.print_json(rows)
     elif rows:
         width = max(len(row["run"]) for row in rows)
         lines = [f"{row['verdict']:13} {row['run']:{width}}  {' '.join(row['servers'])}" for row in rows]
-        shared.out("\n".join(line.rstrip() for line in lines))
+        shared.print_out("\n".join(line.rstrip() for line in lines))
     else:
-        shared.say("no runs yet: make one with `lab run SCENARIO`")
+        shared.print_err("no runs yet: start one with `lab run SCENARIO`")
     return Exit.OK
 
 
@@ -40,11 +37,11 @@ def report(
     as_json: JsonOption = False,
     ci: CiOption = "auto",
     openmetrics: Annotated[
-        bool, typer.Option("--openmetrics", help="OpenMetrics text on standard output instead of the table.")
+        bool, typer.Option("--openmetrics", help="Print OpenMetrics text instead of the table.")
     ] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open report.html in a browser.")] = False,
 ) -> int:
-    """Make a run's reports anew from its raw data, show its table.
+    """Write a run's reports again from its raw data, and show its table.
 
     \b
     Examples:
@@ -59,7 +56,7 @@ def report(
     if openmetrics:
         from lab.report.openmetrics import openmetrics as as_metrics
 
-        shared.out(as_metrics(summary).rstrip())
+        shared.print_out(as_metrics(summary).rstrip())
     else:
         show_summary(summary, folder, as_json, ci)
     if open_it:
@@ -75,13 +72,13 @@ def merge(
         ),
     ],
     each: Annotated[
-        bool, typer.Option("--each", help="One report per scenario, where runs of several are given.")
+        bool, typer.Option("--each", help="Write one report per scenario, if the runs have several.")
     ] = False,
     results: ResultsOption = None,
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
-    """Join runs of one scenario, such as a CI matrix's, into one report.
+    """Merge runs of one scenario, such as those of a CI matrix, into one report.
 
     \b
     Examples:
@@ -109,16 +106,19 @@ def merge(
 def bundle(
     run: RunArgument = "latest",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: RUN.tar.gz here.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The archive [default: RUN.tar.gz in this folder]."
+        ),
     ] = None,
     results: ResultsOption = None,
 ) -> int:
-    """One archive of a run that others can report from and run again.
+    """Pack a run into one archive, for others to report from and to run again.
 
     \b
     Examples:
       lab bundle latest
-      lab report 20261123T071705Z-c10k-3f9a.tar.gz     (by whoever got it)
+      lab report 20261123T071705Z-c10k-3f9a.tar.gz     (where it was received)
     """
     from lab.common.units import show_bytes
     from lab.results import bundle as packing
@@ -126,22 +126,24 @@ def bundle(
     folder = shared.find_run(run, results)
     archive = output or Path(f"{folder.name}.tar.gz")
     size = packing.pack(folder, archive)
-    shared.out(str(archive))
-    shared.say(f"{show_bytes(size)}; the same run gives the same bytes")
+    shared.print_out(str(archive))
+    shared.print_err(f"{show_bytes(size)}; the same run always gives the same bytes")
     return Exit.OK
 
 
 def clean(
     keep: Annotated[
-        int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest stay.")
+        int, typer.Option("--keep", metavar="N", min=1, help="Keep this many of the newest runs.")
     ] = 10,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be removed, remove nothing.")
+    ] = False,
     images: Annotated[
-        bool, typer.Option("--images", help="Also images that the present sources no longer make.")
+        bool, typer.Option("--images", help="Also remove images that no longer match the sources.")
     ] = False,
     results: ResultsOption = None,
 ) -> int:
-    """Remove old runs; the newest and those in progress stay.
+    """Remove old runs; keep the newest and those in progress.
 
     \b
     Example:
@@ -154,15 +156,15 @@ def clean(
     for run in old:
         if not dry_run:
             cleaning.remove(run.path)
-        shared.out(
+        shared.print_out(
             f"{'would remove' if dry_run else 'removed'} {run.path.name}  {show_bytes(run.size_bytes)}"
         )
     if images and dry_run:
-        shared.say("images are not looked at in a dry run")
+        shared.print_err("--images is ignored in a dry run")
     elif images:
         _remove_old_images()
     if not old:
-        shared.say(f"nothing to remove: there are no finished runs beyond the newest {keep}")
+        shared.print_err(f"nothing to remove: no finished runs besides the newest {keep}")
     return Exit.OK
 
 
@@ -174,13 +176,13 @@ def _remove_old_images() -> None:
     if client is None:
         raise HostCannot("clean --images: no Docker engine answers")
     try:
-        building.remove_old(client, shared.say)
+        building.remove_old(client, shared.print_err)
     finally:
         client.close()
 
 
 def _about(run: Path) -> dict[str, Any]:
-    """From summary.json: a run without one has not been judged, a torn file says nothing."""
+    """Read summary.json: a run without one has no verdict yet, a damaged file is UNREADABLE."""
     file, verdict = run / "summary.json", "UNKNOWN"
     try:
         summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

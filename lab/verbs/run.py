@@ -1,4 +1,4 @@
-"""Running: `run`, `rerun`, `plan`."""
+"""Measure: `run`, `rerun`, `plan`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
-    """Run a scenario, or a folder of them, and report.
+    """Run a scenario, or every scenario of a folder, and report the results.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def run(
         request = _request(path, resolved.settings.runtime, shared.results_folder(results, resolved))
         request = replace(request, trusted=trusted, calibrate=not no_calibration)
         request = replace(request, repeat_disturbed=not no_repeats)
-        request = replace(request, announce_page=shared.say if ui else None)
+        request = replace(request, announce_page=shared.print_err if ui else None)
         return measure(session.prepare(resolved, tuple(server or ())), request, as_json, ci)
 
     from lab.run import session
@@ -74,14 +74,14 @@ def run(
 
 
 def _each(names: list[str], run_one: Callable[[str], int]) -> int:
-    """Every scenario of a folder, whatever became of the one before it; the exit code that weighs most."""
+    """Run every scenario of a folder, even after one fails; return the most important exit code."""
     codes: list[int] = []
     for number, name in enumerate(names, 1):
-        shared.say(f"[{number}/{len(names)}] {name}")
+        shared.print_err(f"[{number}/{len(names)}] {name}")
         try:
             codes.append(run_one(name))
         except LabError as error:
-            shared.say(f"lab: {error}")
+            shared.print_err(f"lab: {error}")
             codes.append(error.exit_code)
         if codes[-1] == Exit.INTERRUPTED:
             break
@@ -98,29 +98,29 @@ def rerun(
     as_json: JsonOption = False,
     ci: CiOption = "auto",
 ) -> int:
-    """Run a run again as its manifest says, and tell what differs.
+    """Run a stored run again with its own values, and say what differs now.
 
     \b
     Examples:
       lab rerun latest
       lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
     """
-    from lab.run import rerun as again
+    from lab.run import rerun as stored
     from lab.run import session
     from lab.scenario import resolve
 
     folder = shared.find_run(run, results)
-    recorded = again.read(folder, resolve.load_settings(ROOT / "lab.yaml"))
+    recorded = stored.read(folder, resolve.load_settings(ROOT / "lab.yaml"))
     prepared = session.prepare(recorded.resolved, recorded.servers)
-    for what, then, now in again.differences(
+    for what, then, now in stored.differences(
         recorded.environment, session.environment(prepared), known=False
     ):
-        shared.say(f"differs: {what}: then {then}, now {now}")
+        shared.print_err(f"differs: {what}: was {then}, is {now}")
     request = _request(recorded.scenario_file, runtime or recorded.runtime, shared.results_folder(results))
     request = replace(request, trusted=trusted, rerun_of=folder.name, calibrate=not no_calibration)
     request = replace(request, repeat_disturbed=not no_repeats)
     code = measure(prepared, request, as_json, ci)
-    shared.say(f"a rerun of {folder.name}; set them side by side: lab compare {folder.name} latest")
+    shared.print_err(f"this was a rerun of {folder.name}; to compare them: lab compare {folder.name} latest")
     return code
 
 
@@ -131,7 +131,7 @@ def _request(scenario: Path, runtime: str, results: Path) -> session.Request:
 
 
 def measure(prepared: Prepared, request: session.Request, as_json: bool, ci: str) -> int:
-    """Run what is prepared under a live view, write its reports, show its table."""
+    """Run a prepared run with a live view, write its reports, show its table."""
     from lab import report
     from lab.verbs.publishing import show_summary
 
@@ -142,7 +142,7 @@ def measure(prepared: Prepared, request: session.Request, as_json: bool, ci: str
 
 
 def record(prepared: Prepared, request: session.Request) -> Path:
-    """Run what is prepared under a live view; the run's folder."""
+    """Run a prepared run with a live view; return its folder."""
     from lab.report.content.plan_text import trial_s
     from lab.report.live.view import make_view
     from lab.run import session
@@ -156,7 +156,7 @@ def record(prepared: Prepared, request: session.Request) -> Path:
 
 
 def _wants_lines(console: Console) -> bool:
-    """Whether to print line by line: no terminal, one that cannot move its cursor, or a CI's log."""
+    """Return whether to print line by line: no terminal, one without cursor movement, or a CI log."""
     return not console.is_terminal or console.is_dumb_terminal or "CI" in os.environ
 
 
@@ -166,9 +166,9 @@ def plan(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """What a run would do and need, and its links as tc commands; nothing is started.
+    """Show what a run would do and need, and its links as tc commands; start nothing.
 
-    Exit 3 where this host cannot hold it.
+    The exit code is 3 if this host lacks something that the run needs.
 
     \b
     Examples:
@@ -183,10 +183,10 @@ def plan(
     prepared = session.prepare(resolved, tuple(server or ()))
     links = _tc_plans(prepared)
     if as_json:
-        shared.out_json({**plan_text.as_json(prepared), "links": [each.to_json() for each in links]})
+        shared.print_json({**plan_text.as_json(prepared), "links": [each.to_json() for each in links]})
     else:
         text = tc_plan.as_text(links, len(prepared.plan.trials))
-        shared.out(plan_text.as_text(prepared) + (f"\n\n{text}" if text else ""))
+        shared.print_out(plan_text.as_text(prepared) + (f"\n\n{text}" if text else ""))
     prepared.capacity.require()
     return Exit.OK
 

@@ -1,4 +1,4 @@
-"""Asking about scenarios: `list`, `show`, `validate`, `models`, `graph`, `compose`, `matrix`, `schema`."""
+"""Scenarios: `list`, `show`, `validate`, `models`, `graph`, `compose`, `matrix`, `schema`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, Se
 
 
 def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
-    """Check scenarios without running them. Each is valid, or has one error with its position.
+    """Check scenarios without running them: print `valid`, or one error with its position.
 
     \b
     Examples:
@@ -24,11 +24,11 @@ def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
     found = {name: _error(name) for name in _with_folders(scenarios)}
     if as_json:
         rows = [{"scenario": name, "valid": not error, "error": error} for name, error in found.items()]
-        shared.out_json(rows)
+        shared.print_json(rows)
     else:
         for name, error in found.items():
             valid = f"{shared.relative(shared.find_scenario(name))}: valid" if not error else ""
-            shared.say(valid or f"lab: {error}")
+            shared.print_err(valid or f"lab: {error}")
     return Exit.USAGE if any(found.values()) else Exit.OK
 
 
@@ -36,7 +36,7 @@ def _error(name: str) -> str | None:
     try:
         shared.load(name)
     except UsageError as error:
-        return shared.told(error)
+        return shared.error_text(error)
     return None
 
 
@@ -45,7 +45,7 @@ def _with_folders(names: list[str]) -> list[str]:
 
 
 def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonOption = False) -> int:
-    """The resolved scenario, and where each value came from.
+    """Show a scenario with all its values, and where each value comes from.
 
     \b
     Example:
@@ -55,40 +55,40 @@ def show(scenario: ScenarioArgument, overrides: SetOption = None, as_json: JsonO
 
     _, resolved = shared.load(scenario, overrides)
     if as_json:
-        shared.out(resolved.scenario.model_dump_json(indent=1))
+        shared.print_out(resolved.scenario.model_dump_json(indent=1))
     else:
-        shared.out(plan_text.resolved_text(resolved))
+        shared.print_out(plan_text.resolved_text(resolved))
     return Exit.OK
 
 
 def list_scenarios(as_json: JsonOption = False) -> int:
-    """The lab's own scenarios, and the question each asks."""
+    """List the lab's scenarios and the question of each."""
     from lab.scenario.resolve import first_comment
     from lab.verbs.completion import scenario_names
 
     found = {name: first_comment(shared.find_scenario(name)) for name in scenario_names()}
     if as_json:
-        shared.out_json(found)
+        shared.print_json(found)
     else:
         width = max(map(len, found), default=0)
-        shared.out("\n".join(f"{name:{width}}  {question}" for name, question in found.items()))
+        shared.print_out("\n".join(f"{name:{width}}  {question}" for name, question in found.items()))
     return Exit.OK
 
 
 def models(as_json: JsonOption = False) -> int:
-    """The catalog of I/O models."""
+    """List the I/O models."""
     from lab.scenario import catalog
 
     known = catalog.models()
     if as_json:
-        shared.out_json({name: model.model_dump(mode="json") for name, model in known.items()})
+        shared.print_json({name: model.model_dump(mode="json") for name, model in known.items()})
     else:
-        shared.out("\n".join(f"{m.name:12} {m.family:14} {m.summary}" for m in known.values()))
+        shared.print_out("\n".join(f"{m.name:12} {m.family:14} {m.summary}" for m in known.values()))
     return Exit.OK
 
 
 def graph(scenario: ScenarioArgument, overrides: SetOption = None) -> int:
-    """The first trial's topology as a mermaid diagram.
+    """Print the first trial's topology as a Mermaid diagram.
 
     \b
     Example:
@@ -98,7 +98,7 @@ def graph(scenario: ScenarioArgument, overrides: SetOption = None) -> int:
     from lab.plan import plan
 
     _, resolved = shared.load(scenario, overrides)
-    shared.out(drawing.mermaid(resolved, plan.expand(resolved)).rstrip())
+    shared.print_out(drawing.mermaid(resolved, plan.expand(resolved)).rstrip())
     return Exit.OK
 
 
@@ -113,10 +113,12 @@ def compose(
             "--output", "-o", metavar="FILE", help="Write this file, and the seccomp profile beside it."
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Write compose/ anew, for every scenario.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Write the files in compose/ again, for every scenario.")
+    ] = False,
     overrides: SetOption = None,
 ) -> int:
-    """A Compose file of the first trial, without links.
+    """Write the first trial's topology as a Compose file, without links.
 
     \b
     Examples:
@@ -135,7 +137,7 @@ def compose(
         _compose_file(scenario, output, overrides)
         return Exit.OK
     _, resolved = shared.load(scenario, overrides)
-    shared.out(composing.compose(resolved, f"{resolved.scenario.name}.yaml").rstrip())
+    shared.print_out(composing.compose(resolved, f"{resolved.scenario.name}.yaml").rstrip())
     return Exit.OK
 
 
@@ -148,7 +150,7 @@ def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> N
     write_atomically(output, composing.compose(resolved, output.name))
     for name, text in composing.profile_files(resolved).items():
         write_atomically(output.parent / name, text)
-    shared.say(f"written: {shared.relative(output)}")
+    shared.print_err(f"written: {shared.relative(output)}")
 
 
 def matrix(
@@ -160,17 +162,17 @@ def matrix(
         ),
     ] = "json",
 ) -> int:
-    """The CI jobs of scenarios: one per scenario and server.
+    """Print the CI jobs of scenarios: one per scenario and server.
 
     \b
     Examples:
       lab matrix smoke c10k --format github
       lab matrix smoke c10k --format gitlab > pipeline.yml
     """
-    from lab.export import ci_matrix as cells
+    from lab.export import ci_matrix
 
     loaded = [(name, shared.load(name)[1].scenario) for name in _with_folders(scenarios)]
-    shared.out(cells.rendered(cells.cells(loaded), form))
+    shared.print_out(ci_matrix.render(ci_matrix.jobs(loaded), form))
     return Exit.OK
 
 
@@ -181,9 +183,9 @@ def schema(
             metavar="NAME", help="scenario, settings or summary.", autocompletion=completion.schemas
         ),
     ] = "scenario",
-    write: Annotated[bool, typer.Option("--write", help="Write all of lab/schema/*.json anew.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write all files lab/schema/*.json again.")] = False,
 ) -> int:
-    """JSON Schema of a scenario, of lab.yaml, or of summary.json.
+    """Print the JSON Schema of a scenario, of lab.yaml, or of summary.json.
 
     \b
     Examples:
@@ -194,9 +196,9 @@ def schema(
     from lab.results.store import write_atomically
 
     if not write:
-        shared.out(schemas.text(name).rstrip())
+        shared.print_out(schemas.text(name).rstrip())
         return Exit.OK
     for each in schemas.SCHEMAS:
         write_atomically(schemas.FOLDER / f"{each}.json", schemas.text(each))
-        shared.say(f"written: {shared.relative(schemas.FOLDER / each)}.json")
+        shared.print_err(f"written: {shared.relative(schemas.FOLDER / each)}.json")
     return Exit.OK

@@ -1,4 +1,4 @@
-"""What the verbs share: options, what they print with, and finding scenarios and runs."""
+"""What the verbs share: arguments and options, printing, finding scenarios and runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import typer
 from lab.common.errors import LabError, UsageError
 from lab.common.paths import ROOT
 from lab.verbs import completion
-from lab.verbs.streams import out as out
-from lab.verbs.streams import say as say
+from lab.verbs.streams import print_err as print_err
+from lab.verbs.streams import print_out as print_out
 
 if TYPE_CHECKING:
     from lab.scenario.resolve import Resolved
@@ -38,19 +38,22 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A path, an id, a unique prefix, latest, latest~1, or a bundle (.tar.gz).",
+        help="A path, an id or its beginning, latest, latest~1, or a bundle (.tar.gz).",
         autocompletion=completion.runs,
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value: swarm.users=100")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Override a value, such as swarm.users=100 (repeatable)."
+    ),
 ]
 ServerOption = Annotated[
     list[str] | None,
     typer.Option(
         "--server",
         metavar="NAME",
-        help="Only this server of the scenario (repeatable).",
+        help="Run this server of the scenario only (repeatable).",
         autocompletion=completion.servers,
     ),
 ]
@@ -59,11 +62,11 @@ RuntimeOption = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME",
-        help="docker, local, or auto: the first that works here.",
+        help="docker, local, or auto (which is docker).",
         autocompletion=completion.runtimes,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", metavar="FOLDER", help="The results folder.")
 ]
@@ -72,48 +75,48 @@ CiOption = Annotated[
     typer.Option(
         "--ci",
         metavar="SYSTEM",
-        help="Tell auto, github, gitlab or none.",
+        help="Report to this CI system: auto, github, gitlab or none.",
         autocompletion=completion.ci_systems,
     ),
 ]
 NoCalibrationOption = Annotated[
     bool,
-    typer.Option("--no-calibration", help="Do not measure what the swarm can do at all, if yet unknown."),
+    typer.Option("--no-calibration", help="Skip calibrating the generator's maximum rate."),
 ]
 NoRepeatsOption = Annotated[
-    bool, typer.Option("--no-repeats", help="Do not measure a disturbed trial again: it stays INVALID.")
+    bool, typer.Option("--no-repeats", help="Do not repeat a disturbed trial; it stays INVALID.")
 ]
 UiOption = Annotated[
-    bool, typer.Option("--ui", help="Locust's own page while it runs, on 127.0.0.1, behind a password.")
+    bool, typer.Option("--ui", help="Serve Locust's web UI during the run, on 127.0.0.1, with a password.")
 ]
-TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag.")]
+TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag, not only by digest.")]
 
 
-def told(error: LabError) -> str:
-    """An error and what was noted with it."""
+def error_text(error: LabError) -> str:
+    """Return the message of an error with its notes."""
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
-def out_json(data: Any) -> None:
-    """A result as JSON, on standard output."""
-    out(json.dumps(data, indent=1, ensure_ascii=False))
+def print_json(data: Any) -> None:
+    """Print a result as JSON on standard output."""
+    print_out(json.dumps(data, indent=1, ensure_ascii=False))
 
 
 def printable(text: str) -> str:
-    """Without control characters but line ends and tabs, where a terminal would obey them."""
+    """Remove control characters except newlines and tabs where standard output is a terminal."""
     if not sys.stdout.isatty():
         return text
     return "".join(c for c in text if c in "\n\t" or c.isprintable())
 
 
 def styled(text: str, colour: str) -> str:
-    """In colour where standard output is a terminal that wants it (https://no-color.org)."""
+    """Colour the text where standard output is a terminal without NO_COLOR (https://no-color.org)."""
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return typer.style(text, fg=colour) if wanted else text
 
 
 def load(name: str, overrides: list[str] | None = None, runtime: str | None = None) -> tuple[Path, Resolved]:
-    """The scenario of that name with everything that overrides it. Raises UsageError with a position."""
+    """Return a scenario's path, and the scenario with all overrides. Raises UsageError with a position."""
     from lab.scenario import resolve
 
     path = find_scenario(name)
@@ -129,7 +132,7 @@ def load(name: str, overrides: list[str] | None = None, runtime: str | None = No
 
 
 def find_scenario(name: str) -> Path:
-    """A scenario's file, by name or by path. Raises UsageError naming the nearest."""
+    """Return the file of a scenario by its name or path. Raises UsageError with the nearest name."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
@@ -144,18 +147,18 @@ def find_scenario(name: str) -> Path:
 
 
 def scenarios_in(name: str) -> list[str] | None:
-    """The scenarios of a folder (a path, or a name below scenarios/); None where `name` is a scenario."""
+    """Return the scenarios of a folder (a path, or a name below scenarios/); None for a scenario."""
     folder = Path(name) if Path(name).is_dir() else ROOT / "scenarios" / name
     if not folder.is_dir() or (ROOT / "scenarios" / f"{name}.yaml").is_file():
         return None
     found = sorted(str(path) for path in folder.rglob("*.yaml"))
     if not found:
-        raise UsageError(f"{name}: no scenario in this folder")
+        raise UsageError(f"{name}: there is no scenario in this folder")
     return found
 
 
 def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path:
-    """The results folder: the flag, $LAB_RESULTS, lab.yaml, `results`; a relative name is below the lab's."""
+    """Return the results folder: the flag, $LAB_RESULTS, lab.yaml, or `results` (relative to the lab)."""
     if given is not None:
         return given
     name = os.environ.get("LAB_RESULTS") or (resolved.settings.results if resolved else _default_results())
@@ -169,7 +172,7 @@ def _default_results() -> str:
 
 
 def find_run(name: str, results: Path | None) -> Path:
-    """A run's folder; a bundle is unpacked into the results folder first. Raises UsageError."""
+    """Return a run's folder; unpack a bundle into the results folder first. Raises UsageError."""
     from lab.results import store
 
     folder = results_folder(results)
@@ -181,6 +184,6 @@ def find_run(name: str, results: Path | None) -> Path:
 
 
 def relative(path: Path) -> str:
-    """A path as people type it: from where they are, unless it is far away."""
+    """Return a path relative to the working directory, unless it is further away than its parent."""
     shown = os.path.relpath(path)
     return str(path) if shown.startswith("../..") else shown

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while something is up."""
+"""Ctrl-C, SIGTERM and SIGHUP while nodes are up."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab.common.errors import Exit
-from lab.verbs.shared import say
+from lab.verbs.streams import print_err
 
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does; the third signal ends at once: the watchdog cleans up."""
+    """Let SIGTERM and SIGHUP act like Ctrl-C. The third signal exits at once: the watchdog cleans up."""
     count = 0
 
     def interrupt(number: int, _: Any) -> None:
@@ -22,7 +22,7 @@ def interrupting() -> Iterator[None]:
         count += 1
         if count >= 3:
             os._exit(Exit.INTERRUPTED)
-        say(f"\nlab: {signal.Signals(number).name}: cleaning up (again to hurry)")
+        print_err(f"\nlab: {signal.Signals(number).name}: cleaning up (the third signal exits at once)")
         raise KeyboardInterrupt
 
     handlers: dict[int, Callable[..., Any] | int | None] = {}

@@ -1,4 +1,4 @@
-"""Standard output and standard error whose readers may go away: `lab report | head`."""
+"""Standard output and standard error whose readers may close them: `lab report | head`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more: the command ends, quietly, as other Unix tools do."""
+    """The reader closed standard output: the command ends silently, like other Unix tools."""
 
 
-def say(text: str) -> None:
-    """A line for people, on standard error. Where nobody listens the work goes on: its result is in files."""
+def print_err(text: str) -> None:
+    """Print a line for people on standard error. If it is closed the work continues: results are in files."""
     try:
         typer.echo(text, err=True)
     except BrokenPipeError:
-        _into_nothing(sys.stderr)
+        _discard(sys.stderr)
 
 
-def out(text: str, end: str = "\n") -> None:
-    """A result, on standard output. Raises ReaderGone."""
+def print_out(text: str, end: str = "\n") -> None:
+    """Print a result on standard output. Raises ReaderGone."""
     try:
         typer.echo(text + end, nl=False)
     except BrokenPipeError:
-        _into_nothing(sys.stdout)
+        _discard(sys.stdout)
         raise ReaderGone from None
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Rich's console on either stream; a reader that has gone away is met as `say` and `out` meet it."""
+    """Return Rich's console on either stream; it treats a closed stream like `print_err` and `print_out`."""
     return _console_class()(stderr=stderr)
 
 
@@ -45,16 +45,16 @@ def _console_class() -> type[Console]:
 
     class Stream(Console):
         def on_broken_pipe(self) -> None:
-            # Rich would end the process, in whichever of the runtime's threads wrote last.
-            _into_nothing(sys.stderr if self.stderr else sys.stdout)
+            # Rich would end the process, from whichever thread of the runtime wrote last.
+            _discard(sys.stderr if self.stderr else sys.stdout)
             if not self.stderr:
                 raise ReaderGone
 
     return Stream
 
 
-def _into_nothing(stream: IO[str]) -> None:
-    """Else what is still in its buffer would fail again at the end of the interpreter: exit code 120."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, stream.fileno())
-    os.close(nothing)
+def _discard(stream: IO[str]) -> None:
+    """Redirect it to /dev/null: flushing its buffer at exit would fail again, with exit code 120."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

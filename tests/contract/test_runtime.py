@@ -267,7 +267,7 @@ def test_pids_are_this_hosts_and_the_first_process_leads(up: Up, runtime: Runtim
         stat = Path(f"/proc/{pids[1]}/stat").read_text()
         assert int(stat[stat.rindex(")") + 2 :].split()[1]) == pids[0]
         group = deployment.cgroup("one")
-        assert (group is None) == (runtime.name == "local")
+        assert (group is None) == (not runtime.isolated)
 
 
 def test_cpus_and_open_files_are_as_asked(up: Up) -> None:

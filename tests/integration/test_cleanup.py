@@ -203,7 +203,7 @@ def test_the_next_command_ends_what_even_the_watchdog_could_not(local: Runs) -> 
     said: list[str] = []
     assert cleanup.reap(None, said.append) == [run.id]
     assert local.left_of(run) == []
-    assert said == [f"clearing away what run {run.id} left: 3 processes"]
+    assert said == [f"removing what run {run.id} left: 3 processes"]
     assert cleanup.reap(None, said.append) == []
 
 
@@ -229,7 +229,7 @@ def test_the_next_command_removes_what_even_the_watchdog_could_not(containers: R
     said: list[str] = []
     assert dead.id in cleanup.reap(containers.client, said.append)
     assert containers.left_of(dead) == []
-    assert f"clearing away what run {dead.id} left: 3 containers, 2 networks" in said
+    assert f"removing what run {dead.id} left: 3 containers, 2 networks" in said
     assert len(containers.left_of(living)) == 6
     assert foreign()
 
@@ -264,7 +264,7 @@ def test_down_removes_one_run_even_a_living_one(containers: Runs, foreign: Any) 
     said: list[str] = []
     cleanup.down(containers.client, None, said.append)
     assert any(
-        f"run {one.id} is alive (process {one.process.pid}) and was left alone" in line for line in said
+        f"run {one.id} still runs (process {one.process.pid}) and was not removed" in line for line in said
     )
     cleanup.down(containers.client, one.id, said.append)
     assert containers.left_of(one) == []

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.test_cli_run import ROOT, SMALL
 
-TOLD = re.compile(r"Locust's page: (http://127\.0\.0\.1:\d+/) user (\S+) password (\S+)")
+TOLD = re.compile(r"Locust's web UI: (http://127\.0\.0\.1:\d+/) user (\S+) password (\S+)")
 
 
 def page(url: str, user: str, password: str) -> str:

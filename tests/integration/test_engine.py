@@ -86,13 +86,13 @@ def test_it_is_started_found_again_and_stopped(daemon: Daemon) -> None:
     assert connect.stop(said.append, daemon)
     assert connect.connect(daemon) is None
     assert not connect.stop(said.append, daemon)
-    assert "none is stopped" in said[-1]
+    assert "nothing to stop" in said[-1]
 
 
 def test_it_outlives_the_command_that_started_it_and_holds_none_of_its_pipes(daemon: Daemon) -> None:
     code = (
-        "from pathlib import *; from lab import engine; from lab.dockerd import Daemon\n"
-        f"engine.SYSTEMD = Path('/nowhere'); engine.ensure(print, {daemon!r}).close()"
+        "from pathlib import *; from lab.engine import connect; from lab.engine.dockerd import Daemon\n"
+        f"connect.SYSTEMD = Path('/nowhere'); connect.ensure(print, {daemon!r}).close()"
     )
     # capture_output waits for end-of-file on both pipes: it would never come if dockerd held them.
     done = subprocess.run(
@@ -161,7 +161,7 @@ def test_an_engine_that_hangs_is_named_within_five_seconds(daemon: Daemon) -> No
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        with pytest.raises(HostCannot, match=r"gives no right answer within 3 s"):
+        with pytest.raises(HostCannot, match=r"does not answer as expected within 3 s"):
             connect.ensure(print, daemon)
 
 

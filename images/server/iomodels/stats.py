@@ -162,7 +162,7 @@ class Stats:
         return self._slots
 
     def fork(self, slot: int) -> int:
-        """Call fork(2) with our lock held: a child must not inherit a lock that a lost thread holds.
+        """Fork with our lock held: a child must not inherit a lock that a lost thread holds.
 
         The child (returns 0) starts all counters at zero; earlier counts belong to the parent.
         """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, percent, told
+from lab.common.cpus import cpu_list
 from lab.results.node import Calibration
 
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
@@ -83,12 +84,3 @@ def client_exhausted(view: TrialView) -> Iterator[Result]:
     for kind, remedy in remedies.items():
         number = view.errors(kind)
         yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
-
-
-def cpu_list(text: str) -> frozenset[int]:
-    """`"0,2-3"` → {0, 2, 3}, as in /sys; empty means all."""
-    cpus: set[int] = set()
-    for part in filter(None, text.split(",")):
-        low, _, high = part.partition("-")
-        cpus.update(range(int(low), int(high or low) + 1))
-    return frozenset(cpus)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from lab.analysis.checks.generator import cpu_list
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, percent, told
+from lab.common.cpus import cpu_list
 
 BUSY = ("user", "nice", "system", "irq", "softirq")
 
@@ -40,7 +40,7 @@ def host_quiet(view: TrialView) -> Iterator[Result]:
 def placement(view: TrialView) -> Iterator[Result]:
     """Server and swarm run on separate CPUs."""
     where = told(view.trial.placement, "the CPU placement was not recorded")
-    server, swarm = cpu_list(where.server), cpu_list(where.swarm)
+    server, swarm = set(cpu_list(where.server)), set(cpu_list(where.swarm))
     if where.overlap or not server or not swarm or server & swarm:
         message = "the server and the swarm share CPUs, so each takes CPU time from the other"
         yield Result(

@@ -72,7 +72,7 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
     environment = run.manifest.environment or Environment()
     missing = [name for name in PROVENANCE if getattr(run.manifest, name) is None]
     missing += [f"environment.{name}" for name in ENVIRONMENT if getattr(environment, name) is None]
-    if environment.runtime == "docker" and not environment.images:
+    if environment.engine and not environment.images:
         missing.append("environment.images")
     if missing:
         yield Result("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")

@@ -128,7 +128,7 @@ class TrialView:
     @property
     def isolated(self) -> bool:
         """Whether nodes have their own network namespaces and cgroups: containers, not plain processes."""
-        return self.trial.runtime != "local"
+        return "not isolated" not in self.trial.stamps
 
     def increase(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the measured window."""

@@ -1,1 +1,1 @@
-"""How the lab's images come about: the base, the wheels laid out on the host, the context, the build."""
+"""Build the lab's images: the base, the wheels installed on the host, the context, the build."""

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
-from typing import IO
 
 from lab.common.errors import HostCannot, LabError, NoMeasurement
+from lab.common.notify import Notify
 from lab.common.owner import state_dir
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine import apt
 from lab.engine.api import Engine, EngineLost
 from lab.engine.build.builder import BUILD_S, build_image
-from lab.engine.build.context import packed
+from lab.engine.build.context import pack_tar
+from lab.engine.logged import last_lines, run_logged
 
 REGISTRY_IMAGE = "debian:bookworm-slim"
-REGISTRY_ANSWERS_S = 8.0
+REGISTRY_S = 8.0
 RETRY_AFTER_S = 3600.0
 BOOTSTRAP_S = 600.0
 SUITE = "bookworm"
@@ -30,13 +29,13 @@ EXCLUDED = ("doc", "man", "locale", "info", "lintian", "bash-completion")
 
 
 def packages(file: Path) -> list[str]:
-    """The package names of a list file: one a line, `#` begins a comment."""
+    """Return the package names of a list file: one per line, `#` begins a comment."""
     lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 
 
 def bootstrap_argv(names: list[str], tar: Path) -> list[str]:
-    """mmdebstrap's command line. The mirror is its own default for the suite."""
+    """Return mmdebstrap's command line; the mirror is its default for the suite."""
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(names)}"]
     argv += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
     argv += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in EXCLUDED]
@@ -45,71 +44,55 @@ def bootstrap_argv(names: list[str], tar: Path) -> list[str]:
     return [*argv, SUITE, str(tar)]
 
 
-def make(engine: Engine, folder: Path, tag: str, build: Path, say: Say) -> None:
-    """Make the base image as `tag`, from the recipe in `folder`. Raises HostCannot when no way is open."""
-    reason = _from_registry(engine, folder, tag, say)
+def make(engine: Engine, folder: Path, tag: str, build: Path, notify: Notify) -> None:
+    """Make the base image as `tag`, from the recipe in `folder`. Raises HostCannot if no way works."""
+    reason = _from_registry(engine, folder, tag, notify)
     if reason is not None:
-        _bootstrapped(engine, folder, tag, build, reason, say)
+        _bootstrap(engine, folder, tag, build, reason, notify)
 
 
-def _from_registry(engine: Engine, folder: Path, tag: str, say: Say) -> str | None:
-    """None when made; else why not. A registry that was of no use is not asked again for an hour."""
+def _from_registry(engine: Engine, folder: Path, tag: str, notify: Notify) -> str | None:
+    """Return None when the image is made, else why not. After a failure the next try is an hour later."""
     failed = state_dir() / "registry-failed"
     if failed.exists() and 0 <= time.time() - failed.stat().st_mtime < RETRY_AFTER_S:
         return failed.read_text(encoding="utf-8")
     image = os.environ.get("LAB_BASE_IMAGE", REGISTRY_IMAGE)
     reason = f"no registry answers for {image}"
     try:
-        engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_ANSWERS_S)
+        engine.call("ask the registry", engine.api.inspect_distribution, image, deadline_s=REGISTRY_S)
         reason = f"building on {image} failed"
-        with step(say, f"base image: from {image}"):
+        with step(notify, f"base image: from {image}"):
             recipe = {"dockerfile": "Dockerfile.registry", "network_mode": "default"}
-            build_image(engine, packed(folder), tag, "base", {"FROM": image}, **recipe)
+            build_image(engine, pack_tar(folder), tag, "base", {"FROM": image}, **recipe)
     except EngineLost:
         raise
     except LabError as error:
         failed.write_text(reason, encoding="utf-8")
         if reason.startswith("building"):
-            say(str(error))
+            notify(str(error))
         return reason
     return None
 
 
-def _bootstrapped(engine: Engine, folder: Path, tag: str, build: Path, reason: str, say: Say) -> None:
+def _bootstrap(engine: Engine, folder: Path, tag: str, build: Path, reason: str, notify: Notify) -> None:
     if shutil.which("mmdebstrap") is None:
-        if not apt.may_install():
+        if not apt.can_install():
             raise HostCannot(
                 f"cannot make the base image: {reason}, and mmdebstrap needs root on a Debian-like system: "
-                "run `make images` as root once, or `docker load` an image that was made elsewhere"
+                "run `make images` as root once, or `docker load` an image that was built elsewhere"
             )
-        apt.install(["mmdebstrap"], build / "apt.log", say)
+        apt.install(["mmdebstrap"], build / "apt.log", notify)
     tar, log = build / "base.tar", build / "base.log"
     try:
-        with step(say, f"base image: bootstrapping Debian {SUITE} ({reason})"), log.open("wb") as file:
+        with step(notify, f"base image: bootstrapping Debian {SUITE} ({reason})"):
             argv = bootstrap_argv(packages(folder / "packages.txt"), tar)
-            code = _run(argv, file, log)
-            if code:
-                tail = log.read_text(errors="replace").splitlines()[-3:]
-                raise HostCannot(f"mmdebstrap failed ({code}): {' | '.join(tail)}; its log: {log}")
+            environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+            log.unlink(missing_ok=True)
+            if code := run_logged("mmdebstrap", argv, log, BOOTSTRAP_S, environment):
+                raise HostCannot(f"mmdebstrap failed ({code}): {last_lines(log)}; its log: {log}")
             _import(engine, tar, tag)
     finally:
         tar.unlink(missing_ok=True)
-
-
-def _run(argv: list[str], file: IO[bytes], log: Path) -> int:
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
-    try:
-        return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            timeout=BOOTSTRAP_S,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        raise HostCannot(f"mmdebstrap did not end within {BOOTSTRAP_S:g} s; its log: {log}") from None
 
 
 def _import(engine: Engine, tar: Path, tag: str) -> None:

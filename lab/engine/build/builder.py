@@ -1,4 +1,4 @@
-"""One build on the engine, with a deadline and the builder's own words when it fails."""
+"""Run one build on the engine, with a deadline; an error carries the builder's own message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A build context: files laid out as the Dockerfile copies them, byte-compiled, packed alike each time."""
+"""A build context: files as the Dockerfile copies them, byte-compiled, packed into the same tar each time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.common.errors import LabError
-from lab.common.say import Say
+from lab.common.notify import Notify
 
 # The first bytes of a .pyc of Python 3.11, the image's (importlib.util.MAGIC_NUMBER there).
 IMAGE_MAGIC = (3495).to_bytes(2, "little") + b"\r\n"
@@ -21,7 +21,7 @@ COMPILE_S = 300.0
 
 
 def source_files(root: Path, parts: Iterable[str]) -> list[Path]:
-    """The files below the parts (folders or files of `root`) that go into an image, sorted."""
+    """Return the files of an image below `parts` (folders or files of `root`), sorted."""
     found: list[Path] = []
     for part in parts:
         path = root / part
@@ -29,23 +29,23 @@ def source_files(root: Path, parts: Iterable[str]) -> list[Path]:
     return sorted(file for file in found if "__pycache__" not in file.parts and file.suffix != ".pyc")
 
 
-def lay_out(root: Path, parts: Iterable[str], target: Path) -> None:
-    """Copy the parts below `target`, at the same relative paths."""
+def copy_sources(root: Path, parts: Iterable[str], target: Path) -> None:
+    """Copy `parts` of `root` to `target`, at the same relative paths."""
     for file in source_files(root, parts):
         copy = target / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
 
 
-def compile_all(folder: Path, say: Say) -> None:
-    """Byte-compile below `folder` for the image's Python. Import times of the swarm halve by it.
+def compile_all(folder: Path, notify: Notify) -> None:
+    """Byte-compile below `folder` for the image's Python; this halves the swarm's import time.
 
-    The .pyc files carry a hash that is never checked (PEP 552), so that no time of a file matters. Where no
-    Python of the image's version is found the sources stay as they are, which is said.
+    The .pyc files carry a hash that is never checked (PEP 552), so file times do not matter. Without a Python
+    of the image's version on this host nothing is compiled, and the user is told.
     """
     python = _image_python()
     if python is None:
-        say(f"no Python {IMAGE_PYTHON} here to compile for the image: its nodes will start more slowly")
+        notify(f"no Python {IMAGE_PYTHON} on this host: nothing is compiled, and nodes start more slowly")
         return
     command = [python, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", "/app", str(folder)]
@@ -54,8 +54,8 @@ def compile_all(folder: Path, say: Say) -> None:
         raise LabError(f"compiling {folder} failed: {' '.join((done.stdout + done.stderr).split())[:300]}")
 
 
-def packed(folder: Path) -> bytes:
-    """The folder as a tar: same bytes for the same files, whoever owns them and whenever they changed."""
+def pack_tar(folder: Path) -> bytes:
+    """Return the folder as a tar: the same bytes for the same files, whatever their owners and times."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -1,17 +1,17 @@
-"""Wheels for an image, laid out on the host: by hash, for the image's Python and machine, none compiled."""
+"""Install the wheels of an image on the host: by hash, for the image's Python and machine, none compiled."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from lab.common.errors import HostCannot
+from lab.common.notify import Notify
 from lab.common.progress import step
-from lab.common.say import Say
 from lab.engine.build.context import IMAGE_PYTHON, compile_all
+from lab.engine.logged import last_lines, run_logged
 
 # Debian 12 has glibc 2.36: these tags of PEP 600 (and their older names) run on it.
 MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
@@ -19,12 +19,12 @@ INSTALL_S = 600.0
 
 
 def platforms(machine: str) -> list[str]:
-    """pip's --platform names for a machine such as x86_64."""
+    """Return pip's --platform names for a machine such as x86_64."""
     return [f"{name}_{machine}" for name in MANYLINUX]
 
 
 def pip_argv(requirements: Path, target: Path, machine: str) -> list[str]:
-    """pip's command line. The requirements are complete and hashed, so nothing is resolved."""
+    """Return pip's command line. The requirements are complete and hashed, so nothing is resolved."""
     argv = [
         sys.executable,
         "-m",
@@ -41,8 +41,11 @@ def pip_argv(requirements: Path, target: Path, machine: str) -> list[str]:
     return [*argv, "-r", str(requirements)]
 
 
-def laid_out(requirements: Path, machine: str, build: Path, say: Say) -> Path:
-    """The folder of the installed wheels, made once per content of `requirements`. Raises HostCannot."""
+def install_wheels(requirements: Path, machine: str, build: Path, notify: Notify) -> Path:
+    """Return the folder of the installed wheels, made once per content of `requirements`.
+
+    Raises HostCannot.
+    """
     key = hashlib.sha256(requirements.read_bytes() + machine.encode()).hexdigest()[:12]
     folder = build / f"wheels-{requirements.stem}-{key}"
     if folder.exists():
@@ -50,23 +53,12 @@ def laid_out(requirements: Path, machine: str, build: Path, say: Say) -> Path:
     log = build / f"wheels-{requirements.stem}.log"
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    with step(say, f"wheels of the {requirements.stem} image"), log.open("wb") as file:
-        argv = pip_argv(requirements, part, machine)
-        try:
-            code = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=INSTALL_S,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise HostCannot(f"pip did not end within {INSTALL_S:g} s; its log: {log}") from None
+    log.unlink(missing_ok=True)
+    with step(notify, f"wheels of the {requirements.stem} image"):
+        code = run_logged("pip", pip_argv(requirements, part, machine), log, INSTALL_S)
     if code:
-        tail = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-2:]
-        raise HostCannot(f"pip could not lay out {requirements.name}: {' | '.join(tail)}; its log: {log}")
+        raise HostCannot(f"pip could not install {requirements.name}: {last_lines(log, 2)}; its log: {log}")
     shutil.rmtree(part / "bin", ignore_errors=True)
-    compile_all(part, say)
+    compile_all(part, notify)
     part.rename(folder)
     return folder

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.common.leaves import leaves
 from lab.common.units import show_bytes, show_seconds
 from lab.report.content.text import plural
 from lab.scenario.yaml_file import Keys, show_path
@@ -75,7 +76,9 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
 def resolved_text(resolved: Resolved) -> str:
     """Every value of the scenario, as it was written, with where it came from, one a line."""
     rows = []
-    for path, value in _leaves(resolved.scenario.model_dump(mode="json", by_alias=True), ()):
+    for path, value in leaves(resolved.scenario.model_dump(mode="json", by_alias=True)):
+        if value is None or value == {}:
+            continue
         shown = f"{show_path(path)[:-2]}: {_written(resolved.data, path, value)}"
         origin = "its first comment" if path == ("question",) else resolved.origin(path)
         rows.append((shown, origin))
@@ -95,14 +98,6 @@ def _written(data: Any, path: Keys, value: Any) -> str:
             data, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
         ).strip()
     return str(data)
-
-
-def _leaves(value: Any, path: Keys) -> Any:
-    if isinstance(value, dict) and value:
-        for key, child in value.items():
-            yield from _leaves(child, (*path, key))
-    elif value is not None and value != {}:
-        yield path, value
 
 
 def trial_s(trial: Any) -> float:

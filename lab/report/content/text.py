@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from lab.analysis.model import (
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
+from lab.common.units import show_bytes, show_number, show_percent
 
 NOTHING = "—"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -34,23 +34,12 @@ def clean(text: object) -> str:
 
 def number(value: float | None) -> str:
     """Three significant digits, thousands grouped: `2,000`, `41.0`, `0.312`; a dash where there is none."""
-    if value is None:
-        return NOTHING
-    size = abs(value)
-    if size >= 99.95 or value == 0:
-        return f"{value:,.0f}"
-    if size >= 9.995:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.9995 else f"{value:.3f}"
+    return NOTHING if value is None else show_number(value)
 
 
 def percent(share: float | None) -> str:
     """A share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
-    if share is None:
-        return NOTHING
-    if share and share < 0.0001:
-        return "< 0.01 %"
-    return f"{number(share * 100)} %"
+    return NOTHING if share is None else show_percent(share)
 
 
 def quantile(quantiles: Quantiles, name: str) -> str:
@@ -68,10 +57,7 @@ def count(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes in binary units, three significant digits: `512 B`, `47.2 KiB`, `1.30 GiB`."""
-    if value is None or abs(value) < 1024:
-        return NOTHING if value is None else f"{value:,.0f} B"
-    power = min(3, int(math.log2(abs(value))) // 10)
-    return f"{number(value / 1024**power)} {('B', 'KiB', 'MiB', 'GiB')[power]}"
+    return NOTHING if value is None else show_bytes(value)
 
 
 def plural(count: int, noun: str) -> str:

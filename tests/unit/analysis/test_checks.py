@@ -177,7 +177,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap())),
     ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
     ("a collector that failed", "sampling", "suspect", lambda t: replace(t, warnings=("cgroup: gone",))),
-    ("plain processes", "isolation", "suspect", lambda t: replace(t, runtime="local")),
+    ("plain processes", "isolation", "suspect", lambda t: replace(t, stamps=("not isolated",))),
     ("a server that would not stop", "server_stopped", "suspect", lambda t: ended(t, 137, "SIGKILL")),
     ("a server killed", "server_died", "fail", lambda t: silenced(ended(t, 137, "SIGKILL"))),
 ]  # fmt: skip

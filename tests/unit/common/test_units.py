@@ -54,7 +54,7 @@ def test_shows_seconds(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(512, "512 B"), (48_333, "47.2 KiB"), (1_395_864_371, "1.3 GiB")]
+    ("value", "text"), [(512, "512 B"), (48_333, "47.2 KiB"), (1_395_864_371, "1.30 GiB")]
 )
 def test_shows_bytes(value, text):
     assert units.show_bytes(value) == text

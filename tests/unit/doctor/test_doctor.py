@@ -48,7 +48,7 @@ FAULTS = [
     ("seccomp", "warn", {"engine": {**ENGINE, "security": []}}),
     ("images", "warn", {"images": {"server": True, "swarm": False}}),
     ("cgroup", "bad", {"host": host(cgroup="none")}),
-    ("links", "warn", {"shaping": None, "shaping_says": "not asked: no root"}),
+    ("links", "warn", {"shaping": None, "shaping_says": "not tested: no root"}),
     ("links", "warn", {"shaping": {"netem": False, "nfqueue": True, "tbf": True, "why": {}}}),
     ("links", "bad", {"shaping": {"netem": False, "nfqueue": False, "tbf": True, "why": {}}}),
     ("link rate", "warn", {"shaping": {"netem": True, "tbf": False, "why": {}}}),
@@ -96,7 +96,7 @@ def test_a_missing_netem_is_mended_as_the_distribution_does(distribution, comman
 
 
 def test_an_engine_that_hangs_is_told_in_its_own_words():
-    says = "the Docker engine at unix:///x gives no right answer within 3 s: timed out"
+    says = "the Docker engine at unix:///x does not answer as expected within 3 s: timed out"
     assert rows(engine=None, engine_says=says)["engine"].found == says
 
 

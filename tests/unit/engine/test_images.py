@@ -97,7 +97,7 @@ def test_a_packed_context_is_the_same_whoever_owns_it_and_whenever_it_changed(tm
         (tmp_path / name / "run").write_text("#!/bin/sh\n")
         (tmp_path / name / "run").chmod(0o755)
     os.utime(tmp_path / "two/run", (1, 1))
-    one, two = (context.packed(tmp_path / name) for name in ("one", "two"))
+    one, two = (context.pack_tar(tmp_path / name) for name in ("one", "two"))
     assert one == two
     with tarfile.open(fileobj=io.BytesIO(one)) as tar:
         found = {entry.name: (entry.mode, entry.uid, entry.mtime) for entry in tar}
@@ -128,7 +128,7 @@ def test_another_python_compiles_nothing_and_says_so(tmp_path: Path, monkeypatch
     (tmp_path / "one.py").write_text("x = 1\n")
     said: list[str] = []
     context.compile_all(tmp_path, said.append)
-    assert said == ["no Python 3.11 here to compile for the image: its nodes will start more slowly"]
+    assert said == ["no Python 3.11 on this host: nothing is compiled, and nodes start more slowly"]
     assert list(tmp_path.glob("**/*.pyc")) == []
 
 
@@ -151,8 +151,8 @@ def test_wheels_are_laid_out_by_hash_for_the_images_python(tmp_path: Path) -> No
 def test_wheels_that_cannot_be_had_are_explained(tmp_path: Path) -> None:
     requirements = tmp_path / "none.txt"
     requirements.write_text("no-such-thing-at-all==1 --hash=sha256:" + "0" * 64 + "\n")
-    with pytest.raises(HostCannot, match=r"pip could not lay out none\.txt: .*; its log: "):
-        wheels.laid_out(requirements, "x86_64", tmp_path, print)
+    with pytest.raises(HostCannot, match=r"pip could not install none\.txt: .*; its log: "):
+        wheels.install_wheels(requirements, "x86_64", tmp_path, print)
     assert not list(tmp_path.glob("wheels-none-*"))
 
 

@@ -1,4 +1,4 @@
-"""The CI matrix: its cells, its three forms, and the workflow files that use it, each valid by its schema."""
+"""The CI matrix: jobs, three formats, and the workflow files that use it, each valid by its schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def found(tmp_path):
-    return ci_matrix.cells([("small", resolved(tmp_path).scenario)])
+    return ci_matrix.jobs([("small", resolved(tmp_path).scenario)])
 
 
 def valid(schema, *files):
@@ -32,21 +32,21 @@ def valid(schema, *files):
 
 
 def test_a_cell_is_a_server_of_a_scenario(found):
-    assert json.loads(ci_matrix.rendered(found, "json")) == [
+    assert json.loads(ci_matrix.render(found, "json")) == [
         {"name": "small-thread", "scenario": "small", "server": "thread"},
         {"name": "small-epoll_lt", "scenario": "small", "server": "epoll_lt"},
     ]
 
 
 def test_github_takes_one_line(found):
-    text = ci_matrix.rendered(found, "github")
+    text = ci_matrix.render(found, "github")
     assert "\n" not in text
     assert [cell["server"] for cell in json.loads(text)["include"]] == ["thread", "epoll_lt"]
 
 
 def test_gitlab_takes_a_child_pipeline_that_extends_our_jobs(found, tmp_path):
     file = tmp_path / "pipeline.yml"
-    file.write_text(ci_matrix.rendered(found, "gitlab"))
+    file.write_text(ci_matrix.render(found, "gitlab"))
     valid("vendor.gitlab-ci", file)
     pipeline = yaml.safe_load(file.read_text())
     (included,) = (entry["local"] for entry in pipeline["include"])
@@ -82,15 +82,15 @@ def test_the_workflow_pins_what_others_wrote():
 def test_a_matrix_that_the_system_would_refuse_is_refused(tmp_path):
     servers = "\n".join(f"  s{number}: {{model: thread}}" for number in range(257))
     text = TEXT.replace("  thread: {model: thread}\n  epoll_lt: {model: epoll_lt}", servers)
-    many = ci_matrix.cells([("many", resolved(tmp_path, text).scenario)])
+    many = ci_matrix.jobs([("many", resolved(tmp_path, text).scenario)])
     with pytest.raises(UsageError, match="257 jobs, github takes 256"):
-        ci_matrix.rendered(many, "github")
-    assert len(json.loads(ci_matrix.rendered(many, "json"))) == 257
+        ci_matrix.render(many, "github")
+    assert len(json.loads(ci_matrix.render(many, "json"))) == 257
 
 
 def test_names_are_unique_and_forms_are_known(found, tmp_path):
     scenario = resolved(tmp_path).scenario
     with pytest.raises(UsageError, match="small-thread"):
-        ci_matrix.cells([("one", scenario), ("two", scenario)])
+        ci_matrix.jobs([("one", scenario), ("two", scenario)])
     with pytest.raises(UsageError, match="github, gitlab, json"):
-        ci_matrix.rendered(found, "jenkins")
+        ci_matrix.render(found, "jenkins")

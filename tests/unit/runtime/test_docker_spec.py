@@ -77,7 +77,7 @@ def test_routes_are_read_as_the_kernel_prints_them() -> None:
 
 @pytest.mark.parametrize("bad", ["", "..", "a b", "-a", "a" * 64, "é"])
 def test_names_that_could_not_be_one_are_refused(bad: str) -> None:
-    with pytest.raises(UsageError, match="is no name"):
+    with pytest.raises(UsageError, match="is not a valid name"):
         docker_spec.container_name(Topology("run", "trial", (), ()), bad)
 
 

@@ -27,7 +27,7 @@ class Children:
         return len(self._slot_of)
 
     def fork(self) -> int:
-        """Call fork(2); return 0 in the child, which ends with its parent and counts in shared memory.
+        """Fork; return 0 in the child, which ends with its parent and counts in shared memory.
 
         In the child the stop signals are blocked, as it still has its parent's handlers: call
         `set_child_signals` next.

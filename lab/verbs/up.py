@@ -1,4 +1,4 @@
-"""Playing by hand: `up`, `ps`, `logs`; for `net` see net.py."""
+"""Interactive: `up`, `ps`, `logs`; for `net` see net.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab.verbs.shared import (
 )
 
 if TYPE_CHECKING:
-    from lab.run.up import Playground
+    from lab.run.up import Interactive
 
 FOLLOW_POLL_S = 0.1
 
@@ -34,20 +34,20 @@ def up(
         typer.Option(
             "--server",
             metavar="NAME",
-            help="This server instead of the first trial's.",
+            help="Start this server instead of the first trial's.",
             autocompletion=completion.servers,
         ),
     ] = None,
     runtime: RuntimeOption = None,
     overrides: SetOption = None,
     swarm: Annotated[
-        bool, typer.Option("--swarm/--no-swarm", help="With the swarm, or the server only.")
+        bool, typer.Option("--swarm/--no-swarm", help="Start the swarm too, or the server only.")
     ] = True,
     go: Annotated[bool, typer.Option("--go", help="Start the load at once.")] = False,
 ) -> int:
-    """A topology to play with, until Ctrl-C or `lab down`.
+    """Start a scenario's topology for interactive use, until Ctrl-C or `lab down`.
 
-    It stays in the foreground: what is up has an owner. Look at it from another terminal.
+    It stays in the foreground. Look at it and change it from another terminal.
 
     \b
     Examples:
@@ -63,42 +63,49 @@ def up(
     prepared.capacity.require()
     with interrupting():
         try:
-            with topology_up.up(prepared, resolved.settings.runtime, swarm, shared.say) as ground:
-                _introduce(ground, swarm)
-                ground.deployment.subscribe(_tell)
+            with topology_up.up(prepared, resolved.settings.runtime, swarm, shared.print_err) as nodes:
+                _describe(nodes, waiting=swarm and not go)
+                nodes.deployment.subscribe(_print_event)
                 if go and swarm:
-                    ground.go()
-                shared.say(ground.wait())
+                    nodes.start_load()
+                shared.print_err(nodes.wait())
         except KeyboardInterrupt:
-            shared.say("down")
+            shared.print_err("down")
     return Exit.OK
 
 
-def _introduce(ground: Playground, swarm: bool) -> None:
-    shared.out(f"{ground.run} is up; its logs: {ground.logs}")
-    for node, address in ground.addresses().items():
-        shared.out(f"  {node:10} {address}")
-    for link in ground.links:
-        shared.out(f"  link {' - '.join(link.endpoints)}: {link.backend} {link.requested.to_json()}")
-    if swarm:
-        shared.out(f"GO (the load begins): {ground.how_to_go()}")
-    shared.out(f"Ctrl-C here, or `lab down {ground.run}`, takes it down")
+def _describe(nodes: Interactive, *, waiting: bool) -> None:
+    from lab.report.content import text
+
+    shared.print_out(f"{nodes.run} is up; its logs: {nodes.logs}")
+    for node, address in nodes.addresses().items():
+        shared.print_out(f"  {node:10} {address}")
+    for link in nodes.links:
+        requested = text.facts(link.requested.to_json())
+        shared.print_out(f"  link {' - '.join(link.endpoints)} ({link.backend}): {requested}")
+    if waiting:
+        shared.print_out(f"start the load: {nodes.start_command()}")
+    shared.print_out(f"Ctrl-C here, or `lab down {nodes.run}`, takes it down")
 
 
-def _tell(node: str, event: Mapping[str, Any]) -> None:
-    """What nodes say while it is up: phases, progress, warnings; their statistics are in the logs."""
+def _print_event(node: str, event: Mapping[str, Any]) -> None:
+    """Print phases, progress and warnings of the nodes; their statistics are in the logs."""
     kind = event.get("event")
     if kind in ("phase", "worker_lost", "log"):
-        shared.say(f"{node}: {event.get('phase') or event.get('says')}")
+        shared.print_err(f"{node}: {event.get('phase') or event.get('says')}")
     elif kind == "progress":
-        shared.say(
+        shared.print_err(
             f"{node}: {event.get('connected')} connected, {event.get('requests_per_s')} requests/s, "
-            f"p99 {event.get('response_p99_ms')} ms, {event.get('failed')} failed"
+            f"p99 {_milliseconds(event.get('response_p99_ms'))}, {event.get('failed')} failed"
         )
 
 
+def _milliseconds(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3g} ms"
+
+
 def ps(as_json: JsonOption = False) -> int:
-    """What is up: nodes of every run on this host.
+    """List the nodes that are up, of every run on this host.
 
     \b
     Example:
@@ -114,12 +121,12 @@ def ps(as_json: JsonOption = False) -> int:
         if client is not None:
             client.close()
     if as_json:
-        shared.out_json([asdict(row) for row in rows])
+        shared.print_json([asdict(row) for row in rows])
     for row in () if as_json else rows:
         where = " ".join(f"{network}={address}" for network, address in sorted(row.addresses.items()))
-        shared.out(f"{row.run:34} {row.node:14} {row.state:16} {where}")
+        shared.print_out(f"{row.run:34} {row.node:14} {row.state:16} {where}")
     if not rows and not as_json:
-        shared.say("nothing is up")
+        shared.print_err("nothing is up")
     return Exit.OK
 
 
@@ -127,12 +134,14 @@ def logs(
     run: RunArgument,
     node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="server, master, worker-0 …")] = None,
     trial: Annotated[
-        str | None, typer.Option("--trial", metavar="TRIAL", help="Of this trial, such as epoll_lt/1.")
+        str | None, typer.Option("--trial", metavar="TRIAL", help="The trial, such as epoll_lt/1.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")
+    ] = False,
     results: ResultsOption = None,
 ) -> int:
-    """What a node printed; without NODE, which logs there are.
+    """Print the log of a node; without NODE, list the logs.
 
     \b
     Examples:
@@ -144,14 +153,14 @@ def logs(
     folder = topology_up.find_logs(run) if run.startswith("up-") else None
     files = _log_files(folder) if folder else _run_logs(shared.find_run(run, results), trial)
     if node is None:
-        shared.out("\n".join(files))
+        shared.print_out("\n".join(files))
         return Exit.OK
     chosen = [path for name, path in files.items() if name.rpartition(" ")[2] == node]
     if len(chosen) != 1:
-        which = "no such log" if not chosen else "several trials have it: add --trial"
+        which = "no such log" if not chosen else "several trials have one: add --trial"
         raise UsageError(f"{node}: {which}; there are: {', '.join(files) or 'none'}")
-    for text in _reading(chosen[0], follow):
-        shared.out(shared.printable(text), end="")
+    for part in _reading(chosen[0], follow):
+        shared.print_out(shared.printable(part), end="")
     return Exit.OK
 
 
@@ -177,4 +186,4 @@ def _reading(path: Path, follow: bool) -> Iterator[str]:
             elif not follow:
                 return
             else:
-                time.sleep(FOLLOW_POLL_S)  # inotify would need a library; nobody reads faster than this
+                time.sleep(FOLLOW_POLL_S)  # inotify(7) would need a library, and people do not read faster

@@ -1,6 +1,6 @@
-"""What nodes print: every byte into a log file, every JSON line of standard output into an event.
+"""The output of nodes: every byte goes into a log file, every JSON line of standard output becomes an event.
 
-One `Lines` per node, in all runtimes; a runtime's own thread feeds it bytes and says when the node ended.
+Each node has one `NodeLog`, in every runtime; a thread of the runtime feeds it bytes and reports the end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ STDOUT, STDERR = 1, 2
 Callback = Callable[[str, Event], None]
 
 
-class Hub:
-    """Hands events to subscribers. A subscriber that raises is dropped, and its error kept for the end."""
+class EventBus:
+    """Publishes events to subscribers. One that raises is unsubscribed, and its error is kept for the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,8 +36,8 @@ class Hub:
         with self._lock:
             self._callbacks = [*self._callbacks, callback]
 
-    def deliver(self, node: str, event: Event) -> None:
-        """Hand one event to every subscriber."""
+    def publish(self, node: str, event: Event) -> None:
+        """Call every subscriber with one event."""
         for callback in self._callbacks:
             try:
                 callback(node, event)
@@ -47,13 +47,13 @@ class Hub:
                     self.errors.append(error)
 
 
-class Lines:
-    """The output of one node. `feed` and `end` are called by one thread, everything else by any."""
+class NodeLog:
+    """The output of one node. One thread calls `feed` and `end`; any thread may call the rest."""
 
-    def __init__(self, node: str, log: Path, hub: Hub) -> None:
+    def __init__(self, node: str, log: Path, bus: EventBus) -> None:
         self.node = node
         self.log = log
-        self._hub = hub
+        self._bus = bus
         self._file = log.open("ab", buffering=0)
         self._partial = {STDOUT: b"", STDERR: b""}
         self._skipping = False
@@ -63,9 +63,9 @@ class Lines:
         self._lost: str | None = None
 
     def feed(self, stream: int, data: bytes) -> None:
-        """Take bytes as they came from STDOUT or STDERR: all are logged, standard output is parsed.
+        """Take bytes from STDOUT or STDERR: all are logged, lines of standard output are parsed.
 
-        Both streams share the log line by line, so that neither cuts the other's lines.
+        The log interleaves the streams by whole lines.
         """
         *whole, rest = (self._partial[stream] + data).split(b"\n")
         if whole:
@@ -73,13 +73,13 @@ class Lines:
         self._partial[stream] = rest
         if stream == STDOUT:
             for line in whole:
-                self._line(line)
+                self._parse_line(line)
         if len(rest) > MAX_LINE_BYTES:
-            self._too_long(stream)
+            self._drop_long_line(stream)
 
     def end(self, exit_: NodeExit | None, lost: str | None = None) -> None:
-        """No more output: the node ended with `exit_`, or was lost from sight for the reason `lost`."""
-        self._line(self._partial[STDOUT])
+        """Take the end of the output: the node ended with `exit_`, or its output broke (`lost`: why)."""
+        self._parse_line(self._partial[STDOUT])
         self._file.write(b"".join(self._partial.values()))
         self._file.close()
         with self._changed:
@@ -87,26 +87,26 @@ class Lines:
             self._changed.notify_all()
 
     def events(self) -> list[Event]:
-        """All events so far, in order."""
+        """Return all events so far, in order."""
         with self._changed:
             return list(self._events)
 
     def exited(self) -> NodeExit | None:
-        """How the node ended, once it has and all its output is here."""
+        """Return how the node ended, once it has ended and all its output is read; before that None."""
         return self._exit
 
     @property
     def ended(self) -> bool:
-        """True once there is nothing more to come, whatever the reason."""
+        """Whether the output is complete, for whatever reason."""
         return self._exit is not None or self._lost is not None
 
     def wait_end(self, deadline_s: float) -> bool:
-        """Wait until nothing more comes; False when the time is up first."""
+        """Wait until the output is complete; return False at the deadline."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ended, deadline_s)
 
     def wait_event(self, name: str, deadline_s: float) -> Event:
-        """The first event of that name, past or future. Raises NoMeasurement: node ended, or time is up."""
+        """Return the first event of that name, past or future. Raises NoMeasurement (node ended, timeout)."""
         until = time.monotonic() + deadline_s
         seen = 0
         with self._changed:
@@ -116,14 +116,18 @@ class Lines:
                         return event
                 seen = len(self._events)
                 if self.ended:
-                    raise NoMeasurement(f"{self.node}: {self._how_ended()} before '{name}'{self._says()}")
+                    raise NoMeasurement(
+                        f"{self.node}: {self._how_ended()} before '{name}'{self._last_lines()}"
+                    )
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise NoMeasurement(f"{self.node}: no '{name}' within {deadline_s:g} s{self._says()}")
+                    raise NoMeasurement(
+                        f"{self.node}: no '{name}' within {deadline_s:g} s{self._last_lines()}"
+                    )
                 self._changed.wait(left)
 
     def tail(self, lines: int = TAIL_LINES) -> list[str]:
-        """The last lines of the log, of either stream."""
+        """Return the last lines of the log, of both streams."""
         with self.log.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - MAX_LINE_BYTES))
@@ -139,20 +143,20 @@ class Lines:
         )
         return f"ended with exit code {self._exit.code}{by}"
 
-    def _says(self) -> str:
+    def _last_lines(self) -> str:
         tail = self.tail()
         return "; its last lines:\n  " + "\n  ".join(tail) if tail else "; it printed nothing"
 
-    def _too_long(self, stream: int) -> None:
-        """Log the beginning of a line that is too long for an event, and forget it."""
+    def _drop_long_line(self, stream: int) -> None:
+        """Log the beginning of a line that is too long for an event, and drop it."""
         self._file.write(self._partial[stream])
         self._partial[stream] = b""
         if stream == STDOUT and not self._skipping:
             self._skipping = True
-            says = f"a line over {MAX_LINE_BYTES} bytes was not read as an event (it is in the log)"
+            says = f"a line over {MAX_LINE_BYTES} bytes was not parsed as an event (it is in the log)"
             self._add({"event": "log", "level": "error", "says": says, "mono_ms": mono_ms()})
 
-    def _line(self, line: bytes) -> None:
+    def _parse_line(self, line: bytes) -> None:
         if self._skipping:
             self._skipping = False
         elif line.lstrip().startswith(b"{") and (event := _event(line)) is not None:
@@ -162,11 +166,11 @@ class Lines:
         with self._changed:
             self._events.append(event)
             self._changed.notify_all()
-        self._hub.deliver(self.node, event)
+        self._bus.publish(self.node, event)
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a line that has an `event`; None for other text, which only the log keeps."""
+    """Return the JSON object of a line if it has an `event`; None for other text."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -174,44 +178,44 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and isinstance(value.get("event"), str) else None
 
 
-class Printed:
-    """The part of a deployment that is the same in every runtime: what its nodes print and how they end."""
+class LoggedDeployment:
+    """The part of a deployment that all runtimes share: the output of its nodes and how they end."""
 
     def __init__(self, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
-        self._hub = Hub()
-        self._lines: dict[str, Lines] = {}
+        self._bus = EventBus()
+        self._node_logs: dict[str, NodeLog] = {}
 
     def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
         """See Deployment."""
-        return self._of(node).wait_event(event, deadline_s)
+        return self._log_of(node).wait_event(event, deadline_s)
 
     def events(self, node: str) -> list[Event]:
         """See Deployment."""
-        return self._of(node).events()
+        return self._log_of(node).events()
 
     def subscribe(self, callback: Callback) -> None:
         """See Deployment."""
-        self._hub.subscribe(callback)
+        self._bus.subscribe(callback)
 
     def exited(self, node: str) -> NodeExit | None:
         """See Deployment."""
-        return self._of(node).exited()
+        return self._log_of(node).exited()
 
     def log_path(self, node: str) -> Path:
         """See Deployment."""
-        return self._of(node).log
+        return self._log_of(node).log
 
-    def _listen(self, node: str) -> Lines:
-        lines = self._lines[node] = Lines(node, self._logs / f"{node}.log", self._hub)
-        return lines
+    def _open_log(self, node: str) -> NodeLog:
+        log = self._node_logs[node] = NodeLog(node, self._logs / f"{node}.log", self._bus)
+        return log
 
-    def _of(self, node: str) -> Lines:
-        if node not in self._lines:
-            raise NoMeasurement(f"no node '{node}' here; there are: {', '.join(self._lines) or 'none'}")
-        return self._lines[node]
+    def _log_of(self, node: str) -> NodeLog:
+        if node not in self._node_logs:
+            raise NoMeasurement(f"no node '{node}' here; there are: {', '.join(self._node_logs) or 'none'}")
+        return self._node_logs[node]
 
     def _raise_callback_errors(self) -> None:
-        if self._hub.errors:
-            raise self._hub.errors[0]
+        if self._bus.errors:
+            raise self._bus.errors[0]
