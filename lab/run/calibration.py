@@ -195,6 +195,9 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
             "swarm": swarm.model_copy(update=changes),
             "links": (),
             "events": (),
+            "sweep": {},
+            "thresholds": {},
+            "expect": {},
             "seed": 1,
         }
     )

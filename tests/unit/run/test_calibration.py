@@ -13,6 +13,7 @@ import pytest
 
 from lab.analysis.checks import noise
 from lab.common.errors import NoMeasurement
+from lab.common.paths import LAB_YAML, SCENARIOS
 from lab.plan import plan
 from lab.plan.capacity import place
 from lab.plan.plan import Trial
@@ -21,6 +22,9 @@ from lab.results.load import LoadResult
 from lab.results.node import Calibration, ServerStats
 from lab.run import calibration
 from lab.run.calibration import Calibrator, ceiling, null_trial
+from lab.scenario import resolve
+from lab.scenario.scenario import Scenario
+from lab.verbs.completion import scenario_names
 from tests.support.records import counter, result, second, series
 from tests.support.records import trial as record
 from tests.support.scenarios import HOST, TEXT, resolved
@@ -204,3 +208,15 @@ def test_the_null_trial_is_closed_short_and_between_nothing(tmp_path: Path) -> N
     assert (null.swarm.load.executor, null.swarm.load.think_time) == ("constant-users", 0)
     assert (null.handler, null.links, null.events) == ("hello", (), ())
     assert calibration.WARMUP_S + calibration.MEASURE_S + calibration.RAMP_S <= 6
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_the_null_trial_of_a_bundled_scenario_is_a_scenario_and_a_record_can_hold_it(name: str) -> None:
+    """Rules of a scenario name its servers, and the null server is none of them."""
+    trial = plan.expand(resolve.load(SCENARIOS / f"{name}.yaml", lab_yaml=LAB_YAML)).trials[0]
+    if trial.scenario.swarm.load.executor in ("own-users", "by-group"):
+        pytest.skip("own Locust users have no calibration: their rate is known to their file alone")
+    null = null_trial(trial, place(HOST, trial.scenario), HOST)
+    assert Scenario.model_validate(null.scenario.model_dump(mode="json")) == null.scenario
+    kept = replace(record(), id="null/1", server="null", scenario=null.scenario)
+    assert kept.scenario == null.scenario
