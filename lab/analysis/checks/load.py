@@ -257,7 +257,9 @@ def tail_support(view: TrialView) -> Iterator[Result]:
 
 def _ratio(share: float) -> str:
     """`0.12` → `12 % of`, `11.3` → `11 ×`."""
-    return f"{percent(share)} of" if share < 1 else f"{share:.2g} ×" if math.isfinite(share) else "∞ ×"
+    if share < 1:
+        return f"{percent(share)} of"
+    return f"{share:,.{0 if share >= 10 else 1}f} ×" if math.isfinite(share) else "∞ ×"
 
 
 def _quantile_ms(text: str, percentile: float) -> float | None:
