@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, percent, told
+from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, told
 from lab.common.cpus import cpu_list
+from lab.common.units import show_percent
 from lab.results.node import Calibration
 
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
@@ -20,12 +21,14 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
-    message = f"swarm engine {index} used {percent(used)} of a CPU for two seconds"
+    message = f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds"
     yield from graded("generator_cpu", used, message, MORE_WORKERS)
     cpus = cpu_list(view.trial.placement.swarm if view.trial.placement else "")
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
-        message = f"{workers} swarm engines used {percent(used)} of their {len(cpus)} CPU for two seconds"
+        message = (
+            f"{workers} swarm engines used {show_percent(used)} of their {len(cpus)} CPU for two seconds"
+        )
         yield from graded("generator_cpu", used, message, MORE_WORKERS)
 
 
@@ -42,7 +45,7 @@ def generator_throttled(view: TrialView) -> Iterator[Result]:
             for name in ("cpu_periods", "cpu_throttled")
         )
         if node != SERVER and periods:
-            message = f"{node} was throttled in {percent(held / periods)} of its CPU quota periods"
+            message = f"{node} was throttled in {show_percent(held / periods)} of its CPU quota periods"
             yield from graded("throttled", held / periods, message, "run the swarm without a CPU quota")
 
 
@@ -69,8 +72,8 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
     return graded(
         "generator_ceiling",
         rate / ceiling,
-        f"generator-limited: {rate:,.0f} requests/s is {percent(rate / ceiling)} of the swarm's maximum rate "
-        f"of {ceiling:,.0f}/s{disturbed}",
+        f"generator-limited: {rate:,.0f} requests/s is {show_percent(rate / ceiling)} of the swarm's maximum "
+        f"rate of {ceiling:,.0f}/s{disturbed}",
         MORE_WORKERS,
     )
 

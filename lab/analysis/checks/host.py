@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, percent, told
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, told
 from lab.common.cpus import cpu_list
+from lab.common.units import show_percent
 
 BUSY = ("user", "nice", "system", "irq", "softirq")
 
@@ -21,7 +22,7 @@ def host_quiet(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "steal",
         steal,
-        f"steal time {percent(steal)} of the host's CPU time",
+        f"steal time {show_percent(steal)} of the host's CPU time",
         "run on a quieter machine, or at another time",
     )
     # A node's CPU time includes interrupts taken while it ran: the rest is a lower bound of foreign use.
@@ -32,7 +33,7 @@ def host_quiet(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "foreign_cpu",
         foreign,
-        f"other processes used {percent(foreign)} of the host's CPU time",
+        f"other processes used {show_percent(foreign)} of the host's CPU time",
         "stop other processes and containers on this host",
     )
 
@@ -69,7 +70,7 @@ def sampling(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "sampling_cost",
         cost,
-        f"sampling took {percent(cost)} of the window",
+        f"sampling took {show_percent(cost)} of the window",
         "run the server with fewer processes or threads, or give the lab its own CPU",
     )
 

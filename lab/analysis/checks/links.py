@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
-from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, percent
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded
+from lab.common.units import show_percent
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
@@ -66,7 +67,8 @@ def loss(view: TrialView) -> Iterator[Result]:
         yield from graded(
             "link_loss",
             _confidence(lost, sent, requested),
-            f"{link.name}: {lost} of {sent} probes lost, {percent(requested)} loss of round trips requested",
+            f"{link.name}: {lost} of {sent} probes lost, "
+            f"{show_percent(requested)} loss of round trips requested",
             "find what else drops packets on this host",
         )
 
@@ -110,7 +112,9 @@ def drops(view: TrialView) -> Iterator[Result]:
             elif dropped:
                 used = _utilisation(link, counted, requested, view)
                 says = f"{link.name}: {place} dropped {dropped:,} packets at its rate, by design"
-                yield Result("ok", f"{says} (mean utilisation {percent(used)})", value=dropped, expected=True)
+                yield Result(
+                    "ok", f"{says} (mean utilisation {show_percent(used)})", value=dropped, expected=True
+                )
             yield from graded(
                 "link_drops",
                 overrun,

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lab.analysis.checks.limits import LIMITS
-from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, percent, told
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.histogram import FEWEST, merged, times
+from lab.common.units import show_percent
 from lab.results.load import Counts, Second, SlowCount
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
@@ -46,7 +47,7 @@ def offered_load(view: TrialView) -> Iterable[Result]:
     return graded(
         "offered_load",
         reached,
-        f"sent {percent(reached)} of the {asked:,.0f} requested arrivals",
+        f"sent {show_percent(reached)} of the {asked:,.0f} requested arrivals",
         "lower the rate, or add users (an arrival waits for a free connection) or swarm workers",
     )
 
@@ -191,7 +192,7 @@ def errors(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "error_rate",
         rate,
-        f"{percent(rate)} of the requests failed: {_kinds(kinds)}",
+        f"{show_percent(rate)} of the requests failed: {_kinds(kinds)}",
         "lower the load, or set the server's known limit under `expect:`",
     )
     refused = {
@@ -203,7 +204,7 @@ def errors(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "error_rate",
         share,
-        f"{percent(share)} of the connections failed: {_kinds(refused)}",
+        f"{show_percent(share)} of the connections failed: {_kinds(refused)}",
         "see the server's log and its listen queue, or set its known limit under `expect:`",
     )
 
@@ -224,7 +225,8 @@ def steady(view: TrialView) -> Iterable[Result]:
     return both(
         ("drift_ms", moved_ms),
         ("drift_share", share),
-        f"median {first:.3g} ms in the window's first half, {second:.3g} ms in the second ({percent(share)})",
+        f"median {first:.3g} ms in the window's first half, {second:.3g} ms in the second "
+        f"({show_percent(share)})",
         "lengthen the warm-up, or lower the load: a growing queue has no steady state",
     )
 
@@ -258,7 +260,7 @@ def tail_support(view: TrialView) -> Iterator[Result]:
 def _ratio(share: float) -> str:
     """`0.12` → `12 % of`, `11.3` → `11 ×`."""
     if share < 1:
-        return f"{percent(share)} of"
+        return f"{show_percent(share)} of"
     return f"{share:,.{0 if share >= 10 else 1}f} ×" if math.isfinite(share) else "∞ ×"
 
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
-from lab.analysis.checks.trial_view import NoData, Result, percent
+from lab.analysis.checks.trial_view import NoData, Result
 from lab.analysis.env_diff import several_machines
 from lab.analysis.model import Level, Summary
+from lab.common.units import show_percent
 from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 
@@ -134,7 +135,7 @@ def _response_bytes(trials: Sequence[TrialRecord]) -> Iterator[Result]:
             yield Result(
                 "invalid",
                 f"answers differ in size: {least} {sizes[least]:.0f} bytes, {most} {sizes[most]:.0f} bytes "
-                f"(by {percent(sizes[most] / sizes[least] - 1)})",
+                f"(by {show_percent(sizes[most] / sizes[least] - 1)})",
                 "make all servers answer the same bytes, or compare them in separate runs",
             )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, percent
+from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded
+from lab.common.units import show_percent
 from lab.scenario import catalog
 
 # Statistics come once a second: a server whose last line is this long before the window's end had died.
@@ -66,7 +67,7 @@ def throttled(view: TrialView) -> Iterable[Result]:
     return graded(
         "throttled",
         share,
-        f"the server was throttled in {percent(share)} of its CPU quota periods",
+        f"the server was throttled in {show_percent(share)} of its CPU quota periods",
         "raise `cpus`, or read the figures as those of the quota instead of the model",
     )
 

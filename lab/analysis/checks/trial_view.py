@@ -164,8 +164,3 @@ def told(value: T | None, missing: str) -> T:
     if value is None:
         raise NoData(missing)
     return value
-
-
-def percent(share: float) -> str:
-    """`0.0123` → `1.23 %`, never in powers of ten."""
-    return f"{share * 100:.3g} %" if share < 10 else f"{share * 100:,.0f} %"
