@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lab.common.trial_key import TrialKey
-from lab.results.base import Count, Number, RecordModel
+from lab.results.base import Count, Number, Point, RecordModel
 from lab.results.node import Aborted, CpuPlacement
 
 
@@ -18,7 +18,7 @@ class PlannedTrial(RecordModel):
     id: str
     server: str
     repeat: Count
-    point: Mapping[str, Any]
+    point: Point
     source: str | None = None
 
     @property
