@@ -99,7 +99,7 @@ class Recorder:
             self._changed.notify()
 
     def _on_event(self, node: str, event: Event) -> None:
-        kind = event.get("event")
+        kind = event["event"]
         if kind not in ("stats", "stopped", "progress"):
             return
         source = "load" if kind == "progress" else "server"

@@ -28,7 +28,9 @@ def begin_when_held(deployment: Deployment, masters: Sequence[str]) -> None:
     held: set[str] = set()
 
     def take(node: str, event: Event) -> None:
-        if node in masters and event.get("phase") == "held" and node not in held:
+        if node not in masters or node in held or event["event"] != "phase":
+            return
+        if event["phase"] == "held":
             held.add(node)
             if len(held) == len(masters):
                 threading.Thread(target=begin, args=(deployment.signal, masters), daemon=True).start()

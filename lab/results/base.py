@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 # `"3"` is no count and `true` is no number: what a damaged file holds is refused, not converted.
 Count = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
+# A sweep point: the swept path → the value that the scenario has there, as it was written.
+Point = Mapping[str, Any]
 
 
 class RecordModel(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lab.common.trial_key import TrialKey
-from lab.results.base import Count, Number, RecordModel
+from lab.results.base import Count, Number, Point, RecordModel
 from lab.results.node import Aborted, CpuPlacement
 
 
@@ -18,7 +18,7 @@ class PlannedTrial(RecordModel):
     id: str
     server: str
     repeat: Count
-    point: Mapping[str, Any]
+    point: Point
     source: str | None = None
 
     @property
@@ -108,6 +108,14 @@ class AbortedRun(Aborted):
     sources: tuple[str, ...] | None = None
 
 
+class Alternative(RecordModel):
+    """One side of `lab compare --ab`: what was asked for, its commit if it is a git ref, its image."""
+
+    asked: str
+    revision: str | None = None
+    image: str
+
+
 class SourceRun(RecordModel):
     """One of the runs that a merged run was made of, with the ids that its trials have now."""
 
@@ -128,7 +136,7 @@ class Manifest(RecordModel):
     files_sha256: Mapping[str, str] = Field(default_factory=dict)  # the files that the scenario names
     question: str = ""
     rerun_of: str | None = None
-    alternatives: Mapping[str, Any] | None = None  # of `lab compare --ab`: base and head
+    alternatives: Mapping[str, Alternative] | None = None  # of `lab compare --ab`: base and head
     argv: tuple[str, ...] | None = None
     seed: int | None = None
     plan: PlanRecord

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, SkipValidation, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lab.common.trial_key import TrialKey
+from lab.results.base import Point
 from lab.results.link import LinkRecord
 from lab.results.load import LoadResult
 from lab.results.manifest import Manifest, Repeated
@@ -100,7 +101,7 @@ class TrialRecord:
     id: str
     server: str
     repeat: int
-    point: Mapping[str, Any]
+    point: Point
     status: Literal["ok", "failed"]
     scenario: Scenario
     reason: str | None = None

@@ -1,9 +1,9 @@
-"""Thresholds that end a run (`abort_on_fail`): looked at while the window runs, and after each trial.
+"""Thresholds that end a run (`abort_on_fail`): evaluated while the window runs, and after each trial.
 
-As in k6, such a threshold is held against all that has been measured so far, and ends the run though later
-data might have mended it: `delay_abort_eval` gives it time. Live are upper bounds of times and of errors,
-once the warm-up is over and there are samples enough. What else there is (a rate, CPU time, memory, any lower
-bound) is known at the end of a trial, and then stops the trials that would follow.
+As in k6, such a threshold is evaluated on everything measured so far, and ends the run even if later data
+could still satisfy it: `delay_abort_eval` gives it time. Upper bounds of times and of errors are evaluated
+live, once the warm-up is over and there are enough samples. All others (a rate, CPU time, memory, any lower
+bound) are known at the end of a trial, and then stop the following trials.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lab.scenario.threshold import TIMES, Threshold, aborting
 
 
 def is_live(threshold: Threshold) -> bool:
-    """Whether a part of the window can tell: a lower bound would be broken before it could be reached."""
+    """Whether a part of the window is enough: a lower bound fails until it is reached."""
     return threshold.metric in (*TIMES, "errors") and threshold.metric != "connect" and threshold.is_upper
 
 

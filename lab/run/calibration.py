@@ -1,10 +1,10 @@
-"""The generator's ceiling: the most that this swarm does on this host, with as many connections.
+"""The generator's maximum rate on this host, with the trial's number of connections.
 
-A rate near the ceiling says what the swarm can do, not what the server can. It is found in a closed loop
-against a null server, the cheapest there is: an event loop whose handler answers a constant. Where even so
-the server, or whoever else is on this host, kept the swarm from saturating its CPUs, the ceiling is
-extrapolated from the swarm's CPU time per request, and says so. It is measured once for all that it depends
-on, and kept in the lab's state folder; where the host was not quiet, it serves its own run alone.
+A rate near the maximum measures the swarm instead of the server. It is found in a closed loop against a null
+server, the cheapest there is: an event loop whose handler answers a constant. Where the server, or another
+process on this host, kept the swarm from saturating its CPUs, the maximum is extrapolated from the swarm's
+CPU time per request, and `limited_by` says so. It is measured once for everything that it depends on, and
+kept in the lab's state folder; where the host was not quiet, it serves its own run only.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ NULL_SERVERS = {
 }
 RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
-# To be raised when the way of measuring, or what is made of it, changes.
+# Raise it when the measurement, or the calculation on it, changes.
 RECIPE = 4
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
-# Changes from call to call, or has no bearing.
+# Changes from call to call, and does not matter.
 PASSING = ("memory_available_bytes", "swap_used_bytes")
 
 
 @dataclass
 class Calibrator:
-    """Tells what the swarm of a trial can do at all: from memory, the state folder, or by measuring it."""
+    """Returns the maximum rate of a trial's swarm: from memory, the state folder, or by measuring it."""
 
     runtime: Runtime
     driver: Driver
@@ -72,7 +72,7 @@ class Calibrator:
     known: dict[str, Calibration] = field(default_factory=dict)
 
     def __call__(self, trial: Trial) -> Calibration:
-        """Return the ceiling, or why it is not known."""
+        """Return the maximum rate, or why it is not known."""
         if any(part.swarm.locustfile for part in trial.scenario.swarm.parts):
             return Calibration(why_not="the maximum rate of Locust users of one's own is not measured")
         null = null_trial(trial, self.placement, self.host)
@@ -82,7 +82,7 @@ class Calibrator:
         return self.known[key]
 
     def _key(self, null: Trial) -> str:
-        """Of everything that the ceiling depends on."""
+        """The digest of everything that the maximum rate depends on."""
         topology = self._topology(null, "calibration", Addressing()).to_json()
         host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
         known = {"topology": topology, "host": host, "versions": dict(self.versions), "recipe": RECIPE}
@@ -105,18 +105,18 @@ class Calibrator:
         return found if found.ceiling_per_s else None
 
     def _measured(self, null: Trial, key: str) -> Calibration:
-        """Measure and keep. What goes wrong here does not take the run with it: the check says unknown."""
-        self.say("calibrating: what can this swarm do at all? (once for this host, load and version)")
+        """Measure and keep. A failure does not end the run: the check says unknown."""
+        self.say("calibrating: the swarm's maximum rate (once for this host, load and version)")
         try:
             found = self._measure(null, key)
             if found.disturbed is None:
                 _file(key).parent.mkdir(exist_ok=True)
                 write_atomically(_file(key), to_json(found.to_json()))
-        except (LabError, OSError) as error:
+        except (LabError, OSError, ValueError) as error:
             self.say(f"not calibrated: {error}")
             return Calibration(why_not=str(error))
         only_now = f" (not kept: {found.disturbed})" if found.disturbed else ""
-        self.say(f"the swarm's ceiling: {found.ceiling_per_s:,.0f} requests/s{only_now}")
+        self.say(f"the swarm's maximum rate: {found.ceiling_per_s:,.0f} requests/s{only_now}")
         return found
 
     def _measure(self, null: Trial, key: str) -> Calibration:
@@ -157,8 +157,8 @@ def skipped(_: Trial) -> Calibration:
 
 
 def not_isolated(_: Trial) -> Calibration:
-    """For plain processes: a ceiling among them says little, and a first look should be quick."""
-    return Calibration(why_not="the swarm's ceiling is not measured among plain processes")
+    """For plain processes: a maximum among them says little, and a first look should be quick."""
+    return Calibration(why_not="the maximum rate of the swarm is not measured among plain processes")
 
 
 def _mark_window(recorder: Recorder) -> OnEvent:
@@ -205,7 +205,7 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
 
 
 def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, server_cpus: int) -> Calibration:
-    """Find the ceiling of a load: that of its best second, and medians of what it was found from.
+    """Find the maximum rate of a load, that of its best second, and the medians that it was found from.
 
     Raises NoMeasurement if nothing was answered.
     """
@@ -227,12 +227,12 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
 
 
 def _busiest(cores: Sequence[float], cpus: int) -> float:
-    """How near the swarm is to its end: its busiest engine (one thread), or all on the CPUs they share."""
+    """The share of its capacity that the swarm used: its busiest engine, or all on their CPUs."""
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 
 def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
-    """CPU time of the server within the window as a share of its CPUs; 0 where it cannot be told."""
+    """CPU time of the server within the window as a share of its CPUs; 0 where it was not recorded."""
     within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
     if len(within) < 2:
         return 0.0

@@ -1,44 +1,37 @@
-"""The experiment: every trial of a plan, from a topology to a record. The whole story is on this page."""
+"""The experiment: runs every trial of a plan, from its topology to its record."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
-from lab.common.clock import mono_ms
-from lab.common.errors import Exit, HostCannot, LabError, NoMeasurement, UsageError
+from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.plan.topology import Topology
-from lab.results.base import describe
 from lab.results.link import LinkRecord, When
-from lab.results.node import Aborted, Calibration, ServerReady, ServerStats, Verification
+from lab.results.node import Aborted, Calibration
 from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
 from lab.results.swarm_event import LoadEvent, PhaseStart
+from lab.run import server_state
 from lab.run.record_builder import Gauges, RecordBuilder
 from lab.run.timeline import ChangesLinks, Timeline
 from lab.run.web_ui import NoPage
 from lab.runtime import Deployment, Runtime
 
-SERVER_READY_S = 30.0
-VERIFY_S = 30.0
-GONE_S = 5.0
-POLL_S = 0.05
 STOP_GRACE_S = 5.0
 
 
 class Watcher(Protocol):
-    """Whoever wants to see the run go by (the terminal)."""
+    """Follows a run: the terminal's view."""
 
     def trial_started(self, index: int, total: int, trial_id: str) -> None:
         """A trial begins; `index` counts from 1."""
@@ -173,7 +166,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         deployment = stack.enter_context(lab.runtime.up(lab.page.added(topology), path))
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
-        builder.ready = server_ready(deployment)
+        builder.ready = server_state.ready(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology)
         recorder = stack.enter_context(
@@ -183,7 +176,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
 
         say("verifying right answers")
         asker = trial.scenario.swarm.worker_nodes[0]
-        builder.verify.append(right_answers(verify(deployment, asker, "before")))
+        builder.verify.append(server_state.require_right(server_state.verify(deployment, asker, "before")))
 
         links = stack.enter_context(lab.links.applied(deployment, trial))
         builder.links = links
@@ -196,73 +189,14 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         builder.load = lab.driver.run(deployment, trial, on_event)
 
         if not timeline.killed("server"):
-            survived(deployment)
-            connections_gone(deployment)  # their end is a burst that nobody's probes should meet
+            server_state.require_alive(deployment)
+            # Closing them is a burst of packets that would delay the probes.
+            server_state.wait_connections_closed(deployment)
             links.probe("after")
-            builder.verify.append(verify(deployment, asker, "after"))
+            builder.verify.append(server_state.verify(deployment, asker, "after"))
         say("stopping")
         builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)
-
-
-def server_ready(deployment: Deployment) -> ServerReady:
-    """Wait until the server listens. Raises NoMeasurement where it does not, or breaks the contract."""
-    event = deployment.wait_event("server", "ready", SERVER_READY_S)
-    try:
-        return ServerReady.model_validate(event)
-    except ValueError as error:
-        says = f"the server's `ready` breaks images/CONTRACT.md: {describe(error)}"
-        raise NoMeasurement(says) from error
-
-
-def verify(deployment: Deployment, worker: str, when: str) -> Verification:
-    """Ask the server for right answers, from inside `worker`. Raises NoMeasurement when nobody could ask."""
-    answer = deployment.exec(worker, ["python", "-m", "swarm", "verify"], VERIFY_S)
-    verified = _event(answer.out, "verified")
-    if verified is None:
-        raise NoMeasurement(
-            f"the verification itself failed (exit {answer.code}): {_last(answer.err or answer.out)}"
-        )
-    return Verification.model_validate({**verified, "when": when})
-
-
-def connections_gone(deployment: Deployment) -> None:
-    """Wait until the server says that the swarm's connections are closed, at most GONE_S.
-
-    A server at its limit would refuse, or keep waiting, whoever asks for right answers before. One that
-    prints no statistics is given the time that the swarm takes to close.
-    """
-    asked_ms = mono_ms()
-    while mono_ms() < asked_ms + 1000 * GONE_S:
-        last = last_stats(deployment)
-        if last and last.open == 0 and last.mono_ms > asked_ms:
-            return
-        if deployment.exited("server") is not None:
-            return
-        time.sleep(POLL_S)
-
-
-def last_stats(deployment: Deployment) -> ServerStats | None:
-    """The server's newest line of statistics; None where it printed none that can be read."""
-    for event in reversed(deployment.events("server")):
-        if event["event"] == "stats":
-            with suppress(ValueError):
-                return ServerStats.model_validate(event)
-    return None
-
-
-def right_answers(verified: Verification) -> Verification:
-    """Nothing is timed before the answers are right. Raises NoMeasurement naming the first that is wrong."""
-    for check in verified.checks:
-        if not check.ok:
-            raise NoMeasurement(f"wrong answers from the server: {check.name}: {check.says}")
-    return verified
-
-
-class ServerDied(LabError):
-    """The server did not live through the load."""
-
-    exit_code = Exit.THRESHOLD
 
 
 class TrialAborted(LabError):
@@ -273,14 +207,6 @@ class TrialAborted(LabError):
     def __init__(self, found: Aborted) -> None:
         super().__init__(f"aborted: {found.says}")
         self.found = found
-
-
-def survived(deployment: Deployment) -> None:
-    """Raises ServerDied with its exit code and signal."""
-    ended = deployment.exited("server")
-    if ended is not None:
-        how = ended.signal or f"exit code {ended.code}"
-        raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
 def _on_load_event(
@@ -304,17 +230,3 @@ def _on_load_event(
             raise TrialAborted(found)
 
     return take
-
-
-def _event(text: str, name: str) -> dict[str, Any] | None:
-    for line in text.splitlines():
-        if line.startswith("{"):
-            data: dict[str, Any] = json.loads(line)
-            if data.get("event") == name:
-                return data
-    return None
-
-
-def _last(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

@@ -1,4 +1,4 @@
-"""Makes timed events happen on the measurement's clock, and writes down when they really did."""
+"""Runs the scenario's timed events on the clock of the measurement, and records when each was done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.runtime import Deployment
 from lab.scenario.event import Event, link_at
 from lab.scenario.link import LinkSpec
 
-# A link change is handed to its helper this long before its time, which then makes it on time by itself.
+# A link change is sent to its helper this long before it is due; the helper makes it on time.
 AHEAD_MS = 700.0
 # What a node is sent (images/CONTRACT.md).
 SIGNALS = {"kill": "SIGKILL", "restart": "SIGUSR1"}

@@ -26,8 +26,8 @@ from lab.plan.prepared import Prepared
 from lab.plan.topology import DATA, Topology
 from lab.results.link import LinkRecord
 from lab.run import session
-from lab.run.experiment import SERVER_READY_S
 from lab.run.open_runtime import open_runtime
+from lab.run.server_state import SERVER_READY_S
 from lab.runtime import Deployment, Runtime
 
 KEEP_LOGS_S = 24 * 3600.0

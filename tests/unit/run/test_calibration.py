@@ -162,7 +162,7 @@ def test_one_of_a_host_that_was_not_quiet_serves_its_run_alone(tmp_path: Path, s
     one, other = trials(tmp_path)
     assert loud(one) == loud(other)
     assert (loud(one).ceiling_per_s, loud(one).disturbed) == (40_000, "others used 30 % of this host")
-    assert said[-1] == "the swarm's ceiling: 40,000 requests/s (not kept: others used 30 % of this host)"
+    assert said[-1] == "the swarm's maximum rate: 40,000 requests/s (not kept: others used 30 % of this host)"
     assert list(state.glob("calibration/*.json")) == []
     quiet, _ = calibrator(tmp_path, lab)
     assert quiet(one).disturbed is None
