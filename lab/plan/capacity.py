@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lab.common.errors import HostCannot
 from lab.plan.host import Host
 from lab.plan.plan import Plan, Trial
-from lab.plan.topology import Limits
+from lab.plan.topology import NodeLimits
 from lab.scenario import catalog
 from lab.scenario.scenario import Scenario, Server
 from lab.scenario.swarm import Swarm
@@ -37,7 +37,7 @@ MAPS_PER_THREAD = 3
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """One line of the plan: what is needed, what there is, and what to do where it is not enough."""
 
     what: str
@@ -55,15 +55,15 @@ class Need:
 class Capacity:
     """The needs of a run and the limits that follow from them."""
 
-    needs: tuple[Need, ...]
-    server_limits: Limits
-    worker_limits: Limits
+    requirements: tuple[Requirement, ...]
+    server_limits: NodeLimits
+    worker_limits: NodeLimits
     server_sysctls: dict[str, str]
     worker_sysctls: dict[str, str]
 
     def require(self) -> None:
         """Raises HostCannot naming everything that is missing."""
-        short = [need for need in self.needs if not need.enough]
+        short = [need for need in self.requirements if not need.enough]
         if short:
             lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} here; {n.remedy}" for n in short]
             raise HostCannot("this host cannot hold the plan: " + "; ".join(lines))
@@ -73,9 +73,9 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
     trials = plan.trials
     together = [t.scenario.swarm for t in trials]
-    swarms = [part.swarm for swarm in together for part in swarm.parts]
-    per_worker = max((math.ceil(s.most_users / s.workers) for s in swarms), default=0)
-    per_engine = max((math.ceil(s.most_users / s.workers / s.engines) for s in swarms), default=0)
+    swarms = [group.swarm for swarm in together for group in swarm.all_groups]
+    per_worker = max((math.ceil(s.max_users / s.workers) for s in swarms), default=0)
+    per_engine = max((math.ceil(s.max_users / s.workers / s.engines) for s in swarms), default=0)
     engines = max((s.engines for s in swarms), default=1)
     nofile_server = max((_server_descriptors(t) for t in trials), default=0)
     own_users = any(swarm.locustfile for swarm in swarms)
@@ -86,39 +86,39 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
     workers = max((s.workers for s in together), default=0)
-    masters = max((len(s.parts) for s in together), default=1)
+    masters = max((len(s.all_groups) for s in together), default=1)
     backlog = max((_server(t).backlog for t in trials), default=0)
-    needs = (
-        Need("descriptors per server process", nofile_server, host.nofile_hard,
+    requirements = (
+        Requirement("descriptors per server process", nofile_server, host.nofile_hard,
              "raise the hard nofile limit, or give the server more workers"),
-        Need("descriptors per swarm engine", nofile_worker, host.nofile_hard,
+        Requirement("descriptors per swarm engine", nofile_worker, host.nofile_hard,
              "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
-        Need("client ports per swarm worker", max(map(client_ports, swarms), default=0),
+        Requirement("client ports per swarm worker", max(map(client_ports, swarms), default=0),
              CLIENT_PORTS,
              "set swarm.workers higher: each has an address, so ports, of its own; half of them is what "
              "connect(2) finds quickly, and one closed from this side is kept for 60 s"),
-        Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
+        Requirement("processes and threads", pids + 16 * workers, _min_known(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
-        Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
+        Requirement("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
              "raise vm.max_map_count"),
-        Need("memory for one trial (bytes)",
+        Requirement("memory for one trial (bytes)",
              memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
              host.memory_available_bytes,
              "fewer users, or a larger host"),
-        Need("memory under the server's limit (bytes)", memory, memory_limit,
+        Requirement("memory under the server's limit (bytes)", memory, memory_limit,
              "set server memory higher, or fewer users"),
-        Need("conntrack entries", max(map(conntrack_entries, together), default=0), host.conntrack_max,
+        Requirement("conntrack entries", max(map(conntrack_entries, together), default=0), host.conntrack_max,
              "raise net.netfilter.nf_conntrack_max, or fewer users, or a lower rate of new connections"),
     )  # fmt: skip
     return Capacity(
-        needs=needs,
-        server_limits=Limits(
+        requirements=requirements,
+        server_limits=NodeLimits(
             cpus=None,
             memory_bytes=memory_limit,
             pids=pids + SPARE_PIDS,
             nofile=min(max(nofile_server, 1024 + SPARE_DESCRIPTORS), host.nofile_hard),
         ),
-        worker_limits=Limits(
+        worker_limits=NodeLimits(
             memory_bytes=worker_memory * 2, pids=256, nofile=min(max(nofile_worker, 4096), host.nofile_hard)
         ),
         server_sysctls={
@@ -136,12 +136,12 @@ def client_ports(swarm: Swarm) -> int:
     request the server closes first, and the port is free again. Of a closed load nobody knows the rate: the
     check `client_exhausted` finds out.
     """
-    held = math.ceil(swarm.most_users / swarm.workers)
+    held = math.ceil(swarm.max_users / swarm.workers)
     closes_first = swarm.wire == "greet" or (swarm.wire == "echo" and swarm.clients.churn)
-    if not closes_first or swarm.load.most_per_s is None:
+    if not closes_first or swarm.load.max_rate_per_s is None:
         return held
     load_s = swarm.phases.warmup + swarm.phases.measure
-    return held + math.ceil(swarm.load.most_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
+    return held + math.ceil(swarm.load.max_rate_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
 
 
 def conntrack_entries(swarm: Swarm) -> int:
@@ -152,22 +152,22 @@ def conntrack_entries(swarm: Swarm) -> int:
     """
     kept_s = min(CONNTRACK_KEPT_S, swarm.phases.warmup + swarm.phases.measure)
     churned = sum(
-        kept_s * (part.swarm.load.most_per_s or 0.0)
-        for part in swarm.parts
-        if part.swarm.one_exchange and swarm.wire != "datagram"
+        kept_s * (group.swarm.load.max_rate_per_s or 0.0)
+        for group in swarm.all_groups
+        if group.swarm.one_exchange and swarm.wire != "datagram"
     )
-    return swarm.most_users + math.ceil(churned)
+    return swarm.max_users + math.ceil(churned)
 
 
-def fewest_workers(users: int, nofile_hard: int) -> int:
+def min_workers(users: int, nofile_hard: int) -> int:
     """How many server processes it takes to hold so many connections over SO_REUSEPORT."""
     workers = 1
-    while _share(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
+    while _busiest_worker(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
         workers += 1
     return workers
 
 
-def _share(users: int, workers: int) -> int:
+def _busiest_worker(users: int, workers: int) -> int:
     """The connections of the busiest of `workers`: SO_REUSEPORT spreads them by a hash, so not evenly.
 
     The number of each is binomial; five standard deviations above its mean none ever is.
@@ -185,39 +185,41 @@ def _model(trial: Trial) -> catalog.Model | None:
     return catalog.models()[name] if name else None
 
 
-def _needs(trial: Trial) -> catalog.Needs:
+def _needs(trial: Trial) -> catalog.ModelNeeds:
     model = _model(trial)
-    return model.needs if model else catalog.Needs()
+    return model.needs if model else catalog.ModelNeeds()
 
 
-def _open_at_most(trial: Trial) -> int:
+def _max_open_connections(trial: Trial) -> int:
     """Connections that one server process will hold: the users' share, or the model's known limit."""
     server, scenario = _server(trial), trial.scenario
-    share = _share(scenario.swarm.most_users, server.workers)
-    limits = catalog.models()[server.model].limits if server.model else catalog.Limits()
+    share = _busiest_worker(scenario.swarm.max_users, server.workers)
+    limits = catalog.models()[server.model].limits if server.model else catalog.KnownLimits()
     known = min(limits.max_open or share, limits.served_at_once or share)
     return min(share, known)
 
 
 def _server_descriptors(trial: Trial) -> int:
-    wanted = math.ceil(_open_at_most(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
+    wanted = (
+        math.ceil(_max_open_connections(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
+    )
     return max(wanted, _server(trial).nofile or 0)
 
 
 def _server_pids(trial: Trial) -> int:
     server = _server(trial)
-    wanted = math.ceil(_open_at_most(trial) * _needs(trial).pids_per_connection) * server.workers
+    wanted = math.ceil(_max_open_connections(trial) * _needs(trial).pids_per_connection) * server.workers
     return max(wanted + SPARE_PIDS + server.workers, server.pids or 0)
 
 
 def _server_memory(trial: Trial) -> int:
-    held = _open_at_most(trial) * _server(trial).workers
+    held = _max_open_connections(trial) * _server(trial).workers
     model = _model(trial)
     per_connection = (model.memory_bytes_per_connection if model else 0) + KERNEL_MEMORY_PER_CONNECTION
     return BASE_MEMORY_BYTES * _server(trial).workers + held * per_connection
 
 
-def _least(*values: int | None) -> int | None:
+def _min_known(*values: int | None) -> int | None:
     known = [value for value in values if value is not None]
     return min(known) if known else None
 

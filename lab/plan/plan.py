@@ -74,7 +74,7 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
         for values in itertools.product(*scenario.sweep.values())
     ]
     at_point = [(point, with_values(resolved, point) if point else scenario) for point in points]
-    chance = random.Random(scenario.seed)
+    rng = random.Random(scenario.seed)
     trials: list[Trial] = []
     for repeat in range(1, scenario.repeat + 1):
         block = [
@@ -83,6 +83,6 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
             for server in scenario.servers
             if not only or server in only
         ]
-        chance.shuffle(block)
+        rng.shuffle(block)
         trials += block
     return Plan(scenario, tuple(trials))

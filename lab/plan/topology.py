@@ -14,7 +14,7 @@ CONTROL, DATA = "control", "data"
 
 
 @dataclass(frozen=True)
-class Limits:
+class NodeLimits:
     """What a node may use. None means that the runtime sets no limit (and the record says so)."""
 
     cpus: float | None = None
@@ -39,7 +39,7 @@ class Node:
     settings: NodeSettings | None = None
     networks: tuple[str, ...] = ()
     cpu_set: str = ""
-    limits: Limits = Limits()
+    limits: NodeLimits = NodeLimits()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     joins: str | None = None
     capabilities: tuple[str, ...] = ()

@@ -20,13 +20,13 @@ MANIFEST = ROOT / "images" / "server" / "manifest.toml"
 Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]
 
 
-class Part(BaseModel):
+class ManifestModel(BaseModel):
     """A part of the manifest: frozen; an unknown key is an error, for a misspelt need would be no need."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Needs(Part):
+class ModelNeeds(ManifestModel):
     """What a model needs of the host, per server or per connection."""
 
     kernel: str | None = None
@@ -46,14 +46,14 @@ class Needs(Part):
         return self.threads_per_connection + self.processes_per_connection
 
 
-class Limits(Part):
+class KnownLimits(ManifestModel):
     """Known limits: meeting one is a finding, not a failure."""
 
     max_open: int | None = None
     served_at_once: int | None = None
 
 
-class Syscalls(Part):
+class Syscalls(ManifestModel):
     """The system calls that prove the model (or disprove it)."""
 
     must: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Syscalls(Part):
     wait: str | None = None
 
 
-class Model(Part):
+class Model(ManifestModel):
     """One I/O model as the manifest describes it."""
 
     name: str
@@ -70,16 +70,16 @@ class Model(Part):
     shape: str
     transports: tuple[Literal["tcp", "udp"], ...]
     workers: bool = False
-    needs: Needs = Needs()
+    needs: ModelNeeds = ModelNeeds()
     memory_bytes_per_connection: int = 0
-    limits: Limits = Limits()
+    limits: KnownLimits = KnownLimits()
     syscalls: Syscalls = Syscalls()
     options: dict[str, Any] = Field(default_factory=dict)
     man: tuple[str, ...] = ()
     out_of_descriptors: Literal["closes"] | None = None
 
 
-class Manifest(Part):
+class Manifest(ManifestModel):
     """The whole manifest: the models by name, each of which gets its name from its key."""
 
     models: dict[str, Model]

@@ -9,30 +9,30 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from lab.scenario.link import LinkSpec, Way
-from lab.scenario.strict import Bytes, Name, Part, Seconds
+from lab.scenario.link import Direction, LinkSpec
+from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
 # A partition: nothing passes, nothing is answered.
-CUT = Way.model_validate({"loss": "100%"})
+PARTITIONED = Direction.model_validate({"loss": "100%"})
 
 
-class Ramp(Part):
+class Ramp(ScenarioModel):
     """From one setting of a link to another, in equal steps over `for`."""
 
-    to: Way
+    to: Direction
     steps: Annotated[int, Field(ge=2, le=1000)] = RAMP_STEPS
 
 
-class Event(Part):
+class Event(ScenarioModel):
     """One event. Exactly one of the actions is written."""
 
     at: Seconds
     duration: Seconds | None = Field(default=None, alias="for")
     link: tuple[Name, Name] | None = Field(default=None, strict=False)
-    set: Way | None = None
-    merge: Way | None = None
+    set: Direction | None = None
+    merge: Direction | None = None
     clear: bool | None = None
     ramp: Ramp | None = None
     partition: tuple[Name, Name] | None = Field(default=None, strict=False)
@@ -59,7 +59,7 @@ class Event(Part):
         return self.pause or self.kill or self.restart or self.limit
 
     @property
-    def ends(self) -> float:
+    def ends_s(self) -> float:
         """Seconds after the window's beginning at which it is all over."""
         return self.at + (self.duration or 0.0)
 
@@ -83,35 +83,35 @@ class Event(Part):
         return self
 
 
-def link_at(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
+def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
     """What a link event makes of a link: (seconds into the window, the link as it is from then)."""
     blank = LinkSpec(endpoints=spec.endpoints)
     changed: list[tuple[float, LinkSpec]]
     if event.action == "clear":
         changed = [(event.at, blank)]
     elif event.set is not None:
-        changed = [(event.at, _with(blank, event.set))]
+        changed = [(event.at, _with_fields(blank, event.set))]
     elif event.merge is not None:
-        changed = [(event.at, _with(spec, event.merge))]
+        changed = [(event.at, _with_fields(spec, event.merge))]
     elif event.ramp is not None:
-        return _steps(spec, event, event.ramp)
+        return _ramp_steps(spec, event, event.ramp)
     else:
-        changed = [(event.at, _with(spec, CUT))]
+        changed = [(event.at, _with_fields(spec, PARTITIONED))]
     if event.duration is not None:
-        changed.append((event.ends, spec))
+        changed.append((event.ends_s, spec))
     return changed
 
 
-def _with(spec: LinkSpec, way: Way) -> LinkSpec:
+def _with_fields(spec: LinkSpec, way: Direction) -> LinkSpec:
     """The link with these words, both ways; what they do not say stays as it is."""
-    said = {name: getattr(way, name) for name in Way.model_fields if getattr(way, name) is not None}
+    said = {name: getattr(way, name) for name in Direction.model_fields if getattr(way, name) is not None}
     ways = {name: own.model_copy(update=said) for name in ("there", "back") if (own := getattr(spec, name))}
     return spec.model_copy(update={**said, **ways})
 
 
-def _steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
+def _ramp_steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
     assert event.duration is not None
-    numbers = {n: v for n in Way.model_fields if isinstance(v := getattr(ramp.to, n), float)}
+    numbers = {n: v for n in Direction.model_fields if isinstance(v := getattr(ramp.to, n), float)}
     begin = {name: getattr(spec, name) or 0.0 for name in numbers}
     made = []
     for step in range(1, ramp.steps + 1):

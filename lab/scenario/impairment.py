@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 Distribution = Literal["uniform", "normal", "pareto", "paretonormal"]
 DELAY_MAX_MS = 60_000.0
-_CHANCES = ("loss", "corrupt", "duplicate", "reorder")
-_CORRELATIONS = {f"{name}_correlation": name for name in _CHANCES} | {"delay_correlation": "jitter_ms"}
+_PROBABILITIES = ("loss", "corrupt", "duplicate", "reorder")
+_CORRELATIONS = {f"{name}_correlation": name for name in _PROBABILITIES} | {"delay_correlation": "jitter_ms"}
 _RATE_MIN_BIT_PER_S = 1000.0
 
 
@@ -52,7 +52,7 @@ class Impairment:
         self._check_together()
 
     def _check_ranges(self) -> None:
-        for name in (*_CHANCES, *_CORRELATIONS):
+        for name in (*_PROBABILITIES, *_CORRELATIONS):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not a share of 1")
         for name in ("delay_ms", "jitter_ms"):

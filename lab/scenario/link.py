@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, mod
 from lab.common import units
 from lab.scenario.impairment import Impairment
 from lab.scenario.profile import PROFILES, ProfileName
-from lab.scenario.strict import Name, Part, Seconds, Share, as_written, quantity
+from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written, with_unit
 
-BitRate = Annotated[float, *quantity(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
+BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 LOSS_FIELDS = {"loss", "loss_state", "loss_gemodel"}
 _PERCENT = r"^\d+(\.\d+)?%$"
 LOSS_SCHEMA = {
@@ -66,7 +66,7 @@ def _no_address(value: Any) -> Any:
 Endpoint = Annotated[Name, BeforeValidator(_no_address)]
 
 
-class Way(Part):
+class Direction(ScenarioModel):
     """One direction of a link, in tc-netem(8)'s words. What is not written is untouched."""
 
     delay: Seconds | None = None
@@ -82,7 +82,7 @@ class Way(Part):
     rate: BitRate | None = None
     limit: Literal["auto"] | int | None = None
 
-    def words(self) -> dict[str, Any]:
+    def impairment_fields(self) -> dict[str, Any]:
         """What is written, as the fields of Impairment."""
         plain = {
             "delay_ms": _ms(self.delay),
@@ -101,13 +101,13 @@ class Way(Part):
         return {name: value for name, value in plain.items() if value is not None}
 
     @model_validator(mode="after")
-    def _possible(self) -> Way:
+    def _is_possible_alone(self) -> Direction:
         if self.delay is not None:  # without one, what it says may be possible with the rest of its link
-            Impairment(**self.words())
+            Impairment(**self.impairment_fields())
         return self
 
 
-class LinkSpec(Way):
+class LinkSpec(Direction):
     """A link between two endpoints: a group (`swarm`, `servers`), a server of the scenario, or a worker.
 
     Its own words hold both ways; `there` (first to second endpoint) and `back` change one way. A `profile`
@@ -116,8 +116,8 @@ class LinkSpec(Way):
 
     endpoints: tuple[Endpoint, Endpoint] = Field(strict=False)
     profile: ProfileName | None = None
-    there: Way | None = None
-    back: Way | None = None
+    there: Direction | None = None
+    back: Direction | None = None
 
     def impairments(self, seed: int = 0) -> tuple[Impairment, Impairment]:
         """There and back. `seed` decides the chances of the user-space delay line."""
@@ -125,13 +125,17 @@ class LinkSpec(Way):
         there, back = (known.there.to_json(), known.back.to_json()) if known else ({}, {})
         return self._one(there, self.there, 2 * seed), self._one(back, self.back, 2 * seed + 1)
 
-    def _one(self, known: Mapping[str, Any], way: Way | None, seed: int) -> Impairment:
-        words: Mapping[str, Any] = {**known, **self.words(), **(way.words() if way else {})}
+    def _one(self, known: Mapping[str, Any], way: Direction | None, seed: int) -> Impairment:
+        words: Mapping[str, Any] = {
+            **known,
+            **self.impairment_fields(),
+            **(way.impairment_fields() if way else {}),
+        }
         chances = Impairment(**words)
         return chances if chances.constant else Impairment(**{**words, "seed": seed})
 
     @model_validator(mode="after")
-    def _possible_each_way(self) -> LinkSpec:
+    def _is_possible(self) -> LinkSpec:
         self.impairments()
         if self.endpoints[0] == self.endpoints[1]:
             raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two")

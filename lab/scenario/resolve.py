@@ -16,13 +16,13 @@ from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import AS_WRITTEN, Part, unknown
-from lab.scenario.swarm import named
+from lab.scenario.strict import AS_WRITTEN, ScenarioModel, unknown
+from lab.scenario.swarm import is_map_of_groups
 from lab.scenario.yaml_file import Document, Keys, parse, plain_scalar, read, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
 Origin = tuple[Document, Keys]
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=ScenarioModel)
 
 
 def _pool(text: str) -> str:
@@ -34,7 +34,7 @@ def _pool(text: str) -> str:
     return text
 
 
-class Settings(Part):
+class Settings(ScenarioModel):
     """lab.yaml without its `defaults`."""
 
     runtime: RuntimeName = "auto"
@@ -217,7 +217,7 @@ def _merge_defaults(
     tree: _Tree, defaults: Document, shared: dict[str, Any], scenario: dict[str, Any]
 ) -> None:
     for key, value in shared.items():
-        if key == "swarm" and named(groups := scenario.get("swarm", {})):
+        if key == "swarm" and is_map_of_groups(groups := scenario.get("swarm", {})):
             for name in groups:
                 mine = _mapping(defaults, value, ("defaults", "swarm"))
                 tree.merge(defaults, mine, ("swarm", name), ("defaults", "swarm"))

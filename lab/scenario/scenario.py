@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from lab.common import units
 from lab.scenario import catalog, threshold
 from lab.scenario.event import Event
-from lab.scenario.link import LinkSpec, Way
-from lab.scenario.strict import Bytes, Name, Part, unknown
-from lab.scenario.swarm import Swarm, grouped
+from lab.scenario.link import Direction, LinkSpec
+from lab.scenario.strict import Bytes, Name, ScenarioModel, unknown
+from lab.scenario.swarm import Swarm, read_groups
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
@@ -67,7 +67,7 @@ Handler = Annotated[
 ]
 
 
-class Server(Part):
+class Server(ScenarioModel):
     """One server container: an I/O model of the catalog, or an image of your own.
 
     Both: the model out of another build of the lab's server image (`lab compare --ab`).
@@ -121,20 +121,20 @@ CONDITION_SCHEMA = {
 Condition = Annotated[str | dict[str, Any], BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
 
 
-class Expect(Part):
+class Expect(ScenarioModel):
     """A known limit of a server: when met, it is a finding and not a failure."""
 
     max_open: int | None = Field(default=None, alias="max_open", ge=1)
     served_at_once: int | None = Field(default=None, alias="served_at_once", ge=1)
 
 
-class Scenario(Part):
+class Scenario(ScenarioModel):
     """One question to the lab."""
 
     name: Name
     servers: dict[Name, Server] = Field(min_length=1)
     handler: Handler = "hello"
-    swarm: Annotated[Swarm, BeforeValidator(grouped)]
+    swarm: Annotated[Swarm, BeforeValidator(read_groups)]
     links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
     events: tuple[Event, ...] = Field(default=(), strict=False)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
@@ -146,10 +146,10 @@ class Scenario(Part):
 
     def files(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Files that the scenario names: where in it, and the path, relative to the scenario's folder."""
-        for part in self.swarm.parts:
-            if part.swarm.locustfile:
-                place = ("swarm", part.name, "locustfile") if part.name else ("swarm", "locustfile")
-                yield place, part.swarm.locustfile
+        for group in self.swarm.all_groups:
+            if group.swarm.locustfile:
+                place = ("swarm", group.name, "locustfile") if group.name else ("swarm", "locustfile")
+                yield place, group.swarm.locustfile
 
     @model_validator(mode="after")
     def _names_differ(self) -> Scenario:
@@ -187,7 +187,7 @@ class Scenario(Part):
                 known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
                 raise ValueError(f"{where}no such link [{', '.join(event.endpoints)}]; links are {known}")
             self._ramp_begins(event, where)
-            if event.ends > self.swarm.phases.measure:
+            if event.ends_s > self.swarm.phases.measure:
                 raise ValueError(f"{where}ends after the measured window ({self.swarm.phases.measure:g}s)")
         return self
 
@@ -196,7 +196,7 @@ class Scenario(Part):
         link = next((link for link in self.links if link.endpoints == event.link), None)
         if event.ramp is None or link is None or link.profile is None:
             return
-        for name in Way.model_fields:
+        for name in Direction.model_fields:
             if getattr(event.ramp.to, name) is not None and getattr(link, name) is None:
                 says = (
                     f"the link has its {name} from profile {link.profile}: write it at the link, to ramp from"

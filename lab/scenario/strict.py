@@ -49,7 +49,7 @@ def kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class Part(BaseModel):
+class ScenarioModel(BaseModel):
     """A part of a scenario."""
 
     model_config = ConfigDict(
@@ -68,7 +68,7 @@ class Part(BaseModel):
         return data
 
 
-def parse_unless_kept(parse: Callable[[object], float]) -> Callable[[Any, ValidationInfo], Any]:
+def parse_unless_stored(parse: Callable[[object], float]) -> Callable[[Any, ValidationInfo], Any]:
     """Read text as a number in the base unit; pass on a number, unless a person wrote it: then an error."""
 
     def read(value: Any, info: ValidationInfo) -> Any:
@@ -78,11 +78,11 @@ def parse_unless_kept(parse: Callable[[object], float]) -> Callable[[Any, Valida
     return read
 
 
-def quantity(parse: Callable[[object], float], pattern: str, example: str, most: float | None = None) -> Any:
+def with_unit(parse: Callable[[object], float], pattern: str, example: str, most: float | None = None) -> Any:
     """Annotate a field that is written with a unit and kept as a number of the base unit, 0 … `most`."""
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
     bounds = Field(ge=0, le=most, allow_inf_nan=False)
-    return bounds, BeforeValidator(parse_unless_kept(parse)), WithJsonSchema(schema)
+    return bounds, BeforeValidator(parse_unless_stored(parse)), WithJsonSchema(schema)
 
 
 def _name(text: str) -> str:
@@ -92,8 +92,8 @@ def _name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, *quantity(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
-Bytes = Annotated[int, *quantity(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
-Arrivals = Annotated[float, *quantity(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
-BytesPerS = Annotated[float, *quantity(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
-Share = Annotated[float, *quantity(units.share, r"^\d+(\.\d+)?%$", "1%", most=1)]
+Seconds = Annotated[float, *with_unit(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
+Bytes = Annotated[int, *with_unit(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
+Arrivals = Annotated[float, *with_unit(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
+BytesPerS = Annotated[float, *with_unit(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
+Share = Annotated[float, *with_unit(units.share, r"^\d+(\.\d+)?%$", "1%", most=1)]

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, Validatio
 
 from lab.common import units
 from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
-from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, as_written, kebab, unknown
+from lab.scenario.strict import BytesPerS, Name, ScenarioModel, Seconds, Share, as_written, kebab, unknown
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.
@@ -19,13 +19,13 @@ ONE_EXCHANGE = ("greet", "datagram")
 # What the server has besides the handler's own `/` (images/CONTRACT.md).
 PAGE_PATHS = ("/", "/plaintext", "/json")
 # A slow client does one byte each time its engine looks after it, every 10 ms.
-SLOW_MOST_BYTES_PER_S = 100.0
-MOST_GROUPS = 8
+SLOW_MAX_BYTES_PER_S = 100.0
+MAX_GROUPS = 8
 RESERVED = ("swarm", "servers", "server", "master")  # endpoints and nodes of that name are something else
 DEADLINES = ("connect_deadline", "request_timeout", "drain")
 
 
-class Phases(Part):
+class Phases(ScenarioModel):
     """The load clock: warm-up, then the measured window."""
 
     warmup: Seconds = 3.0
@@ -38,7 +38,7 @@ class Phases(Part):
         return self
 
 
-class Clients(Part):
+class Clients(ScenarioModel):
     """What kinds of clients the users are: shares of all; who is neither idle nor slow carries the load.
 
     `idle` hold a connection and never speak; `slow` write their request or read their answer a few bytes a
@@ -57,12 +57,12 @@ class Clients(Part):
             raise ValueError("idle clients hold their connection, churn ends it: one or the other")
         if "slow" not in self.model_fields_set and (self.slow_side or self.slow_rate is not None):
             raise ValueError("slow-side and slow-rate belong to slow (such as slow: 5%)")
-        if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MOST_BYTES_PER_S:
-            raise ValueError(f"slow-rate: from above 0 to {SLOW_MOST_BYTES_PER_S:g}B/s, a byte at a time")
+        if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MAX_BYTES_PER_S:
+            raise ValueError(f"slow-rate: from above 0 to {SLOW_MAX_BYTES_PER_S:g}B/s, a byte at a time")
         return self
 
 
-class Page(Part):
+class Page(ScenarioModel):
     """A request that is several resources: one after the other on a connection, or pipelined (`at-once`)."""
 
     paths: tuple[str, ...] = Field(min_length=1, strict=False)
@@ -83,7 +83,7 @@ def _locustfile(text: str) -> str:
     return str(path)
 
 
-class Swarm(Part):
+class Swarm(ScenarioModel):
     """The client side. A user is a connection; with a `locustfile`, a Locust user of one's own."""
 
     wire: Wire = "http1"
@@ -102,22 +102,22 @@ class Swarm(Part):
     groups: dict[Name, Swarm] = Field(default_factory=dict)
 
     @property
-    def parts(self) -> tuple[Group, ...]:
+    def all_groups(self) -> tuple[SwarmGroup, ...]:
         """Its groups; of a swarm without any, itself as the one that has no name."""
-        named = tuple(Group(name, swarm) for name, swarm in self.groups.items())
-        return named or (Group("", self),)
+        named = tuple(SwarmGroup(name, swarm) for name, swarm in self.groups.items())
+        return named or (SwarmGroup("", self),)
 
     @property
     def worker_nodes(self) -> tuple[str, ...]:
         """The names of all workers, group by group."""
-        return tuple(worker for part in self.parts for worker in part.workers)
+        return tuple(worker for group in self.all_groups for worker in group.workers)
 
     @property
-    def most_users(self) -> int:
+    def max_users(self) -> int:
         """The most users there ever are: the ramp's, or those of the highest stage."""
         if self.groups:
-            return sum(group.most_users for group in self.groups.values())
-        return self.load.most_users(self.users)
+            return sum(group.max_users for group in self.groups.values())
+        return self.load.max_users(self.users)
 
     @property
     def one_exchange(self) -> bool:
@@ -131,7 +131,7 @@ class Swarm(Part):
         if not (isinstance(data, dict) and data.get("groups")):
             return handler(data)
         checked = handler({"users": 1, "workers": 1, "load": by_group(), **data})
-        return checked.model_copy(update=_together(checked.groups))
+        return checked.model_copy(update=_combined(checked.groups))
 
     @model_validator(mode="before")
     @classmethod
@@ -192,7 +192,7 @@ class Swarm(Part):
 
 
 @dataclass(frozen=True)
-class Group:
+class SwarmGroup:
     """A part of the swarm with a master and workers of its own. The only one of a swarm has no name."""
 
     name: str
@@ -213,25 +213,25 @@ class Group:
         return f"{self.name}-{role}" if self.name else role
 
 
-def named(value: Any) -> bool:
+def is_map_of_groups(value: Any) -> bool:
     """Whether a swarm, as written, is a map of named groups: maps, none of them under a word of a swarm's."""
     words = {word for name in Swarm.model_fields if name != "groups" for word in (name, kebab(name))}
     return isinstance(value, dict) and bool(value) and not words & set(value) and _all_maps(value)
 
 
-def grouped(value: Any) -> Any:
+def read_groups(value: Any) -> Any:
     """A swarm as written; one of named groups becomes `{groups: …}`."""
-    return {"groups": value} if named(value) else value
+    return {"groups": value} if is_map_of_groups(value) else value
 
 
 def _all_maps(value: dict[Any, Any]) -> bool:
     return all(isinstance(one, dict) for one in value.values())
 
 
-def _together(groups: Mapping[str, Swarm]) -> dict[str, Any]:
+def _combined(groups: Mapping[str, Swarm]) -> dict[str, Any]:
     """What is said of all groups as one swarm. Raises ValueError where they do not go together."""
-    if len(groups) > MOST_GROUPS:
-        raise ValueError(f"{len(groups)} groups: at most {MOST_GROUPS}")
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups: at most {MAX_GROUPS}")
     for name, swarm in groups.items():
         if name in RESERVED or name.startswith("worker-") or swarm.groups:
             raise ValueError(f"{name}: no name for a group; {', '.join(RESERVED)} and worker-… mean others")

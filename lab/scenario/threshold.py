@@ -29,7 +29,7 @@ _GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*
 
 
 @dataclass(frozen=True)
-class Unit:
+class Quantity:
     """How a bound is written, what it is in the unit of the figures, and how a figure is."""
 
     example: str
@@ -43,12 +43,12 @@ def _count(text: str) -> float:
     return float(text)
 
 
-MS = Unit("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
-US = Unit("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
-SHARE = Unit("0.1%", units.share, "{:.3%}".format)
-PER_S = Unit("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
-BYTES = Unit("64KiB", units.size_bytes, "{:,.0f} bytes".format)
-NUMBER = Unit("1000", _count, "{:,.6g}".format)
+MS = Quantity("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
+US = Quantity("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
+SHARE = Quantity("0.1%", units.share, "{:.3%}".format)
+PER_S = Quantity("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
+BYTES = Quantity("64KiB", units.size_bytes, "{:,.0f} bytes".format)
+NUMBER = Quantity("1000", _count, "{:,.6g}".format)
 
 # Distributions of times. `latency` is the response time: from the intended send to the answer.
 TIMES = {
@@ -57,10 +57,10 @@ TIMES = {
     "service": "service_hdr",
     "connect": "connect_ms_hdr",
 }
-_UNITS = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
+_QUANTITIES = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
 # Figures that are one number in a trial: their aggregate is `value`. Quantiles and errors have own words.
 FIGURE_WORDS = {figure.threshold or figure.name: figure for figure in FIGURES if not figure.field}
-VALUES = {word: _UNITS[figure.unit] for word, figure in FIGURE_WORDS.items()}
+VALUES = {word: _QUANTITIES[figure.unit] for word, figure in FIGURE_WORDS.items()}
 METRICS = (*TIMES, "errors", *VALUES)
 
 
@@ -116,7 +116,7 @@ def parse(metric: str, text: str, abort_on_fail: bool = False, delay_s: float = 
     return Threshold(metric, aggregate, compare, value, text.strip(), percentile, abort_on_fail, delay_s)
 
 
-def _aggregates(metric: str) -> dict[str, Unit]:
+def _aggregates(metric: str) -> dict[str, Quantity]:
     if metric in TIMES:
         times = dict.fromkeys(("p(N)", "avg", "med", "min", "max"), MS)
         return {**times, "count": NUMBER}

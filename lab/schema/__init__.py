@@ -16,7 +16,7 @@ from lab.common.errors import UsageError
 from lab.scenario import catalog
 from lab.scenario.resolve import Settings
 from lab.scenario.scenario import Scenario
-from lab.scenario.swarm import MOST_GROUPS
+from lab.scenario.swarm import MAX_GROUPS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
@@ -37,7 +37,7 @@ def _scenario() -> dict[str, Any]:
     swarm["anyOf"] = [{"required": ["load"]}, {"required": ["locustfile"]}]  # whose users bring their own
     del swarm["properties"]["groups"]
     one = {"$ref": "#/$defs/Swarm"}
-    groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MOST_GROUPS}
+    groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MAX_GROUPS}
     schema["properties"]["swarm"] = {"anyOf": [one, groups]}
     return schema
 

@@ -149,13 +149,13 @@ def _impairment(words: list[str]) -> Impairment:
     from pydantic import ValidationError
 
     from lab.scenario.impairment import Impairment
-    from lab.scenario.link import Way
+    from lab.scenario.link import Direction
 
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     if len(pairs) != len(words) or not words:
         raise UsageError("net set: write WORD=VALUE, such as delay=50ms, each word once")
     try:
-        return Impairment(**Way.model_validate(pairs).words())
+        return Impairment(**Direction.model_validate(pairs).impairment_fields())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

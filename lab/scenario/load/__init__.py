@@ -81,13 +81,13 @@ class Load(LoadFields):
         return sum(stage.duration for stage in self.stages)
 
     @property
-    def most_per_s(self) -> float | None:
+    def max_rate_per_s(self) -> float | None:
         """The highest rate of an open load; None of a closed one, whose rate nobody knows."""
         return max(self.kind.rates(self), default=None)
 
-    def most_users(self, users: int) -> int:
+    def max_users(self, users: int) -> int:
         """The most users there ever are: the ramp's, or those of the highest stage."""
-        return self.kind.most_users(self, users)
+        return self.kind.max_users(self, users)
 
     def arrivals_due(self, window_s: float) -> float:
         """How many arrivals an open load asks for within the window: the area below its rate.

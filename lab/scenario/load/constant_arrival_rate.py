@@ -14,8 +14,8 @@ class ConstantArrivalRate(OpenLoad):
     """One rate."""
 
     name = "constant-arrival-rate"
-    needs: ClassVar[Mapping[str, str]] = {"rate": "2000/s"}
-    may = ("arrivals",)
+    required: ClassVar[Mapping[str, str]] = {"rate": "2000/s"}
+    optional = ("arrivals",)
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:
         """The one rate."""

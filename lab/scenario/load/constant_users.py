@@ -13,4 +13,4 @@ class ConstantUsers(ClosedLoad):
     """As many users as the swarm has."""
 
     name = "constant-users"
-    needs: ClassVar[Mapping[str, str]] = {"think-time": "500ms, or 0s"}
+    required: ClassVar[Mapping[str, str]] = {"think-time": "500ms, or 0s"}

@@ -17,13 +17,13 @@ KEYS = ("rate", "start-rate", "arrivals", "think-time", "stages")
 class Executor(ABC):
     """How the requests of a load come about.
 
-    `needs` are its keys with an example of each, `may` those that can be left out. One that is not `written`
-    stands in records only: it follows from other keys of the swarm.
+    `required` are its keys with an example of each, `optional` those that can be left out. One that is not
+    `written` stands in records only: it follows from other keys of the swarm.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[Mapping[str, str]] = {}
-    may: ClassVar[tuple[str, ...]] = ()
+    required: ClassVar[Mapping[str, str]] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
     closed: ClassVar[bool] = False
     ramping: ClassVar[bool] = False
     written: ClassVar[bool] = True
@@ -31,10 +31,10 @@ class Executor(ABC):
     def check(self, load: LoadFields) -> None:
         """Raise ValueError for keys that are missing, not taken, or do not go together."""
         given = [key for key in KEYS if getattr(load, key.replace("-", "_")) not in (None, ())]
-        for key, example in self.needs.items():
+        for key, example in self.required.items():
             if key not in given:
                 raise ValueError(f"{self.name} needs {key} (such as {example})")
-        takes = (*self.needs, *self.may)
+        takes = (*self.required, *self.optional)
         for key in given:
             if key not in takes:
                 raise ValueError(f"{self.name} takes no {key}; it takes {', '.join(takes) or 'no other key'}")
@@ -43,7 +43,7 @@ class Executor(ABC):
         """Requests per second at the window's start and at the end of each stage; empty where none is set."""
         return ()
 
-    def most_users(self, load: LoadFields, users: int) -> int:
+    def max_users(self, load: LoadFields, users: int) -> int:
         """The most users there ever are, of a swarm that starts with `users`."""
         return users
 

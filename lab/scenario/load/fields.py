@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from lab.common import units
 from lab.scenario.load.think_time import Pause
-from lab.scenario.strict import Arrivals, Part, Seconds, parse_unless_kept
+from lab.scenario.strict import Arrivals, ScenarioModel, Seconds, parse_unless_stored
 
 
 def _target(value: Any, info: ValidationInfo) -> Any:
@@ -17,7 +17,7 @@ def _target(value: Any, info: ValidationInfo) -> Any:
         if value < 0:
             raise ValueError(f"{value} users cannot be: 0 or more")
         return value
-    return parse_unless_kept(units.arrivals_per_s)(value, info)
+    return parse_unless_stored(units.arrivals_per_s)(value, info)
 
 
 TARGET_SCHEMA = {
@@ -28,7 +28,7 @@ TARGET_SCHEMA = {
 }
 
 
-class Stage(Part):
+class Stage(ScenarioModel):
     """A straight line to `target`: requests/s (a float, written `900/s`) or users (an int). 0s is a step."""
 
     duration: Seconds
@@ -39,7 +39,7 @@ class Stage(Part):
     ]
 
 
-class LoadFields(Part):
+class LoadFields(ScenarioModel):
     """The keys of a load. Which of them an executor needs and takes is said in its own file."""
 
     executor: str

@@ -14,8 +14,11 @@ class RampingArrivalRate(OpenLoad):
     """A rate that changes within the window. After the last stage it stays as it is."""
 
     name = "ramping-arrival-rate"
-    needs: ClassVar[Mapping[str, str]] = {"start-rate": "100/s", "stages": "[{duration: 5s, target: 900/s}]"}
-    may = ("arrivals",)
+    required: ClassVar[Mapping[str, str]] = {
+        "start-rate": "100/s",
+        "stages": "[{duration: 5s, target: 900/s}]",
+    }
+    optional = ("arrivals",)
     ramping = True
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ class RampingUsers(ClosedLoad):
     """From the swarm's users, in straight lines, to the number of each stage."""
 
     name = "ramping-users"
-    needs: ClassVar[Mapping[str, str]] = {
+    required: ClassVar[Mapping[str, str]] = {
         "think-time": "500ms, or 0s",
         "stages": "[{duration: 5s, target: 900}]",
     }
@@ -27,7 +27,7 @@ class RampingUsers(ClosedLoad):
             if not isinstance(stage.target, int):
                 raise ValueError(f"stages[{number}].target: {self.name} has a number of users, such as 900")
 
-    def most_users(self, load: LoadFields, users: int) -> int:
+    def max_users(self, load: LoadFields, users: int) -> int:
         """Those of the highest stage, or those at the start."""
         return max(users, *(int(stage.target) for stage in load.stages))
 

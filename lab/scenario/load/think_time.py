@@ -7,17 +7,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.scenario.strict import Part, Seconds, parse_unless_kept
+from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
 
 
-class Lognormal(Part):
+class Lognormal(ScenarioModel):
     """A median, and the standard deviation of the logarithm (a plain number)."""
 
     median: Seconds
     sigma: float = Field(gt=0, strict=False)
 
 
-class ThinkTime(Part):
+class ThinkTime(ScenarioModel):
     """How long a user pauses, drawn anew each time: one of these distributions, in seconds."""
 
     uniform: tuple[Seconds, Seconds] | None = Field(default=None, strict=False)
@@ -60,7 +60,7 @@ def _pause(value: Any, info: ValidationInfo) -> Any:
         return value
     if isinstance(value, dict):
         return ThinkTime.model_validate(value, context=info.context)
-    return parse_unless_kept(units.seconds)(value, info)
+    return parse_unless_stored(units.seconds)(value, info)
 
 
 PAUSE_SCHEMA = {

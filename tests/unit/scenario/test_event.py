@@ -8,7 +8,7 @@ from lab.common.clock import mono_ms
 from lab.common.errors import HostCannot, UsageError
 from lab.plan.plan import expand
 from lab.run.timeline import Timeline
-from lab.scenario.event import link_at
+from lab.scenario.event import link_changes
 from tests.support.scenarios import TEXT, resolved
 
 LINK = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%}\n"
@@ -21,7 +21,7 @@ def scenario(tmp_path, *events, link=LINK):
 
 def changes(tmp_path, event):
     found = scenario(tmp_path, event).scenario
-    return [(at, to.impairments()[0]) for at, to in link_at(found.links[0], found.events[0])]
+    return [(at, to.impairments()[0]) for at, to in link_changes(found.links[0], found.events[0])]
 
 
 def test_set_merge_and_clear(tmp_path):

@@ -50,16 +50,16 @@ links:
 
 def test_what_holds_for_all_groups_together(tmp_path) -> None:
     swarm = resolved(tmp_path, TEXT).scenario.swarm
-    assert (swarm.users, swarm.workers, swarm.most_users, swarm.drain) == (110, 3, 110, 9.0)
+    assert (swarm.users, swarm.workers, swarm.max_users, swarm.drain) == (110, 3, 110, 9.0)
     assert swarm.users / swarm.spawn_rate == 2.0  # the longer of their ramps
     assert swarm.phases.measure == 4.0
     assert swarm.worker_nodes == ("browsers-worker-0", "holders-worker-0", "holders-worker-1")
-    assert [part.master for part in swarm.parts] == ["browsers-master", "holders-master"]
+    assert [group.master for group in swarm.all_groups] == ["browsers-master", "holders-master"]
 
 
 def test_a_swarm_without_groups_keeps_its_names(tmp_path) -> None:
-    (part,) = resolved(tmp_path).scenario.swarm.parts
-    assert (part.master, part.workers) == ("master", ("worker-0", "worker-1"))
+    (group,) = resolved(tmp_path).scenario.swarm.all_groups
+    assert (group.master, group.workers) == ("master", ("worker-0", "worker-1"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from swarm import settings as node
 
 from lab.analysis.figures import figures
 from lab.common.errors import HostCannot, UsageError
-from lab.plan.capacity import fewest_workers, place, plan_capacity
+from lab.plan.capacity import min_workers, place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
 from lab.report.content.limitations import limits
@@ -231,7 +231,7 @@ def test_reports_say_what_the_clients_are_and_what_a_request_is():
 
 def needs(folder: Any, text: str, *overrides: str) -> dict[str, int]:
     plan = expand(resolved(folder, text, overrides))
-    return {need.what: need.needed for need in plan_capacity(plan, host()).needs}
+    return {need.what: need.needed for need in plan_capacity(plan, host()).requirements}
 
 
 def test_engines_share_their_workers_descriptors_and_each_needs_memory(tmp_path):
@@ -250,7 +250,7 @@ def test_a_server_of_many_processes_has_room_for_the_unevenness_of_their_shares(
 
 
 def test_the_fewest_server_processes_that_hold_so_many():
-    assert [fewest_workers(users, 20_000) for users in (10, 19_936, 19_937, 100_000)] == [1, 1, 2, 6]
+    assert [min_workers(users, 20_000) for users in (10, 19_936, 19_937, 100_000)] == [1, 1, 2, 6]
 
 
 @pytest.mark.parametrize(
@@ -297,4 +297,4 @@ def test_the_null_trial_keeps_what_costs_the_swarm_and_holds_all_its_users(tmp_p
     null = null_trial(trial_, place(host(), trial_.scenario), host()).scenario
     assert (null.swarm.users, null.swarm.engines, null.swarm.clients.idle) == (50_000, 2, 0.5)
     assert (null.swarm.load.executor, null.swarm.load.stages) == ("constant-users", ())
-    assert null.servers["null"].workers == fewest_workers(50_000, host().nofile_hard) == 3
+    assert null.servers["null"].workers == min_workers(50_000, host().nofile_hard) == 3
