@@ -1,7 +1,6 @@
-"""What a plan needs of the host, computed before anything starts, and the limits every server of a run gets.
+"""What a plan needs from the host, and the limits of its nodes; computed before anything starts.
 
-Limits are the union of the needs of all models of the run and equal for all its servers: no model is
-measured with other limits than its neighbour.
+All servers of a run get the same limits: the maximum over the needs of all models in the run.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from lab.scenario.swarm import Swarm
 SPARE_DESCRIPTORS = 64
 SPARE_PIDS = 64
 BASE_MEMORY_BYTES = 64 << 20
-# A swarm node is Python with gevent and Locust: about 80 MiB, and about 2 KiB a connection of its own.
+# A swarm node is Python with gevent and Locust: about 80 MiB, plus about 2 KiB per connection.
 SWARM_BASE_MEMORY_BYTES, SWARM_MEMORY_PER_USER = 256 << 20, 4 << 10
-ENGINE_MEMORY_BYTES = 48 << 20  # of each engine beyond the first: Python without gevent and Locust
-# A Locust user of one's own is a greenlet with an HTTP client, and may have a few connections.
+ENGINE_MEMORY_BYTES = 48 << 20  # per engine after the first: Python without gevent and Locust
+# A user of a locustfile is a greenlet with an HTTP client, which may open a few connections.
 OWN_USER_MEMORY, OWN_USER_CONNECTIONS = 256 << 10, 4
 # Both ends of an idle TCP connection take about 10 KiB of kernel slab.
 KERNEL_MEMORY_PER_CONNECTION = 10 << 10
 FIRST_PORT, LAST_PORT = 1024, 65535
-# connect(2) takes the even ports first and looks through all of them before it tries an odd one
-# (__inet_hash_connect): once those are gone, each connect takes milliseconds, and a loop of them stalls.
+# connect(2) searches all even ports before it tries an odd one (__inet_hash_connect). Once the even ones are
+# in use, each connect takes milliseconds, and the event loop stalls.
 CLIENT_PORTS = (LAST_PORT - FIRST_PORT + 1) // 2
 TIME_WAIT_S, CONNTRACK_KEPT_S = 60.0, 120.0
-# A thread's stack, its guard page and the allocator's arena are a mapping each (proc(5), max_map_count).
+# Stack, guard page and malloc arena of a thread are one mapping each (proc(5), max_map_count).
 MAPS_PER_THREAD = 3
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One line of the plan: what is needed, what there is, and what to do where it is not enough."""
+    """One resource of the host: the amount needed, the amount available, and the remedy for a shortage."""
 
     what: str
     needed: int
@@ -47,13 +46,13 @@ class Requirement:
 
     @property
     def enough(self) -> bool:
-        """Whether it fits; an unknown limit is taken to be enough, and shown as unknown."""
+        """Whether the amount is available. An unknown limit counts as enough, and is shown as unknown."""
         return self.available is None or self.needed <= self.available
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The needs of a run and the limits that follow from them."""
+    """What a run needs from the host, and the limits of its nodes."""
 
     requirements: tuple[Requirement, ...]
     server_limits: NodeLimits
@@ -62,18 +61,18 @@ class Capacity:
     worker_sysctls: dict[str, str]
 
     def require(self) -> None:
-        """Raises HostCannot naming everything that is missing."""
+        """Raise HostCannot that lists all shortages."""
         short = [need for need in self.requirements if not need.enough]
         if short:
-            lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} here; {n.remedy}" for n in short]
-            raise HostCannot("this host cannot hold the plan: " + "; ".join(lines))
+            lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} available; {n.remedy}" for n in short]
+            raise HostCannot("this host cannot run the plan: " + "; ".join(lines))
 
 
 def plan_capacity(plan: Plan, host: Host) -> Capacity:
-    """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
+    """Compute the requirements of the largest trial, and the limits for all trials."""
     trials = plan.trials
-    together = [t.scenario.swarm for t in trials]
-    swarms = [group.swarm for swarm in together for group in swarm.all_groups]
+    all_swarms = [t.scenario.swarm for t in trials]
+    swarms = [group.swarm for swarm in all_swarms for group in swarm.all_groups]
     per_worker = max((math.ceil(s.max_users / s.workers) for s in swarms), default=0)
     per_engine = max((math.ceil(s.max_users / s.workers / s.engines) for s in swarms), default=0)
     engines = max((s.engines for s in swarms), default=1)
@@ -85,8 +84,8 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
-    workers = max((s.workers for s in together), default=0)
-    masters = max((len(s.all_groups) for s in together), default=1)
+    workers = max((s.workers for s in all_swarms), default=0)
+    masters = max((len(s.all_groups) for s in all_swarms), default=1)
     backlog = max((_server(t).backlog for t in trials), default=0)
     requirements = (
         Requirement("descriptors per server process", nofile_server, host.nofile_hard,
@@ -95,8 +94,8 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
              "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
         Requirement("client ports per swarm worker", max(map(client_ports, swarms), default=0),
              CLIENT_PORTS,
-             "set swarm.workers higher: each has an address, so ports, of its own; half of them is what "
-             "connect(2) finds quickly, and one closed from this side is kept for 60 s"),
+             "set swarm.workers higher: each worker has its own address and ports; connect(2) finds only "
+             "half of the ports quickly, and a port that the client closes stays in TIME_WAIT for 60 s"),
         Requirement("processes and threads", pids + 16 * workers, _min_known(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
         Requirement("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
@@ -104,11 +103,12 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
         Requirement("memory for one trial (bytes)",
              memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
              host.memory_available_bytes,
-             "fewer users, or a larger host"),
+             "use fewer users, or a host with more memory"),
         Requirement("memory under the server's limit (bytes)", memory, memory_limit,
-             "set server memory higher, or fewer users"),
-        Requirement("conntrack entries", max(map(conntrack_entries, together), default=0), host.conntrack_max,
-             "raise net.netfilter.nf_conntrack_max, or fewer users, or a lower rate of new connections"),
+             "raise the memory of the server, or use fewer users"),
+        Requirement("conntrack entries", max(map(conntrack_entries, all_swarms), default=0),
+             host.conntrack_max,
+             "raise net.netfilter.nf_conntrack_max, or use fewer users or fewer new connections per second"),
     )  # fmt: skip
     return Capacity(
         requirements=requirements,
@@ -130,11 +130,11 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
 
 
 def client_ports(swarm: Swarm) -> int:
-    """Ports that a worker has in use at once: of its open connections, and of those it closed first.
+    """Return the ports that a worker uses at once: of open connections, and of those in TIME_WAIT.
 
-    Those are kept in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in the kernel). Over http1 with a connection per
-    request the server closes first, and the port is free again. Of a closed load nobody knows the rate: the
-    check `client_exhausted` finds out.
+    The end that closes first keeps the port in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in the kernel). With
+    http1 and churn the server closes first, and the client's port is free. The rate of a closed load is
+    unknown: the check `client_exhausted` covers it.
     """
     held = math.ceil(swarm.max_users / swarm.workers)
     closes_first = swarm.wire == "greet" or (swarm.wire == "echo" and swarm.clients.churn)
@@ -145,10 +145,10 @@ def client_ports(swarm: Swarm) -> int:
 
 
 def conntrack_entries(swarm: Swarm) -> int:
-    """The most connections that the host's tracker knows at once; with br_netfilter it sees the bridges.
+    """Return the maximum number of conntrack entries; with br_netfilter the host tracks bridged traffic.
 
-    It remembers a connection for 120 s after its end (nf_conntrack_tcp_timeout_time_wait), but none of a
-    container that is gone: the engine clears them with its network.
+    An entry stays for 120 s after the end of its connection (nf_conntrack_tcp_timeout_time_wait). The engine
+    removes the entries of a container all_swarms with its network.
     """
     kept_s = min(CONNTRACK_KEPT_S, swarm.phases.warmup + swarm.phases.measure)
     churned = sum(
@@ -160,7 +160,7 @@ def conntrack_entries(swarm: Swarm) -> int:
 
 
 def min_workers(users: int, nofile_hard: int) -> int:
-    """How many server processes it takes to hold so many connections over SO_REUSEPORT."""
+    """Return how many server processes hold this number of connections over SO_REUSEPORT."""
     workers = 1
     while _busiest_worker(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
         workers += 1
@@ -168,9 +168,9 @@ def min_workers(users: int, nofile_hard: int) -> int:
 
 
 def _busiest_worker(users: int, workers: int) -> int:
-    """The connections of the busiest of `workers`: SO_REUSEPORT spreads them by a hash, so not evenly.
+    """Return the connections of the busiest worker: SO_REUSEPORT spreads them by a hash, so unevenly.
 
-    The number of each is binomial; five standard deviations above its mean none ever is.
+    The number per worker is binomial; the bound is five standard deviations above its mean.
     """
     mean = users / workers
     return users if workers == 1 else min(users, math.ceil(mean + 5 * math.sqrt(mean)))
@@ -191,11 +191,11 @@ def _needs(trial: Trial) -> catalog.ModelNeeds:
 
 
 def _max_open_connections(trial: Trial) -> int:
-    """Connections that one server process will hold: the users' share, or the model's known limit."""
+    """Return the connections of one server process: its share of the users, or the model's known limit."""
     server, scenario = _server(trial), trial.scenario
     share = _busiest_worker(scenario.swarm.max_users, server.workers)
-    limits = catalog.models()[server.model].limits if server.model else catalog.KnownLimits()
-    known = min(limits.max_open or share, limits.served_at_once or share)
+    known_limits = catalog.models()[server.model].limits if server.model else catalog.KnownLimits()
+    known = min(known_limits.max_open or share, known_limits.served_at_once or share)
     return min(share, known)
 
 
@@ -226,7 +226,7 @@ def _min_known(*values: int | None) -> int | None:
 
 @dataclass(frozen=True)
 class Placement:
-    """CPU lists: the server's own, and the others'. `overlap` where there is one CPU only."""
+    """CPU lists of the server and of the swarm. They `overlap` on a host with one CPU."""
 
     server: str
     swarm: str
@@ -234,7 +234,7 @@ class Placement:
 
 
 def place(host: Host, scenario: Scenario) -> Placement:
-    """The server on its own CPUs, everything else on the rest; at most half of the CPUs are the server's."""
+    """Give the server its own CPUs, at most half of all, and the swarm the rest."""
     cpus = [str(cpu) for cpu in host.cpus]
     if len(cpus) < 2:
         return Placement(",".join(cpus), ",".join(cpus), True)

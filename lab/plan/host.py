@@ -1,4 +1,4 @@
-"""What this host is and how far it goes: read once, kept with the run."""
+"""Facts and limits of this host: read once per run, and stored with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Host:
-    """Limits and facts of this host. A value that cannot be read here is None."""
+    """Facts and limits of this host. A value that cannot be read is None."""
 
     kernel: str
     machine: str
@@ -31,12 +31,12 @@ class Host:
     swap_used_bytes: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for manifest.json."""
+        """Return the data for manifest.json."""
         return asdict(self)
 
 
 def read() -> Host:
-    """Read this host's facts from /proc and /sys."""
+    """Read the facts of this host from /proc and /sys."""
     memory = _meminfo()
     return Host(
         kernel=platform.release(),
@@ -58,7 +58,7 @@ def read() -> Host:
 
 
 def cgroup_version() -> str:
-    """`v2`, `v1`, or `none` where no hierarchy is mounted."""
+    """Return `v2`, `v1`, or `none` if no hierarchy is mounted."""
     root = Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         return "v2"
@@ -78,7 +78,7 @@ def _number(name: str) -> int | None:
 
 
 def _meminfo() -> dict[str, int]:
-    """/proc/meminfo in bytes; empty where there is none (not Linux)."""
+    """Read /proc/meminfo, in bytes; empty if there is none (not Linux)."""
     lines = (_text(Path("/proc/meminfo")) or "").splitlines()
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 

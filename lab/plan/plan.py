@@ -1,4 +1,4 @@
-"""A plan: the trials of a run, in the order they will run."""
+"""A plan: the trials of a run, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.scenario.scenario import Scenario
 
 @dataclass(frozen=True)
 class Trial:
-    """One server at one sweep point, once. `id` is `server[,path=value…]/repeat`."""
+    """One measurement of one server at one sweep point. `id` is `server[,path=value…]/repeat`."""
 
     id: str
     server: str
@@ -26,11 +26,11 @@ class Trial:
 
     @property
     def folder(self) -> str:
-        """The trial's folder below the run's: its id with no slash in it."""
+        """The folder of the trial in the folder of the run."""
         return TrialKey.parse(self.id).folder
 
 
-# An invalid trial may be measured again: at most so many of a plan's, but at least one.
+# The share of a plan's trials that may be repeated because they are invalid; at least one trial.
 REPEATED_SHARE = 0.20
 
 
@@ -43,11 +43,11 @@ class Plan:
 
     @property
     def repeats_allowed(self) -> int:
-        """How many invalid trials may be measured again."""
+        """The maximum number of invalid trials that are repeated."""
         return max(1, int(REPEATED_SHARE * len(self.trials)))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for plan.json: the order, and what differs between trials."""
+        """Return the data for plan.json: the order, and what differs between trials."""
         return {
             "scenario": self.scenario.name,
             "seed": self.scenario.seed,
@@ -59,16 +59,19 @@ class Plan:
 
 
 def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
-    """Expand to server × sweep point × repeat.
+    """Expand a scenario to server × sweep point × repeat.
 
-    A repeat is a block that holds every combination once, in an order shuffled by the seed. Such interleaved
-    blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
+    Each repeat is a block with every combination once, shuffled by the seed. Randomised blocks keep a slow
+    drift of the host out of the comparison (Abedi & Brecht 2017). `only` selects servers.
+
     Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown server.
     """
     scenario = resolved.scenario
     for name in only:
         if name not in scenario.servers:
-            raise UsageError(f"--server {name}: the scenario has {', '.join(scenario.servers)}")
+            raise UsageError(
+                f"--server {name}: unknown server; the scenario has {', '.join(scenario.servers)}"
+            )
     points = [
         dict(zip(scenario.sweep, values, strict=True))
         for values in itertools.product(*scenario.sweep.values())

@@ -1,4 +1,4 @@
-"""From a trial to its Topology: which nodes, on which networks, with which limits and settings. Pure."""
+"""Render the Topology of a trial: its nodes with their networks, limits and settings."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from lab.scenario.link import Direction
 from lab.scenario.scenario import Scenario
 from lab.scenario.swarm import MAX_GROUPS
 
-# Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
+# Longer than any probing after the load; before that the runtime stops the swarm with SIGTERM.
 LINGER_S = 120
 
 
 @dataclass(frozen=True)
 class Addressing:
-    """Where nodes find each other: by name among containers, by port where they share one address.
+    """How nodes reach each other: by host name in containers, by port where they share one address.
 
-    `files` is the folder in which nodes find what the scenario names (a locustfile).
+    `files` is the folder in which nodes find the files that the scenario names (a locustfile).
     """
 
     server_host: str = "server"
     server_port: int = 9102
-    master_host: str | None = None  # None: the name of the master's own node
-    master_ports: tuple[int, ...] = (5557,) * MAX_GROUPS  # of each group of the swarm
+    master_host: str | None = None  # None: the name of the master node
+    master_ports: tuple[int, ...] = (5557,) * MAX_GROUPS  # one per group of the swarm
     bind: str = "0.0.0.0"
     files: str = "/scenario"
 
 
 def free_local_addressing(folder: Path) -> Addressing:
-    """Free ports of the loopback, for nodes that are plain processes; their files are in `folder` itself."""
+    """Find free loopback ports for nodes that are plain processes; `folder` holds the files they need."""
     with ExitStack() as stack:
         each = [stack.enter_context(socket.socket()) for _ in range(1 + MAX_GROUPS)]
         for one in each:
@@ -51,10 +51,10 @@ def free_local_addressing(folder: Path) -> Addressing:
 def render(
     run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, addressing: Addressing
 ) -> Topology:
-    """The topology of one trial: server, master, workers, in the order they start."""
+    """Return the topology of one trial: server, masters and workers, in the order in which they start."""
     nodes = [_server_node(trial, capacity, placement, addressing)]
-    for number, group in enumerate(trial.scenario.swarm.all_groups):
-        settings = partial(swarm_settings, trial, addressing, number)
+    for group_index, group in enumerate(trial.scenario.swarm.all_groups):
+        settings = partial(swarm_settings, trial, addressing, group_index)
         nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
         for index, name in enumerate(group.workers):
             nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
@@ -70,13 +70,13 @@ def render(
 
 
 def needs_io_uring(scenario: Scenario) -> bool:
-    """Whether any model of the run needs io_uring: then all servers of the run get the profile with it."""
+    """Tell whether any model of the run needs io_uring: then all its servers get a profile that allows it."""
     models = [server.model for server in scenario.servers.values() if server.model]
     return any(catalog.models()[model].needs.io_uring for model in models)
 
 
 def may_duplicate(scenario: Scenario) -> bool:
-    """Whether any link duplicates packets, from the beginning or by an event."""
+    """Tell whether any link duplicates packets, at the start or after an event."""
     directions: list[Direction | None] = [
         direction for link in scenario.links for direction in (link, link.there, link.back)
     ]
@@ -86,21 +86,21 @@ def may_duplicate(scenario: Scenario) -> bool:
 
 
 def swarm_settings(
-    trial: Trial, addressing: Addressing, number: int = 0, worker_index: int = 0
+    trial: Trial, addressing: Addressing, group_index: int = 0, worker_index: int = 0
 ) -> SwarmSettings:
-    """What one node of the swarm is asked to do; `number` is its group's."""
-    scenario, group = trial.scenario, trial.scenario.swarm.all_groups[number]
+    """Return the settings of one swarm node; `group_index` is that of its group."""
+    scenario, group = trial.scenario, trial.scenario.swarm.all_groups[group_index]
     locustfile = group.swarm.locustfile
     return SwarmSettings(
         target=Address(addressing.server_host, addressing.server_port),
-        master=Address(addressing.master_host or group.master, addressing.master_ports[number]),
+        master=Address(addressing.master_host or group.master, addressing.master_ports[group_index]),
         swarm=group.swarm,
         handler=scenario.handler,
         seed=scenario.seed,
         worker_index=worker_index,
         linger_s=LINGER_S,
         locustfile=f"{addressing.files}/{locustfile}" if locustfile else None,
-        barrier=bool(group.name),  # the groups begin together
+        barrier=bool(group.name),  # all groups start at the same time
         tell_window=bool(threshold.aborting(scenario.thresholds, trial.server)),
     )
 

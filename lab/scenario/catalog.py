@@ -1,6 +1,6 @@
-"""The catalog of I/O models: the server image's manifest, read as data.
+"""The catalog of I/O models, read from the manifest of the server image.
 
-The manifest is what the orchestrator knows of a model: family, needs, known limits, proof of model.
+The manifest holds what the lab knows of a model: family, needs, known limits, system calls that prove it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "a
 
 
 class ManifestModel(BaseModel):
-    """A part of the manifest: frozen; an unknown key is an error, for a misspelt need would be no need."""
+    """The base of every model in the manifest: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelNeeds(ManifestModel):
-    """What a model needs of the host, per server or per connection."""
+    """What a model needs from the host, per server or per connection."""
 
     kernel: str | None = None
     seccomp: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class ModelNeeds(ManifestModel):
 
     @property
     def io_uring(self) -> bool:
-        """Whether the seccomp profile of the run must let io_uring through."""
+        """Whether the seccomp profile of the run must allow io_uring."""
         return any(call.startswith("io_uring") for call in self.seccomp)
 
     @property
@@ -47,14 +47,14 @@ class ModelNeeds(ManifestModel):
 
 
 class KnownLimits(ManifestModel):
-    """Known limits: meeting one is a finding, not a failure."""
+    """Known limits of a model: reaching one is a finding, not a failure."""
 
     max_open: int | None = None
     served_at_once: int | None = None
 
 
 class Syscalls(ManifestModel):
-    """The system calls that prove the model (or disprove it)."""
+    """The system calls that the model must and must never make."""
 
     must: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Syscalls(ManifestModel):
 
 
 class Model(ManifestModel):
-    """One I/O model as the manifest describes it."""
+    """One I/O model of the manifest."""
 
     name: str
     summary: str
@@ -80,7 +80,7 @@ class Model(ManifestModel):
 
 
 class Manifest(ManifestModel):
-    """The whole manifest: the models by name, each of which gets its name from its key."""
+    """The manifest: the models by name; the key of a model is its name."""
 
     models: dict[str, Model]
 

@@ -1,6 +1,6 @@
-"""Timed events of a scenario: what happens to links and nodes while the window runs.
+"""Timed events of a scenario: changes of links and nodes during the measured window.
 
-`at` counts from the beginning of the measured window; `for` says how long it lasts before it is undone.
+`at` counts from the start of the window; after `for` the change is undone.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
-# A partition: nothing passes, nothing is answered.
+# All packets are dropped.
 PARTITIONED = Direction.model_validate({"loss": "100%"})
 
 
 class Ramp(ScenarioModel):
-    """From one setting of a link to another, in equal steps over `for`."""
+    """A linear change of a link's values to those of `to`, in equal steps over `for`."""
 
     to: Direction
     steps: Annotated[int, Field(ge=2, le=1000)] = RAMP_STEPS
 
 
 class Event(ScenarioModel):
-    """One event. Exactly one of the actions is written."""
+    """One event: `at` this time of the measured window, exactly one action on a link or a node.
+
+    Links: `set`, `merge`, `clear`, `ramp`, `partition`. Nodes: `pause`, `kill`, `restart`, `limit`.
+    """
 
     at: Seconds
     duration: Seconds | None = Field(default=None, alias="for")
@@ -50,17 +53,17 @@ class Event(ScenarioModel):
 
     @property
     def endpoints(self) -> tuple[str, str] | None:
-        """The link it changes, or None where it changes a node."""
+        """The endpoints of the link that the event changes, or None where it changes a node."""
         return self.link or self.partition
 
     @property
     def node(self) -> str | None:
-        """The node it is about, by its name in the scenario, or None where it is about a link."""
+        """The node that the event changes, by its name in the scenario, or None where it changes a link."""
         return self.pause or self.kill or self.restart or self.limit
 
     @property
     def ends_s(self) -> float:
-        """Seconds after the window's beginning at which it is all over."""
+        """The end of the event, in seconds after the start of the window."""
         return self.at + (self.duration or 0.0)
 
     @model_validator(mode="after")
@@ -70,21 +73,27 @@ class Event(ScenarioModel):
             has = ", ".join(found) or "none"
             raise ValueError(f"an event has exactly one of {', '.join(ACTIONS)}; this one has {has}")
         action = found[0]
-        if (action in ("set", "merge", "clear", "ramp")) != (self.link is not None):
+        on_link = action in ("set", "merge", "clear", "ramp")
+        if on_link and self.link is None:
             raise ValueError(f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}")
+        if not on_link and self.link is not None:
+            raise ValueError(f"{action} takes no link")
         if action in ("pause", "partition", "ramp") and self.duration is None:
-            raise ValueError(f"{action} needs `for`: how long it lasts")
+            raise ValueError(f"{action} needs `for`, its duration")
         if action in ("kill", "restart", "clear") and self.duration is not None:
             raise ValueError(f"{action} cannot be undone: leave out `for`")
-        if (action == "limit") != (self.cpus is not None or self.memory is not None):
-            raise ValueError("limit takes cpus or memory, and nothing else does")
+        has_limits = self.cpus is not None or self.memory is not None
+        if action == "limit" and not has_limits:
+            raise ValueError("limit needs cpus or memory")
+        if action != "limit" and has_limits:
+            raise ValueError(f"{action} takes no cpus and no memory: they belong to limit")
         if action == "clear" and self.clear is not True:
-            raise ValueError("clear takes true")
+            raise ValueError("clear must be true")
         return self
 
 
 def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
-    """What a link event makes of a link: (seconds into the window, the link as it is from then)."""
+    """Return the changes that an event makes to a link: (seconds into the window, the link from then on)."""
     blank = LinkSpec(endpoints=spec.endpoints)
     changed: list[tuple[float, LinkSpec]]
     if event.action == "clear":
@@ -102,11 +111,13 @@ def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
     return changed
 
 
-def _with_fields(spec: LinkSpec, way: Direction) -> LinkSpec:
-    """The link with these words, both ways; what they do not say stays as it is."""
-    said = {name: getattr(way, name) for name in Direction.model_fields if getattr(way, name) is not None}
-    ways = {name: own.model_copy(update=said) for name in ("there", "back") if (own := getattr(spec, name))}
-    return spec.model_copy(update={**said, **ways})
+def _with_fields(spec: LinkSpec, change: Direction) -> LinkSpec:
+    """Return the link with the fields that `change` sets, in both directions."""
+    fields = {
+        name: getattr(change, name) for name in Direction.model_fields if getattr(change, name) is not None
+    }
+    own = {name: one.model_copy(update=fields) for name in ("there", "back") if (one := getattr(spec, name))}
+    return spec.model_copy(update={**fields, **own})
 
 
 def _ramp_steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:

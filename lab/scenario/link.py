@@ -1,4 +1,4 @@
-"""Links as a scenario writes them: netem's words with units, both ways alike or each way its own."""
+"""Links of a scenario: the parameters of tc-netem(8) with units, for both directions or for each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOSS_SCHEMA = {
 
 
 def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
-    """`1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}`, as fields of Impairment.
+    """Read `1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}` as Impairment fields.
 
     Raises ValueError.
     """
@@ -43,7 +43,7 @@ def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
         return {name: tuple(kept) if isinstance(kept, list) else kept for name, kept in value.items()}
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in ("state", "gemodel"):
-            raise ValueError("a percentage, or {state: [5 percentages]}, or {gemodel: [4 percentages]}")
+            raise ValueError("write a percentage, {state: [5 percentages]} or {gemodel: [4 percentages]}")
         kind, shares = next(iter(value.items()))
         if not isinstance(shares, list) or len(shares) != (5 if kind == "state" else 4):
             raise ValueError(f"{kind} takes a list of {5 if kind == 'state' else 4} percentages")
@@ -55,19 +55,21 @@ Loss = Annotated[dict[str, float | tuple[float, ...]], BeforeValidator(_loss), W
 
 
 def _no_address(value: Any) -> Any:
-    """A node by its name: addresses are the runtime's to give, anew for each trial. Raises ValueError."""
+    """Refuse an address: the runtime assigns new ones for each trial. Raises ValueError."""
     try:
         ipaddress.ip_network(str(value), strict=False)
     except ValueError:
         return value
-    raise ValueError(f"{value} is an address, and every trial has new ones: name the node or its group")
+    raise ValueError(
+        f"{value} is an address, and every trial has new ones: write the name of a node or group"
+    )
 
 
 Endpoint = Annotated[Name, BeforeValidator(_no_address)]
 
 
 class Direction(ScenarioModel):
-    """One direction of a link, in tc-netem(8)'s words. What is not written is untouched."""
+    """Impairments of one direction of a link, named as in tc-netem(8). What is not set is not impaired."""
 
     delay: Seconds | None = None
     jitter: Seconds | None = None
@@ -83,7 +85,7 @@ class Direction(ScenarioModel):
     limit: Literal["auto"] | int | None = None
 
     def impairment_fields(self) -> dict[str, Any]:
-        """What is written, as the fields of Impairment."""
+        """Return what is set, as fields of Impairment."""
         plain = {
             "delay_ms": _ms(self.delay),
             "jitter_ms": _ms(self.jitter),
@@ -102,16 +104,16 @@ class Direction(ScenarioModel):
 
     @model_validator(mode="after")
     def _is_possible_alone(self) -> Direction:
-        if self.delay is not None:  # without one, what it says may be possible with the rest of its link
+        if self.delay is not None:  # without a delay, the rest of the link decides whether it is possible
             Impairment(**self.impairment_fields())
         return self
 
 
 class LinkSpec(Direction):
-    """A link between two endpoints: a group (`swarm`, `servers`), a server of the scenario, or a worker.
+    """A link between the swarm (`swarm`, a group or a worker) and the servers (`servers` or one of them).
 
-    Its own words hold both ways; `there` (first to second endpoint) and `back` change one way. A `profile`
-    stands behind them: what they do not say is as in lab/scenario/profile.py.
+    The keys of the link hold in both directions. `there` (first to second endpoint) and `back` override them
+    in one direction. A `profile` sets what none of them sets (lab/scenario/profile.py).
     """
 
     endpoints: tuple[Endpoint, Endpoint] = Field(strict=False)
@@ -120,25 +122,28 @@ class LinkSpec(Direction):
     back: Direction | None = None
 
     def impairments(self, seed: int = 0) -> tuple[Impairment, Impairment]:
-        """There and back. `seed` decides the chances of the user-space delay line."""
-        known = PROFILES[self.profile] if self.profile else None
-        there, back = (known.there.to_json(), known.back.to_json()) if known else ({}, {})
-        return self._one(there, self.there, 2 * seed), self._one(back, self.back, 2 * seed + 1)
+        """Return the impairments there and back; `seed` is for the random numbers of the delay line."""
+        profile = PROFILES[self.profile] if self.profile else None
+        there, back = (profile.there.to_json(), profile.back.to_json()) if profile else ({}, {})
+        return (
+            self._impairment(there, self.there, 2 * seed),
+            self._impairment(back, self.back, 2 * seed + 1),
+        )
 
-    def _one(self, known: Mapping[str, Any], way: Direction | None, seed: int) -> Impairment:
-        words: Mapping[str, Any] = {
-            **known,
+    def _impairment(self, profile: Mapping[str, Any], own: Direction | None, seed: int) -> Impairment:
+        given: Mapping[str, Any] = {
+            **profile,
             **self.impairment_fields(),
-            **(way.impairment_fields() if way else {}),
+            **(own.impairment_fields() if own else {}),
         }
-        chances = Impairment(**words)
-        return chances if chances.constant else Impairment(**{**words, "seed": seed})
+        unseeded = Impairment(**given)
+        return unseeded if unseeded.constant else Impairment(**{**given, "seed": seed})
 
     @model_validator(mode="after")
     def _is_possible(self) -> LinkSpec:
         self.impairments()
         if self.endpoints[0] == self.endpoints[1]:
-            raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two")
+            raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two different endpoints")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Metrics, and thresholds over them in k6's grammar with units: `p(99)<100ms`, `rate<0.1%`, `value>=9/s`.
+"""Thresholds over metrics, in the grammar of k6 with units: `p(99)<100ms`, `rate<0.1%`, `value>=9/s`.
 
 Source of the grammar: k6, "Thresholds".
 """
@@ -30,7 +30,7 @@ _GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*
 
 @dataclass(frozen=True)
 class Quantity:
-    """How a bound is written, what it is in the unit of the figures, and how a figure is."""
+    """The unit of a metric: an example of a bound, how a bound is read, how a figure is shown."""
 
     example: str
     read: Callable[[str], float]
@@ -50,7 +50,7 @@ PER_S = Quantity("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
 BYTES = Quantity("64KiB", units.size_bytes, "{:,.0f} bytes".format)
 NUMBER = Quantity("1000", _count, "{:,.6g}".format)
 
-# Distributions of times. `latency` is the response time: from the intended send to the answer.
+# Distributions of times and their histograms. `latency` is the response time, from the intended send.
 TIMES = {
     "latency": "response_hdr",
     "response": "response_hdr",
@@ -58,7 +58,7 @@ TIMES = {
     "connect": "connect_ms_hdr",
 }
 _QUANTITIES = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
-# Figures that are one number in a trial: their aggregate is `value`. Quantiles and errors have own words.
+# Figures that are one number per trial: their aggregate is `value`.
 FIGURE_WORDS = {figure.threshold or figure.name: figure for figure in FIGURES if not figure.field}
 VALUES = {word: _QUANTITIES[figure.unit] for word, figure in FIGURE_WORDS.items()}
 METRICS = (*TIMES, "errors", *VALUES)
@@ -66,9 +66,9 @@ METRICS = (*TIMES, "errors", *VALUES)
 
 @dataclass(frozen=True)
 class Threshold:
-    """One condition. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s).
+    """One condition on a metric. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s).
 
-    One with `abort_on_fail` ends the run; `delay_s` after the window's beginning is the earliest.
+    With `abort_on_fail` a failed condition ends the run, at the earliest `delay_s` after the window begins.
     """
 
     metric: str
@@ -81,32 +81,32 @@ class Threshold:
     delay_s: float = 0.0
 
     def holds(self, value: float) -> bool:
-        """Whether a figure satisfies it."""
+        """Tell whether a figure satisfies the condition."""
         return OPERATORS[self.compare](value, self.bound)
 
     @property
     def is_upper(self) -> bool:
-        """Whether it bounds the figure from above."""
+        """Whether the bound is an upper bound."""
         return self.compare in ("<", "<=")
 
     def shown(self, value: float) -> str:
-        """A figure of its metric with the unit."""
+        """Format a figure of the metric with its unit."""
         return _aggregates(self.metric)["p(N)" if self.percentile else self.aggregate].show(value)
 
 
 def parse(metric: str, text: str, abort_on_fail: bool = False, delay_s: float = 0.0) -> Threshold:
-    """Read one threshold of a metric. Raises ValueError that says what would be right."""
+    """Parse one threshold of a metric. Raises ValueError that shows the right form."""
     if metric not in METRICS:
         raise ValueError(unknown(metric, list(METRICS), "metric"))
     known = _aggregates(metric)
     example = f"{next(iter(known)).replace('N', '99')}<{next(iter(known.values())).example}"
     match = _GRAMMAR.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no threshold: write it like {example!r}")
+        raise ValueError(f"{text!r} is not a threshold: write it like {example!r}")
     word, argument, compare, bound = match.groups()
     name = f"{word}(N)" if argument is not None else word
     if name not in known:
-        raise ValueError(f"{text!r}: {metric} has {', '.join(known)}, not {name}")
+        raise ValueError(f"{text!r}: unknown aggregate {name}; {metric} has {', '.join(known)}")
     percentile = _percentile(text, argument) if argument is not None else None
     try:
         value = known[name].read(bound)
@@ -134,9 +134,9 @@ def _percentile(text: str, argument: str) -> float:
 
 
 def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
-    """One threshold of a scenario: a text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
+    """Read one threshold of a scenario: text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
 
-    Raises ValueError that says what would be right.
+    Raises ValueError that shows the right form.
     """
     if not isinstance(condition, Mapping):
         return parse(metric, condition)
@@ -148,7 +148,7 @@ def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
 
 
 def aborting(thresholds: Mapping[str, Any], server: str) -> tuple[Threshold, ...]:
-    """The thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
+    """Return the thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
     of_server = thresholds.get(server) or {}
     each = (read(metric, condition) for metric, conditions in of_server.items() for condition in conditions)
     return tuple(threshold for threshold in each if threshold.abort_on_fail)

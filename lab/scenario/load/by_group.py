@@ -1,4 +1,4 @@
-"""by-group: the load of a swarm of several groups, each of which has its own. Never written."""
+"""by-group: the load of a swarm of groups, each with its own load. Found in records only."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lab.scenario.load.fields import LoadFields
 
 @register
 class ByGroup(Executor):
-    """Whatever the groups' own loads are."""
+    """The loads of the groups."""
 
     name = "by-group"
     written = False
 
     def describe(self, load: LoadFields) -> str:
-        """That it is in the groups."""
+        """Describe the load."""
         return "each group its own load"
 
     def settings(self, load: LoadFields) -> dict[str, Any]:
-        """Nothing that one node could do. Raises ValueError."""
-        raise ValueError("a swarm of groups has no load in LAB_SWARM: each group has")
+        """Raise ValueError: a node has the load of its group."""
+        raise ValueError("LAB_SWARM holds the load of one group, not of a swarm of groups")

@@ -1,4 +1,4 @@
-"""constant-arrival-rate: so many requests per second for all of the load."""
+"""constant-arrival-rate: a fixed number of requests per second."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lab.scenario.load.fields import LoadFields
 
 @register
 class ConstantArrivalRate(OpenLoad):
-    """One rate."""
+    """An open load at one rate."""
 
     name = "constant-arrival-rate"
     required: ClassVar[Mapping[str, str]] = {"rate": "2000/s"}
     optional = ("arrivals",)
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:
-        """The one rate."""
+        """Return the one rate."""
         return (load.rate or 0.0,)
 
     def settings(self, load: LoadFields) -> dict[str, Any]:
-        """LAB_SWARM's `load`."""
+        """Return `load` of LAB_SWARM."""
         return {"executor": self.name, "rate_per_s": load.rate, **self.arrivals_settings(load)}

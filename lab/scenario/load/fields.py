@@ -1,4 +1,4 @@
-"""The keys that a load may have in a scenario, whatever its executor."""
+"""The keys of a load in a scenario, for all executors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lab.scenario.strict import Arrivals, ScenarioModel, Seconds, parse_unless_s
 
 
 def _target(value: Any, info: ValidationInfo) -> Any:
-    """`900/s` → 900.0 requests/s; `900` → 900 users. Raises ValueError."""
+    """Read `900/s` as 900.0 requests/s, `900` as 900 users. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
-            raise ValueError(f"{value} users cannot be: 0 or more")
+            raise ValueError(f"{value} users: must be 0 or more")
         return value
     return parse_unless_stored(units.arrivals_per_s)(value, info)
 
@@ -29,7 +29,10 @@ TARGET_SCHEMA = {
 
 
 class Stage(ScenarioModel):
-    """A straight line to `target`: requests/s (a float, written `900/s`) or users (an int). 0s is a step."""
+    """A linear ramp to `target` within `duration`; 0s is a step.
+
+    `target` is a rate such as `900/s` for an open load, a number of users for a closed load.
+    """
 
     duration: Seconds
     target: Annotated[
@@ -40,7 +43,7 @@ class Stage(ScenarioModel):
 
 
 class LoadFields(ScenarioModel):
-    """The keys of a load. Which of them an executor needs and takes is said in its own file."""
+    """The keys of a load. Each executor checks which of them it takes."""
 
     executor: str
     rate: Arrivals | None = None

@@ -1,4 +1,4 @@
-"""ramping-arrival-rate: from a first rate, in straight lines, to the rate of each stage."""
+"""ramping-arrival-rate: a linear ramp from the start rate to the rate of each stage in turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.scenario.load.fields import LoadFields
 
 @register
 class RampingArrivalRate(OpenLoad):
-    """A rate that changes within the window. After the last stage it stays as it is."""
+    """An open load whose rate changes within the window; the rate of the last stage stays."""
 
     name = "ramping-arrival-rate"
     required: ClassVar[Mapping[str, str]] = {
@@ -22,11 +22,11 @@ class RampingArrivalRate(OpenLoad):
     ramping = True
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:
-        """The first rate, and that at the end of each stage."""
+        """Return the start rate, and the rate at the end of each stage."""
         return (load.start_rate or 0.0, *(float(stage.target) for stage in load.stages))
 
     def settings(self, load: LoadFields) -> dict[str, Any]:
-        """LAB_SWARM's `load`."""
+        """Return `load` of LAB_SWARM."""
         return {
             "executor": self.name,
             "start_rate_per_s": load.start_rate,

@@ -1,4 +1,4 @@
-"""How long a user of a closed load pauses between an answer and its next request."""
+"""The think time: the pause of a closed load's user between an answer and the next request."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
 
 
 class Lognormal(ScenarioModel):
-    """A median, and the standard deviation of the logarithm (a plain number)."""
+    """A lognormal distribution: its median, and `sigma`, the standard deviation of the logarithm."""
 
     median: Seconds
     sigma: float = Field(gt=0, strict=False)
 
 
 class ThinkTime(ScenarioModel):
-    """How long a user pauses, drawn anew each time: one of these distributions, in seconds."""
+    """A distribution of think times, in seconds; each pause is a new sample."""
 
     uniform: tuple[Seconds, Seconds] | None = Field(default=None, strict=False)
     exponential: Seconds | None = None
@@ -27,15 +27,15 @@ class ThinkTime(ScenarioModel):
     @model_validator(mode="after")
     def _is_one(self) -> ThinkTime:
         if sum(value is not None for value in (self.uniform, self.exponential, self.lognormal)) != 1:
-            raise ValueError("one distribution is wanted: uniform, exponential or lognormal")
+            raise ValueError("write exactly one of uniform, exponential and lognormal")
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
-            raise ValueError("uniform: the shorter time comes first, such as [100ms, 900ms]")
+            raise ValueError("uniform: write the shorter time first, such as [100ms, 900ms]")
         if self.exponential == 0 or (self.lognormal is not None and self.lognormal.median == 0):
-            raise ValueError("must be above 0s; users that do not think at all have the think-time 0s")
+            raise ValueError("must be above 0s; for no pause write think-time: 0s")
         return self
 
     def describe(self) -> str:
-        """`100ms … 900ms`, `500ms on average, exponential`."""
+        """Describe the distribution: `100ms … 900ms`, `500ms on average, exponential`."""
         if self.uniform is not None:
             low, high = map(units.show_seconds, self.uniform)
             return f"{low} … {high}"
@@ -45,7 +45,7 @@ class ThinkTime(ScenarioModel):
         return f"{units.show_seconds(self.exponential or 0.0)} on average, exponential"
 
     def settings(self) -> dict[str, Any]:
-        """`think_time` of LAB_SWARM's load (images/CONTRACT.md)."""
+        """Return `think_time` of the load in LAB_SWARM (images/CONTRACT.md)."""
         if self.uniform is not None:
             return {"distribution": "uniform", "min_s": self.uniform[0], "max_s": self.uniform[1]}
         if self.lognormal is not None:
@@ -55,7 +55,7 @@ class ThinkTime(ScenarioModel):
 
 
 def _pause(value: Any, info: ValidationInfo) -> Any:
-    """`500ms`, or a distribution. Its own errors keep their place."""
+    """Read `500ms`, or a distribution, whose errors keep their path."""
     if value is None or isinstance(value, ThinkTime):
         return value
     if isinstance(value, dict):

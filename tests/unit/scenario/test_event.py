@@ -61,15 +61,18 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
         ("{at: 1s, pause: thread, kill: thread}", "this one has pause, kill"),
         ("{at: 1s, pause: thread}", "pause needs `for`"),
         ("{at: 1s, kill: thread, for: 1s}", "kill cannot be undone"),
-        ("{at: 1s, restart: worker-0}", "only a server of the lab's own can be restarted in place: thread"),
+        ("{at: 1s, restart: worker-0}", "only a server with a model can be restarted: thread"),
         ("{at: 1s, set: {delay: 5ms}}", "set needs a link"),
         ("{at: 1s, pause: nobody, for: 1s}", "unknown node 'nobody'"),
         (
             "{at: 1s, link: [swarm, thread], clear: true}",
-            "no such link [swarm, thread]; links are [swarm, servers]",
+            "unknown link [swarm, thread]; known: [swarm, servers]",
         ),
-        ("{at: 9s, pause: thread, for: 2s}", "ends after the measured window (10s)"),
-        ("{at: 1s, limit: thread}", "limit takes cpus or memory"),
+        ("{at: 9s, pause: thread, for: 2s}", "the event ends after the measured window (10s)"),
+        ("{at: 1s, limit: thread}", "limit needs cpus or memory"),
+        ("{at: 1s, kill: thread, cpus: 1}", "kill takes no cpus and no memory: they belong to limit"),
+        ("{at: 1s, kill: thread, link: [swarm, servers]}", "kill takes no link"),
+        ("{at: 1s, link: [swarm, servers], clear: false}", "clear must be true"),
         ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
         ("{at: 1s, link: [swarm, servers], set: {delay: 1ms, jitter: 2ms}}", "jitter"),
     ],
@@ -83,7 +86,9 @@ def test_refused_with_the_reason(tmp_path, event, says):
 def test_a_ramp_from_a_profile_is_refused(tmp_path):
     link = "links:\n  - {endpoints: [swarm, servers], profile: lte}\n"
     event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 90ms}}, for: 2s}"
-    with pytest.raises(UsageError, match="from profile lte: write it at the link"):
+    with pytest.raises(
+        UsageError, match=r"the ramp of delay has no start: .* from profile lte; write delay at the link"
+    ):
         scenario(tmp_path, event, link=link)
 
 

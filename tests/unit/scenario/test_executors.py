@@ -50,7 +50,7 @@ def test_a_load_that_nobody_writes_is_kept_and_told(load: Load, name: str, close
     assert load.max_users(7) == 7
     with pytest.raises(ValueError, match="LAB_SWARM"):
         load.settings()
-    with pytest.raises(ValueError, match="asks for no rate"):
+    with pytest.raises(ValueError, match="has no rate"):
         load.arrivals_due(1.0)
     with pytest.raises(ValidationError, match="takes no rate"):
         load_of({"executor": name, "rate": 5.0})

@@ -206,8 +206,8 @@ def test_what_a_person_writes_needs_its_unit(tmp_path: Path, old: str, new: str,
     [
         ("delay: 20", "links[0].delay: 20 has no unit"),
         ("loss: 0.1", "links[0].loss: 0.1 has no unit"),
-        ("loss: {loss: 0.1}", "links[0].loss: a percentage, or {state"),
-        ("loss: {loss_state: [0, 0, 0, 0, 0]}", "links[0].loss: a percentage, or {state"),
+        ("loss: {loss: 0.1}", "links[0].loss: write a percentage, {state"),
+        ("loss: {loss_state: [0, 0, 0, 0, 0]}", "links[0].loss: write a percentage, {state"),
         ("loss: {gemodel: [0.1, 0.2, 0.7, 0.1]}", "links[0].loss: 0.1 has no unit"),
         ("rate: 1000000", "links[0].rate: 1000000 has no unit"),
     ],
@@ -224,8 +224,8 @@ def test_flags_and_sweeps_are_written_too(tmp_path: Path) -> None:
 
 
 WRONG_DUMPS = [
-    ({"load": {"executor": "own-users"}}, "own-users is the load of a locustfile"),
-    ({"load": {"executor": "by-group"}}, "by-group is the load of a swarm of groups"),
+    ({"load": {"executor": "own-users"}}, "own-users is for a swarm with a locustfile"),
+    ({"load": {"executor": "by-group"}}, "by-group is for a swarm of groups"),
     ({"drain": -1.0}, "greater than or equal to 0"),
     ({"drain": float("nan")}, "finite"),
     ({"drain": True}, "a duration is wanted"),
