@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from lab.scenario.link import Direction, LinkSpec
-from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds
+from lab.scenario.link import D, Direction, LinkSpec, override
+from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds, as_written
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
@@ -23,6 +23,13 @@ class Ramp(ScenarioModel):
 
     to: Direction
     steps: Annotated[int, Field(ge=2, le=1000)] = RAMP_STEPS
+
+    @model_validator(mode="after")
+    def _check_fields(self, info: ValidationInfo) -> Ramp:
+        for name, value in self.to if as_written(info) else ():
+            if value is not None and _number(self.to, name) is None:
+                raise ValueError(f"{name} cannot change in steps: write it with set or merge")
+        return self
 
 
 class Event(ScenarioModel):
@@ -113,20 +120,47 @@ def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
 
 def _with_fields(spec: LinkSpec, change: Direction) -> LinkSpec:
     """Return the link with the fields that `change` sets, in both directions."""
-    fields = {
-        name: getattr(change, name) for name in Direction.model_fields if getattr(change, name) is not None
-    }
-    own = {name: one.model_copy(update=fields) for name in ("there", "back") if (one := getattr(spec, name))}
-    return spec.model_copy(update={**fields, **own})
+    own = {name: override(one, change) for name in ("there", "back") if (one := getattr(spec, name))}
+    return override(spec, change).model_copy(update=own)
 
 
 def _ramp_steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
     assert event.duration is not None
-    numbers = {n: v for n in Direction.model_fields if isinstance(v := getattr(ramp.to, n), float)}
-    begin = {name: getattr(spec, name) or 0.0 for name in numbers}
-    made = []
+    changed = []
     for step in range(1, ramp.steps + 1):
-        part = step / ramp.steps
-        at: dict[str, Any] = {name: begin[name] + (end - begin[name]) * part for name, end in numbers.items()}
-        made.append((event.at + event.duration * part, spec.model_copy(update=at)))
-    return made
+        share = step / ramp.steps
+        own = {
+            name: _between(one, ramp.to, share) for name in ("there", "back") if (one := getattr(spec, name))
+        }
+        link = _between(spec, ramp.to, share, unset=0.0).model_copy(update=own)
+        changed.append((event.at + event.duration * share, link))
+    return changed
+
+
+def _between(start: D, end: Direction, share: float, unset: float | None = None) -> D:
+    """Return `start` after this share of a ramp to `end`.
+
+    A field that `start` does not set starts at `unset`, or is left out where that is None.
+    """
+    fields: dict[str, float | dict[str, float]] = {}
+    for name in Direction.model_fields:
+        last = _number(end, name)
+        if last is None:
+            continue
+        first = _number(start, name)
+        first = unset if first is None else first
+        if first is not None:
+            value = first + (last - first) * share
+            fields[name] = {"loss": value} if name == "loss" else value
+    return start.model_copy(update=fields)
+
+
+def _number(direction: Direction, name: str) -> float | None:
+    """Return the value that a ramp changes. Raises ValueError for a loss that is not a percentage."""
+    if name != "loss" or direction.loss is None:
+        value = getattr(direction, name)
+        return value if isinstance(value, float) else None
+    random = direction.loss.get("loss")
+    if not isinstance(random, float):
+        raise ValueError("a ramp of loss needs a percentage at both ends")
+    return random

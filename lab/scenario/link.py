@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
@@ -15,6 +15,7 @@ from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written,
 
 BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 LOSS_FIELDS = {"loss", "loss_state", "loss_gemodel"}
+D = TypeVar("D", bound="Direction")
 _PERCENT = r"^\d+(\.\d+)?%$"
 LOSS_SCHEMA = {
     "oneOf": [
@@ -54,6 +55,13 @@ def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
 Loss = Annotated[dict[str, float | tuple[float, ...]], BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
 
 
+def _limit(value: Any) -> Any:
+    """Check the length of the queue. Raises ValueError."""
+    if value is None or value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"{value!r}: write auto, or a number of packets above 0")
+
+
 def _no_address(value: Any) -> Any:
     """Refuse an address: the runtime assigns new ones for each trial. Raises ValueError."""
     try:
@@ -82,7 +90,7 @@ class Direction(ScenarioModel):
     reorder: Share | None = None
     gap: int | None = Field(default=None, ge=1)
     rate: BitRate | None = None
-    limit: Literal["auto"] | int | None = None
+    limit: Annotated[Literal["auto"] | int | None, BeforeValidator(_limit)] = None
 
     def impairment_fields(self) -> dict[str, Any]:
         """Return what is set, as fields of Impairment."""
@@ -131,11 +139,10 @@ class LinkSpec(Direction):
         )
 
     def _impairment(self, profile: Mapping[str, Any], own: Direction | None, seed: int) -> Impairment:
-        given: Mapping[str, Any] = {
-            **profile,
-            **self.impairment_fields(),
-            **(own.impairment_fields() if own else {}),
-        }
+        fields = (override(self, own) if own else self).impairment_fields()
+        if LOSS_FIELDS & fields.keys():
+            profile = {name: value for name, value in profile.items() if name not in LOSS_FIELDS}
+        given: Mapping[str, Any] = {**profile, **fields}
         unseeded = Impairment(**given)
         return unseeded if unseeded.constant else Impairment(**{**given, "seed": seed})
 
@@ -145,6 +152,14 @@ class LinkSpec(Direction):
         if self.endpoints[0] == self.endpoints[1]:
             raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two different endpoints")
         return self
+
+
+def override(lower: D, upper: Direction) -> D:
+    """Return `lower` with the fields that `upper` sets. A loss of another kind drops the loss correlation."""
+    fields = {name: value for name, value in upper if name in Direction.model_fields and value is not None}
+    if lower.loss and upper.loss and lower.loss.keys() != upper.loss.keys():
+        fields = {"loss_correlation": None, **fields}
+    return lower.model_copy(update=fields)
 
 
 def _ms(value_s: float | None) -> float | None:

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import AS_WRITTEN, ScenarioModel, unknown
+from lab.scenario.strict import AS_WRITTEN, ScenarioModel, first_message
 from lab.scenario.swarm import is_map_of_groups
-from lab.scenario.yaml_file import Document, Keys, parse, plain_scalar, read, show_path
+from lab.scenario.yaml_file import Document, Keys, read, read_value, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
 Origin = tuple[Document, Keys]
@@ -206,10 +206,7 @@ class _Layers:
 
     def override(self, dotted: str, text: str, source: str) -> None:
         """Set one value from a flag or the environment; the text is parsed as YAML."""
-        try:
-            value = parse(text, source).data if text[:1] in "[{" else plain_scalar(text)
-        except ValueError as error:
-            raise UsageError(f"{source}: {error}") from None
+        value = read_value(text, source)
         self.put(tuple(dotted.split(".")), value, (Document(source, value), ()))
 
 
@@ -234,7 +231,7 @@ def _merge_defaults(
 
 def _split_defaults(defaults: Document) -> tuple[dict[str, Any], Any]:
     """Split lab.yaml into its settings and its `defaults` for scenarios."""
-    data = dict(_mapping(defaults, defaults.data, ()))
+    data = dict(_mapping(defaults, {} if defaults.data is None else defaults.data, ()))
     shared = data.pop("defaults", {})
     return data, shared
 
@@ -262,20 +259,10 @@ def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin
 
 
 def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], document: Document) -> UsageError:
-    first = error.errors(include_url=False)[0]
-    path: Keys = tuple(first["loc"])
+    path, message = first_message(error)
     if path[:2] == ("swarm", "groups"):
         path = ("swarm", *path[2:])  # groups are written below swarm itself
-    message = first["msg"].removeprefix("Value error, ")
-    context = first.get("ctx", {})
-    if first["type"] == "unknown_key":
-        path = (*path, context["key"])
-    elif first["type"] == "missing":
-        path, message = path[:-1], f"{path[-1]!r} is missing"
-    elif first["type"] == "literal_error":
-        known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        message = unknown(str(first["input"]), known, "value")
-    return _error_at(path, message, origins, document, at_key=first["type"] == "unknown_key")
+    return _error_at(path, message, origins, document, at_key=error.errors()[0]["type"] == "unknown_key")
 
 
 def _error_at(

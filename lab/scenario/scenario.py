@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
 from lab.scenario import catalog, threshold
-from lab.scenario.event import Event
+from lab.scenario.event import Event, link_changes
 from lab.scenario.link import Direction, LinkSpec
-from lab.scenario.strict import Bytes, Name, ScenarioModel, unknown
+from lab.scenario.strict import Bytes, Name, ScenarioModel, as_written, unknown
 from lab.scenario.swarm import Swarm, read_groups
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
@@ -177,7 +177,7 @@ class Scenario(ScenarioModel):
         return self
 
     @model_validator(mode="after")
-    def _check_events(self) -> Scenario:
+    def _check_events(self, info: ValidationInfo) -> Scenario:
         nodes = [*self.servers, *self.swarm.worker_nodes]
         joined = [link.endpoints for link in self.links]
         for index, event in enumerate(self.events):
@@ -191,17 +191,29 @@ class Scenario(ScenarioModel):
             if event.endpoints is not None and event.endpoints not in joined:
                 known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
                 raise ValueError(f"{where}unknown link [{', '.join(event.endpoints)}]; known: {known}")
-            self._check_ramp_start(event, where)
+            if as_written(info):  # a record may hold what earlier versions let pass
+                self._check_link_changes(event, where)
             if event.ends_s > self.swarm.phases.measure:
                 raise ValueError(
                     f"{where}the event ends after the measured window ({self.swarm.phases.measure:g}s)"
                 )
         return self
 
-    def _check_ramp_start(self, event: Event, where: str) -> None:
+    def _check_link_changes(self, event: Event, where: str) -> None:
+        """Refuse an event that makes an impossible link. Raises ValueError."""
+        link = next((link for link in self.links if link.endpoints == event.endpoints), None)
+        if link is None:
+            return
+        self._check_ramp_start(event, link, where)
+        try:
+            for _, changed in link_changes(link, event):
+                changed.impairments()
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
+
+    def _check_ramp_start(self, event: Event, link: LinkSpec, where: str) -> None:
         """Refuse a ramp of a field that only the link's profile sets: it would start at 0."""
-        link = next((link for link in self.links if link.endpoints == event.link), None)
-        if event.ramp is None or link is None or link.profile is None:
+        if event.ramp is None or link.profile is None:
             return
         for name in Direction.model_fields:
             if getattr(event.ramp.to, name) is not None and getattr(link, name) is None:

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -45,6 +46,21 @@ def unknown(word: str, known: list[str], what: str) -> str:
     if near:
         return f"unknown {what} {word!r}; did you mean {' or '.join(near[:3])}?"
     return f"unknown {what} {word!r}; known: {', '.join(known)}"
+
+
+def first_message(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Return the path and the text of the first error."""
+    first = error.errors(include_url=False)[0]
+    path, message = first["loc"], first["msg"].removeprefix("Value error, ")
+    context = first.get("ctx", {})
+    if first["type"] == "unknown_key":
+        return (*path, context["key"]), message
+    if first["type"] == "missing":
+        return path[:-1], f"{path[-1]!r} is missing"
+    if first["type"] == "literal_error":
+        known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return path, unknown(str(first["input"]), known, "value")
+    return path, message
 
 
 def kebab(name: str) -> str:
@@ -103,7 +119,7 @@ def _name(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Seconds = Annotated[float, *with_unit(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
-Bytes = Annotated[int, *with_unit(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
+Bytes = Annotated[int, *with_unit(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB", maximum=2**63 - 1)]
 Arrivals = Annotated[float, *with_unit(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
 BytesPerS = Annotated[float, *with_unit(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
 Share = Annotated[float, *with_unit(units.share, r"^\d+(\.\d+)?%$", "1%", maximum=1)]

@@ -98,6 +98,16 @@ def parse(text: str, source: str) -> Document:
     return document
 
 
+def read_value(text: str, source: str) -> Any:
+    """Read one value of a flag: a plain scalar, or a list or map in flow style. Raises UsageError."""
+    if text[:1] in ("[", "{"):
+        return parse(text, source).data
+    try:
+        return plain_scalar(text)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from None
+
+
 class _Builder:
     def __init__(self, document: Document) -> None:
         self.document = document

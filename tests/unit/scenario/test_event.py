@@ -54,6 +54,25 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
     assert steps[0][1].loss == 0.01
 
 
+def test_a_ramp_changes_the_loss_and_each_direction_from_its_own_value(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%, back: {delay: 40ms}}\n"
+    event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 120ms, loss: 5%}, steps: 4}, for: 4s}"
+    found = scenario(tmp_path, event, link=link).scenario
+    steps = [to.impairments() for _, to in link_changes(found.links[0], found.events[0])]
+    assert [there.delay_ms for there, _ in steps] == pytest.approx([45, 70, 95, 120])
+    assert [back.delay_ms for _, back in steps] == pytest.approx([60, 80, 100, 120])
+    assert [there.loss for there, _ in steps] == pytest.approx([0.02, 0.03, 0.04, 0.05])
+    assert [back.loss for _, back in steps] == pytest.approx([0.02, 0.03, 0.04, 0.05])
+
+
+def test_a_merge_replaces_another_kind_of_loss(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], loss: 1%, loss-correlation: 25%}\n"
+    event = "{at: 1s, link: [swarm, servers], merge: {loss: {gemodel: [1%, 10%, 75%, 0%]}}}"
+    found = scenario(tmp_path, event, link=link).scenario
+    [(_, to)] = link_changes(found.links[0], found.events[0])
+    assert to.impairments()[0].loss_gemodel == (0.01, 0.1, 0.75, 0.0)
+
+
 @pytest.mark.parametrize(
     ("event", "says"),
     [
@@ -72,6 +91,18 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
         ("{at: 1s, limit: thread}", "limit needs cpus or memory"),
         ("{at: 1s, kill: thread, cpus: 1}", "kill takes no cpus and no memory: they belong to limit"),
         ("{at: 1s, kill: thread, link: [swarm, servers]}", "kill takes no link"),
+        (
+            "{at: 1s, link: [swarm, servers], merge: {jitter: 30ms}}",
+            "events[0]: jitter 30 ms exceeds the delay of 20 ms",
+        ),
+        (
+            "{at: 1s, link: [swarm, servers], ramp: {to: {limit: 9}}, for: 1s}",
+            "events[0].ramp: limit cannot change in steps: write it with set or merge",
+        ),
+        (
+            "{at: 1s, link: [swarm, servers], ramp: {to: {loss: {gemodel: [1%, 1%, 1%, 1%]}}}, for: 1s}",
+            "events[0].ramp: a ramp of loss needs a percentage at both ends",
+        ),
         ("{at: 1s, link: [swarm, servers], clear: false}", "clear must be true"),
         ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
         ("{at: 1s, link: [swarm, servers], set: {delay: 1ms, jitter: 2ms}}", "jitter"),

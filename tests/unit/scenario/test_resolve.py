@@ -123,6 +123,18 @@ def test_a_wrong_lab_yaml_names_itself(loading):
         loading()
 
 
+def test_a_lab_yaml_with_comments_only_sets_nothing(loading):
+    Path("lab.yaml").write_text("# nothing here\n")
+    assert loading().settings.runtime == "auto"
+
+
+@pytest.mark.parametrize("digits", [20, 400, 3000])
+def test_a_size_that_no_machine_has_is_one_error(loading, digits):
+    with pytest.raises(UsageError, match=r"^s.yaml:4:35: servers.thread.memory: ") as caught:
+        loading(GOOD.replace("{model: thread}", "{model: thread, memory: " + "9" * digits + "MiB}"))
+    assert len(str(caught.value)) < 200
+
+
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-10, 10**6), st.sampled_from(["1s", "5%", "x", "thread", "10/s"])),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(

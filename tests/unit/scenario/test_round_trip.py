@@ -266,3 +266,11 @@ def test_every_quantity_that_can_be_written_can_be_kept(
     assert adapter.validate_python(kept) == value
     with pytest.raises(ValidationError, match="has no unit"):
         adapter.validate_python(kept, context=AS_WRITTEN)
+
+
+def test_a_record_may_hold_an_event_that_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    link = "links:\n  - {endpoints: [swarm, servers], delay: 20ms}\n"
+    event = "events:\n  - {at: 1s, link: [swarm, servers], merge: {jitter: 10ms}}\n"
+    dump = resolved(tmp_path, TEXT + link + event).scenario.model_dump(mode="json")
+    dump["events"][0]["merge"]["jitter"] = 0.03
+    assert Scenario.model_validate(dump).events[0].merge
