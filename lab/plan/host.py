@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Host:
     congestion_control: str | None
     swap_used_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the data for manifest.json."""
         return asdict(self)
 
@@ -43,8 +43,8 @@ def read() -> Host:
         machine=platform.machine(),
         cpu_model=_cpu_model(),
         cpus=tuple(sorted(os.sched_getaffinity(0))),
-        memory_bytes=memory.get("MemTotal", 0),
-        memory_available_bytes=memory.get("MemAvailable", 0),
+        memory_bytes=memory["MemTotal"],
+        memory_available_bytes=memory["MemAvailable"],
         nofile_hard=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         pid_max=_number("kernel/pid_max"),
         threads_max=_number("kernel/threads-max"),
@@ -53,7 +53,7 @@ def read() -> Host:
         conntrack_max=_number("net/netfilter/nf_conntrack_max"),
         cgroup=cgroup_version(),
         congestion_control=_text(Path("/proc/sys/net/ipv4/tcp_congestion_control")),
-        swap_used_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
+        swap_used_bytes=memory["SwapTotal"] - memory["SwapFree"],
     )
 
 
@@ -77,10 +77,10 @@ def _number(name: str) -> int | None:
     return int(text) if text else None
 
 
-def _meminfo() -> dict[str, int]:
-    """Read /proc/meminfo, in bytes; empty if there is none (not Linux)."""
+def _meminfo() -> defaultdict[str, int]:
+    """Read /proc/meminfo, in bytes; 0 for what is not there."""
     lines = (_text(Path("/proc/meminfo")) or "").splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return defaultdict(int, {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines})
 
 
 def _cpu_model() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.scenario.swarm import Clients, Swarm
 
@@ -79,7 +79,7 @@ class SwarmSettings:
         """Return `LAB_SWARM`, one JSON object."""
         return {"LAB_SWARM": json.dumps(self.to_json(), separators=(",", ":"))}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the object in LAB_SWARM, without optional keys that are not set."""
         swarm, phases = self.swarm, self.swarm.phases
         load = {"locustfile": self.locustfile} if self.locustfile else {"load": swarm.load.settings()}
@@ -103,7 +103,7 @@ class SwarmSettings:
             **self._optional_keys(),
         }
 
-    def _optional_keys(self) -> dict[str, Any]:
+    def _optional_keys(self) -> dict[str, object]:
         page = self.swarm.page
         asked = {
             "engines": self.swarm.engines if self.swarm.engines > 1 else None,
@@ -116,6 +116,6 @@ class SwarmSettings:
         return {name: value for name, value in asked.items() if value}
 
 
-def _clients(clients: Clients) -> dict[str, Any]:
+def _clients(clients: Clients) -> dict[str, object]:
     given = clients.model_dump(exclude_none=True, exclude_defaults=True)
     return {CLIENT_NAMES.get(name, name): value for name, value in given.items()}

@@ -6,12 +6,12 @@ import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lab.common.errors import UsageError
 from lab.common.trial_key import TrialKey
 from lab.scenario.resolve import Resolved, with_values
 from lab.scenario.scenario import Scenario
+from lab.scenario.yaml_file import YamlValue
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Trial:
     id: str
     server: str
     repeat: int
-    point: Mapping[str, Any]
+    point: Mapping[str, YamlValue]
     scenario: Scenario
 
     @property
@@ -46,7 +46,7 @@ class Plan:
         """The maximum number of invalid trials that are repeated."""
         return max(1, int(REPEATED_SHARE * len(self.trials)))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the data for plan.json: the order, and what differs between trials."""
         return {
             "scenario": self.scenario.name,

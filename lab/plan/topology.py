@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from lab.plan.node_settings import NodeSettings
@@ -81,12 +81,12 @@ class Topology:
                 return node
         raise KeyError(name)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the data for topology.json."""
         return {**asdict(self), "nodes": [_node_json(node) for node in self.nodes]}
 
 
-def _node_json(node: Node) -> dict[str, Any]:
+def _node_json(node: Node) -> dict[str, object]:
     """Return the data of a node, with its environment in place of its settings."""
     data = asdict(replace(node, settings=None))
     del data["settings"]

@@ -74,7 +74,7 @@ class Model(ManifestModel):
     memory_bytes_per_connection: int = 0
     limits: KnownLimits = KnownLimits()
     syscalls: Syscalls = Syscalls()
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, object] = Field(default_factory=dict)
     man: tuple[str, ...] = ()
     out_of_descriptors: Literal["closes"] | None = None
 

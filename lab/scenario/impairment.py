@@ -7,13 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, cast, get_args
 
 Distribution = Literal["uniform", "normal", "pareto", "paretonormal"]
 DELAY_MAX_MS = 60_000.0
 _PROBABILITIES = ("loss", "corrupt", "duplicate", "reorder")
 _CORRELATIONS = {f"{name}_correlation": name for name in _PROBABILITIES} | {"delay_correlation": "jitter_ms"}
 _RATE_MIN_BIT_PER_S = 1000.0
+
+
+class ImpairmentFields(TypedDict, total=False):
+    """Some of the fields of Impairment."""
+
+    delay_ms: float
+    jitter_ms: float
+    delay_correlation: float
+    distribution: Distribution
+    loss: float
+    loss_correlation: float
+    loss_state: tuple[float, ...] | None
+    loss_gemodel: tuple[float, ...] | None
+    corrupt: float
+    corrupt_correlation: float
+    duplicate: float
+    duplicate_correlation: float
+    reorder: float
+    reorder_correlation: float
+    reorder_gap: int
+    rate_bit_per_s: float | None
+    limit_packets: int | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -106,32 +129,34 @@ class Impairment:
             return _four_state_share(*self.loss_state)
         return self.loss
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what differs from the default."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Impairment:
+    def from_json(cls, data: Mapping[str, object]) -> Impairment:
         """Read what `to_json` returns. Raises ValueError for an unknown key."""
         return cls(**_known(data))
 
     @classmethod
-    def read_back(cls, data: Mapping[str, Any]) -> Impairment:
+    def read_back(cls, data: Mapping[str, object]) -> Impairment:
         """Return what a kernel or a record holds, unchecked: the kernel does not name its distribution.
 
         Raises:
             ValueError: For an unknown key.
         """
         found = object.__new__(cls)
-        vars(found).update({f.name: f.default for f in fields(cls)} | _known(data))
+        vars(found).update({f.name: f.default for f in fields(cls)})
+        vars(found).update(_known(data))
         return found
 
 
-def _known(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields in JSON, lists as tuples. Raises ValueError for an unknown key."""
+def _known(data: Mapping[str, object]) -> ImpairmentFields:
+    """Return the fields in JSON, lists as tuples. Raises ValueError for an unknown key."""
     if unknown := set(data) - {f.name for f in fields(Impairment)}:
         raise ValueError(f"impairment: unknown {', '.join(sorted(unknown))}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return cast(ImpairmentFields, known)
 
 
 def _gilbert_elliott_share(p: float, r: float, loss_bad: float, loss_good: float) -> float:

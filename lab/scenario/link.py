@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.scenario.impairment import Impairment
+from lab.scenario.impairment import Impairment, ImpairmentFields
 from lab.scenario.profile import PROFILES, ProfileName
 from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written, with_unit
 
 BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
+LossFields = dict[str, float | tuple[float, ...]]
 LOSS_FIELDS = {"loss", "loss_state", "loss_gemodel"}
 D = TypeVar("D", bound="Direction")
 _PERCENT = r"^\d+(\.\d+)?%$"
@@ -35,7 +36,7 @@ LOSS_SCHEMA = {
 }
 
 
-def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
+def _loss(value: Any, info: ValidationInfo) -> LossFields:
     """Read `1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}` as Impairment fields.
 
     Raises ValueError.
@@ -52,7 +53,7 @@ def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
     return {"loss": units.share(value)}
 
 
-Loss = Annotated[dict[str, float | tuple[float, ...]], BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
+Loss = Annotated[LossFields, BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
 
 
 def _limit(value: Any) -> Any:
@@ -92,7 +93,7 @@ class Direction(ScenarioModel):
     rate: BitRate | None = None
     limit: Annotated[Literal["auto"] | int | None, BeforeValidator(_limit)] = None
 
-    def impairment_fields(self) -> dict[str, Any]:
+    def impairment_fields(self) -> ImpairmentFields:
         """Return what is set, as fields of Impairment."""
         plain = {
             "delay_ms": _ms(self.delay),
@@ -108,7 +109,8 @@ class Direction(ScenarioModel):
             "limit_packets": None if self.limit == "auto" else self.limit,
             **(self.loss or {}),
         }
-        return {name: value for name, value in plain.items() if value is not None}
+        given = {name: value for name, value in plain.items() if value is not None}
+        return cast(ImpairmentFields, given)
 
     @model_validator(mode="after")
     def _is_possible_alone(self) -> Direction:
@@ -132,19 +134,18 @@ class LinkSpec(Direction):
     def impairments(self, seed: int = 0) -> tuple[Impairment, Impairment]:
         """Return the impairments there and back; `seed` is for the random numbers of the delay line."""
         profile = PROFILES[self.profile] if self.profile else None
-        there, back = (profile.there.to_json(), profile.back.to_json()) if profile else ({}, {})
+        there, back = (profile.there, profile.back) if profile else (Impairment(), Impairment())
         return (
             self._impairment(there, self.there, 2 * seed),
             self._impairment(back, self.back, 2 * seed + 1),
         )
 
-    def _impairment(self, profile: Mapping[str, Any], own: Direction | None, seed: int) -> Impairment:
+    def _impairment(self, profile: Impairment, own: Direction | None, seed: int) -> Impairment:
         fields = (override(self, own) if own else self).impairment_fields()
         if LOSS_FIELDS & fields.keys():
-            profile = {name: value for name, value in profile.items() if name not in LOSS_FIELDS}
-        given: Mapping[str, Any] = {**profile, **fields}
-        unseeded = Impairment(**given)
-        return unseeded if unseeded.constant else Impairment(**{**given, "seed": seed})
+            fields = {"loss": 0.0, "loss_state": None, "loss_gemodel": None, **fields}
+        unseeded = replace(profile, **fields)
+        return unseeded if unseeded.constant else replace(unseeded, seed=seed)
 
     @model_validator(mode="after")
     def _is_possible(self) -> LinkSpec:

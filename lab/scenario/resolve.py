@@ -18,7 +18,7 @@ from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
 from lab.scenario.strict import AS_WRITTEN, ScenarioModel, first_message
 from lab.scenario.swarm import is_map_of_groups
-from lab.scenario.yaml_file import Document, Keys, read, read_value, show_path
+from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, read, read_value, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
 Origin = tuple[Document, Keys]
@@ -48,7 +48,7 @@ class Resolved:
 
     scenario: Scenario
     settings: Settings
-    data: dict[str, Any]
+    data: YamlMap
     origins: dict[Keys, Origin] = field(default_factory=dict)
     folder: Path = Path()
 
@@ -109,12 +109,12 @@ def load_settings(lab_yaml: Path) -> Settings:
     return _validate(Settings, _split_defaults(defaults)[0], {}, defaults)
 
 
-def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
+def with_values(resolved: Resolved, values: Mapping[str, YamlValue]) -> Scenario:
     """Return the scenario of one sweep point. Raises UsageError."""
     return changed(resolved, values, "sweep").scenario
 
 
-def changed(resolved: Resolved, values: Mapping[str, Any], source: str) -> Resolved:
+def changed(resolved: Resolved, values: Mapping[str, YamlValue], source: str) -> Resolved:
     """Return a copy with the values at these paths replaced; `source` is their origin. Raises UsageError."""
     tree = _Layers(Document(source, {}))
     tree.data, tree.origins = copy.deepcopy(resolved.data), dict(resolved.origins)
@@ -162,20 +162,20 @@ class _Layers:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.data: dict[str, Any] = {}
+        self.data: YamlMap = {}
         self.origins: dict[Keys, Origin] = {}
 
-    def merge(self, document: Document, data: Mapping[str, Any], at: Keys = (), within: Keys = ()) -> None:
+    def merge(self, document: Document, data: YamlMap, at: Keys = (), within: Keys = ()) -> None:
         """Merge `data` (at `within` in `document`) into `at`: maps merge, other values replace."""
         for key, value in data.items():
             path, origin = (*at, key), (document, (*within, key))
-            if isinstance(value, dict) and isinstance(self.get(path), dict):
+            if isinstance(value, dict) and isinstance(self.find(path), dict):
                 self.origins[path] = origin
                 self.merge(document, value, path, origin[1])
             else:
                 self.put(path, copy.deepcopy(value), origin)
 
-    def put(self, path: Keys, value: Any, origin: Origin) -> None:
+    def put(self, path: Keys, value: YamlValue, origin: Origin) -> None:
         target: Any = self.data
         place: Keys = ()
         for key in path[:-1]:
@@ -190,14 +190,14 @@ class _Layers:
         target[place[-1]] = value
         self._mark(place, value, origin)
 
-    def _mark(self, path: Keys, value: Any, origin: Origin) -> None:
+    def _mark(self, path: Keys, value: YamlValue, origin: Origin) -> None:
         self.origins[path] = origin
         if isinstance(value, dict | list):
             for key, child in value.items() if isinstance(value, dict) else enumerate(value):
                 self._mark((*path, key), child, (origin[0], (*origin[1], key)))
 
-    def get(self, path: Keys) -> Any:
-        value: Any = self.data
+    def find(self, path: Keys) -> YamlValue:
+        value: YamlValue = self.data
         for key in path:
             if not isinstance(value, dict) or key not in value:
                 return None
@@ -210,11 +210,9 @@ class _Layers:
         self.put(tuple(dotted.split(".")), value, (Document(source, value), ()))
 
 
-def _merge_defaults(
-    tree: _Layers, defaults: Document, shared: dict[str, Any], scenario: dict[str, Any]
-) -> None:
+def _merge_defaults(tree: _Layers, defaults: Document, shared: YamlMap, scenario: YamlMap) -> None:
     for key, value in shared.items():
-        if key == "swarm" and is_map_of_groups(groups := scenario.get("swarm", {})):
+        if key == "swarm" and is_map_of_groups(groups := scenario.get("swarm")):
             for name in groups:
                 mine = _mapping(defaults, value, ("defaults", "swarm"))
                 tree.merge(defaults, mine, ("swarm", name), ("defaults", "swarm"))
@@ -229,14 +227,14 @@ def _merge_defaults(
                 tree.merge(defaults, mine, ("servers", name), ("defaults", "server"))
 
 
-def _split_defaults(defaults: Document) -> tuple[dict[str, Any], Any]:
+def _split_defaults(defaults: Document) -> tuple[YamlMap, YamlValue]:
     """Split lab.yaml into its settings and its `defaults` for scenarios."""
     data = dict(_mapping(defaults, {} if defaults.data is None else defaults.data, ()))
     shared = data.pop("defaults", {})
     return data, shared
 
 
-def _mapping(document: Document, data: Any, path: Keys) -> dict[str, Any]:
+def _mapping(document: Document, data: YamlValue, path: Keys) -> YamlMap:
     if data is None and not path:
         raise document.error(path, "the file is empty: a scenario needs name, servers and swarm")
     if not isinstance(data, dict):
@@ -251,7 +249,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str
             yield name[8:].lower().replace("__", ".").replace("_", "-"), text
 
 
-def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document) -> P:
+def _validate(kind: type[P], data: YamlMap, origins: Mapping[Keys, Origin], document: Document) -> P:
     try:
         return kind.model_validate(data, context=AS_WRITTEN)
     except ValidationError as error:

@@ -97,13 +97,14 @@ class Server(ScenarioModel):
         return self
 
 
-def _condition(value: Any) -> str | dict[str, Any]:
+def _condition(value: Any) -> Any:
     """Check the form of `p(99)<100ms` or `{threshold: p(99)<100ms, abort_on_fail: true}`."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict) and isinstance(value.get("threshold"), str):
-        extra = set(value) - {"threshold", "abort_on_fail", "delay_abort_eval"}
-        if not extra and isinstance(value.get("abort_on_fail", False), bool):
+    if isinstance(value, dict) and value.keys() <= {"threshold", "abort_on_fail", "delay_abort_eval"}:
+        options = {"threshold": None, "abort_on_fail": False, "delay_abort_eval": "0s", **value}
+        if isinstance(options["threshold"], str) and isinstance(options["abort_on_fail"], bool):
+            units.seconds(options["delay_abort_eval"])
             return value
     raise ValueError("write 'p(99)<100ms', or {threshold: 'p(99)<100ms', abort_on_fail: true}")
 
@@ -123,7 +124,7 @@ CONDITION_SCHEMA = {
         },
     ]
 }
-Condition = Annotated[str | dict[str, Any], BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
+Condition = Annotated[threshold.Condition, BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
 
 
 class Expect(ScenarioModel):
@@ -222,7 +223,7 @@ class Scenario(ScenarioModel):
                     f"write {name} at the link"
                 )
 
-    def _conditions(self) -> Iterator[tuple[str, str, Any]]:
+    def _conditions(self) -> Iterator[tuple[str, str, threshold.Condition]]:
         for name, of_server in self.thresholds.items():
             for metric, conditions in of_server.items():
                 yield from ((name, metric, condition) for condition in conditions)

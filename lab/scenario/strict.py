@@ -32,7 +32,7 @@ AS_WRITTEN: Mapping[str, bool] = {"as_written": True}
 
 def as_written(info: ValidationInfo) -> bool:
     """Tell whether a person wrote the value: then a number needs its unit."""
-    return bool(info.context and info.context.get("as_written"))
+    return bool(info.context == AS_WRITTEN)
 
 
 def unknown(word: str, known: list[str], what: str) -> str:
@@ -52,13 +52,12 @@ def first_message(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     """Return the path and the text of the first error."""
     first = error.errors(include_url=False)[0]
     path, message = first["loc"], first["msg"].removeprefix("Value error, ")
-    context = first.get("ctx", {})
     if first["type"] == "unknown_key":
-        return (*path, context["key"]), message
+        return (*path, first["ctx"]["key"]), message
     if first["type"] == "missing":
         return path[:-1], f"{path[-1]!r} is missing"
     if first["type"] == "literal_error":
-        known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return path, unknown(str(first["input"]), known, "value")
     return path, message
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationInfo, model_validator
 
 from lab.common import units
 from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
 from lab.scenario.strict import BytesPerS, Name, ScenarioModel, Seconds, Share, as_written, kebab, unknown
+from lab.scenario.yaml_file import YamlMap
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # Wires with one exchange per connection, or without connections: users hold none between requests.
@@ -132,7 +133,7 @@ class Swarm(ScenarioModel):
     @classmethod
     def _read_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Swarm]) -> Swarm:
         """Read a swarm of groups: the totals over all groups, and each group by its name."""
-        if not (isinstance(data, dict) and data.get("groups")):
+        if not _has(data, "groups"):
             return handler(data)
         checked = handler({"users": 1, "workers": 1, "load": by_group(), **data})
         return checked.model_copy(update=_combined(checked.groups))
@@ -140,7 +141,7 @@ class Swarm(ScenarioModel):
     @model_validator(mode="before")
     @classmethod
     def _set_own_load(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict) or data.get("locustfile") is None:
+        if not _has(data, "locustfile"):
             return data
         for name in ("load", "clients", "page", "engines"):
             if name in data and as_written(info):
@@ -224,7 +225,11 @@ class SwarmGroup:
         return f"{self.name}-{role}" if self.name else role
 
 
-def is_map_of_groups(value: Any) -> bool:
+def _has(data: Any, key: str) -> bool:
+    return isinstance(data, dict) and key in data and data[key] not in (None, {})
+
+
+def is_map_of_groups(value: object) -> TypeGuard[YamlMap]:
     """Tell whether a swarm, as written, is a map of groups: maps only, and none under a key of Swarm."""
     words = {word for name in Swarm.model_fields if name != "groups" for word in (name, kebab(name))}
     return isinstance(value, dict) and bool(value) and not words & set(value) and _all_maps(value)
@@ -235,11 +240,11 @@ def read_groups(value: Any) -> Any:
     return {"groups": value} if is_map_of_groups(value) else value
 
 
-def _all_maps(value: dict[Any, Any]) -> bool:
+def _all_maps(value: dict[object, object]) -> bool:
     return all(isinstance(one, dict) for one in value.values())
 
 
-def _combined(groups: Mapping[str, Swarm]) -> dict[str, Any]:
+def _combined(groups: Mapping[str, Swarm]) -> dict[str, object]:
     """Return the fields of all groups as one swarm. Raises ValueError for groups that exclude each other."""
     if len(groups) > MAX_GROUPS:
         raise ValueError(f"at most {MAX_GROUPS} groups are possible, not {len(groups)}")

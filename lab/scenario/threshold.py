@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lab.common import units
 from lab.common.figures import FIGURES
@@ -26,6 +25,12 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 _GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*)")
+
+
+# A threshold as a scenario has it: its text, or the text with options.
+Condition = str | dict[str, str | bool]
+# By server, then by metric.
+Thresholds = Mapping[str, Mapping[str, Sequence[Condition]]]
 
 
 @dataclass(frozen=True)
@@ -133,21 +138,21 @@ def _percentile(text: str, argument: str) -> float:
     return value
 
 
-def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
+def read(metric: str, condition: Condition) -> Threshold:
     """Read one threshold of a scenario: text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
 
     Raises ValueError that shows the right form.
     """
-    if not isinstance(condition, Mapping):
+    if isinstance(condition, str):
         return parse(metric, condition)
-    delay = condition.get("delay_abort_eval")
-    if delay is not None and not condition.get("abort_on_fail"):
+    options = {"abort_on_fail": False, "delay_abort_eval": "0s", **condition}
+    if "delay_abort_eval" in condition and not options["abort_on_fail"]:
         raise ValueError("delay_abort_eval needs abort_on_fail: true")
-    delay_s = units.seconds(delay) if delay is not None else 0.0
-    return parse(metric, str(condition["threshold"]), bool(condition.get("abort_on_fail")), delay_s)
+    delay_s = units.seconds(options["delay_abort_eval"])
+    return parse(metric, str(options["threshold"]), bool(options["abort_on_fail"]), delay_s)
 
 
-def aborting(thresholds: Mapping[str, Any], server: str) -> tuple[Threshold, ...]:
+def aborting(thresholds: Thresholds, server: str) -> tuple[Threshold, ...]:
     """Return the thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
     of_server = thresholds.get(server) or {}
     each = (read(metric, condition) for metric, conditions in of_server.items() for condition in conditions)

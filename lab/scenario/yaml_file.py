@@ -7,16 +7,19 @@ error that shows what to write. The number of values after alias expansion is li
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import yaml
 
 from lab.common.errors import UsageError
 
 Place = tuple[int, int]
+# Raw data of a file before validation.
+YamlValue: TypeAlias = "bool | int | float | str | list[YamlValue] | YamlMap | None"
+YamlMap: TypeAlias = "dict[str, YamlValue]"
 Keys = tuple[str | int, ...]
 
 MAX_FILE_BYTES = 1 << 20
@@ -38,7 +41,7 @@ class Document:
     """The data of a file and, for each path in it, line and column (from 1) of the value and of the key."""
 
     source: str
-    data: Any
+    data: YamlValue
     places: dict[Keys, Place] = field(default_factory=dict)
     key_places: dict[Keys, Place] = field(default_factory=dict)
 
@@ -98,7 +101,7 @@ def parse(text: str, source: str) -> Document:
     return document
 
 
-def read_value(text: str, source: str) -> Any:
+def read_value(text: str, source: str) -> YamlValue:
     """Read one value of a flag: a plain scalar, or a list or map in flow style. Raises UsageError."""
     if text[:1] in ("[", "{"):
         return parse(text, source).data
@@ -113,7 +116,7 @@ class _Builder:
         self.document = document
         self.nodes = 0
 
-    def build(self, node: yaml.Node, path: Keys) -> Any:
+    def build(self, node: yaml.Node, path: Keys) -> YamlValue:
         self.nodes += 1
         mark = node.start_mark
         self.document.places[path] = (mark.line + 1, mark.column + 1)
@@ -127,8 +130,8 @@ class _Builder:
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Keys) -> YamlMap:
+        result: YamlMap = {}
         for key_node, value_node in node.value:
             place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -150,7 +153,7 @@ class _Builder:
             result[key] = self.build(value_node, here)
         return result
 
-    def _scalar(self, node: yaml.Node, path: Keys) -> Hashable:
+    def _scalar(self, node: yaml.Node, path: Keys) -> YamlValue:
         assert isinstance(node, yaml.ScalarNode)
         text = str(node.value)
         if node.tag not in _IMPLICIT_TAGS:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.json_schema import JsonSchemaValue
+
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
 from lab.scenario import catalog
@@ -29,8 +31,8 @@ def text(name: str) -> str:
     return json.dumps({"$schema": DRAFT, **SCHEMAS[name]()}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _scenario() -> dict[str, Any]:
-    schema: dict[str, Any] = _written(Scenario.model_json_schema())
+def _scenario() -> JsonSchemaValue:
+    schema: JsonSchemaValue = _written(Scenario.model_json_schema())
     schema["$defs"]["Server"]["properties"]["model"]["enum"] = list(catalog.models())
     swarm = schema["$defs"]["Swarm"]
     swarm["required"] = [name for name in swarm["required"] if name != "load"]
@@ -42,8 +44,8 @@ def _scenario() -> dict[str, Any]:
     return schema
 
 
-def _settings() -> dict[str, Any]:
-    schema: dict[str, Any] = _written(Settings.model_json_schema())
+def _settings() -> JsonSchemaValue:
+    schema: JsonSchemaValue = _written(Settings.model_json_schema())
     shared = _scenario()
     parts = {name: shared["$defs"][name] for name in ("Server", "Swarm")}
     for part in parts.values():
@@ -61,11 +63,11 @@ def _settings() -> dict[str, Any]:
     return schema
 
 
-def _summary() -> dict[str, Any]:
+def _summary() -> JsonSchemaValue:
     return Summary.model_json_schema(mode="serialization")
 
 
-SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+SCHEMAS: Mapping[str, Callable[[], JsonSchemaValue]] = {
     "scenario": _scenario,
     "settings": _settings,
     "summary": _summary,
@@ -88,6 +90,6 @@ def _written(schema: Any) -> Any:
     return tidy
 
 
-def _misleads(schema: dict[str, Any], key: str) -> bool:
+def _misleads(schema: JsonSchemaValue, key: str) -> bool:
     default = schema.get("default")
     return key == "default" and (default is None or ("pattern" in schema and not isinstance(default, str)))

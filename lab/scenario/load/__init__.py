@@ -6,9 +6,8 @@ needs its import below.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema, model_validator
 
@@ -20,6 +19,7 @@ from lab.scenario.load.fields import LoadFields, Stage
 from lab.scenario.load.own_users import OwnUsers
 from lab.scenario.load.ramping_arrival_rate import RampingArrivalRate
 from lab.scenario.load.ramping_users import RampingUsers
+from lab.scenario.load.settings import LoadSettings
 from lab.scenario.load.think_time import Lognormal, ThinkTime
 from lab.scenario.strict import as_written
 
@@ -35,7 +35,6 @@ __all__ = [
     "Stage",
     "ThinkTime",
     "by_group",
-    "load_of",
     "own_users",
 ]
 
@@ -110,7 +109,7 @@ class Load(LoadFields):
         """Describe the load: `open: 2,000 arrivals/s`, `closed: think time 500ms`."""
         return self.kind.describe(self)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> LoadSettings:
         """Return `load` of LAB_SWARM (images/CONTRACT.md)."""
         return self.kind.settings(self)
 
@@ -123,8 +122,3 @@ def own_users() -> Load:
 def by_group() -> Load:
     """Return the load of a swarm of groups."""
     return Load(executor=BY_GROUP)
-
-
-def load_of(kept: Mapping[str, Any]) -> Load:
-    """Read the load from the scenario in a record. Raises pydantic.ValidationError."""
-    return Load.model_validate(kept)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab.scenario.load.executor import Executor, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
@@ -19,6 +18,6 @@ class ByGroup(Executor):
         """Describe the load."""
         return "each group its own load"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Raise ValueError: a node has the load of its group."""
         raise ValueError("LAB_SWARM holds the load of one group, not of a swarm of groups")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lab.scenario.load.executor import OpenLoad, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
@@ -21,6 +22,6 @@ class ConstantArrivalRate(OpenLoad):
         """Return the one rate."""
         return (load.rate or 0.0,)
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Return `load` of LAB_SWARM."""
         return {"executor": self.name, "rate_per_s": load.rate, **self.arrivals_settings(load)}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from lab.common import units
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 from lab.scenario.load.think_time import ThinkTime
 from lab.scenario.strict import unknown
 
@@ -55,7 +56,7 @@ class Executor(ABC):
         """Describe the load in a few words."""
 
     @abstractmethod
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Return `load` of LAB_SWARM (images/CONTRACT.md): the scenario's keys, with units in the names."""
 
 
@@ -80,7 +81,7 @@ class OpenLoad(Executor):
         )
         return f"open: {first}{stages} arrivals/s" + (", Poisson" if load.arrivals == "poisson" else "")
 
-    def arrivals_settings(self, load: LoadFields) -> dict[str, Any]:
+    def arrivals_settings(self, load: LoadFields) -> LoadSettings:
         """Return `arrivals` for LAB_SWARM where the scenario sets it."""
         return {"arrivals": load.arrivals} if load.arrivals is not None else {}
 
@@ -97,7 +98,7 @@ class ClosedLoad(Executor):
         stages = (f", → {s.target:,} users in {units.show_seconds(s.duration)}" for s in load.stages)
         return f"closed: think time {pause}{''.join(stages)}"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Return `load` of LAB_SWARM."""
         if isinstance(load.think_time, ThinkTime):
             return {"executor": self.name, "think_time": load.think_time.settings()}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab.scenario.load.executor import Executor, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
@@ -20,6 +19,6 @@ class OwnUsers(Executor):
         """Describe the load."""
         return "closed: own Locust users"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Raise ValueError: the locustfile defines the load."""
         raise ValueError("LAB_SWARM holds no load for a locustfile: the locustfile defines it")

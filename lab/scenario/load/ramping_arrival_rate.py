@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lab.scenario.load.executor import OpenLoad, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
@@ -25,11 +26,11 @@ class RampingArrivalRate(OpenLoad):
         """Return the start rate, and the rate at the end of each stage."""
         return (load.start_rate or 0.0, *(float(stage.target) for stage in load.stages))
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Return `load` of LAB_SWARM."""
         return {
             "executor": self.name,
             "start_rate_per_s": load.start_rate,
             **self.arrivals_settings(load),
-            "stages": [{"duration_s": s.duration, "target_per_s": s.target} for s in load.stages],
+            "stages": [{"duration_s": s.duration, "target_per_s": float(s.target)} for s in load.stages],
         }

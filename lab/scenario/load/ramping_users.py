@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lab.scenario.load.executor import ClosedLoad, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings, StageSettings
 
 
 @register
@@ -31,7 +32,9 @@ class RampingUsers(ClosedLoad):
         """Return the users of the highest stage, or those at the start."""
         return max(users, *(int(stage.target) for stage in load.stages))
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
+    def settings(self, load: LoadFields) -> LoadSettings:
         """Return `load` of LAB_SWARM."""
-        stages = [{"duration_s": s.duration, "target_users": s.target} for s in load.stages]
+        stages: list[StageSettings] = [
+            {"duration_s": s.duration, "target_users": int(s.target)} for s in load.stages
+        ]
         return {**super().settings(load), "stages": stages}

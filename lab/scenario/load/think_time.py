@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
+from lab.scenario.load.settings import ThinkTimeSettings
 from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
 
 
@@ -44,7 +45,7 @@ class ThinkTime(ScenarioModel):
             return f"{median} in the median, lognormal (sigma {self.lognormal.sigma:g})"
         return f"{units.show_seconds(self.exponential or 0.0)} on average, exponential"
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> ThinkTimeSettings:
         """Return `think_time` of the load in LAB_SWARM (images/CONTRACT.md)."""
         if self.uniform is not None:
             return {"distribution": "uniform", "min_s": self.uniform[0], "max_s": self.uniform[1]}

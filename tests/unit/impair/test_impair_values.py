@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.impair.link import Egress, Link
 from lab.results.link import Directions
-from lab.scenario.impairment import Impairment
+from lab.scenario.impairment import Impairment, ImpairmentFields
 
 SHARES = st.floats(0, 1)
 
@@ -40,6 +40,10 @@ SHARES = st.floats(0, 1)
 def test_what_no_link_can_be_is_refused(words: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Impairment(**words)
+
+
+def test_the_type_of_its_fields_names_all_of_them() -> None:
+    assert ImpairmentFields.__annotations__.keys() == {field.name for field in fields(Impairment)}
 
 
 def test_json_holds_what_differs_and_comes_back() -> None:

@@ -20,7 +20,7 @@ from lab.plan.render import Addressing, render
 from lab.report.content.limitations import limits
 from lab.report.html_page import load_words
 from lab.run.calibration import null_trial
-from lab.scenario.load import load_of
+from lab.scenario.load import Load
 from tests.support import records
 from tests.support.records import ALL, USERS, N, counted, hdr, judged, second, trial, with_load, with_swarm
 from tests.support.scenarios import host, resolved
@@ -128,7 +128,7 @@ STEPS = {"executor": "ramping-arrival-rate", "start_rate": 100.0, "stages": [{"d
 
 @pytest.mark.parametrize(("load", "due"), [(CONSTANT, 1000), (STEPS, 4 * 500 + 6 * 50)])
 def test_arrivals_are_the_area_below_the_rate(load, due):
-    assert load_of(load).arrivals_due(10.0) == due
+    assert Load.model_validate(load).arrivals_due(10.0) == due
 
 
 @pytest.mark.parametrize(
