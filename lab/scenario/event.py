@@ -33,7 +33,7 @@ class Ramp(ScenarioModel):
 
 
 class Event(ScenarioModel):
-    """One event: `at` this time of the measured window, exactly one action on a link or a node.
+    """One event: exactly one action on a link or a node, `at` a time after the window starts.
 
     Links: `set`, `merge`, `clear`, `ramp`, `partition`. Nodes: `pause`, `kill`, `restart`, `limit`.
     """
