@@ -31,7 +31,10 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, ex
     if not unit:
         raise ValueError(f"{text} has no unit: write {what} such as {text}{_likely(units)}")
     if unit in units:
-        return float(number) * units[unit]
+        value = float(number) * units[unit]
+        if math.isinf(value):
+            raise ValueError(f"{number[:20]}…{unit}: the number is too large")
+        return value
     if unit in _TC_BYTES and "mbit" in units:
         right = number + _TC_BYTES[unit]
         raise ValueError(f"{text!r}: tc reads {unit} as bytes per second; write {right} for bits per second")

@@ -73,7 +73,7 @@ def compose(resolved: Resolved, file_name: str) -> str:
             server["profiles"] = [service_name(trial)]
         services[service_name(trial)] = server
     topology = _topology(expanded, first)
-    masters = {worker: part.master for part in first.scenario.swarm.parts for worker in part.workers}
+    masters = {worker: group.master for group in first.scenario.swarm.all_groups for worker in group.workers}
     for node in topology.nodes:
         if node.role != "server":
             services[node.name] = _service(node, topology)
@@ -167,9 +167,9 @@ def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
     project = file_name.removesuffix(".yaml")
     command = f"docker compose -p {project} -f {file_name}"
     links = "; ".join(link_words(resolved.data)) or "the scenario has none"
-    parts = first.scenario.swarm.parts
-    masters = " ".join(part.master for part in parts)
-    swarm = " ".join(name for part in parts for name in (part.master, *part.workers))
+    groups = first.scenario.swarm.all_groups
+    masters = " ".join(group.master for group in groups)
+    swarm = " ".join(name for group in groups for name in (group.master, *group.workers))
     lines = [
         f"The topology of the first trial, to start by hand, on a plain network without links ({links}).",
         f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name,
@@ -180,7 +180,7 @@ def _head(resolved: Resolved, first: Trial, file_name: str) -> str:
         f"  {command} up",
         f"  {command} kill -s SIGUSR1 {masters}            start the load",
     ]
-    if parts[0].name:
+    if groups[0].name:
         lines[-1] = lines[-1].replace("start the load", "open the connections")
         lines += [f"  {command} kill -s SIGUSR2 {masters}            once all are open: start the load"]
     others = [name for name in scenario.servers if name != first.server]

@@ -8,15 +8,15 @@ from typing import Any
 
 from lab.plan.plan import Plan
 from lab.scenario.resolve import Resolved
-from lab.scenario.swarm import Group
+from lab.scenario.swarm import SwarmGroup
 
 
 def mermaid(resolved: Resolved, expanded: Plan) -> str:
     """Return the text of a flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
     first = expanded.trials[0]
     swarm = first.scenario.swarm
-    nodes = [(part.master, part.workers) for part in swarm.parts]
-    load = "; ".join(_load_words(part) for part in swarm.parts)
+    nodes = [(group.master, group.workers) for group in swarm.all_groups]
+    load = "; ".join(_load_words(group) for group in swarm.all_groups)
     lines = [
         "flowchart LR",
         f'  subgraph swarm["swarm: {swarm.users:,} users, {load}, wire {swarm.wire}"]',
@@ -35,9 +35,9 @@ def mermaid(resolved: Resolved, expanded: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _load_words(part: Group) -> str:
-    words = part.swarm.load.describe()
-    return f"{part.name}: {part.swarm.users:,} users, {words}" if part.name else words
+def _load_words(group: SwarmGroup) -> str:
+    words = group.swarm.load.describe()
+    return f"{group.name}: {group.swarm.users:,} users, {words}" if group.name else words
 
 
 def _node(name: str) -> str:

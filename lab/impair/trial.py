@@ -131,5 +131,5 @@ def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) ->
 def _swarm_ends(swarm: Swarm) -> dict[str, tuple[str, ...]]:
     """The workers of each endpoint on the swarm's side: all, those of a group, or one."""
     workers = swarm.worker_nodes
-    groups = {part.name: part.workers for part in swarm.parts if part.name}
+    groups = {group.name: group.workers for group in swarm.all_groups if group.name}
     return {"swarm": workers, **groups, **{worker: (worker,) for worker in workers}}

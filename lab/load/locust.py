@@ -17,7 +17,7 @@ from lab.results.base import describe
 from lab.results.load import LoadResult, Second, SwarmResult
 from lab.results.swarm_event import MasterEvent, PhaseStart, WorkerLost, decode, phases
 from lab.runtime import Deployment, Event
-from lab.scenario.swarm import Group
+from lab.scenario.swarm import SwarmGroup
 
 READY_DEADLINE_S = 60.0
 # The master merges and prints its records after the drain; Locust's own shutdown takes 1–3 s.
@@ -30,7 +30,7 @@ class LocustDriver:
 
     def run(self, deployment: Deployment, trial: Trial, on_event: OnEvent) -> LoadResult:
         """See Driver. The server's death does not end it: that is a result; a lost worker or master does."""
-        groups = trial.scenario.swarm.parts
+        groups = trial.scenario.swarm.all_groups
         masters = [group.master for group in groups]
         for master in masters:
             deployment.wait_event(master, "ready", READY_DEADLINE_S)
@@ -64,7 +64,7 @@ class SwarmNodeLost(NoMeasurement):
 class _SwarmMonitor:
     """Collects the masters' events, on the runtime's threads; `done` is set once nothing more counts."""
 
-    def __init__(self, groups: Sequence[Group], on_event: OnEvent) -> None:
+    def __init__(self, groups: Sequence[SwarmGroup], on_event: OnEvent) -> None:
         self._groups = {group.master: group for group in groups}
         self._merger = EventMerger(list(self._groups), on_event)
         self._events: dict[str, list[MasterEvent]] = defaultdict(list)

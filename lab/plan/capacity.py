@@ -1,7 +1,6 @@
-"""What a plan needs of the host, computed before anything starts, and the limits every server of a run gets.
+"""What a plan needs from the host, and the limits of its nodes; computed before anything starts.
 
-Limits are the union of the needs of all models of the run and equal for all its servers: no model is
-measured with other limits than its neighbour.
+All servers of a run get the same limits: the maximum over the needs of all models in the run.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from lab.common.errors import HostCannot
 from lab.plan.host import Host
 from lab.plan.plan import Plan, Trial
-from lab.plan.topology import Limits
+from lab.plan.topology import NodeLimits
 from lab.scenario import catalog
 from lab.scenario.scenario import Scenario, Server
 from lab.scenario.swarm import Swarm
@@ -20,25 +19,25 @@ from lab.scenario.swarm import Swarm
 SPARE_DESCRIPTORS = 64
 SPARE_PIDS = 64
 BASE_MEMORY_BYTES = 64 << 20
-# A swarm node is Python with gevent and Locust: about 80 MiB, and about 2 KiB a connection of its own.
+# A swarm node is Python with gevent and Locust: about 80 MiB, plus about 2 KiB per connection.
 SWARM_BASE_MEMORY_BYTES, SWARM_MEMORY_PER_USER = 256 << 20, 4 << 10
-ENGINE_MEMORY_BYTES = 48 << 20  # of each engine beyond the first: Python without gevent and Locust
-# A Locust user of one's own is a greenlet with an HTTP client, and may have a few connections.
+ENGINE_MEMORY_BYTES = 48 << 20  # per engine after the first: Python without gevent and Locust
+# A user of a locustfile is a greenlet with an HTTP client, which may open a few connections.
 OWN_USER_MEMORY, OWN_USER_CONNECTIONS = 256 << 10, 4
 # Both ends of an idle TCP connection take about 10 KiB of kernel slab.
 KERNEL_MEMORY_PER_CONNECTION = 10 << 10
 FIRST_PORT, LAST_PORT = 1024, 65535
-# connect(2) takes the even ports first and looks through all of them before it tries an odd one
-# (__inet_hash_connect): once those are gone, each connect takes milliseconds, and a loop of them stalls.
+# connect(2) searches all even ports before it tries an odd one (__inet_hash_connect). Once the even ones are
+# in use, each connect takes milliseconds, and the event loop stalls.
 CLIENT_PORTS = (LAST_PORT - FIRST_PORT + 1) // 2
 TIME_WAIT_S, CONNTRACK_KEPT_S = 60.0, 120.0
-# A thread's stack, its guard page and the allocator's arena are a mapping each (proc(5), max_map_count).
+# Stack, guard page and malloc arena of a thread are one mapping each (proc(5), max_map_count).
 MAPS_PER_THREAD = 3
 
 
 @dataclass(frozen=True)
-class Need:
-    """One line of the plan: what is needed, what there is, and what to do where it is not enough."""
+class Requirement:
+    """One resource of the host: the amount needed, the amount available, and the remedy for a shortage."""
 
     what: str
     needed: int
@@ -47,35 +46,35 @@ class Need:
 
     @property
     def enough(self) -> bool:
-        """Whether it fits; an unknown limit is taken to be enough, and shown as unknown."""
+        """Whether the amount is available. An unknown limit counts as enough, and is shown as unknown."""
         return self.available is None or self.needed <= self.available
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The needs of a run and the limits that follow from them."""
+    """What a run needs from the host, and the limits of its nodes."""
 
-    needs: tuple[Need, ...]
-    server_limits: Limits
-    worker_limits: Limits
+    requirements: tuple[Requirement, ...]
+    server_limits: NodeLimits
+    worker_limits: NodeLimits
     server_sysctls: dict[str, str]
     worker_sysctls: dict[str, str]
 
     def require(self) -> None:
-        """Raises HostCannot naming everything that is missing."""
-        short = [need for need in self.needs if not need.enough]
+        """Raise HostCannot that lists all shortages."""
+        short = [need for need in self.requirements if not need.enough]
         if short:
-            lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} here; {n.remedy}" for n in short]
-            raise HostCannot("this host cannot hold the plan: " + "; ".join(lines))
+            lines = [f"{n.what}: {n.needed:,} needed, {n.available:,} available; {n.remedy}" for n in short]
+            raise HostCannot("this host cannot run the plan: " + "; ".join(lines))
 
 
 def plan_capacity(plan: Plan, host: Host) -> Capacity:
-    """Compute the needs of the largest trial and the limits for all. Pure: `host` is data."""
+    """Compute the requirements of the largest trial, and the limits for all trials."""
     trials = plan.trials
-    together = [t.scenario.swarm for t in trials]
-    swarms = [part.swarm for swarm in together for part in swarm.parts]
-    per_worker = max((math.ceil(s.most_users / s.workers) for s in swarms), default=0)
-    per_engine = max((math.ceil(s.most_users / s.workers / s.engines) for s in swarms), default=0)
+    all_swarms = [t.scenario.swarm for t in trials]
+    swarms = [group.swarm for swarm in all_swarms for group in swarm.all_groups]
+    per_worker = max((math.ceil(s.max_users / s.workers) for s in swarms), default=0)
+    per_engine = max((math.ceil(s.max_users / s.workers / s.engines) for s in swarms), default=0)
     engines = max((s.engines for s in swarms), default=1)
     nofile_server = max((_server_descriptors(t) for t in trials), default=0)
     own_users = any(swarm.locustfile for swarm in swarms)
@@ -85,40 +84,41 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
-    workers = max((s.workers for s in together), default=0)
-    masters = max((len(s.parts) for s in together), default=1)
+    workers = max((s.workers for s in all_swarms), default=0)
+    masters = max((len(s.all_groups) for s in all_swarms), default=1)
     backlog = max((_server(t).backlog for t in trials), default=0)
-    needs = (
-        Need("descriptors per server process", nofile_server, host.nofile_hard,
+    requirements = (
+        Requirement("descriptors per server process", nofile_server, host.nofile_hard,
              "raise the hard nofile limit, or give the server more workers"),
-        Need("descriptors per swarm engine", nofile_worker, host.nofile_hard,
+        Requirement("descriptors per swarm engine", nofile_worker, host.nofile_hard,
              "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
-        Need("client ports per swarm worker", max(map(client_ports, swarms), default=0),
+        Requirement("client ports per swarm worker", max(map(client_ports, swarms), default=0),
              CLIENT_PORTS,
-             "set swarm.workers higher: each has an address, so ports, of its own; half of them is what "
-             "connect(2) finds quickly, and one closed from this side is kept for 60 s"),
-        Need("processes and threads", pids + 16 * workers, _least(host.pid_max, host.threads_max),
+             "set swarm.workers higher: each worker has its own address and ports; connect(2) finds only "
+             "half of the ports quickly, and a port that the client closes stays in TIME_WAIT for 60 s"),
+        Requirement("processes and threads", pids + 16 * workers, _min_known(host.pid_max, host.threads_max),
              "raise kernel.pid_max and kernel.threads-max"),
-        Need("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
+        Requirement("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
              "raise vm.max_map_count"),
-        Need("memory for one trial (bytes)",
+        Requirement("memory for one trial (bytes)",
              memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
              host.memory_available_bytes,
-             "fewer users, or a larger host"),
-        Need("memory under the server's limit (bytes)", memory, memory_limit,
-             "set server memory higher, or fewer users"),
-        Need("conntrack entries", max(map(conntrack_entries, together), default=0), host.conntrack_max,
-             "raise net.netfilter.nf_conntrack_max, or fewer users, or a lower rate of new connections"),
+             "use fewer users, or a host with more memory"),
+        Requirement("memory under the server's limit (bytes)", memory, memory_limit,
+             "raise the memory of the server, or use fewer users"),
+        Requirement("conntrack entries", max(map(conntrack_entries, all_swarms), default=0),
+             host.conntrack_max,
+             "raise net.netfilter.nf_conntrack_max, or use fewer users or fewer new connections per second"),
     )  # fmt: skip
     return Capacity(
-        needs=needs,
-        server_limits=Limits(
+        requirements=requirements,
+        server_limits=NodeLimits(
             cpus=None,
             memory_bytes=memory_limit,
             pids=pids + SPARE_PIDS,
             nofile=min(max(nofile_server, 1024 + SPARE_DESCRIPTORS), host.nofile_hard),
         ),
-        worker_limits=Limits(
+        worker_limits=NodeLimits(
             memory_bytes=worker_memory * 2, pids=256, nofile=min(max(nofile_worker, 4096), host.nofile_hard)
         ),
         server_sysctls={
@@ -130,47 +130,47 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
 
 
 def client_ports(swarm: Swarm) -> int:
-    """Ports that a worker has in use at once: of its open connections, and of those it closed first.
+    """Return the ports that a worker uses at once: of open connections, and of those in TIME_WAIT.
 
-    Those are kept in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in the kernel). Over http1 with a connection per
-    request the server closes first, and the port is free again. Of a closed load nobody knows the rate: the
-    check `client_exhausted` finds out.
+    The end that closes first keeps the port in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN in the kernel). With
+    http1 and churn the server closes first, and the client's port is free. The rate of a closed load is
+    unknown: the check `client_exhausted` covers it.
     """
-    held = math.ceil(swarm.most_users / swarm.workers)
+    held = math.ceil(swarm.max_users / swarm.workers)
     closes_first = swarm.wire == "greet" or (swarm.wire == "echo" and swarm.clients.churn)
-    if not closes_first or swarm.load.most_per_s is None:
+    if not closes_first or swarm.load.max_rate_per_s is None:
         return held
     load_s = swarm.phases.warmup + swarm.phases.measure
-    return held + math.ceil(swarm.load.most_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
+    return held + math.ceil(swarm.load.max_rate_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
 
 
 def conntrack_entries(swarm: Swarm) -> int:
-    """The most connections that the host's tracker knows at once; with br_netfilter it sees the bridges.
+    """Return the maximum number of conntrack entries; with br_netfilter the host tracks bridged traffic.
 
-    It remembers a connection for 120 s after its end (nf_conntrack_tcp_timeout_time_wait), but none of a
-    container that is gone: the engine clears them with its network.
+    An entry stays for 120 s after the end of its connection (nf_conntrack_tcp_timeout_time_wait). The engine
+    removes the entries of a container all_swarms with its network.
     """
     kept_s = min(CONNTRACK_KEPT_S, swarm.phases.warmup + swarm.phases.measure)
     churned = sum(
-        kept_s * (part.swarm.load.most_per_s or 0.0)
-        for part in swarm.parts
-        if part.swarm.one_exchange and swarm.wire != "datagram"
+        kept_s * (group.swarm.load.max_rate_per_s or 0.0)
+        for group in swarm.all_groups
+        if group.swarm.one_exchange and swarm.wire != "datagram"
     )
-    return swarm.most_users + math.ceil(churned)
+    return swarm.max_users + math.ceil(churned)
 
 
-def fewest_workers(users: int, nofile_hard: int) -> int:
-    """How many server processes it takes to hold so many connections over SO_REUSEPORT."""
+def min_workers(users: int, nofile_hard: int) -> int:
+    """Return how many server processes hold this number of connections over SO_REUSEPORT."""
     workers = 1
-    while _share(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
+    while _busiest_worker(users, workers) + SPARE_DESCRIPTORS > nofile_hard and workers < users:
         workers += 1
     return workers
 
 
-def _share(users: int, workers: int) -> int:
-    """The connections of the busiest of `workers`: SO_REUSEPORT spreads them by a hash, so not evenly.
+def _busiest_worker(users: int, workers: int) -> int:
+    """Return the connections of the busiest worker: SO_REUSEPORT spreads them by a hash, so unevenly.
 
-    The number of each is binomial; five standard deviations above its mean none ever is.
+    The number per worker is binomial; the bound is five standard deviations above its mean.
     """
     mean = users / workers
     return users if workers == 1 else min(users, math.ceil(mean + 5 * math.sqrt(mean)))
@@ -185,46 +185,48 @@ def _model(trial: Trial) -> catalog.Model | None:
     return catalog.models()[name] if name else None
 
 
-def _needs(trial: Trial) -> catalog.Needs:
+def _needs(trial: Trial) -> catalog.ModelNeeds:
     model = _model(trial)
-    return model.needs if model else catalog.Needs()
+    return model.needs if model else catalog.ModelNeeds()
 
 
-def _open_at_most(trial: Trial) -> int:
-    """Connections that one server process will hold: the users' share, or the model's known limit."""
+def _max_open_connections(trial: Trial) -> int:
+    """Return the connections of one server process: its share of the users, or the model's known limit."""
     server, scenario = _server(trial), trial.scenario
-    share = _share(scenario.swarm.most_users, server.workers)
-    limits = catalog.models()[server.model].limits if server.model else catalog.Limits()
-    known = min(limits.max_open or share, limits.served_at_once or share)
+    share = _busiest_worker(scenario.swarm.max_users, server.workers)
+    known_limits = catalog.models()[server.model].limits if server.model else catalog.KnownLimits()
+    known = min(known_limits.max_open or share, known_limits.served_at_once or share)
     return min(share, known)
 
 
 def _server_descriptors(trial: Trial) -> int:
-    wanted = math.ceil(_open_at_most(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
+    wanted = (
+        math.ceil(_max_open_connections(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
+    )
     return max(wanted, _server(trial).nofile or 0)
 
 
 def _server_pids(trial: Trial) -> int:
     server = _server(trial)
-    wanted = math.ceil(_open_at_most(trial) * _needs(trial).pids_per_connection) * server.workers
+    wanted = math.ceil(_max_open_connections(trial) * _needs(trial).pids_per_connection) * server.workers
     return max(wanted + SPARE_PIDS + server.workers, server.pids or 0)
 
 
 def _server_memory(trial: Trial) -> int:
-    held = _open_at_most(trial) * _server(trial).workers
+    held = _max_open_connections(trial) * _server(trial).workers
     model = _model(trial)
     per_connection = (model.memory_bytes_per_connection if model else 0) + KERNEL_MEMORY_PER_CONNECTION
     return BASE_MEMORY_BYTES * _server(trial).workers + held * per_connection
 
 
-def _least(*values: int | None) -> int | None:
+def _min_known(*values: int | None) -> int | None:
     known = [value for value in values if value is not None]
     return min(known) if known else None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """CPU lists: the server's own, and the others'. `overlap` where there is one CPU only."""
+    """CPU lists of the server and of the swarm. They `overlap` on a host with one CPU."""
 
     server: str
     swarm: str
@@ -232,7 +234,7 @@ class Placement:
 
 
 def place(host: Host, scenario: Scenario) -> Placement:
-    """The server on its own CPUs, everything else on the rest; at most half of the CPUs are the server's."""
+    """Give the server its own CPUs, at most half of all, and the swarm the rest."""
     cpus = [str(cpu) for cpu in host.cpus]
     if len(cpus) < 2:
         return Placement(",".join(cpus), ",".join(cpus), True)

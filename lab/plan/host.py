@@ -1,18 +1,18 @@
-"""What this host is and how far it goes: read once, kept with the run."""
+"""Facts and limits of this host: read once per run, and stored with it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import resource
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Host:
-    """Limits and facts of this host. A value that cannot be read here is None."""
+    """Facts and limits of this host. A value that cannot be read is None."""
 
     kernel: str
     machine: str
@@ -30,21 +30,21 @@ class Host:
     congestion_control: str | None
     swap_used_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for manifest.json."""
+    def to_json(self) -> dict[str, object]:
+        """Return the data for manifest.json."""
         return asdict(self)
 
 
 def read() -> Host:
-    """Read this host's facts from /proc and /sys."""
+    """Read the facts of this host from /proc and /sys."""
     memory = _meminfo()
     return Host(
         kernel=platform.release(),
         machine=platform.machine(),
         cpu_model=_cpu_model(),
         cpus=tuple(sorted(os.sched_getaffinity(0))),
-        memory_bytes=memory.get("MemTotal", 0),
-        memory_available_bytes=memory.get("MemAvailable", 0),
+        memory_bytes=memory["MemTotal"],
+        memory_available_bytes=memory["MemAvailable"],
         nofile_hard=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         pid_max=_number("kernel/pid_max"),
         threads_max=_number("kernel/threads-max"),
@@ -53,12 +53,12 @@ def read() -> Host:
         conntrack_max=_number("net/netfilter/nf_conntrack_max"),
         cgroup=cgroup_version(),
         congestion_control=_text(Path("/proc/sys/net/ipv4/tcp_congestion_control")),
-        swap_used_bytes=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
+        swap_used_bytes=memory["SwapTotal"] - memory["SwapFree"],
     )
 
 
 def cgroup_version() -> str:
-    """`v2`, `v1`, or `none` where no hierarchy is mounted."""
+    """Return `v2`, `v1`, or `none` if no hierarchy is mounted."""
     root = Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         return "v2"
@@ -77,10 +77,10 @@ def _number(name: str) -> int | None:
     return int(text) if text else None
 
 
-def _meminfo() -> dict[str, int]:
-    """/proc/meminfo in bytes; empty where there is none (not Linux)."""
+def _meminfo() -> defaultdict[str, int]:
+    """Read /proc/meminfo, in bytes; 0 for what is not there."""
     lines = (_text(Path("/proc/meminfo")) or "").splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return defaultdict(int, {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines})
 
 
 def _cpu_model() -> str:

@@ -1,15 +1,15 @@
-"""What a node is asked to do, as a value; text only where a runtime starts the node (images/CONTRACT.md)."""
+"""The settings of a node as values; a runtime turns them into environment variables (images/CONTRACT.md)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.scenario.swarm import Clients, Swarm
 
-# LAB_SWARM's names of what a scenario calls otherwise; all other names are the same.
+# Fields of Clients that have another name in LAB_SWARM.
 CLIENT_NAMES = {"idle": "idle_share", "slow": "slow_share", "slow_rate": "slow_bytes_per_s"}
 
 
@@ -17,13 +17,13 @@ class NodeSettings(Protocol):
     """The settings of a node."""
 
     def environment(self) -> Mapping[str, str]:
-        """The environment variables that its process reads."""
+        """Return the environment variables that the node reads."""
         ...
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What a server is asked to do. `model` is empty for an image that is not the lab's."""
+    """The settings of a server. `model` is empty for an image that is not the lab's."""
 
     model: str
     wire: str
@@ -34,7 +34,7 @@ class ServerSettings:
     workers: int
 
     def environment(self) -> dict[str, str]:
-        """`LAB_MODEL`, `LAB_WIRE` and so on: a variable for each setting."""
+        """Return one variable per setting: `LAB_MODEL`, `LAB_WIRE` and so on."""
         return {f"LAB_{name.upper()}": str(value) for name, value in asdict(self).items()}
 
 
@@ -48,7 +48,7 @@ class Address:
 
 @dataclass(frozen=True)
 class WebUi:
-    """Where a master serves Locust's page, and the password for it."""
+    """Where a master serves the Locust web UI, and its password."""
 
     host: str
     port: int
@@ -76,11 +76,11 @@ class SwarmSettings:
     ui: WebUi | None = None
 
     def environment(self) -> dict[str, str]:
-        """`LAB_SWARM`, one JSON object."""
+        """Return `LAB_SWARM`, one JSON object."""
         return {"LAB_SWARM": json.dumps(self.to_json(), separators=(",", ":"))}
 
-    def to_json(self) -> dict[str, Any]:
-        """The object in LAB_SWARM. What nobody asked for is not in it."""
+    def to_json(self) -> dict[str, object]:
+        """Return the object in LAB_SWARM, without optional keys that are not set."""
         swarm, phases = self.swarm, self.swarm.phases
         load = {"locustfile": self.locustfile} if self.locustfile else {"load": swarm.load.settings()}
         return {
@@ -100,10 +100,10 @@ class SwarmSettings:
             "linger_s": self.linger_s,
             "master": asdict(self.master),
             "source_addresses": [],
-            **self._where_asked(),
+            **self._optional_keys(),
         }
 
-    def _where_asked(self) -> dict[str, Any]:
+    def _optional_keys(self) -> dict[str, object]:
         page = self.swarm.page
         asked = {
             "engines": self.swarm.engines if self.swarm.engines > 1 else None,
@@ -116,6 +116,6 @@ class SwarmSettings:
         return {name: value for name, value in asked.items() if value}
 
 
-def _clients(clients: Clients) -> dict[str, Any]:
+def _clients(clients: Clients) -> dict[str, object]:
     given = clients.model_dump(exclude_none=True, exclude_defaults=True)
     return {CLIENT_NAMES.get(name, name): value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""A plan: the trials of a run, in the order they will run."""
+"""A plan: the trials of a run, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lab.common.errors import UsageError
 from lab.common.trial_key import TrialKey
 from lab.scenario.resolve import Resolved, with_values
 from lab.scenario.scenario import Scenario
+from lab.scenario.yaml_file import YamlValue
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One server at one sweep point, once. `id` is `server[,path=value…]/repeat`."""
+    """One measurement of one server at one sweep point. `id` is `server[,path=value…]/repeat`."""
 
     id: str
     server: str
     repeat: int
-    point: Mapping[str, Any]
+    point: Mapping[str, YamlValue]
     scenario: Scenario
 
     @property
     def folder(self) -> str:
-        """The trial's folder below the run's: its id with no slash in it."""
+        """The folder of the trial in the folder of the run."""
         return TrialKey.parse(self.id).folder
 
 
-# An invalid trial may be measured again: at most so many of a plan's, but at least one.
+# The share of a plan's trials that may be repeated because they are invalid; at least one trial.
 REPEATED_SHARE = 0.20
 
 
@@ -43,11 +43,11 @@ class Plan:
 
     @property
     def repeats_allowed(self) -> int:
-        """How many invalid trials may be measured again."""
+        """The maximum number of invalid trials that are repeated."""
         return max(1, int(REPEATED_SHARE * len(self.trials)))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for plan.json: the order, and what differs between trials."""
+    def to_json(self) -> dict[str, object]:
+        """Return the data for plan.json: the order, and what differs between trials."""
         return {
             "scenario": self.scenario.name,
             "seed": self.scenario.seed,
@@ -59,22 +59,25 @@ class Plan:
 
 
 def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
-    """Expand to server × sweep point × repeat.
+    """Expand a scenario to server × sweep point × repeat.
 
-    A repeat is a block that holds every combination once, in an order shuffled by the seed. Such interleaved
-    blocks keep a slow drift of the host out of the comparison (Abedi & Brecht 2017).
+    Each repeat is a block with every combination once, shuffled by the seed. Randomised blocks keep a slow
+    drift of the host out of the comparison (Abedi & Brecht 2017). `only` selects servers.
+
     Raises UsageError for a sweep path or value that the scenario does not allow, or an unknown server.
     """
     scenario = resolved.scenario
     for name in only:
         if name not in scenario.servers:
-            raise UsageError(f"--server {name}: the scenario has {', '.join(scenario.servers)}")
+            raise UsageError(
+                f"--server {name}: unknown server; the scenario has {', '.join(scenario.servers)}"
+            )
     points = [
         dict(zip(scenario.sweep, values, strict=True))
         for values in itertools.product(*scenario.sweep.values())
     ]
     at_point = [(point, with_values(resolved, point) if point else scenario) for point in points]
-    chance = random.Random(scenario.seed)
+    rng = random.Random(scenario.seed)
     trials: list[Trial] = []
     for repeat in range(1, scenario.repeat + 1):
         block = [
@@ -83,6 +86,6 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
             for server in scenario.servers
             if not only or server in only
         ]
-        chance.shuffle(block)
+        rng.shuffle(block)
         trials += block
     return Plan(scenario, tuple(trials))

@@ -1,4 +1,4 @@
-"""A run that could start: everything planned, nothing started."""
+"""A run that is planned and not started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.scenario.resolve import Resolved
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: everything planned, nothing started."""
+    """A run that is planned and not started."""
 
     resolved: Resolved
     plan: Plan
@@ -22,6 +22,6 @@ class Prepared:
     placement: Placement
 
     def files(self) -> dict[str, Path]:
-        """The files that any trial's scenario names, by the name it gives them."""
+        """Return the files that the trials' scenarios name, by the name in the scenario."""
         names = {name for trial in self.plan.trials for _, name in trial.scenario.files()}
         return {name: self.resolved.folder / name for name in sorted(names)}

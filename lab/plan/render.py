@@ -1,4 +1,4 @@
-"""From a trial to its Topology: which nodes, on which networks, with which limits and settings. Pure."""
+"""Render the Topology of a trial: its nodes with their networks, limits and settings."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from lab.plan.node_settings import Address, ServerSettings, SwarmSettings
 from lab.plan.plan import Plan, Trial
 from lab.plan.topology import CONTROL, DATA, Network, Node, Topology
 from lab.scenario import catalog, threshold
-from lab.scenario.link import Way
+from lab.scenario.link import Direction
 from lab.scenario.scenario import Scenario
-from lab.scenario.swarm import MOST_GROUPS
+from lab.scenario.swarm import MAX_GROUPS
 
-# Longer than any probing after the load: the runtime ends the swarm by SIGTERM before.
+# Longer than any probing after the load; before that the runtime stops the swarm with SIGTERM.
 LINGER_S = 120
 
 
 @dataclass(frozen=True)
 class Addressing:
-    """Where nodes find each other: by name among containers, by port where they share one address.
+    """How nodes reach each other: by host name in containers, by port where they share one address.
 
-    `files` is the folder in which nodes find what the scenario names (a locustfile).
+    `files` is the folder in which nodes find the files that the scenario names (a locustfile).
     """
 
     server_host: str = "server"
     server_port: int = 9102
-    master_host: str | None = None  # None: the name of the master's own node
-    master_ports: tuple[int, ...] = (5557,) * MOST_GROUPS  # of each group of the swarm
+    master_host: str | None = None  # None: the name of the master node
+    master_ports: tuple[int, ...] = (5557,) * MAX_GROUPS  # one per group of the swarm
     bind: str = "0.0.0.0"
     files: str = "/scenario"
 
 
 def free_local_addressing(folder: Path) -> Addressing:
-    """Free ports of the loopback, for nodes that are plain processes; their files are in `folder` itself."""
+    """Find free loopback ports for nodes that are plain processes; `folder` holds the files they need."""
     with ExitStack() as stack:
-        each = [stack.enter_context(socket.socket()) for _ in range(1 + MOST_GROUPS)]
+        each = [stack.enter_context(socket.socket()) for _ in range(1 + MAX_GROUPS)]
         for one in each:
             one.bind(("127.0.0.1", 0))
         first, *others = (one.getsockname()[1] for one in each)
@@ -49,12 +49,12 @@ def free_local_addressing(folder: Path) -> Addressing:
 
 
 def render(
-    run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, where: Addressing
+    run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, addressing: Addressing
 ) -> Topology:
-    """The topology of one trial: server, master, workers, in the order they start."""
-    nodes = [_server_node(trial, capacity, placement, where)]
-    for number, group in enumerate(trial.scenario.swarm.parts):
-        settings = partial(swarm_settings, trial, where, number)
+    """Return the topology of one trial: server, masters and workers, in the order in which they start."""
+    nodes = [_server_node(trial, capacity, placement, addressing)]
+    for group_index, group in enumerate(trial.scenario.swarm.all_groups):
+        settings = partial(swarm_settings, trial, addressing, group_index)
         nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
         for index, name in enumerate(group.workers):
             nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
@@ -65,51 +65,55 @@ def render(
         networks=(Network(CONTROL), Network(DATA)),
         io_uring=needs_io_uring(plan.scenario),
         helper_cpu_set=placement.swarm,
-        helper_raw=duplicates(trial.scenario),
+        helper_raw=may_duplicate(trial.scenario),
     )
 
 
 def needs_io_uring(scenario: Scenario) -> bool:
-    """Whether any model of the run needs io_uring: then all servers of the run get the profile with it."""
+    """Tell whether any model of the run needs io_uring: then all its servers get a profile that allows it."""
     models = [server.model for server in scenario.servers.values() if server.model]
     return any(catalog.models()[model].needs.io_uring for model in models)
 
 
-def duplicates(scenario: Scenario) -> bool:
-    """Whether any link duplicates packets, from the beginning or by an event."""
-    ways: list[Way | None] = [way for link in scenario.links for way in (link, link.there, link.back)]
+def may_duplicate(scenario: Scenario) -> bool:
+    """Tell whether any link duplicates packets, at the start or after an event."""
+    directions: list[Direction | None] = [
+        direction for link in scenario.links for direction in (link, link.there, link.back)
+    ]
     for event in scenario.events:
-        ways += [event.set, event.merge, event.ramp.to if event.ramp else None]
-    return any(way is not None and way.duplicate for way in ways)
+        directions += [event.set, event.merge, event.ramp.to if event.ramp else None]
+    return any(direction is not None and direction.duplicate for direction in directions)
 
 
-def swarm_settings(trial: Trial, where: Addressing, number: int = 0, worker_index: int = 0) -> SwarmSettings:
-    """What one node of the swarm is asked to do; `number` is its group's."""
-    scenario, group = trial.scenario, trial.scenario.swarm.parts[number]
+def swarm_settings(
+    trial: Trial, addressing: Addressing, group_index: int = 0, worker_index: int = 0
+) -> SwarmSettings:
+    """Return the settings of one swarm node; `group_index` is that of its group."""
+    scenario, group = trial.scenario, trial.scenario.swarm.all_groups[group_index]
     locustfile = group.swarm.locustfile
     return SwarmSettings(
-        target=Address(where.server_host, where.server_port),
-        master=Address(where.master_host or group.master, where.master_ports[number]),
+        target=Address(addressing.server_host, addressing.server_port),
+        master=Address(addressing.master_host or group.master, addressing.master_ports[group_index]),
         swarm=group.swarm,
         handler=scenario.handler,
         seed=scenario.seed,
         worker_index=worker_index,
         linger_s=LINGER_S,
-        locustfile=f"{where.files}/{locustfile}" if locustfile else None,
-        barrier=bool(group.name),  # the groups begin together
+        locustfile=f"{addressing.files}/{locustfile}" if locustfile else None,
+        barrier=bool(group.name),  # all groups start at the same time
         tell_window=bool(threshold.aborting(scenario.thresholds, trial.server)),
     )
 
 
-def _server_node(trial: Trial, capacity: Capacity, placement: Placement, where: Addressing) -> Node:
+def _server_node(trial: Trial, capacity: Capacity, placement: Placement, addressing: Addressing) -> Node:
     server, scenario = trial.scenario.servers[trial.server], trial.scenario
     limits = replace(capacity.server_limits, cpus=server.cpus)
     settings = ServerSettings(
         model=server.model or "",
         wire=scenario.swarm.wire,
         handler=scenario.handler,
-        host=where.bind,
-        port=where.server_port,
+        host=addressing.bind,
+        port=addressing.server_port,
         backlog=server.backlog,
         workers=server.workers,
     )

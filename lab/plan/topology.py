@@ -1,10 +1,10 @@
-"""Topology: the nodes and networks of one trial, as data. A runtime turns it into a running deployment."""
+"""The topology of one trial: its nodes and networks, as data. A runtime starts it as a deployment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from lab.plan.node_settings import NodeSettings
@@ -14,8 +14,8 @@ CONTROL, DATA = "control", "data"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a node may use. None means that the runtime sets no limit (and the record says so)."""
+class NodeLimits:
+    """The resource limits of a node. None means no limit."""
 
     cpus: float | None = None
     memory_bytes: int | None = None
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Node:
-    """One process group: a container, or a plain process in the local runtime.
+    """One node: a container, or a plain process in the local runtime.
 
     `image` names a lab-built image (server, swarm, nettools) or a reference given by the scenario. An empty
     `argv` runs the image's own command. `cpu_set` is a Linux CPU list such as "0" or "1,3"; empty means all.
@@ -39,20 +39,20 @@ class Node:
     settings: NodeSettings | None = None
     networks: tuple[str, ...] = ()
     cpu_set: str = ""
-    limits: Limits = Limits()
+    limits: NodeLimits = NodeLimits()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     joins: str | None = None
     capabilities: tuple[str, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
-        """Its settings as the environment variables that a runtime gives to it."""
+        """The environment variables of the node's process."""
         return dict(self.settings.environment()) if self.settings else {}
 
 
 @dataclass(frozen=True)
 class Network:
-    """An internal network. `subnet` is filled in by the runtime from its pool where it is empty."""
+    """An internal network. If `subnet` is empty, the runtime takes one from its pool."""
 
     name: str
     subnet: str = ""
@@ -60,10 +60,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Topology:
-    """Everything that one trial needs to be up. Nodes start in the order given.
+    """The nodes and networks of one trial. Nodes start in the given order.
 
-    `helper_cpu_set` is where the helpers that join a node's namespace run: not on the server's CPUs.
-    `helper_raw`: they may send packets of their own (NET_RAW), for links that duplicate.
+    `helper_cpu_set` holds the CPUs of the helpers that join a node's network namespace: not the CPUs of the
+    server. With `helper_raw` they have CAP_NET_RAW and can send packets, for links that duplicate.
     """
 
     run: str
@@ -75,19 +75,19 @@ class Topology:
     helper_raw: bool = False
 
     def node(self, name: str) -> Node:
-        """The node of that name. Raises KeyError."""
+        """Return the node of that name. Raises KeyError."""
         for node in self.nodes:
             if node.name == name:
                 return node
         raise KeyError(name)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for topology.json."""
+    def to_json(self) -> dict[str, object]:
+        """Return the data for topology.json."""
         return {**asdict(self), "nodes": [_node_json(node) for node in self.nodes]}
 
 
-def _node_json(node: Node) -> dict[str, Any]:
-    """A node as its runtime starts it: its environment in place of its settings."""
+def _node_json(node: Node) -> dict[str, object]:
+    """Return the data of a node, with its environment in place of its settings."""
     data = asdict(replace(node, settings=None))
     del data["settings"]
     return {**data, "env": node.environment}

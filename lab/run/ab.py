@@ -114,7 +114,7 @@ def alternatives(
     names = list(resolved.scenario.servers)
     if any(path.startswith("servers.") for path in resolved.scenario.sweep):
         raise UsageError("--ab: a sweep over `servers.…` cannot be doubled: sweep the swarm or the links")
-    data = resolved.data
+    data: Mapping[str, Any] = resolved.data
     values: dict[str, Any] = {"repeat": pairs}
     values["servers"] = {
         name + side: {**data["servers"][name], "image": image}

@@ -8,7 +8,6 @@ bound) are known at the end of a trial, and then stop the following trials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from lab.results import store
 from lab.results.node import Aborted
 from lab.results.record import TrialRecord
 from lab.results.swarm_event import LoadEvent, PhaseStart, Progress
-from lab.scenario.threshold import TIMES, Threshold, aborting
+from lab.scenario.threshold import TIMES, Threshold, Thresholds, aborting
 
 
 def is_live(threshold: Threshold) -> bool:
@@ -46,7 +45,7 @@ class AbortGate:
 class Live:
     """Watches the load of one trial by its events."""
 
-    def __init__(self, thresholds: Mapping[str, object], server: str) -> None:
+    def __init__(self, thresholds: Thresholds, server: str) -> None:
         self._thresholds = [one for one in aborting(thresholds, server) if is_live(one)]
         self._begins_ms: float | None = None
 

@@ -24,7 +24,7 @@ from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
 from lab.load import Driver, OnEvent
-from lab.plan.capacity import Placement, fewest_workers, plan_capacity
+from lab.plan.capacity import Placement, min_workers, plan_capacity
 from lab.plan.host import Host
 from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
@@ -73,7 +73,7 @@ class Calibrator:
 
     def __call__(self, trial: Trial) -> Calibration:
         """Return the maximum rate, or why it is not known."""
-        if any(part.swarm.locustfile for part in trial.scenario.swarm.parts):
+        if any(group.swarm.locustfile for group in trial.scenario.swarm.all_groups):
             return Calibration(why_not="the maximum rate of Locust users of one's own is not measured")
         null = null_trial(trial, self.placement, self.host)
         key = self._key(null)
@@ -176,14 +176,14 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
     """The trial's swarm in a closed loop without think time, against a null server, with nothing between."""
     scenario, swarm = trial.scenario, trial.scenario.swarm
     model, handler = NULL_SERVERS[swarm.wire]
-    many = max(_count(placement.server), fewest_workers(swarm.most_users, host.nofile_hard))
+    many = max(_count(placement.server), min_workers(swarm.max_users, host.nofile_hard))
     workers = many if catalog.models()[model].workers else 1
     phases = swarm.phases.model_copy(update={"warmup": WARMUP_S, "measure": MEASURE_S})
     changes = {
         "load": Load.model_validate({"executor": "constant-users", "think-time": "0s"}),
-        "users": swarm.most_users,
+        "users": swarm.max_users,
         "phases": phases,
-        "spawn_rate": max(swarm.spawn_rate, swarm.most_users / RAMP_S),
+        "spawn_rate": max(swarm.spawn_rate, swarm.max_users / RAMP_S),
         "request_timeout": TIMEOUT_S,
         "drain": DRAIN_S,
         "groups": {},  # all of them as one

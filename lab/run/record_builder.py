@@ -66,7 +66,7 @@ class RecordBuilder:
         """Just before the nodes are removed: the server's statistics, how nodes ended, their last lines."""
         self.stats = self._server_stats(deployment.events("server"))
         swarm = self.trial.scenario.swarm
-        for node in ["server", *(part.master for part in swarm.parts), *swarm.worker_nodes]:
+        for node in ["server", *(group.master for group in swarm.all_groups), *swarm.worker_nodes]:
             ended = deployment.exited(node)
             if ended is None:
                 continue

@@ -68,7 +68,7 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
     expanded = plan.expand(resolved, only)
     facts = host.read()
     whole = plan_capacity(plan.expand(resolved), facts)
-    capacity = replace(whole, needs=plan_capacity(expanded, facts).needs)
+    capacity = replace(whole, requirements=plan_capacity(expanded, facts).requirements)
     return Prepared(resolved, expanded, facts, capacity, place(facts, resolved.scenario))
 
 
@@ -218,7 +218,7 @@ def _manifest(
         "argv": list(request.argv),
         "seed": prepared.resolved.scenario.seed,
         "plan": prepared.plan.to_json(),
-        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.needs],
+        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.requirements],
         "limits": {
             "server": vars(prepared.capacity.server_limits),
             "worker": vars(prepared.capacity.worker_limits),

@@ -13,7 +13,7 @@ from lab.common.errors import LabError
 from lab.plan.plan import Trial
 from lab.results.node import TimedEvent
 from lab.runtime import Deployment
-from lab.scenario.event import Event, link_at
+from lab.scenario.event import Event, link_changes
 from lab.scenario.link import LinkSpec
 
 # A link change is sent to its helper this long before it is due; the helper makes it on time.
@@ -129,7 +129,7 @@ def _link_due(event: Event, spec: LinkSpec, links: ChangesLinks) -> Sequence[_Du
         return lambda wanted_ms: links.change_link(spec.endpoints, to, wanted_ms)
 
     name = " – ".join(spec.endpoints)
-    return [_Due(at, AHEAD_MS, event.action, name, change(to)) for at, to in link_at(spec, event)]
+    return [_Due(at, AHEAD_MS, event.action, name, change(to)) for at, to in link_changes(spec, event)]
 
 
 def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]:
@@ -143,7 +143,7 @@ def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]
     if event.action == "pause":
         return [
             _Due(event.at, 0.0, "pause", node, now(lambda: deployment.pause(node))),
-            _Due(event.ends, 0.0, "unpause", node, now(lambda: deployment.unpause(node))),
+            _Due(event.ends_s, 0.0, "unpause", node, now(lambda: deployment.unpause(node))),
         ]
     if event.action in SIGNALS:
         name = SIGNALS[event.action]

@@ -95,10 +95,10 @@ def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) 
         deployment.wait_event("server", "ready", SERVER_READY_S)
         if with_swarm:
             # Before it is ready, a master does not handle SIGUSR1: the signal would end it.
-            for part in trial.scenario.swarm.parts:
-                deployment.wait_event(part.master, "ready", SWARM_READY_S)
+            for group in trial.scenario.swarm.all_groups:
+                deployment.wait_event(group.master, "ready", SWARM_READY_S)
             if trial.scenario.swarm.groups:
-                begin_when_held(deployment, [part.master for part in trial.scenario.swarm.parts])
+                begin_when_held(deployment, [group.master for group in trial.scenario.swarm.all_groups])
         nodes = Interactive(run, topology, deployment, logs)
         links = stack.enter_context(_linked(nodes, trial)) if with_swarm else []
         if runtime.isolated:

@@ -1,6 +1,6 @@
-"""The catalog of I/O models: the server image's manifest, read as data.
+"""The catalog of I/O models, read from the manifest of the server image.
 
-The manifest is what the orchestrator knows of a model: family, needs, known limits, proof of model.
+The manifest holds what the lab knows of a model: family, needs, known limits, system calls that prove it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MANIFEST = ROOT / "images" / "server" / "manifest.toml"
 Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]
 
 
-class Part(BaseModel):
-    """A part of the manifest: frozen; an unknown key is an error, for a misspelt need would be no need."""
+class ManifestModel(BaseModel):
+    """The base of every model in the manifest: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Needs(Part):
-    """What a model needs of the host, per server or per connection."""
+class ModelNeeds(ManifestModel):
+    """What a model needs from the host, per server or per connection."""
 
     kernel: str | None = None
     seccomp: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Needs(Part):
 
     @property
     def io_uring(self) -> bool:
-        """Whether the seccomp profile of the run must let io_uring through."""
+        """Whether the seccomp profile of the run must allow io_uring."""
         return any(call.startswith("io_uring") for call in self.seccomp)
 
     @property
@@ -46,23 +46,23 @@ class Needs(Part):
         return self.threads_per_connection + self.processes_per_connection
 
 
-class Limits(Part):
-    """Known limits: meeting one is a finding, not a failure."""
+class KnownLimits(ManifestModel):
+    """Known limits of a model: reaching one is a finding, not a failure."""
 
     max_open: int | None = None
     served_at_once: int | None = None
 
 
-class Syscalls(Part):
-    """The system calls that prove the model (or disprove it)."""
+class Syscalls(ManifestModel):
+    """The system calls that the model must and must never make."""
 
     must: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     wait: str | None = None
 
 
-class Model(Part):
-    """One I/O model as the manifest describes it."""
+class Model(ManifestModel):
+    """One I/O model of the manifest."""
 
     name: str
     summary: str
@@ -70,17 +70,17 @@ class Model(Part):
     shape: str
     transports: tuple[Literal["tcp", "udp"], ...]
     workers: bool = False
-    needs: Needs = Needs()
+    needs: ModelNeeds = ModelNeeds()
     memory_bytes_per_connection: int = 0
-    limits: Limits = Limits()
+    limits: KnownLimits = KnownLimits()
     syscalls: Syscalls = Syscalls()
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, object] = Field(default_factory=dict)
     man: tuple[str, ...] = ()
     out_of_descriptors: Literal["closes"] | None = None
 
 
-class Manifest(Part):
-    """The whole manifest: the models by name, each of which gets its name from its key."""
+class Manifest(ManifestModel):
+    """The manifest: the models by name; the key of a model is its name."""
 
     models: dict[str, Model]
 

@@ -1,38 +1,48 @@
-"""Timed events of a scenario: what happens to links and nodes while the window runs.
+"""Timed events of a scenario: changes of links and nodes during the measured window.
 
-`at` counts from the beginning of the measured window; `for` says how long it lasts before it is undone.
+`at` counts from the start of the window; after `for` the change is undone.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from lab.scenario.link import LinkSpec, Way
-from lab.scenario.strict import Bytes, Name, Part, Seconds
+from lab.scenario.link import D, Direction, LinkSpec, override
+from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds, as_written
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
-# A partition: nothing passes, nothing is answered.
-CUT = Way.model_validate({"loss": "100%"})
+# All packets are dropped.
+PARTITIONED = Direction.model_validate({"loss": "100%"})
 
 
-class Ramp(Part):
-    """From one setting of a link to another, in equal steps over `for`."""
+class Ramp(ScenarioModel):
+    """A linear change of a link's values to those of `to`, in equal steps over `for`."""
 
-    to: Way
+    to: Direction
     steps: Annotated[int, Field(ge=2, le=1000)] = RAMP_STEPS
 
+    @model_validator(mode="after")
+    def _check_fields(self, info: ValidationInfo) -> Ramp:
+        for name, value in self.to if as_written(info) else ():
+            if value is not None and _number(self.to, name) is None:
+                raise ValueError(f"{name} cannot change in steps: write it with set or merge")
+        return self
 
-class Event(Part):
-    """One event. Exactly one of the actions is written."""
+
+class Event(ScenarioModel):
+    """One event: exactly one action on a link or a node, `at` a time after the window starts.
+
+    Links: `set`, `merge`, `clear`, `ramp`, `partition`. Nodes: `pause`, `kill`, `restart`, `limit`.
+    """
 
     at: Seconds
     duration: Seconds | None = Field(default=None, alias="for")
     link: tuple[Name, Name] | None = Field(default=None, strict=False)
-    set: Way | None = None
-    merge: Way | None = None
+    set: Direction | None = None
+    merge: Direction | None = None
     clear: bool | None = None
     ramp: Ramp | None = None
     partition: tuple[Name, Name] | None = Field(default=None, strict=False)
@@ -50,17 +60,17 @@ class Event(Part):
 
     @property
     def endpoints(self) -> tuple[str, str] | None:
-        """The link it changes, or None where it changes a node."""
+        """The endpoints of the link that the event changes, or None where it changes a node."""
         return self.link or self.partition
 
     @property
     def node(self) -> str | None:
-        """The node it is about, by its name in the scenario, or None where it is about a link."""
+        """The node that the event changes, by its name in the scenario, or None where it changes a link."""
         return self.pause or self.kill or self.restart or self.limit
 
     @property
-    def ends(self) -> float:
-        """Seconds after the window's beginning at which it is all over."""
+    def ends_s(self) -> float:
+        """The end of the event, in seconds after the start of the window."""
         return self.at + (self.duration or 0.0)
 
     @model_validator(mode="after")
@@ -70,52 +80,87 @@ class Event(Part):
             has = ", ".join(found) or "none"
             raise ValueError(f"an event has exactly one of {', '.join(ACTIONS)}; this one has {has}")
         action = found[0]
-        if (action in ("set", "merge", "clear", "ramp")) != (self.link is not None):
+        on_link = action in ("set", "merge", "clear", "ramp")
+        if on_link and self.link is None:
             raise ValueError(f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}")
+        if not on_link and self.link is not None:
+            raise ValueError(f"{action} takes no link")
         if action in ("pause", "partition", "ramp") and self.duration is None:
-            raise ValueError(f"{action} needs `for`: how long it lasts")
+            raise ValueError(f"{action} needs `for`, its duration")
         if action in ("kill", "restart", "clear") and self.duration is not None:
             raise ValueError(f"{action} cannot be undone: leave out `for`")
-        if (action == "limit") != (self.cpus is not None or self.memory is not None):
-            raise ValueError("limit takes cpus or memory, and nothing else does")
+        has_limits = self.cpus is not None or self.memory is not None
+        if action == "limit" and not has_limits:
+            raise ValueError("limit needs cpus or memory")
+        if action != "limit" and has_limits:
+            raise ValueError(f"{action} takes no cpus and no memory: they belong to limit")
         if action == "clear" and self.clear is not True:
-            raise ValueError("clear takes true")
+            raise ValueError("clear must be true")
         return self
 
 
-def link_at(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
-    """What a link event makes of a link: (seconds into the window, the link as it is from then)."""
+def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
+    """Return the changes that an event makes to a link: (seconds into the window, the link from then on)."""
     blank = LinkSpec(endpoints=spec.endpoints)
     changed: list[tuple[float, LinkSpec]]
     if event.action == "clear":
         changed = [(event.at, blank)]
     elif event.set is not None:
-        changed = [(event.at, _with(blank, event.set))]
+        changed = [(event.at, _with_fields(blank, event.set))]
     elif event.merge is not None:
-        changed = [(event.at, _with(spec, event.merge))]
+        changed = [(event.at, _with_fields(spec, event.merge))]
     elif event.ramp is not None:
-        return _steps(spec, event, event.ramp)
+        return _ramp_steps(spec, event, event.ramp)
     else:
-        changed = [(event.at, _with(spec, CUT))]
+        changed = [(event.at, _with_fields(spec, PARTITIONED))]
     if event.duration is not None:
-        changed.append((event.ends, spec))
+        changed.append((event.ends_s, spec))
     return changed
 
 
-def _with(spec: LinkSpec, way: Way) -> LinkSpec:
-    """The link with these words, both ways; what they do not say stays as it is."""
-    said = {name: getattr(way, name) for name in Way.model_fields if getattr(way, name) is not None}
-    ways = {name: own.model_copy(update=said) for name in ("there", "back") if (own := getattr(spec, name))}
-    return spec.model_copy(update={**said, **ways})
+def _with_fields(spec: LinkSpec, change: Direction) -> LinkSpec:
+    """Return the link with the fields that `change` sets, in both directions."""
+    own = {name: override(one, change) for name in ("there", "back") if (one := getattr(spec, name))}
+    return override(spec, change).model_copy(update=own)
 
 
-def _steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
+def _ramp_steps(spec: LinkSpec, event: Event, ramp: Ramp) -> list[tuple[float, LinkSpec]]:
     assert event.duration is not None
-    numbers = {n: v for n in Way.model_fields if isinstance(v := getattr(ramp.to, n), float)}
-    begin = {name: getattr(spec, name) or 0.0 for name in numbers}
-    made = []
+    changed = []
     for step in range(1, ramp.steps + 1):
-        part = step / ramp.steps
-        at: dict[str, Any] = {name: begin[name] + (end - begin[name]) * part for name, end in numbers.items()}
-        made.append((event.at + event.duration * part, spec.model_copy(update=at)))
-    return made
+        share = step / ramp.steps
+        own = {
+            name: _between(one, ramp.to, share) for name in ("there", "back") if (one := getattr(spec, name))
+        }
+        link = _between(spec, ramp.to, share, unset=0.0).model_copy(update=own)
+        changed.append((event.at + event.duration * share, link))
+    return changed
+
+
+def _between(start: D, end: Direction, share: float, unset: float | None = None) -> D:
+    """Return `start` after this share of a ramp to `end`.
+
+    A field that `start` does not set starts at `unset`, or is left out where that is None.
+    """
+    fields: dict[str, float | dict[str, float]] = {}
+    for name in Direction.model_fields:
+        last = _number(end, name)
+        if last is None:
+            continue
+        first = _number(start, name)
+        first = unset if first is None else first
+        if first is not None:
+            value = first + (last - first) * share
+            fields[name] = {"loss": value} if name == "loss" else value
+    return start.model_copy(update=fields)
+
+
+def _number(direction: Direction, name: str) -> float | None:
+    """Return the value that a ramp changes. Raises ValueError for a loss that is not a percentage."""
+    if name != "loss" or direction.loss is None:
+        value = getattr(direction, name)
+        return value if isinstance(value, float) else None
+    random = direction.loss.get("loss")
+    if not isinstance(random, float):
+        raise ValueError("a ramp of loss needs a percentage at both ends")
+    return random

@@ -1,20 +1,22 @@
-"""Links as a scenario writes them: netem's words with units, both ways alike or each way its own."""
+"""Links of a scenario: the parameters of tc-netem(8) with units, for both directions or for each."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.scenario.impairment import Impairment
+from lab.scenario.impairment import Impairment, ImpairmentFields
 from lab.scenario.profile import PROFILES, ProfileName
-from lab.scenario.strict import Name, Part, Seconds, Share, as_written, quantity
+from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written, with_unit
 
-BitRate = Annotated[float, *quantity(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
+BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
+LossFields = dict[str, float | tuple[float, ...]]
 LOSS_FIELDS = {"loss", "loss_state", "loss_gemodel"}
+D = TypeVar("D", bound="Direction")
 _PERCENT = r"^\d+(\.\d+)?%$"
 LOSS_SCHEMA = {
     "oneOf": [
@@ -34,8 +36,8 @@ LOSS_SCHEMA = {
 }
 
 
-def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
-    """`1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}`, as fields of Impairment.
+def _loss(value: Any, info: ValidationInfo) -> LossFields:
+    """Read `1%`, `{state: [p13, p31, p32, p23, p14]}` or `{gemodel: [p, r, 1-h, 1-k]}` as Impairment fields.
 
     Raises ValueError.
     """
@@ -43,7 +45,7 @@ def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
         return {name: tuple(kept) if isinstance(kept, list) else kept for name, kept in value.items()}
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in ("state", "gemodel"):
-            raise ValueError("a percentage, or {state: [5 percentages]}, or {gemodel: [4 percentages]}")
+            raise ValueError("write a percentage, {state: [5 percentages]} or {gemodel: [4 percentages]}")
         kind, shares = next(iter(value.items()))
         if not isinstance(shares, list) or len(shares) != (5 if kind == "state" else 4):
             raise ValueError(f"{kind} takes a list of {5 if kind == 'state' else 4} percentages")
@@ -51,23 +53,32 @@ def _loss(value: Any, info: ValidationInfo) -> dict[str, Any]:
     return {"loss": units.share(value)}
 
 
-Loss = Annotated[dict[str, float | tuple[float, ...]], BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
+Loss = Annotated[LossFields, BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
+
+
+def _limit(value: Any) -> Any:
+    """Check the length of the queue. Raises ValueError."""
+    if value is None or value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"{value!r}: write auto, or a number of packets above 0")
 
 
 def _no_address(value: Any) -> Any:
-    """A node by its name: addresses are the runtime's to give, anew for each trial. Raises ValueError."""
+    """Refuse an address: the runtime assigns new ones for each trial. Raises ValueError."""
     try:
         ipaddress.ip_network(str(value), strict=False)
     except ValueError:
         return value
-    raise ValueError(f"{value} is an address, and every trial has new ones: name the node or its group")
+    raise ValueError(
+        f"{value} is an address, and every trial has new ones: write the name of a node or group"
+    )
 
 
 Endpoint = Annotated[Name, BeforeValidator(_no_address)]
 
 
-class Way(Part):
-    """One direction of a link, in tc-netem(8)'s words. What is not written is untouched."""
+class Direction(ScenarioModel):
+    """Impairments of one direction of a link, named as in tc-netem(8). What is not set is not impaired."""
 
     delay: Seconds | None = None
     jitter: Seconds | None = None
@@ -80,10 +91,10 @@ class Way(Part):
     reorder: Share | None = None
     gap: int | None = Field(default=None, ge=1)
     rate: BitRate | None = None
-    limit: Literal["auto"] | int | None = None
+    limit: Annotated[Literal["auto"] | int | None, BeforeValidator(_limit)] = None
 
-    def words(self) -> dict[str, Any]:
-        """What is written, as the fields of Impairment."""
+    def impairment_fields(self) -> ImpairmentFields:
+        """Return what is set, as fields of Impairment."""
         plain = {
             "delay_ms": _ms(self.delay),
             "jitter_ms": _ms(self.jitter),
@@ -98,44 +109,58 @@ class Way(Part):
             "limit_packets": None if self.limit == "auto" else self.limit,
             **(self.loss or {}),
         }
-        return {name: value for name, value in plain.items() if value is not None}
+        given = {name: value for name, value in plain.items() if value is not None}
+        return cast(ImpairmentFields, given)
 
     @model_validator(mode="after")
-    def _possible(self) -> Way:
-        if self.delay is not None:  # without one, what it says may be possible with the rest of its link
-            Impairment(**self.words())
+    def _is_possible_alone(self) -> Direction:
+        if self.delay is not None:  # without a delay, the rest of the link decides whether it is possible
+            Impairment(**self.impairment_fields())
         return self
 
 
-class LinkSpec(Way):
-    """A link between two endpoints: a group (`swarm`, `servers`), a server of the scenario, or a worker.
+class LinkSpec(Direction):
+    """A link between the swarm (`swarm`, a group or a worker) and the servers (`servers` or one of them).
 
-    Its own words hold both ways; `there` (first to second endpoint) and `back` change one way. A `profile`
-    stands behind them: what they do not say is as in lab/scenario/profile.py.
+    The keys of the link hold in both directions. `there` (first to second endpoint) and `back` override them
+    in one direction. A `profile` sets what none of them sets (lab/scenario/profile.py).
     """
 
     endpoints: tuple[Endpoint, Endpoint] = Field(strict=False)
     profile: ProfileName | None = None
-    there: Way | None = None
-    back: Way | None = None
+    there: Direction | None = None
+    back: Direction | None = None
 
     def impairments(self, seed: int = 0) -> tuple[Impairment, Impairment]:
-        """There and back. `seed` decides the chances of the user-space delay line."""
-        known = PROFILES[self.profile] if self.profile else None
-        there, back = (known.there.to_json(), known.back.to_json()) if known else ({}, {})
-        return self._one(there, self.there, 2 * seed), self._one(back, self.back, 2 * seed + 1)
+        """Return the impairments there and back; `seed` is for the random numbers of the delay line."""
+        profile = PROFILES[self.profile] if self.profile else None
+        there, back = (profile.there, profile.back) if profile else (Impairment(), Impairment())
+        return (
+            self._impairment(there, self.there, 2 * seed),
+            self._impairment(back, self.back, 2 * seed + 1),
+        )
 
-    def _one(self, known: Mapping[str, Any], way: Way | None, seed: int) -> Impairment:
-        words: Mapping[str, Any] = {**known, **self.words(), **(way.words() if way else {})}
-        chances = Impairment(**words)
-        return chances if chances.constant else Impairment(**{**words, "seed": seed})
+    def _impairment(self, profile: Impairment, own: Direction | None, seed: int) -> Impairment:
+        fields = (override(self, own) if own else self).impairment_fields()
+        if LOSS_FIELDS & fields.keys():
+            fields = {"loss": 0.0, "loss_state": None, "loss_gemodel": None, **fields}
+        unseeded = replace(profile, **fields)
+        return unseeded if unseeded.constant else replace(unseeded, seed=seed)
 
     @model_validator(mode="after")
-    def _possible_each_way(self) -> LinkSpec:
+    def _is_possible(self) -> LinkSpec:
         self.impairments()
         if self.endpoints[0] == self.endpoints[1]:
-            raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two")
+            raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two different endpoints")
         return self
+
+
+def override(lower: D, upper: Direction) -> D:
+    """Return `lower` with the fields that `upper` sets. A loss of another kind drops the loss correlation."""
+    fields = {name: value for name, value in upper if name in Direction.model_fields and value is not None}
+    if lower.loss and upper.loss and lower.loss.keys() != upper.loss.keys():
+        fields = {"loss_correlation": None, **fields}
+    return lower.model_copy(update=fields)
 
 
 def _ms(value_s: float | None) -> float | None:

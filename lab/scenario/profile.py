@@ -1,7 +1,7 @@
-"""Links that people know by name. Each is what its source says, no more; a scenario's own words go before it.
+"""Well-known links by name, with the values of their sources. The keys of a scenario's link override them.
 
-The first endpoint of a link is taken as the near end: `there` is its uplink, `back` its downlink. A source's
-round-trip time is halved.
+The first endpoint of a link is the near end: `there` is its uplink, `back` its downlink. Each direction has
+half of the source's round-trip time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ProfileName = Literal["lan", "wifi", "3g", "lte", "satellite", "transatlantic"]
 
 @dataclass(frozen=True)
 class Profile:
-    """A named link and where its figures come from."""
+    """A named link and the source of its values."""
 
     there: Impairment
     back: Impairment

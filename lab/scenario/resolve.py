@@ -1,4 +1,4 @@
-"""From files, environment and flags to one Scenario, knowing for each value where it came from.
+"""Load a Scenario from files, environment and flags, and remember where each value came from.
 
 Precedence: flags > `LAB_…` environment > scenario > lab.yaml > built-in.
 """
@@ -16,26 +16,26 @@ from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import AS_WRITTEN, Part, unknown
-from lab.scenario.swarm import named
-from lab.scenario.yaml_file import Document, Keys, parse, plain_scalar, read, show_path
+from lab.scenario.strict import AS_WRITTEN, ScenarioModel, first_message
+from lab.scenario.swarm import is_map_of_groups
+from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, read, read_value, show_path
 
 RuntimeName = Literal["auto", "docker", "local"]
 Origin = tuple[Document, Keys]
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=ScenarioModel)
 
 
 def _pool(text: str) -> str:
     network = ipaddress.ip_network(text)
     if not network.is_private and not network.subnet_of(ipaddress.ip_network("198.18.0.0/15")):  # type: ignore[arg-type]
-        raise ValueError(f"{text} is not a private network: the lab's traffic stays on this machine")
+        raise ValueError(f"{text} is not a private network: the lab's traffic must stay on this machine")
     if network.version != 4 or network.prefixlen > 22:
-        raise ValueError(f"{text} is too small: an IPv4 network of /22 or larger is wanted")
+        raise ValueError(f"{text} must be an IPv4 network of /22 or larger")
     return text
 
 
-class Settings(Part):
-    """lab.yaml without its `defaults`."""
+class Settings(ScenarioModel):
+    """The settings of lab.yaml, without its `defaults`."""
 
     runtime: RuntimeName = "auto"
     results: str = "results"
@@ -44,20 +44,20 @@ class Settings(Part):
 
 @dataclass
 class Resolved:
-    """A scenario with its raw data and the origin of every value in it."""
+    """A scenario with its raw data and the origin of each value."""
 
     scenario: Scenario
     settings: Settings
-    data: dict[str, Any]
+    data: YamlMap
     origins: dict[Keys, Origin] = field(default_factory=dict)
     folder: Path = Path()
 
     def files(self) -> dict[str, Path]:
-        """The files that the scenario names, by the name it gives them."""
+        """Return the files that the scenario names, by the name in the scenario."""
         return {name: self.folder / name for _, name in self.scenario.files()}
 
     def origin(self, path: Keys) -> str:
-        """Where the value at `path` came from: `scenarios/c10k.yaml:9`, `--set swarm.users`, `built-in`."""
+        """Return where the value at `path` was set: `c10k.yaml:9`, `--set swarm.users`, `built-in`."""
         found = self.origins.get(path)
         if found is None:
             return "built-in"
@@ -75,12 +75,12 @@ def load(
     runtime: str | None = None,
     source: str | None = None,
 ) -> Resolved:
-    """Read and validate a scenario. `overrides` are texts `path.to.key=value`. Raises UsageError."""
+    """Read and validate a scenario. `overrides` have the form `path.to.key=value`. Raises UsageError."""
     environment = environment or {}
     document = read(path, source)
     defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
-    tree = _Tree(document)
-    settings_data, shared = _parts(defaults)
+    tree = _Layers(document)
+    settings_data, shared = _split_defaults(defaults)
     settings = _validate(Settings, settings_data, {}, defaults)
     for where, word in (("--runtime", runtime), ("$LAB_RUNTIME", environment.get("LAB_RUNTIME"))):
         if word:
@@ -104,19 +104,19 @@ def load(
 
 
 def load_settings(lab_yaml: Path) -> Settings:
-    """lab.yaml without its defaults for scenarios. Raises UsageError."""
+    """Read the settings of lab.yaml, without its `defaults`. Raises UsageError."""
     defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
-    return _validate(Settings, _parts(defaults)[0], {}, defaults)
+    return _validate(Settings, _split_defaults(defaults)[0], {}, defaults)
 
 
-def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Scenario:
-    """The scenario of one sweep point: the same data with the values at these paths replaced."""
+def with_values(resolved: Resolved, values: Mapping[str, YamlValue]) -> Scenario:
+    """Return the scenario of one sweep point. Raises UsageError."""
     return changed(resolved, values, "sweep").scenario
 
 
-def changed(resolved: Resolved, values: Mapping[str, Any], source: str) -> Resolved:
-    """The same with the values at these paths replaced, by what `source` says. Raises UsageError."""
-    tree = _Tree(Document(source, {}))
+def changed(resolved: Resolved, values: Mapping[str, YamlValue], source: str) -> Resolved:
+    """Return a copy with the values at these paths replaced; `source` is their origin. Raises UsageError."""
+    tree = _Layers(Document(source, {}))
     tree.data, tree.origins = copy.deepcopy(resolved.data), dict(resolved.origins)
     for path, value in values.items():
         tree.put(tuple(path.split(".")), value, (Document(f"{source}.{path} = {value}", None), ()))
@@ -126,22 +126,22 @@ def changed(resolved: Resolved, values: Mapping[str, Any], source: str) -> Resol
 
 
 def _with_files(resolved: Resolved, document: Document) -> Resolved:
-    """The same, once every file that it names is there, in its folder. Raises UsageError."""
+    """Return `resolved` if all files that it names are in its folder. Raises UsageError."""
     folder = resolved.folder.resolve()
     for place, name in resolved.scenario.files():
         file = (folder / name).resolve()
         if not file.is_file() or not file.is_relative_to(folder):
-            says = (
+            message = (
                 f"no file {name} in the scenario's folder"
                 if not file.is_file()
-                else f"{name} leads out of it"
+                else f"{name} links to a file outside the scenario's folder"
             )
-            raise _error_at(place, says, resolved.origins, document)
+            raise _error_at(place, message, resolved.origins, document)
     return resolved
 
 
 def first_comment(path: Path) -> str:
-    """A scenario's question: its first comment line."""
+    """Return the first comment line of a scenario, which is its question, or an empty text."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             return line.lstrip("# ").strip()
@@ -151,31 +151,31 @@ def first_comment(path: Path) -> str:
 
 
 def _key_in(holder: Any, key: str | int) -> str | int:
-    """The key as its holder has it: a number for a place that a list has (`links.0.delay`), else a word."""
+    """Return the key as `holder` has it: the index of a list element (`links.0.delay`), else the text."""
     if isinstance(holder, list) and str(key).isdigit() and int(key) < len(holder):
         return int(key)
     return str(key)
 
 
-class _Tree:
-    """Nested data built up layer by layer."""
+class _Layers:
+    """Nested data, merged layer by layer."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.data: dict[str, Any] = {}
+        self.data: YamlMap = {}
         self.origins: dict[Keys, Origin] = {}
 
-    def merge(self, document: Document, data: Mapping[str, Any], at: Keys = (), within: Keys = ()) -> None:
-        """Lay `data` (at `within` in `document`) over what is at `at`: maps merge, the rest replaces."""
+    def merge(self, document: Document, data: YamlMap, at: Keys = (), within: Keys = ()) -> None:
+        """Merge `data` (at `within` in `document`) into `at`: maps merge, other values replace."""
         for key, value in data.items():
             path, origin = (*at, key), (document, (*within, key))
-            if isinstance(value, dict) and isinstance(self.get(path), dict):
+            if isinstance(value, dict) and isinstance(self.find(path), dict):
                 self.origins[path] = origin
                 self.merge(document, value, path, origin[1])
             else:
                 self.put(path, copy.deepcopy(value), origin)
 
-    def put(self, path: Keys, value: Any, origin: Origin) -> None:
+    def put(self, path: Keys, value: YamlValue, origin: Origin) -> None:
         target: Any = self.data
         place: Keys = ()
         for key in path[:-1]:
@@ -183,21 +183,21 @@ class _Tree:
             target = target.setdefault(place[-1], {}) if isinstance(target, dict) else target[place[-1]]
             following = path[len(place)]
             if not isinstance(target, dict) and not isinstance(_key_in(target, following), int):
-                raise origin[0].error((), f"{show_path(place)}is {target!r}: it holds no {following!r}")
+                raise origin[0].error((), f"{show_path(place)}{target!r} has no {following!r}")
         place = (*place, _key_in(target, path[-1]))
         for known in [known for known in self.origins if known[: len(place)] == place]:
             del self.origins[known]
         target[place[-1]] = value
         self._mark(place, value, origin)
 
-    def _mark(self, path: Keys, value: Any, origin: Origin) -> None:
+    def _mark(self, path: Keys, value: YamlValue, origin: Origin) -> None:
         self.origins[path] = origin
         if isinstance(value, dict | list):
             for key, child in value.items() if isinstance(value, dict) else enumerate(value):
                 self._mark((*path, key), child, (origin[0], (*origin[1], key)))
 
-    def get(self, path: Keys) -> Any:
-        value: Any = self.data
+    def find(self, path: Keys) -> YamlValue:
+        value: YamlValue = self.data
         for key in path:
             if not isinstance(value, dict) or key not in value:
                 return None
@@ -205,19 +205,14 @@ class _Tree:
         return value
 
     def override(self, dotted: str, text: str, source: str) -> None:
-        """Set one value from a flag or the environment; the text is read as YAML."""
-        try:
-            value = parse(text, source).data if text[:1] in "[{" else plain_scalar(text)
-        except ValueError as error:
-            raise UsageError(f"{source}: {error}") from None
+        """Set one value from a flag or the environment; the text is parsed as YAML."""
+        value = read_value(text, source)
         self.put(tuple(dotted.split(".")), value, (Document(source, value), ()))
 
 
-def _merge_defaults(
-    tree: _Tree, defaults: Document, shared: dict[str, Any], scenario: dict[str, Any]
-) -> None:
+def _merge_defaults(tree: _Layers, defaults: Document, shared: YamlMap, scenario: YamlMap) -> None:
     for key, value in shared.items():
-        if key == "swarm" and named(groups := scenario.get("swarm", {})):
+        if key == "swarm" and is_map_of_groups(groups := scenario.get("swarm")):
             for name in groups:
                 mine = _mapping(defaults, value, ("defaults", "swarm"))
                 tree.merge(defaults, mine, ("swarm", name), ("defaults", "swarm"))
@@ -232,29 +227,29 @@ def _merge_defaults(
                 tree.merge(defaults, mine, ("servers", name), ("defaults", "server"))
 
 
-def _parts(defaults: Document) -> tuple[dict[str, Any], Any]:
-    """lab.yaml's own settings, and its defaults for scenarios."""
-    data = dict(_mapping(defaults, defaults.data, ()))
+def _split_defaults(defaults: Document) -> tuple[YamlMap, YamlValue]:
+    """Split lab.yaml into its settings and its `defaults` for scenarios."""
+    data = dict(_mapping(defaults, {} if defaults.data is None else defaults.data, ()))
     shared = data.pop("defaults", {})
     return data, shared
 
 
-def _mapping(document: Document, data: Any, path: Keys) -> dict[str, Any]:
+def _mapping(document: Document, data: YamlValue, path: Keys) -> YamlMap:
     if data is None and not path:
-        raise document.error(path, "empty: a scenario needs name, servers and swarm")
+        raise document.error(path, "the file is empty: a scenario needs name, servers and swarm")
     if not isinstance(data, dict):
-        raise document.error(path, "must be a map of keys to values")
+        raise document.error(path, "must be a mapping of keys to values")
     return data
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """`LAB_SET_SWARM__SPAWN_RATE=100` → `swarm.spawn-rate`, `100`."""
+    """Yield paths and values: `LAB_SET_SWARM__SPAWN_RATE=100` → `swarm.spawn-rate`, `100`."""
     for name, text in sorted(environment.items()):
         if name.startswith("LAB_SET_"):
             yield name[8:].lower().replace("__", ".").replace("_", "-"), text
 
 
-def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin], document: Document) -> P:
+def _validate(kind: type[P], data: YamlMap, origins: Mapping[Keys, Origin], document: Document) -> P:
     try:
         return kind.model_validate(data, context=AS_WRITTEN)
     except ValidationError as error:
@@ -262,24 +257,14 @@ def _validate(kind: type[P], data: dict[str, Any], origins: Mapping[Keys, Origin
 
 
 def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], document: Document) -> UsageError:
-    first = error.errors(include_url=False)[0]
-    path: Keys = tuple(first["loc"])
+    path, message = first_message(error)
     if path[:2] == ("swarm", "groups"):
-        path = ("swarm", *path[2:])  # named groups are written below swarm itself
-    says = first["msg"].removeprefix("Value error, ")
-    context = first.get("ctx", {})
-    if first["type"] == "unknown_key":
-        path = (*path, context["key"])
-    elif first["type"] == "missing":
-        path, says = path[:-1], f"{path[-1]!r} is missing"
-    elif first["type"] == "literal_error":
-        known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        says = unknown(str(first["input"]), known, "value")
-    return _error_at(path, says, origins, document, at_key=first["type"] == "unknown_key")
+        path = ("swarm", *path[2:])  # groups are written below swarm itself
+    return _error_at(path, message, origins, document, at_key=error.errors()[0]["type"] == "unknown_key")
 
 
 def _error_at(
-    path: Keys, says: str, origins: Mapping[Keys, Origin], document: Document, at_key: bool = False
+    path: Keys, message: str, origins: Mapping[Keys, Origin], document: Document, at_key: bool = False
 ) -> UsageError:
     here = path
     while here and here not in origins:
@@ -288,7 +273,7 @@ def _error_at(
     if where.places:
         return where.error(
             place if here == path else (*place, *path[len(here) :]),
-            says,
+            message,
             at_key=at_key,
         )
-    return UsageError(f"{where.source}: {show_path(path)}{says}")
+    return UsageError(f"{where.source}: {show_path(path)}{message}")

@@ -1,6 +1,8 @@
-"""A scenario: one question to the lab, as a frozen value. Words: containerlab's, netem's, Locust's, k6's.
+"""A scenario: one question to the lab, as a frozen value.
 
-`Scenario` is what the YAML means; where each value came from is told by scenario.resolve.
+Its terms are those of containerlab, netem, Locust and k6.
+
+`Scenario` is the meaning of the YAML; scenario.resolve knows where each value came from.
 """
 
 from __future__ import annotations
@@ -8,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
 from lab.scenario import catalog, threshold
-from lab.scenario.event import Event
-from lab.scenario.link import LinkSpec, Way
-from lab.scenario.strict import Bytes, Name, Part, unknown
-from lab.scenario.swarm import Swarm, grouped
+from lab.scenario.event import Event, link_changes
+from lab.scenario.link import Direction, LinkSpec
+from lab.scenario.strict import Bytes, Name, ScenarioModel, as_written, unknown
+from lab.scenario.swarm import Swarm, read_groups
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
@@ -28,7 +30,10 @@ def _model(text: str) -> str:
 
 
 def _handler(value: Any) -> str:
-    """`hello`, or `{sleep: 10ms}` → the text the server takes: `hello`, `sleep:10ms`. Raises ValueError."""
+    """Read `hello` or `{sleep: 10ms}` as the text that the server takes: `hello`, `sleep:10ms`.
+
+    Raises ValueError.
+    """
     kind, argument = value, None
     if isinstance(value, dict) and len(value) == 1:
         kind, argument = next(iter(value.items()))
@@ -67,10 +72,10 @@ Handler = Annotated[
 ]
 
 
-class Server(Part):
-    """One server container: an I/O model of the catalog, or an image of your own.
+class Server(ScenarioModel):
+    """One server container: a `model` of the catalog, or an `image` of your own.
 
-    Both: the model out of another build of the lab's server image (`lab compare --ab`).
+    With both, `image` is another build of the lab's server image (`lab compare --ab`).
     """
 
     model: Annotated[str, AfterValidator(_model)] | None = None
@@ -84,21 +89,22 @@ class Server(Part):
     pids: int | None = Field(default=None, ge=8)
 
     @model_validator(mode="after")
-    def _has_a_source(self) -> Server:
+    def _check_source(self) -> Server:
         if self.model is None and self.image is None:
-            raise ValueError("name a model of the catalog, or an image of your own")
+            raise ValueError("a server needs a model of the catalog, or an image")
         if self.model and self.workers > 1 and not catalog.models()[self.model].workers:
             raise ValueError(f"{self.model} runs as one process: workers must be 1")
         return self
 
 
-def _condition(value: Any) -> str | dict[str, Any]:
-    """`p(99)<100ms`, or `{threshold: p(99)<100ms, abort_on_fail: true}`; its metric is checked with it."""
+def _condition(value: Any) -> Any:
+    """Check the form of `p(99)<100ms` or `{threshold: p(99)<100ms, abort_on_fail: true}`."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict) and isinstance(value.get("threshold"), str):
-        extra = set(value) - {"threshold", "abort_on_fail", "delay_abort_eval"}
-        if not extra and isinstance(value.get("abort_on_fail", False), bool):
+    if isinstance(value, dict) and value.keys() <= {"threshold", "abort_on_fail", "delay_abort_eval"}:
+        options = {"threshold": None, "abort_on_fail": False, "delay_abort_eval": "0s", **value}
+        if isinstance(options["threshold"], str) and isinstance(options["abort_on_fail"], bool):
+            units.seconds(options["delay_abort_eval"])
             return value
     raise ValueError("write 'p(99)<100ms', or {threshold: 'p(99)<100ms', abort_on_fail: true}")
 
@@ -118,23 +124,23 @@ CONDITION_SCHEMA = {
         },
     ]
 }
-Condition = Annotated[str | dict[str, Any], BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
+Condition = Annotated[threshold.Condition, BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
 
 
-class Expect(Part):
-    """A known limit of a server: when met, it is a finding and not a failure."""
+class Expect(ScenarioModel):
+    """Known limits of a server: reaching one is reported as a finding and is not a failure."""
 
     max_open: int | None = Field(default=None, alias="max_open", ge=1)
     served_at_once: int | None = Field(default=None, alias="served_at_once", ge=1)
 
 
-class Scenario(Part):
-    """One question to the lab."""
+class Scenario(ScenarioModel):
+    """One question to the lab: servers, a swarm, the links between them, events, thresholds."""
 
     name: Name
     servers: dict[Name, Server] = Field(min_length=1)
     handler: Handler = "hello"
-    swarm: Annotated[Swarm, BeforeValidator(grouped)]
+    swarm: Annotated[Swarm, BeforeValidator(read_groups)]
     links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
     events: tuple[Event, ...] = Field(default=(), strict=False)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
@@ -145,71 +151,85 @@ class Scenario(Part):
     question: str = ""
 
     def files(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Files that the scenario names: where in it, and the path, relative to the scenario's folder."""
-        for part in self.swarm.parts:
-            if part.swarm.locustfile:
-                place = ("swarm", part.name, "locustfile") if part.name else ("swarm", "locustfile")
-                yield place, part.swarm.locustfile
+        """Yield the files that the scenario names: the key path, and the path in the scenario's folder."""
+        for group in self.swarm.all_groups:
+            if group.swarm.locustfile:
+                place = ("swarm", group.name, "locustfile") if group.name else ("swarm", "locustfile")
+                yield place, group.swarm.locustfile
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Scenario:
+    def _check_names(self) -> Scenario:
         for name in self.swarm.groups:
             if name in self.servers:
-                raise ValueError(f"swarm.{name}: a server has that name too: links could not tell them apart")
+                raise ValueError(f"swarm.{name}: a server has the same name, so links cannot tell them apart")
         return self
 
     @model_validator(mode="after")
-    def _links_join(self) -> Scenario:
-        ours_all = ["swarm", *self.swarm.groups, *self.swarm.worker_nodes]
-        known = [*ours_all, "servers", *self.servers]
-        for number, link in enumerate(self.links):
+    def _check_links(self) -> Scenario:
+        swarm_ends = ["swarm", *self.swarm.groups, *self.swarm.worker_nodes]
+        known = [*swarm_ends, "servers", *self.servers]
+        for index, link in enumerate(self.links):
             for end in link.endpoints:
                 if end not in known:
-                    raise ValueError(f"links[{number}].endpoints: " + unknown(end, known, "endpoint"))
-            ours = [end for end in link.endpoints if end in ours_all]
-            if len(ours) != 1:
-                raise ValueError(f"links[{number}].endpoints: a link joins the swarm's side and a server's")
+                    raise ValueError(f"links[{index}].endpoints: " + unknown(end, known, "endpoint"))
+            joined = [end for end in link.endpoints if end in swarm_ends]
+            if len(joined) != 1:
+                raise ValueError(f"links[{index}].endpoints: a link joins a node of the swarm and a server")
         return self
 
     @model_validator(mode="after")
-    def _events_happen(self) -> Scenario:
+    def _check_events(self, info: ValidationInfo) -> Scenario:
         nodes = [*self.servers, *self.swarm.worker_nodes]
         joined = [link.endpoints for link in self.links]
-        for number, event in enumerate(self.events):
-            where = f"events[{number}]: "
+        for index, event in enumerate(self.events):
+            where = f"events[{index}]: "
             if event.node is not None and event.node not in nodes:
                 raise ValueError(where + unknown(event.node, nodes, "node"))
-            ours = [name for name, server in self.servers.items() if server.model]
-            if event.restart is not None and event.restart not in ours:
-                can = ", ".join(ours) or "none here"
-                raise ValueError(f"{where}only a server of the lab's own can be restarted in place: {can}")
+            lab_servers = [name for name, server in self.servers.items() if server.model]
+            if event.restart is not None and event.restart not in lab_servers:
+                can = ", ".join(lab_servers) or "there is none"
+                raise ValueError(f"{where}only a server with a model can be restarted: {can}")
             if event.endpoints is not None and event.endpoints not in joined:
                 known = ", ".join(f"[{one}, {other}]" for one, other in joined) or "none"
-                raise ValueError(f"{where}no such link [{', '.join(event.endpoints)}]; links are {known}")
-            self._ramp_begins(event, where)
-            if event.ends > self.swarm.phases.measure:
-                raise ValueError(f"{where}ends after the measured window ({self.swarm.phases.measure:g}s)")
+                raise ValueError(f"{where}unknown link [{', '.join(event.endpoints)}]; known: {known}")
+            if as_written(info):  # a record may hold what earlier versions let pass
+                self._check_link_changes(event, where)
+            if event.ends_s > self.swarm.phases.measure:
+                raise ValueError(
+                    f"{where}the event ends after the measured window ({self.swarm.phases.measure:g}s)"
+                )
         return self
 
-    def _ramp_begins(self, event: Event, where: str) -> None:
-        """A ramp goes from what the link says itself: a profile behind it has other words and units."""
-        link = next((link for link in self.links if link.endpoints == event.link), None)
-        if event.ramp is None or link is None or link.profile is None:
+    def _check_link_changes(self, event: Event, where: str) -> None:
+        """Refuse an event that makes an impossible link. Raises ValueError."""
+        link = next((link for link in self.links if link.endpoints == event.endpoints), None)
+        if link is None:
             return
-        for name in Way.model_fields:
-            if getattr(event.ramp.to, name) is not None and getattr(link, name) is None:
-                says = (
-                    f"the link has its {name} from profile {link.profile}: write it at the link, to ramp from"
-                )
-                raise ValueError(where + says)
+        self._check_ramp_start(event, link, where)
+        try:
+            for _, changed in link_changes(link, event):
+                changed.impairments()
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
 
-    def _conditions(self) -> Iterator[tuple[str, str, Any]]:
+    def _check_ramp_start(self, event: Event, link: LinkSpec, where: str) -> None:
+        """Refuse a ramp of a field that only the link's profile sets: it would start at 0."""
+        if event.ramp is None or link.profile is None:
+            return
+        for name in Direction.model_fields:
+            if getattr(event.ramp.to, name) is not None and getattr(link, name) is None:
+                raise ValueError(
+                    f"{where}the ramp of {name} has no start: the link takes it from profile {link.profile}; "
+                    f"write {name} at the link"
+                )
+
+    def _conditions(self) -> Iterator[tuple[str, str, threshold.Condition]]:
         for name, of_server in self.thresholds.items():
             for metric, conditions in of_server.items():
                 yield from ((name, metric, condition) for condition in conditions)
 
     @model_validator(mode="after")
-    def _refers(self) -> Scenario:
+    def _check_references(self) -> Scenario:
         for part in ("expect", "thresholds"):
             for name in getattr(self, part):
                 if name not in self.servers:
@@ -226,7 +246,7 @@ class Scenario(Part):
             wanted = "udp" if self.swarm.wire == "datagram" else "tcp"
             if wanted not in transports:
                 raise ValueError(
-                    f"server {name}: {server.model} speaks {'/'.join(transports)}, "
-                    f"wire {self.swarm.wire} is {wanted}"
+                    f"server {name}: {server.model} supports {'/'.join(transports)}, "
+                    f"but wire {self.swarm.wire} needs {wanted}"
                 )
         return self

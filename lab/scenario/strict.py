@@ -1,7 +1,7 @@
-"""What every part of a scenario shares: frozen, strict, kebab-case; unknown keys name the nearest one.
+"""The base model of a scenario and its field types: frozen, strict, kebab-case keys.
 
-A value comes in two ways: a person writes it with its unit (`20ms`), a record keeps it as a number in the
-base unit (0.02). Both are read. Under the validation context AS_WRITTEN a number without a unit is an error.
+A quantity has two forms: a person writes it with its unit (`20ms`), a record stores it as a number in the
+base unit (0.02). Both are read. In the validation context AS_WRITTEN a number without a unit is an error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -25,17 +26,20 @@ from pydantic_core import PydanticCustomError
 
 from lab.common import units
 
-# The validation context for what a person writes: files, environment variables, flags.
+# The validation context for input that a person writes: files, environment variables, flags.
 AS_WRITTEN: Mapping[str, bool] = {"as_written": True}
 
 
 def as_written(info: ValidationInfo) -> bool:
-    """Whether the value was written by a person, so that a number needs its unit."""
-    return bool(info.context and info.context.get("as_written"))
+    """Tell whether a person wrote the value: then a number needs its unit."""
+    return bool(info.context == AS_WRITTEN)
 
 
 def unknown(word: str, known: list[str], what: str) -> str:
-    """`unknown model 'epol'; did you mean epoll_lt or epoll_et?`, or the list of all that are known."""
+    """Describe an unknown word: `unknown model 'epol'; did you mean epoll_lt or epoll_et?`.
+
+    Without a similar word the text lists all known ones.
+    """
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.6) or [
         k for k in known if k.startswith(word[:4])
     ]
@@ -44,13 +48,27 @@ def unknown(word: str, known: list[str], what: str) -> str:
     return f"unknown {what} {word!r}; known: {', '.join(known)}"
 
 
+def first_message(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Return the path and the text of the first error."""
+    first = error.errors(include_url=False)[0]
+    path, message = first["loc"], first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unknown_key":
+        return (*path, first["ctx"]["key"]), message
+    if first["type"] == "missing":
+        return path[:-1], f"{path[-1]!r} is missing"
+    if first["type"] == "literal_error":
+        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return path, unknown(str(first["input"]), known, "value")
+    return path, message
+
+
 def kebab(name: str) -> str:
-    """`spawn_rate` → `spawn-rate`: the YAML spelling of a field."""
+    """Return the YAML key of a field: `spawn_rate` → `spawn-rate`."""
     return name.replace("_", "-")
 
 
-class Part(BaseModel):
-    """A part of a scenario."""
+class ScenarioModel(BaseModel):
+    """The base of every model in a scenario. An unknown key is an error that names the nearest known key."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=kebab, validate_by_name=True, strict=True
@@ -63,13 +81,16 @@ class Part(BaseModel):
             known = [field.alias or name for name, field in cls.model_fields.items()]
             for key in data:
                 if key not in known and key not in cls.model_fields:
-                    says = unknown(str(key), known, "key")
-                    raise PydanticCustomError("unknown_key", "{says}", {"says": says, "key": key})
+                    message = unknown(str(key), known, "key")
+                    raise PydanticCustomError("unknown_key", "{message}", {"message": message, "key": key})
         return data
 
 
-def parse_unless_kept(parse: Callable[[object], float]) -> Callable[[Any, ValidationInfo], Any]:
-    """Read text as a number in the base unit; pass on a number, unless a person wrote it: then an error."""
+def parse_unless_stored(parse: Callable[[object], float]) -> Callable[[Any, ValidationInfo], Any]:
+    """Return a validator that parses text and keeps a stored number.
+
+    A number without a unit that a person wrote raises ValueError.
+    """
 
     def read(value: Any, info: ValidationInfo) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -78,22 +99,26 @@ def parse_unless_kept(parse: Callable[[object], float]) -> Callable[[Any, Valida
     return read
 
 
-def quantity(parse: Callable[[object], float], pattern: str, example: str, most: float | None = None) -> Any:
-    """Annotate a field that is written with a unit and kept as a number of the base unit, 0 … `most`."""
+def with_unit(
+    parse: Callable[[object], float], pattern: str, example: str, maximum: float | None = None
+) -> Any:
+    """Return the annotations of a field: written with a unit, stored in the base unit, 0 … `maximum`."""
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
-    bounds = Field(ge=0, le=most, allow_inf_nan=False)
-    return bounds, BeforeValidator(parse_unless_kept(parse)), WithJsonSchema(schema)
+    bounds = Field(ge=0, le=maximum, allow_inf_nan=False)
+    return bounds, BeforeValidator(parse_unless_stored(parse)), WithJsonSchema(schema)
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
-        raise ValueError(f"{text!r} is no name: lower-case letters, digits, '.', '_' and '-', at most 63")
+        raise ValueError(
+            f"{text!r} is not a valid name: use lower-case letters, digits, '.', '_', '-', at most 63 of them"
+        )
     return text
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, *quantity(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
-Bytes = Annotated[int, *quantity(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB")]
-Arrivals = Annotated[float, *quantity(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
-BytesPerS = Annotated[float, *quantity(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
-Share = Annotated[float, *quantity(units.share, r"^\d+(\.\d+)?%$", "1%", most=1)]
+Seconds = Annotated[float, *with_unit(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
+Bytes = Annotated[int, *with_unit(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB", maximum=2**63 - 1)]
+Arrivals = Annotated[float, *with_unit(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
+BytesPerS = Annotated[float, *with_unit(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]
+Share = Annotated[float, *with_unit(units.share, r"^\d+(\.\d+)?%$", "1%", maximum=1)]

@@ -1,48 +1,50 @@
-"""The swarm's part of a scenario: who sends, how many, when. Words: Locust's users, k6's executors."""
+"""The swarm of a scenario: Locust users, their load (a k6 executor), and the phases of a trial."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationInfo, model_validator
 
 from lab.common import units
 from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
-from lab.scenario.strict import BytesPerS, Name, Part, Seconds, Share, as_written, kebab, unknown
+from lab.scenario.strict import BytesPerS, Name, ScenarioModel, Seconds, Share, as_written, kebab, unknown
+from lab.scenario.yaml_file import YamlMap
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
-# A connection for every exchange, or none at all: nothing to hold, and no request that could be slow.
+# Wires with one exchange per connection, or without connections: users hold none between requests.
 ONE_EXCHANGE = ("greet", "datagram")
-# What the server has besides the handler's own `/` (images/CONTRACT.md).
+# The paths that every server answers (images/CONTRACT.md).
 PAGE_PATHS = ("/", "/plaintext", "/json")
-# A slow client does one byte each time its engine looks after it, every 10 ms.
-SLOW_MOST_BYTES_PER_S = 100.0
-MOST_GROUPS = 8
-RESERVED = ("swarm", "servers", "server", "master")  # endpoints and nodes of that name are something else
+# A slow client transfers one byte per tick of its engine, every 10 ms.
+SLOW_MAX_BYTES_PER_S = 100.0
+MAX_GROUPS = 8
+RESERVED = ("swarm", "servers", "server", "master")  # names of endpoints and nodes
 DEADLINES = ("connect_deadline", "request_timeout", "drain")
 
 
-class Phases(Part):
-    """The load clock: warm-up, then the measured window."""
+class Phases(ScenarioModel):
+    """The phases of a trial: warm-up, then the measured window."""
 
     warmup: Seconds = 3.0
     measure: Seconds = 10.0
 
     @model_validator(mode="after")
-    def _long_enough(self) -> Phases:
+    def _check_measure(self) -> Phases:
         if self.measure < 1:
-            raise ValueError("measure must be at least 1s: figures are kept per second")
+            raise ValueError("measure must be at least 1s: figures are recorded per second")
         return self
 
 
-class Clients(Part):
-    """What kinds of clients the users are: shares of all; who is neither idle nor slow carries the load.
+class Clients(ScenarioModel):
+    """How the users behave as clients. Users that are neither idle nor slow send the load.
 
-    `idle` hold a connection and never speak; `slow` write their request or read their answer a few bytes a
-    second, beside the load and its figures; with `churn` every request has a connection of its own.
+    `idle` is the share of users that hold a connection and send nothing. `slow` is the share that
+    write their request or read their answer at `slow-rate`; the figures do not include them. With `churn`
+    every request opens a new connection.
     """
 
     idle: Share = 0.0
@@ -52,24 +54,24 @@ class Clients(Part):
     churn: bool = False
 
     @model_validator(mode="after")
-    def _agree(self) -> Clients:
+    def _check_clients(self) -> Clients:
         if self.idle and self.churn:
-            raise ValueError("idle clients hold their connection, churn ends it: one or the other")
+            raise ValueError("idle and churn exclude each other: idle holds a connection, churn closes it")
         if "slow" not in self.model_fields_set and (self.slow_side or self.slow_rate is not None):
-            raise ValueError("slow-side and slow-rate belong to slow (such as slow: 5%)")
-        if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MOST_BYTES_PER_S:
-            raise ValueError(f"slow-rate: from above 0 to {SLOW_MOST_BYTES_PER_S:g}B/s, a byte at a time")
+            raise ValueError("slow-side and slow-rate need slow (such as slow: 5%)")
+        if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MAX_BYTES_PER_S:
+            raise ValueError(f"slow-rate must be above 0B/s and at most {SLOW_MAX_BYTES_PER_S:g}B/s")
         return self
 
 
-class Page(Part):
-    """A request that is several resources: one after the other on a connection, or pipelined (`at-once`)."""
+class Page(ScenarioModel):
+    """A request of several resources on one connection: one after the other, or pipelined (`at-once`)."""
 
     paths: tuple[str, ...] = Field(min_length=1, strict=False)
     at_once: bool = False
 
     @model_validator(mode="after")
-    def _known(self) -> Page:
+    def _check_paths(self) -> Page:
         for path in self.paths:
             if path not in PAGE_PATHS:
                 raise ValueError("paths: " + unknown(path, list(PAGE_PATHS), "resource"))
@@ -79,12 +81,15 @@ class Page(Part):
 def _locustfile(text: str) -> str:
     path = PurePosixPath(text)
     if path.suffix != ".py" or path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{text!r}: a Python file in the scenario's folder, or below it, is wanted")
+        raise ValueError(f"{text!r} must be a Python file in the scenario's folder or below it")
     return str(path)
 
 
-class Swarm(Part):
-    """The client side. A user is a connection; with a `locustfile`, a Locust user of one's own."""
+class Swarm(ScenarioModel):
+    """The client side: Locust users on worker nodes. A user is one connection.
+
+    With a `locustfile`, the users are those that it defines.
+    """
 
     wire: Wire = "http1"
     workers: int = Field(default=2, ge=1, le=64)
@@ -102,143 +107,156 @@ class Swarm(Part):
     groups: dict[Name, Swarm] = Field(default_factory=dict)
 
     @property
-    def parts(self) -> tuple[Group, ...]:
-        """Its groups; of a swarm without any, itself as the one that has no name."""
-        named = tuple(Group(name, swarm) for name, swarm in self.groups.items())
-        return named or (Group("", self),)
+    def all_groups(self) -> tuple[SwarmGroup, ...]:
+        """The groups of the swarm; a swarm without groups is one group without a name."""
+        named = tuple(SwarmGroup(name, swarm) for name, swarm in self.groups.items())
+        return named or (SwarmGroup("", self),)
 
     @property
     def worker_nodes(self) -> tuple[str, ...]:
-        """The names of all workers, group by group."""
-        return tuple(worker for part in self.parts for worker in part.workers)
+        """The names of all worker nodes, group by group."""
+        return tuple(worker for group in self.all_groups for worker in group.workers)
 
     @property
-    def most_users(self) -> int:
-        """The most users there ever are: the ramp's, or those of the highest stage."""
+    def max_users(self) -> int:
+        """The maximum number of users, over all stages of the load."""
         if self.groups:
-            return sum(group.most_users for group in self.groups.values())
-        return self.load.most_users(self.users)
+            return sum(group.max_users for group in self.groups.values())
+        return self.load.max_users(self.users)
 
     @property
     def one_exchange(self) -> bool:
-        """Whether a connection lasts for one exchange only: then users hold none in between."""
+        """Whether a connection lasts for one exchange: then users hold none between requests."""
         return self.clients.churn or self.wire in ONE_EXCHANGE
 
     @model_validator(mode="wrap")
     @classmethod
-    def _of_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Swarm]) -> Swarm:
-        """Of several groups: what holds for all of them together, and each by its name."""
-        if not (isinstance(data, dict) and data.get("groups")):
+    def _read_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Swarm]) -> Swarm:
+        """Read a swarm of groups: the totals over all groups, and each group by its name."""
+        if not _has(data, "groups"):
             return handler(data)
         checked = handler({"users": 1, "workers": 1, "load": by_group(), **data})
-        return checked.model_copy(update=_together(checked.groups))
+        return checked.model_copy(update=_combined(checked.groups))
 
     @model_validator(mode="before")
     @classmethod
-    def _brings_its_load(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict) or data.get("locustfile") is None:
+    def _set_own_load(cls, data: Any, info: ValidationInfo) -> Any:
+        if not _has(data, "locustfile"):
             return data
         for name in ("load", "clients", "page", "engines"):
             if name in data and as_written(info):
-                raise ValueError(f"{name} is the business of the locustfile: give one or the other")
+                raise ValueError(f"{name} cannot be set together with locustfile: the locustfile decides it")
         return {"load": own_users(), **data}
 
     @model_validator(mode="after")
-    def _load_has_its_users(self) -> Swarm:
-        """Loads that nobody writes: a record may hold one only with the users that it belongs to."""
+    def _check_load_of_record(self) -> Swarm:
+        """Check the loads that only records hold: each needs the swarm that it follows from."""
         own = self.load.executor == OWN_USERS
         if own != (self.locustfile is not None):
-            raise ValueError(f"load: {OWN_USERS} is the load of a locustfile, and of nothing else")
+            raise ValueError(f"load: {OWN_USERS} is for a swarm with a locustfile, and for no other")
         if (self.load.executor == BY_GROUP) != bool(self.groups):
-            raise ValueError(f"load: {BY_GROUP} is the load of a swarm of groups, and of nothing else")
+            raise ValueError(f"load: {BY_GROUP} is for a swarm of groups, and for no other")
         if own and (self.clients != Clients() or self.page is not None or self.engines != 1):
-            raise ValueError("clients, page and engines are the business of the locustfile")
+            raise ValueError("clients, page and engines cannot be set together with locustfile")
         return self
 
     @model_validator(mode="after")
-    def _shares(self) -> Swarm:
-        if self.groups:  # each of them was asked
+    def _check_users(self) -> Swarm:
+        if self.groups:  # each group was checked
             return self
         if self.users < self.workers:
-            raise ValueError(f"{self.workers} workers cannot share {self.users} users: at least one each")
+            raise ValueError(f"{self.workers} workers need at least {self.workers} users, not {self.users}")
         engines = self.workers * self.engines
         if self.users < engines:
-            raise ValueError(f"{engines} engines cannot share {self.users} users: at least one each")
+            raise ValueError(f"{engines} engines need at least {engines} users, not {self.users}")
         each = self.users // engines
         if each <= int(each * self.clients.idle) + int(each * self.clients.slow):
-            raise ValueError(f"clients: of an engine's {each} users none is left to carry the load")
+            raise ValueError(
+                f"clients: idle and slow take all {each} users of an engine, so none sends the load"
+            )
         return self
 
     @model_validator(mode="after")
-    def _stages_fit(self) -> Swarm:
+    def _check_stages(self) -> Swarm:
         if self.load.stages_s > self.phases.measure:
             took, window = (units.show_seconds(s) for s in (self.load.stages_s, self.phases.measure))
-            raise ValueError(f"load.stages: they take {took}, the measured window is {window}")
+            raise ValueError(f"load.stages take {took}, but the measured window is {window}")
         return self
 
     @model_validator(mode="after")
-    def _clients_fit(self) -> Swarm:
-        """What makes no sense together; the swarm's nodes refuse the same (images/CONTRACT.md)."""
+    def _check_together(self) -> Swarm:
+        """Refuse what excludes each other; the swarm's nodes refuse the same (images/CONTRACT.md)."""
         clients = self.clients
         if self.page is not None and (self.wire != "http1" or clients.churn or clients.slow):
-            raise ValueError("page: needs the wire http1, on connections that last, with no slow clients")
+            raise ValueError("page needs wire http1, without churn and without slow clients")
         if self.wire in ONE_EXCHANGE and (clients.idle or clients.slow or clients.churn):
             raise ValueError(
-                f"clients: {self.wire} has one exchange per connection: none to hold, slow or churn"
+                f"clients: wire {self.wire} has one exchange per connection: no idle, slow or churn"
             )
         if clients.idle and self.load.executor == "ramping-users":
-            raise ValueError("clients.idle: with ramping-users, who leaves would not be defined")
+            raise ValueError(
+                "clients.idle and ramping-users exclude each other: which users stop is undefined"
+            )
         return self
 
 
 @dataclass(frozen=True)
-class Group:
-    """A part of the swarm with a master and workers of its own. The only one of a swarm has no name."""
+class SwarmGroup:
+    """A group of the swarm, with its own Locust master and workers.
+
+    A swarm without groups is one group with an empty name.
+    """
 
     name: str
     swarm: Swarm
 
     @property
     def master(self) -> str:
-        """Its master's node: `master`, `browsers-master`."""
+        """The name of the master node: `master`, `browsers-master`."""
         return self.node("master")
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """Its workers' nodes: `worker-0`, `browsers-worker-0` and so on."""
+        """The names of the worker nodes: `worker-0`, `browsers-worker-0` and so on."""
         return tuple(self.node(f"worker-{index}") for index in range(self.swarm.workers))
 
     def node(self, role: str) -> str:
-        """The name of one of its nodes."""
+        """Return the name of a node of the group."""
         return f"{self.name}-{role}" if self.name else role
 
 
-def named(value: Any) -> bool:
-    """Whether a swarm, as written, is a map of named groups: maps, none of them under a word of a swarm's."""
+def _has(data: Any, key: str) -> bool:
+    return isinstance(data, dict) and key in data and data[key] not in (None, {})
+
+
+def is_map_of_groups(value: object) -> TypeGuard[YamlMap]:
+    """Tell whether a swarm, as written, is a map of groups: maps only, and none under a key of Swarm."""
     words = {word for name in Swarm.model_fields if name != "groups" for word in (name, kebab(name))}
     return isinstance(value, dict) and bool(value) and not words & set(value) and _all_maps(value)
 
 
-def grouped(value: Any) -> Any:
-    """A swarm as written; one of named groups becomes `{groups: …}`."""
-    return {"groups": value} if named(value) else value
+def read_groups(value: Any) -> Any:
+    """Read a swarm as written; a map of groups becomes `{groups: …}`."""
+    return {"groups": value} if is_map_of_groups(value) else value
 
 
-def _all_maps(value: dict[Any, Any]) -> bool:
+def _all_maps(value: dict[object, object]) -> bool:
     return all(isinstance(one, dict) for one in value.values())
 
 
-def _together(groups: Mapping[str, Swarm]) -> dict[str, Any]:
-    """What is said of all groups as one swarm. Raises ValueError where they do not go together."""
-    if len(groups) > MOST_GROUPS:
-        raise ValueError(f"{len(groups)} groups: at most {MOST_GROUPS}")
+def _combined(groups: Mapping[str, Swarm]) -> dict[str, object]:
+    """Return the fields of all groups as one swarm. Raises ValueError for groups that exclude each other."""
+    if len(groups) > MAX_GROUPS:
+        raise ValueError(f"at most {MAX_GROUPS} groups are possible, not {len(groups)}")
     for name, swarm in groups.items():
-        if name in RESERVED or name.startswith("worker-") or swarm.groups:
-            raise ValueError(f"{name}: no name for a group; {', '.join(RESERVED)} and worker-… mean others")
+        if name in RESERVED or name.startswith("worker-"):
+            raise ValueError(f"{name} cannot name a group: {', '.join(RESERVED)} and worker-… are reserved")
+        if swarm.groups:
+            raise ValueError(f"{name}: a group cannot have groups")
     each = list(groups.values())
     for what in ("wire", "phases"):
         if any(getattr(swarm, what) != getattr(each[0], what) for swarm in each):
-            raise ValueError(f"{what} must be the same for all groups: they are measured together")
+            raise ValueError(f"{what} must be the same in all groups: they are measured together")
     users = sum(swarm.users for swarm in each)
     return {
         "wire": each[0].wire,

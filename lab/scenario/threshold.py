@@ -1,4 +1,4 @@
-"""Metrics, and thresholds over them in k6's grammar with units: `p(99)<100ms`, `rate<0.1%`, `value>=9/s`.
+"""Thresholds over metrics, in the grammar of k6 with units: `p(99)<100ms`, `rate<0.1%`, `value>=9/s`.
 
 Source of the grammar: k6, "Thresholds".
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lab.common import units
 from lab.common.figures import FIGURES
@@ -28,9 +27,15 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 _GRAMMAR = re.compile(r"([a-z]+)(?:\(([^)]*)\))?\s*(<=|>=|===|==|!=|<|>)\s*(\S.*)")
 
 
+# A threshold as a scenario has it: its text, or the text with options.
+Condition = str | dict[str, str | bool]
+# By server, then by metric.
+Thresholds = Mapping[str, Mapping[str, Sequence[Condition]]]
+
+
 @dataclass(frozen=True)
-class Unit:
-    """How a bound is written, what it is in the unit of the figures, and how a figure is."""
+class Quantity:
+    """The unit of a metric: an example of a bound, how a bound is read, how a figure is shown."""
 
     example: str
     read: Callable[[str], float]
@@ -43,32 +48,32 @@ def _count(text: str) -> float:
     return float(text)
 
 
-MS = Unit("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
-US = Unit("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
-SHARE = Unit("0.1%", units.share, "{:.3%}".format)
-PER_S = Unit("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
-BYTES = Unit("64KiB", units.size_bytes, "{:,.0f} bytes".format)
-NUMBER = Unit("1000", _count, "{:,.6g}".format)
+MS = Quantity("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
+US = Quantity("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
+SHARE = Quantity("0.1%", units.share, "{:.3%}".format)
+PER_S = Quantity("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
+BYTES = Quantity("64KiB", units.size_bytes, "{:,.0f} bytes".format)
+NUMBER = Quantity("1000", _count, "{:,.6g}".format)
 
-# Distributions of times. `latency` is the response time: from the intended send to the answer.
+# Distributions of times and their histograms. `latency` is the response time, from the intended send.
 TIMES = {
     "latency": "response_hdr",
     "response": "response_hdr",
     "service": "service_hdr",
     "connect": "connect_ms_hdr",
 }
-_UNITS = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
-# Figures that are one number in a trial: their aggregate is `value`. Quantiles and errors have own words.
+_QUANTITIES = {"/s": PER_S, "ms": MS, "share": SHARE, "µs": US, "B": BYTES, "": NUMBER}
+# Figures that are one number per trial: their aggregate is `value`.
 FIGURE_WORDS = {figure.threshold or figure.name: figure for figure in FIGURES if not figure.field}
-VALUES = {word: _UNITS[figure.unit] for word, figure in FIGURE_WORDS.items()}
+VALUES = {word: _QUANTITIES[figure.unit] for word, figure in FIGURE_WORDS.items()}
 METRICS = (*TIMES, "errors", *VALUES)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """One condition. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s).
+    """One condition on a metric. `bound` is in the unit of the metric's figures (ms, µs, share, bytes, 1/s).
 
-    One with `abort_on_fail` ends the run; `delay_s` after the window's beginning is the earliest.
+    With `abort_on_fail` a failed condition ends the run, at the earliest `delay_s` after the window begins.
     """
 
     metric: str
@@ -81,32 +86,32 @@ class Threshold:
     delay_s: float = 0.0
 
     def holds(self, value: float) -> bool:
-        """Whether a figure satisfies it."""
+        """Tell whether a figure satisfies the condition."""
         return OPERATORS[self.compare](value, self.bound)
 
     @property
     def is_upper(self) -> bool:
-        """Whether it bounds the figure from above."""
+        """Whether the bound is an upper bound."""
         return self.compare in ("<", "<=")
 
     def shown(self, value: float) -> str:
-        """A figure of its metric with the unit."""
+        """Format a figure of the metric with its unit."""
         return _aggregates(self.metric)["p(N)" if self.percentile else self.aggregate].show(value)
 
 
 def parse(metric: str, text: str, abort_on_fail: bool = False, delay_s: float = 0.0) -> Threshold:
-    """Read one threshold of a metric. Raises ValueError that says what would be right."""
+    """Parse one threshold of a metric. Raises ValueError that shows the right form."""
     if metric not in METRICS:
         raise ValueError(unknown(metric, list(METRICS), "metric"))
     known = _aggregates(metric)
     example = f"{next(iter(known)).replace('N', '99')}<{next(iter(known.values())).example}"
     match = _GRAMMAR.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no threshold: write it like {example!r}")
+        raise ValueError(f"{text!r} is not a threshold: write it like {example!r}")
     word, argument, compare, bound = match.groups()
     name = f"{word}(N)" if argument is not None else word
     if name not in known:
-        raise ValueError(f"{text!r}: {metric} has {', '.join(known)}, not {name}")
+        raise ValueError(f"{text!r}: unknown aggregate {name}; {metric} has {', '.join(known)}")
     percentile = _percentile(text, argument) if argument is not None else None
     try:
         value = known[name].read(bound)
@@ -116,7 +121,7 @@ def parse(metric: str, text: str, abort_on_fail: bool = False, delay_s: float = 
     return Threshold(metric, aggregate, compare, value, text.strip(), percentile, abort_on_fail, delay_s)
 
 
-def _aggregates(metric: str) -> dict[str, Unit]:
+def _aggregates(metric: str) -> dict[str, Quantity]:
     if metric in TIMES:
         times = dict.fromkeys(("p(N)", "avg", "med", "min", "max"), MS)
         return {**times, "count": NUMBER}
@@ -133,22 +138,22 @@ def _percentile(text: str, argument: str) -> float:
     return value
 
 
-def read(metric: str, condition: str | Mapping[str, Any]) -> Threshold:
-    """One threshold of a scenario: a text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
+def read(metric: str, condition: Condition) -> Threshold:
+    """Read one threshold of a scenario: text, or `{threshold: …, abort_on_fail: true, delay_abort_eval: 2s}`.
 
-    Raises ValueError that says what would be right.
+    Raises ValueError that shows the right form.
     """
-    if not isinstance(condition, Mapping):
+    if isinstance(condition, str):
         return parse(metric, condition)
-    delay = condition.get("delay_abort_eval")
-    if delay is not None and not condition.get("abort_on_fail"):
+    options = {"abort_on_fail": False, "delay_abort_eval": "0s", **condition}
+    if "delay_abort_eval" in condition and not options["abort_on_fail"]:
         raise ValueError("delay_abort_eval needs abort_on_fail: true")
-    delay_s = units.seconds(delay) if delay is not None else 0.0
-    return parse(metric, str(condition["threshold"]), bool(condition.get("abort_on_fail")), delay_s)
+    delay_s = units.seconds(options["delay_abort_eval"])
+    return parse(metric, str(options["threshold"]), bool(options["abort_on_fail"]), delay_s)
 
 
-def aborting(thresholds: Mapping[str, Any], server: str) -> tuple[Threshold, ...]:
-    """The thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
+def aborting(thresholds: Thresholds, server: str) -> tuple[Threshold, ...]:
+    """Return the thresholds of a server that end the run. Raises ValueError for one that cannot be read."""
     of_server = thresholds.get(server) or {}
     each = (read(metric, condition) for metric, conditions in of_server.items() for condition in conditions)
     return tuple(threshold for threshold in each if threshold.abort_on_fail)

@@ -1,22 +1,25 @@
-"""YAML with positions and without surprises: text in, plain data and the place of every value out.
+"""Parse YAML to plain data and the position of each value.
 
-YAML 1.1 (what PyYAML reads) turns `1:30` into 90, `010` into 8 and `no` into False. Here such a scalar is an
-error that says what to write. Aliases are expanded under a bound, so a small file cannot become a large one.
+YAML 1.1 (which PyYAML implements) reads `1:30` as 90, `010` as 8 and `no` as False. Here such a scalar is an
+error that shows what to write. The number of values after alias expansion is limited.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import yaml
 
 from lab.common.errors import UsageError
 
 Place = tuple[int, int]
+# Raw data of a file before validation.
+YamlValue: TypeAlias = "bool | int | float | str | list[YamlValue] | YamlMap | None"
+YamlMap: TypeAlias = "dict[str, YamlValue]"
 Keys = tuple[str | int, ...]
 
 MAX_FILE_BYTES = 1 << 20
@@ -35,25 +38,25 @@ _ALMOST_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|0[
 
 @dataclass
 class Document:
-    """A file's data and, for each path in it, the line and column (from 1) of its value and of its key."""
+    """The data of a file and, for each path in it, line and column (from 1) of the value and of the key."""
 
     source: str
-    data: Any
+    data: YamlValue
     places: dict[Keys, Place] = field(default_factory=dict)
     key_places: dict[Keys, Place] = field(default_factory=dict)
 
-    def error(self, path: Keys, says: str, *, at_key: bool = False) -> UsageError:
-        """An error at `path`, in the form file:line:col: path.to.key: what."""
+    def error(self, path: Keys, message: str, *, at_key: bool = False) -> UsageError:
+        """Make an error at `path`: `file:line:col: path.to.key: message`."""
         place = (self.key_places if at_key else self.places).get(path)
         while place is None and path:
             path = path[:-1]
             place = self.places.get(path)
         line, column = place or (1, 1)
-        return UsageError(f"{self.source}:{line}:{column}: {show_path(path)}{says}")
+        return UsageError(f"{self.source}:{line}:{column}: {show_path(path)}{message}")
 
 
 def show_path(path: Keys) -> str:
-    """`servers.thread.model: `, or nothing for the whole file."""
+    """Format a path as the start of a message: `servers.thread.model: `; empty for the whole file."""
     text = ""
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
@@ -61,24 +64,24 @@ def show_path(path: Keys) -> str:
 
 
 def read(path: Path, source: str | None = None) -> Document:
-    """Read a YAML file. Raises UsageError with position; a missing or unreadable file too."""
+    """Read a YAML file. Raises UsageError with the position; also for a missing or unreadable file."""
     name = source or str(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
     if len(raw) > MAX_FILE_BYTES:
-        raise UsageError(f"{name}:1:1: larger than {MAX_FILE_BYTES >> 20} MiB: not a scenario")
+        raise UsageError(f"{name}:1:1: the file is larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{name}:{line}:1: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{name}:{line}:1: the file is not UTF-8 text (byte {error.start})") from error
     return parse(text, name)
 
 
 def parse(text: str, source: str) -> Document:
-    """Text to data with positions. Raises UsageError."""
+    """Parse YAML text. Raises UsageError with the position."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -98,17 +101,27 @@ def parse(text: str, source: str) -> Document:
     return document
 
 
+def read_value(text: str, source: str) -> YamlValue:
+    """Read one value of a flag: a plain scalar, or a list or map in flow style. Raises UsageError."""
+    if text[:1] in ("[", "{"):
+        return parse(text, source).data
+    try:
+        return plain_scalar(text)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from None
+
+
 class _Builder:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.nodes = 0
 
-    def build(self, node: yaml.Node, path: Keys) -> Any:
+    def build(self, node: yaml.Node, path: Keys) -> YamlValue:
         self.nodes += 1
         mark = node.start_mark
         self.document.places[path] = (mark.line + 1, mark.column + 1)
         if self.nodes > MAX_NODES:
-            raise self.document.error(path, f"more than {MAX_NODES} values once its aliases are expanded")
+            raise self.document.error(path, f"more than {MAX_NODES} values after aliases are expanded")
         if len(path) > MAX_DEPTH:
             raise self.document.error(path[:3], f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(node, yaml.MappingNode):
@@ -117,30 +130,34 @@ class _Builder:
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Keys) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Keys) -> YamlMap:
+        result: YamlMap = {}
         for key_node, value_node in node.value:
             place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, yaml.ScalarNode):
                 self.document.places[path] = place
-                raise self.document.error(path, "a key must be a plain word")
+                raise self.document.error(path, "a key must be a plain scalar")
             key = str(key_node.value)
             here = (*path, key)
             first = self.document.key_places.get(here)
             if key in result and first:
                 self.document.key_places[here] = place
-                raise self.document.error(here, f"given twice, first in line {first[0]}", at_key=True)
+                raise self.document.error(
+                    here, f"the key is given twice, first in line {first[0]}", at_key=True
+                )
             self.document.key_places[here] = place
             if key == "<<":
-                raise self.document.error(here, "merge keys are not used here; repeat the keys", at_key=True)
+                raise self.document.error(
+                    here, "merge keys (<<) are not supported: repeat the keys", at_key=True
+                )
             result[key] = self.build(value_node, here)
         return result
 
-    def _scalar(self, node: yaml.Node, path: Keys) -> Hashable:
+    def _scalar(self, node: yaml.Node, path: Keys) -> YamlValue:
         assert isinstance(node, yaml.ScalarNode)
         text = str(node.value)
         if node.tag not in _IMPLICIT_TAGS:
-            raise self.document.error(path, f"the tag {node.tag} is not used here")
+            raise self.document.error(path, f"tags are not supported: {node.tag}")
         if node.style is not None:
             return text
         try:
@@ -150,14 +167,14 @@ class _Builder:
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar means in the core of YAML 1.2. Raises ValueError where YAML 1.1 differs."""
+    """Read an unquoted scalar by the core schema of YAML 1.2. Raises ValueError where YAML 1.1 differs."""
     if text in _WORDS:
         return _WORDS[text]
     if len(text) > 4000:
-        raise ValueError("a value longer than 4000 characters")
+        raise ValueError("the value is longer than 4000 characters")
     if _INTEGER.fullmatch(text):
         if len(text) > 18:
-            raise ValueError(f"{text[:20]}… is too large a number")
+            raise ValueError(f"{text[:20]}…: the number has more than 18 characters")
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)
@@ -166,11 +183,11 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
         return text
     if kind == "bool":
         right = "true" if text.lower() in ("yes", "on", "y", "true") else "false"
-        raise ValueError(f"{text} is a boolean to some YAML readers: write {right}, or {text!r} in quotes")
-    raise ValueError(f"{text} is read differently by YAML readers: write a plain number, or quote it")
+        raise ValueError(f"YAML 1.1 reads {text} as a boolean: write {right}, or quote it as {text!r}")
+    raise ValueError(f"YAML readers disagree about {text}: write a plain decimal number, or quote it")
 
 
 def _resolved_kind(text: str) -> str:
-    """What a YAML 1.1 reader makes of a plain scalar: str, int, float, bool, timestamp or null."""
+    """Return the type that YAML 1.1 gives to a plain scalar: str, int, float, bool, timestamp or null."""
     resolve: Callable[..., str] = yaml.SafeLoader("").resolve
     return resolve(yaml.ScalarNode, text, (True, False)).rsplit(":", 1)[-1]

@@ -1,7 +1,7 @@
-"""JSON Schemas of what people write (scenario, lab.yaml) and what programs read (summary.json).
+"""JSON Schemas of the scenario, of lab.yaml and of summary.json.
 
-Generated from the pydantic models, so that they cannot disagree with what `lab validate` says. The files
-beside this one are for editors (the modeline in each scenario) and programs; `lab schema --write` makes them.
+They are generated from the pydantic models, so that they agree with `lab validate`. `lab schema --write`
+writes the files beside this one, for editors (the modeline in each scenario) and for programs.
 """
 
 from __future__ import annotations
@@ -11,61 +11,63 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.json_schema import JsonSchemaValue
+
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
 from lab.scenario import catalog
 from lab.scenario.resolve import Settings
 from lab.scenario.scenario import Scenario
-from lab.scenario.swarm import MOST_GROUPS
+from lab.scenario.swarm import MAX_GROUPS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 
 
 def text(name: str) -> str:
-    """The schema of that name as the text of its file. Raises UsageError for an unknown name."""
+    """Return the text of a schema's file. Raises UsageError for an unknown name."""
     if name not in SCHEMAS:
-        raise UsageError(f"no schema {name!r}: there are {', '.join(SCHEMAS)}")
+        raise UsageError(f"unknown schema {name!r}; known: {', '.join(SCHEMAS)}")
     return json.dumps({"$schema": DRAFT, **SCHEMAS[name]()}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _scenario() -> dict[str, Any]:
-    schema: dict[str, Any] = _written(Scenario.model_json_schema())
+def _scenario() -> JsonSchemaValue:
+    schema: JsonSchemaValue = _written(Scenario.model_json_schema())
     schema["$defs"]["Server"]["properties"]["model"]["enum"] = list(catalog.models())
     swarm = schema["$defs"]["Swarm"]
     swarm["required"] = [name for name in swarm["required"] if name != "load"]
-    swarm["anyOf"] = [{"required": ["load"]}, {"required": ["locustfile"]}]  # whose users bring their own
+    swarm["anyOf"] = [{"required": ["load"]}, {"required": ["locustfile"]}]  # a locustfile defines the load
     del swarm["properties"]["groups"]
     one = {"$ref": "#/$defs/Swarm"}
-    groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MOST_GROUPS}
+    groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MAX_GROUPS}
     schema["properties"]["swarm"] = {"anyOf": [one, groups]}
     return schema
 
 
-def _settings() -> dict[str, Any]:
-    schema: dict[str, Any] = _written(Settings.model_json_schema())
+def _settings() -> JsonSchemaValue:
+    schema: JsonSchemaValue = _written(Settings.model_json_schema())
     shared = _scenario()
     parts = {name: shared["$defs"][name] for name in ("Server", "Swarm")}
     for part in parts.values():
         part.pop("anyOf", None)
-        part.pop("required", None)  # a default may be any part of a server, or of the swarm
+        part.pop("required", None)  # a default may leave out any key
     properties = {name: part for name, part in shared["properties"].items() if name != "servers"}
     properties |= {"server": {"$ref": "#/$defs/Server"}, "swarm": {"$ref": "#/$defs/Swarm"}}
     schema["$defs"] = shared["$defs"]
     schema["properties"]["defaults"] = {
         "type": "object",
-        "description": "Defaults for every scenario: `server` for each of its servers, the rest as there.",
+        "description": "Defaults for all scenarios. `server` is for each server; other keys as there.",
         "properties": properties,
         "additionalProperties": False,
     }
     return schema
 
 
-def _summary() -> dict[str, Any]:
+def _summary() -> JsonSchemaValue:
     return Summary.model_json_schema(mode="serialization")
 
 
-SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+SCHEMAS: Mapping[str, Callable[[], JsonSchemaValue]] = {
     "scenario": _scenario,
     "settings": _settings,
     "summary": _summary,
@@ -73,7 +75,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def _written(schema: Any) -> Any:
-    """As people write it: a value left out is absent, not null; defaults in base units would mislead."""
+    """Return the schema of the written form: no null for optional keys, no defaults in base units."""
     if isinstance(schema, list):
         return [_written(part) for part in schema]
     if not isinstance(schema, dict):
@@ -88,6 +90,6 @@ def _written(schema: Any) -> Any:
     return tidy
 
 
-def _misleads(schema: dict[str, Any], key: str) -> bool:
+def _misleads(schema: JsonSchemaValue, key: str) -> bool:
     default = schema.get("default")
     return key == "default" and (default is None or ("pattern" in schema and not isinstance(default, str)))

@@ -149,14 +149,18 @@ def _impairment(words: list[str]) -> Impairment:
     from pydantic import ValidationError
 
     from lab.scenario.impairment import Impairment
-    from lab.scenario.link import Way
+    from lab.scenario.link import Direction
+    from lab.scenario.strict import AS_WRITTEN, first_message
+    from lab.scenario.yaml_file import read_value, show_path
 
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    if len(pairs) != len(words) or not words:
+    if len(pairs) != len(words) or not words or not all(pairs.values()):
         raise UsageError("net set: write WORD=VALUE, such as delay=50ms, each word once")
+    values = {word: read_value(text, f"net set: {word}") for word, text in pairs.items()}
     try:
-        return Impairment(**Way.model_validate(pairs).words())
+        return Impairment(**Direction.model_validate(values, context=AS_WRITTEN).impairment_fields())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"net set: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        path, message = first_message(error)
+        raise UsageError(f"net set: {show_path(path)}{message}") from None
+    except ValueError as error:
+        raise UsageError(f"net set: {error}") from None

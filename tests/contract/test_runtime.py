@@ -16,7 +16,7 @@ import pytest
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement
 from lab.plan.node_settings import ServerSettings
-from lab.plan.topology import DATA, Limits, Network, Node, Topology
+from lab.plan.topology import DATA, Network, Node, NodeLimits, Topology
 from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
 from tests.support.runtimes import docker_runtime, run_id, until
@@ -276,13 +276,16 @@ def test_cpus_and_open_files_are_as_asked(up: Up) -> None:
         SAY
         + "import resource; say('ready', cpus=list(os.sched_getaffinity(0)), nofile=resource.getrlimit(7))"
     )
-    with up(node("one", code, cpu_set=str(cpu), limits=Limits(nofile=777))) as deployment:
+    with up(node("one", code, cpu_set=str(cpu), limits=NodeLimits(nofile=777))) as deployment:
         ready = deployment.wait_event("one", "ready", 10)
     assert (ready["cpus"], ready["nofile"]) == ([cpu], [777, 777])
 
 
 def test_more_open_files_than_the_host_allows_is_the_hosts_fault(up: Up) -> None:
-    with pytest.raises(HostCannot, match="one"), up(node("one", NODE, limits=Limits(nofile=2_000_000_000))):
+    with (
+        pytest.raises(HostCannot, match="one"),
+        up(node("one", NODE, limits=NodeLimits(nofile=2_000_000_000))),
+    ):
         pytest.fail("it started")
 
 

@@ -12,7 +12,7 @@ import pytest
 from lab.common import proc
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
-from lab.plan.topology import CONTROL, DATA, Limits, Network, Node, Topology
+from lab.plan.topology import CONTROL, DATA, Network, Node, NodeLimits, Topology
 from lab.runtime import Deployment
 from lab.runtime.docker import DockerRuntime
 from tests.support.runtimes import docker_client, docker_runtime, run_id, until
@@ -64,7 +64,7 @@ def test_a_node_has_no_privilege_and_nothing_to_write_on(runtime: DockerRuntime,
 
 
 def test_limits_and_sysctls_are_the_nodes_own(runtime: DockerRuntime, tmp_path: Path) -> None:
-    limits = Limits(cpus=0.5, memory_bytes=256 * 1024**2, pids=64, nofile=1234)
+    limits = NodeLimits(cpus=0.5, memory_bytes=256 * 1024**2, pids=64, nofile=1234)
     node = idle("one", limits=limits, sysctls={"net.core.somaxconn": "777"})
     run = topology(node)
     with runtime.up(run, tmp_path / "logs") as deployment, docker_client() as client:
@@ -80,7 +80,7 @@ def test_limits_and_sysctls_are_the_nodes_own(runtime: DockerRuntime, tmp_path: 
 
 
 def test_limits_can_be_changed_while_it_runs(runtime: DockerRuntime, tmp_path: Path) -> None:
-    run = topology(idle("one", limits=Limits(cpus=0.5, memory_bytes=256 * 1024**2)))
+    run = topology(idle("one", limits=NodeLimits(cpus=0.5, memory_bytes=256 * 1024**2)))
     with runtime.up(run, tmp_path / "logs") as deployment, docker_client() as client:
         deployment.limit("one", 0.25, 128 * 1024**2)
         (found,) = client.containers.list(filters={"label": f"{RUN}={run.run}"})
@@ -182,7 +182,7 @@ def test_it_is_written_down_before_it_is_made(runtime: DockerRuntime, tmp_path: 
 
 def test_a_node_out_of_memory_is_told_as_such(runtime: DockerRuntime, tmp_path: Path) -> None:
     eat = ("python", "-c", "x = []\nwhile True: x.append(bytearray(b'x' * 1_000_000))")
-    node = idle("one", argv=eat, limits=Limits(memory_bytes=64 * 1024**2))
+    node = idle("one", argv=eat, limits=NodeLimits(memory_bytes=64 * 1024**2))
     with runtime.up(topology(node), tmp_path / "logs") as deployment:
         until(lambda: deployment.exited("one") is not None, 10)
         exit_ = deployment.exited("one")

@@ -56,7 +56,7 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
     """Connections open at once on the client's side, as a share of the users requested."""
     if view.swarm.one_exchange:
         return ()
-    asked = view.swarm.load.most_users(view.swarm.users)
+    asked = view.swarm.load.max_users(view.swarm.users)
     peak = view.result.connected_peak
     return graded(
         "connections_reached",

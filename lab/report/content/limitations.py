@@ -18,7 +18,7 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
     trial = next(iter(run.trials), None)
     swarm, placement = (trial.scenario.swarm, trial.placement) if trial else (None, None)
     workers, users = (swarm.workers, swarm.users) if swarm else (0, 0)
-    masters = plural(len(swarm.parts) if swarm else 1, "master")
+    masters = plural(len(swarm.all_groups) if swarm else 1, "master")
     load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
     servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
     asked = dict.fromkeys(

@@ -12,7 +12,7 @@ from lab.report.content.text import plural
 from lab.scenario.yaml_file import Keys, show_path
 
 if TYPE_CHECKING:
-    from lab.plan.capacity import Need
+    from lab.plan.capacity import Requirement
     from lab.plan.prepared import Prepared
     from lab.scenario.resolve import Resolved
 
@@ -32,10 +32,10 @@ def as_text(prepared: Prepared) -> str:
     lines += [
         "",
         *(
-            f"load{part.name and f' of {part.name}'}: {plural(part.swarm.users, 'user')} over "
-            f"{plural(part.swarm.workers, 'worker')}, {part.swarm.load.describe()}, "
+            f"load{group.name and f' of {group.name}'}: {plural(group.swarm.users, 'user')} over "
+            f"{plural(group.swarm.workers, 'worker')}, {group.swarm.load.describe()}, "
             f"wire {swarm.wire}"
-            for part in swarm.parts
+            for group in swarm.all_groups
         ),
     ]
     lines += [
@@ -44,7 +44,7 @@ def as_text(prepared: Prepared) -> str:
     if prepared.placement.overlap:
         lines += ["  (one CPU only: the server and the swarm share it; the result will be suspect)"]
     lines += ["", "needed, and here:"]
-    for need in prepared.capacity.needs:
+    for need in prepared.capacity.requirements:
         mark = "ok " if need.enough else "NO "
         lines.append(
             f"  {mark} {need.what.removesuffix(' (bytes)'):36} {_amount(need, need.needed):>12}  "
@@ -66,7 +66,7 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
     """The same as data."""
     return {
         **prepared.plan.to_json(),
-        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.needs],
+        "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.requirements],
         "server_limits": vars(prepared.capacity.server_limits),
         "server_sysctls": prepared.capacity.server_sysctls,
         "placement": vars(prepared.placement),
@@ -106,7 +106,7 @@ def trial_s(trial: Any) -> float:
     return float(8 + swarm.users / swarm.spawn_rate + swarm.phases.warmup + swarm.phases.measure)
 
 
-def _amount(need: Need, value: int | None) -> str:
+def _amount(need: Requirement, value: int | None) -> str:
     if value is None:
         return "unknown"
     return show_bytes(value) if "(bytes)" in need.what else f"{value:,}"

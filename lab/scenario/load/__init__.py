@@ -1,14 +1,13 @@
-"""How requests come about: open and closed loads, constant or in stages. Words: k6's executors.
+"""The load of a swarm: open or closed, constant or in stages. The executors are those of k6.
 
-`Load` is what the YAML means and what a record keeps. One file per executor says what it takes and what it
-asks for; a new one is a file here and its import below.
+`Load` is the meaning of the YAML and what a record stores. Each executor has one file here; a new one also
+needs its import below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema, model_validator
 
@@ -20,6 +19,7 @@ from lab.scenario.load.fields import LoadFields, Stage
 from lab.scenario.load.own_users import OwnUsers
 from lab.scenario.load.ramping_arrival_rate import RampingArrivalRate
 from lab.scenario.load.ramping_users import RampingUsers
+from lab.scenario.load.settings import LoadSettings
 from lab.scenario.load.think_time import Lognormal, ThinkTime
 from lab.scenario.strict import as_written
 
@@ -35,7 +35,6 @@ __all__ = [
     "Stage",
     "ThinkTime",
     "by_group",
-    "load_of",
     "own_users",
 ]
 
@@ -51,7 +50,10 @@ _WRITTEN = [name for name, executor in EXECUTORS.items() if executor.written]
 
 
 class Load(LoadFields):
-    """Open (arrivals come by the clock) or closed (users wait for answers). Stages begin with the window."""
+    """The load: open (arrivals follow the clock) or closed (users wait for answers).
+
+    Stages begin with the measured window.
+    """
 
     executor: Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": _WRITTEN})]
 
@@ -62,7 +64,7 @@ class Load(LoadFields):
 
     @property
     def kind(self) -> Executor:
-        """What its executor means."""
+        """The executor."""
         return EXECUTORS[self.executor]
 
     @property
@@ -72,31 +74,31 @@ class Load(LoadFields):
 
     @property
     def is_ramping(self) -> bool:
-        """Whether the load changes within the window, as asked."""
+        """Whether the load has stages that change it within the window."""
         return self.kind.ramping
 
     @property
     def stages_s(self) -> float:
-        """How long all stages take."""
+        """The total duration of the stages."""
         return sum(stage.duration for stage in self.stages)
 
     @property
-    def most_per_s(self) -> float | None:
-        """The highest rate of an open load; None of a closed one, whose rate nobody knows."""
+    def max_rate_per_s(self) -> float | None:
+        """The maximum rate of an open load; None for a closed load, whose rate depends on the server."""
         return max(self.kind.rates(self), default=None)
 
-    def most_users(self, users: int) -> int:
-        """The most users there ever are: the ramp's, or those of the highest stage."""
-        return self.kind.most_users(self, users)
+    def max_users(self, users: int) -> int:
+        """Return the maximum number of users, of a swarm that starts with `users`."""
+        return self.kind.max_users(self, users)
 
     def arrivals_due(self, window_s: float) -> float:
-        """How many arrivals an open load asks for within the window: the area below its rate.
+        """Return the arrivals that an open load schedules within the window: the integral of its rate.
 
-        Raises ValueError for a load that asks for no rate.
+        Raises ValueError for a load without a rate.
         """
         rates = self.kind.rates(self)
         if not rates:
-            raise ValueError(f"{self.executor} asks for no rate")
+            raise ValueError(f"{self.executor} has no rate")
         due, left_s = 0.0, window_s
         for stage, (before, after) in zip(self.stages, pairwise(rates), strict=True):
             due += stage.duration * (before + after) / 2
@@ -104,24 +106,19 @@ class Load(LoadFields):
         return due + rates[-1] * left_s
 
     def describe(self) -> str:
-        """`open: 2,000 arrivals/s`, `closed: think time 500ms`, `open: 100 → 900 in 5s arrivals/s`."""
+        """Describe the load: `open: 2,000 arrivals/s`, `closed: think time 500ms`."""
         return self.kind.describe(self)
 
-    def settings(self) -> dict[str, Any]:
-        """LAB_SWARM's `load` (images/CONTRACT.md)."""
+    def settings(self) -> LoadSettings:
+        """Return `load` of LAB_SWARM (images/CONTRACT.md)."""
         return self.kind.settings(self)
 
 
 def own_users() -> Load:
-    """The load of a locustfile's users: closed, and known to that file alone."""
+    """Return the load of a swarm with a locustfile."""
     return Load(executor=OWN_USERS)
 
 
 def by_group() -> Load:
-    """The load of several groups together."""
+    """Return the load of a swarm of groups."""
     return Load(executor=BY_GROUP)
-
-
-def load_of(kept: Mapping[str, Any]) -> Load:
-    """The load out of a record's dump of its scenario. Raises pydantic.ValidationError for what is none."""
-    return Load.model_validate(kept)

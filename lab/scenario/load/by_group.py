@@ -1,24 +1,23 @@
-"""by-group: the load of a swarm of several groups, each of which has its own. Never written."""
+"""by-group: the load of a swarm of groups, each with its own load. Found in records only."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab.scenario.load.executor import Executor, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
 class ByGroup(Executor):
-    """Whatever the groups' own loads are."""
+    """The loads of the groups."""
 
     name = "by-group"
     written = False
 
     def describe(self, load: LoadFields) -> str:
-        """That it is in the groups."""
+        """Describe the load."""
         return "each group its own load"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
-        """Nothing that one node could do. Raises ValueError."""
-        raise ValueError("a swarm of groups has no load in LAB_SWARM: each group has")
+    def settings(self, load: LoadFields) -> LoadSettings:
+        """Raise ValueError: a node has the load of its group."""
+        raise ValueError("LAB_SWARM holds the load of one group, not of a swarm of groups")

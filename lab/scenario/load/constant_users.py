@@ -1,4 +1,4 @@
-"""constant-users: the same users for all of the load, each waiting for its answers."""
+"""constant-users: a fixed number of users, each of which waits for its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.scenario.load.executor import ClosedLoad, register
 
 @register
 class ConstantUsers(ClosedLoad):
-    """As many users as the swarm has."""
+    """A closed load with the users of the swarm."""
 
     name = "constant-users"
-    needs: ClassVar[Mapping[str, str]] = {"think-time": "500ms, or 0s"}
+    required: ClassVar[Mapping[str, str]] = {"think-time": "500ms, or 0s"}

@@ -1,13 +1,14 @@
-"""What an executor is (the word is k6's), what open and closed ones have in common, and the table of all."""
+"""The base classes of executors (the term is from k6), and the table of all of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from lab.common import units
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 from lab.scenario.load.think_time import ThinkTime
 from lab.scenario.strict import unknown
 
@@ -15,61 +16,64 @@ KEYS = ("rate", "start-rate", "arrivals", "think-time", "stages")
 
 
 class Executor(ABC):
-    """How the requests of a load come about.
+    """How the requests of a load are scheduled.
 
-    `needs` are its keys with an example of each, `may` those that can be left out. One that is not `written`
-    stands in records only: it follows from other keys of the swarm.
+    `required` are its required keys with an example of each, `optional` its other keys. An executor that is
+    not `written` is found in records only: other keys of the swarm imply it.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[Mapping[str, str]] = {}
-    may: ClassVar[tuple[str, ...]] = ()
+    required: ClassVar[Mapping[str, str]] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
     closed: ClassVar[bool] = False
     ramping: ClassVar[bool] = False
     written: ClassVar[bool] = True
 
     def check(self, load: LoadFields) -> None:
-        """Raise ValueError for keys that are missing, not taken, or do not go together."""
+        """Check the keys of the load.
+
+        Raises ValueError for keys that are missing, not taken, or exclude each other.
+        """
         given = [key for key in KEYS if getattr(load, key.replace("-", "_")) not in (None, ())]
-        for key, example in self.needs.items():
+        for key, example in self.required.items():
             if key not in given:
                 raise ValueError(f"{self.name} needs {key} (such as {example})")
-        takes = (*self.needs, *self.may)
+        takes = (*self.required, *self.optional)
         for key in given:
             if key not in takes:
                 raise ValueError(f"{self.name} takes no {key}; it takes {', '.join(takes) or 'no other key'}")
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:
-        """Requests per second at the window's start and at the end of each stage; empty where none is set."""
+        """Return requests/s at the window's start and at the end of each stage; empty for a closed load."""
         return ()
 
-    def most_users(self, load: LoadFields, users: int) -> int:
-        """The most users there ever are, of a swarm that starts with `users`."""
+    def max_users(self, load: LoadFields, users: int) -> int:
+        """Return the maximum number of users, of a swarm that starts with `users`."""
         return users
 
     @abstractmethod
     def describe(self, load: LoadFields) -> str:
-        """The load in a few words, for people."""
+        """Describe the load in a few words."""
 
     @abstractmethod
-    def settings(self, load: LoadFields) -> dict[str, Any]:
-        """LAB_SWARM's `load` (images/CONTRACT.md): the same words, with units in the names."""
+    def settings(self, load: LoadFields) -> LoadSettings:
+        """Return `load` of LAB_SWARM (images/CONTRACT.md): the scenario's keys, with units in the names."""
 
 
 class OpenLoad(Executor):
-    """Requests come by the clock, whatever the server does."""
+    """An open load: requests follow the clock and do not wait for the server."""
 
     def check(self, load: LoadFields) -> None:
-        """Raise ValueError, also for a load without any request."""
+        """Check the keys; also raise ValueError for a load that sends no request."""
         super().check(load)
         for number, stage in enumerate(load.stages):
             if isinstance(stage.target, int):
-                raise ValueError(f"stages[{number}].target: {self.name} has a rate, such as 900/s")
+                raise ValueError(f"stages[{number}].target: {self.name} needs a rate, such as 900/s")
         if not any(self.rates(load)):
-            raise ValueError("a rate of 0/s asks for nothing")
+            raise ValueError("the rate is always 0/s: no request would be sent")
 
     def describe(self, load: LoadFields) -> str:
-        """`open: 2,000 arrivals/s`, `open: 100 → 900 in 5s arrivals/s, Poisson`."""
+        """Describe the load: `open: 2,000 arrivals/s`, `open: 100 → 900 in 5s arrivals/s, Poisson`."""
         first, *others = (f"{rate:,g}" for rate in self.rates(load))
         stages = "".join(
             f" → {rate} in {units.show_seconds(stage.duration)}"
@@ -77,25 +81,25 @@ class OpenLoad(Executor):
         )
         return f"open: {first}{stages} arrivals/s" + (", Poisson" if load.arrivals == "poisson" else "")
 
-    def arrivals_settings(self, load: LoadFields) -> dict[str, Any]:
-        """What LAB_SWARM says of the arrivals, where the scenario does."""
+    def arrivals_settings(self, load: LoadFields) -> LoadSettings:
+        """Return `arrivals` for LAB_SWARM where the scenario sets it."""
         return {"arrivals": load.arrivals} if load.arrivals is not None else {}
 
 
 class ClosedLoad(Executor):
-    """A user waits for the answer, pauses for the think time, and sends its next request."""
+    """A closed load: a user waits for the answer, pauses for the think time, and sends its next request."""
 
     closed = True
 
     def describe(self, load: LoadFields) -> str:
-        """`closed: think time 500ms, → 900 users in 5s`."""
+        """Describe the load: `closed: think time 500ms, → 900 users in 5s`."""
         think = load.think_time
         pause = think.describe() if isinstance(think, ThinkTime) else units.show_seconds(think or 0.0)
         stages = (f", → {s.target:,} users in {units.show_seconds(s.duration)}" for s in load.stages)
         return f"closed: think time {pause}{''.join(stages)}"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
-        """LAB_SWARM's `load`."""
+    def settings(self, load: LoadFields) -> LoadSettings:
+        """Return `load` of LAB_SWARM."""
         if isinstance(load.think_time, ThinkTime):
             return {"executor": self.name, "think_time": load.think_time.settings()}
         return {"executor": self.name, "think_time_s": load.think_time}
@@ -106,7 +110,7 @@ E = TypeVar("E", bound=Executor)
 
 
 def register(kind: type[E]) -> type[E]:
-    """Put an executor into the table. Raises ValueError where its name is taken."""
+    """Add an executor to the table. Raises ValueError if its name is taken."""
     if kind.name in EXECUTORS:
         raise ValueError(f"two executors have the name {kind.name}")
     EXECUTORS[kind.name] = kind()
@@ -114,7 +118,7 @@ def register(kind: type[E]) -> type[E]:
 
 
 def find(name: str, written: bool) -> Executor:
-    """The executor of that name; with `written`, of those that a person may write. Raises ValueError."""
+    """Find an executor by name; with `written`, only one that a person may write. Raises ValueError."""
     known = {key: one for key, one in EXECUTORS.items() if one.written or not written}
     if name not in known:
         raise ValueError(unknown(name, [key for key, one in known.items() if one.written], "executor"))

@@ -1,4 +1,4 @@
-"""The keys that a load may have in a scenario, whatever its executor."""
+"""The keys of a load in a scenario, for all executors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from lab.common import units
 from lab.scenario.load.think_time import Pause
-from lab.scenario.strict import Arrivals, Part, Seconds, parse_unless_kept
+from lab.scenario.strict import Arrivals, ScenarioModel, Seconds, parse_unless_stored
 
 
 def _target(value: Any, info: ValidationInfo) -> Any:
-    """`900/s` → 900.0 requests/s; `900` → 900 users. Raises ValueError."""
+    """Read `900/s` as 900.0 requests/s, `900` as 900 users. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
-            raise ValueError(f"{value} users cannot be: 0 or more")
+            raise ValueError(f"{value} users: must be 0 or more")
         return value
-    return parse_unless_kept(units.arrivals_per_s)(value, info)
+    return parse_unless_stored(units.arrivals_per_s)(value, info)
 
 
 TARGET_SCHEMA = {
@@ -28,8 +28,11 @@ TARGET_SCHEMA = {
 }
 
 
-class Stage(Part):
-    """A straight line to `target`: requests/s (a float, written `900/s`) or users (an int). 0s is a step."""
+class Stage(ScenarioModel):
+    """A linear ramp to `target` within `duration`; 0s is a step.
+
+    `target` is a rate such as `900/s` for an open load, a number of users for a closed load.
+    """
 
     duration: Seconds
     target: Annotated[
@@ -39,8 +42,8 @@ class Stage(Part):
     ]
 
 
-class LoadFields(Part):
-    """The keys of a load. Which of them an executor needs and takes is said in its own file."""
+class LoadFields(ScenarioModel):
+    """The keys of a load. Each executor checks which of them it takes."""
 
     executor: str
     rate: Arrivals | None = None

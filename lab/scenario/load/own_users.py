@@ -1,25 +1,24 @@
-"""own-users: the Locust users of the scenario's own locustfile. Never written: the locustfile says it."""
+"""own-users: the Locust users of the scenario's locustfile. Found in records only."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab.scenario.load.executor import Executor, register
 from lab.scenario.load.fields import LoadFields
+from lab.scenario.load.settings import LoadSettings
 
 
 @register
 class OwnUsers(Executor):
-    """Closed, and known to the locustfile alone."""
+    """A closed load that the locustfile defines."""
 
     name = "own-users"
     closed = True
     written = False
 
     def describe(self, load: LoadFields) -> str:
-        """Who it is."""
+        """Describe the load."""
         return "closed: own Locust users"
 
-    def settings(self, load: LoadFields) -> dict[str, Any]:
-        """Nothing that the lab's engine could do. Raises ValueError."""
-        raise ValueError("a locustfile's users have no load in LAB_SWARM: they have their locustfile")
+    def settings(self, load: LoadFields) -> LoadSettings:
+        """Raise ValueError: the locustfile defines the load."""
+        raise ValueError("LAB_SWARM holds no load for a locustfile: the locustfile defines it")

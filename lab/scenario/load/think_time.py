@@ -1,4 +1,4 @@
-"""How long a user of a closed load pauses between an answer and its next request."""
+"""The think time: the pause of a closed load's user between an answer and the next request."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
-from lab.scenario.strict import Part, Seconds, parse_unless_kept
+from lab.scenario.load.settings import ThinkTimeSettings
+from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
 
 
-class Lognormal(Part):
-    """A median, and the standard deviation of the logarithm (a plain number)."""
+class Lognormal(ScenarioModel):
+    """A lognormal distribution: its median, and `sigma`, the standard deviation of the logarithm."""
 
     median: Seconds
     sigma: float = Field(gt=0, strict=False)
 
 
-class ThinkTime(Part):
-    """How long a user pauses, drawn anew each time: one of these distributions, in seconds."""
+class ThinkTime(ScenarioModel):
+    """A distribution of think times, in seconds; each pause is a new sample."""
 
     uniform: tuple[Seconds, Seconds] | None = Field(default=None, strict=False)
     exponential: Seconds | None = None
@@ -27,15 +28,15 @@ class ThinkTime(Part):
     @model_validator(mode="after")
     def _is_one(self) -> ThinkTime:
         if sum(value is not None for value in (self.uniform, self.exponential, self.lognormal)) != 1:
-            raise ValueError("one distribution is wanted: uniform, exponential or lognormal")
+            raise ValueError("write exactly one of uniform, exponential and lognormal")
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
-            raise ValueError("uniform: the shorter time comes first, such as [100ms, 900ms]")
+            raise ValueError("uniform: write the shorter time first, such as [100ms, 900ms]")
         if self.exponential == 0 or (self.lognormal is not None and self.lognormal.median == 0):
-            raise ValueError("must be above 0s; users that do not think at all have the think-time 0s")
+            raise ValueError("must be above 0s; for no pause write think-time: 0s")
         return self
 
     def describe(self) -> str:
-        """`100ms … 900ms`, `500ms on average, exponential`."""
+        """Describe the distribution: `100ms … 900ms`, `500ms on average, exponential`."""
         if self.uniform is not None:
             low, high = map(units.show_seconds, self.uniform)
             return f"{low} … {high}"
@@ -44,8 +45,8 @@ class ThinkTime(Part):
             return f"{median} in the median, lognormal (sigma {self.lognormal.sigma:g})"
         return f"{units.show_seconds(self.exponential or 0.0)} on average, exponential"
 
-    def settings(self) -> dict[str, Any]:
-        """`think_time` of LAB_SWARM's load (images/CONTRACT.md)."""
+    def settings(self) -> ThinkTimeSettings:
+        """Return `think_time` of the load in LAB_SWARM (images/CONTRACT.md)."""
         if self.uniform is not None:
             return {"distribution": "uniform", "min_s": self.uniform[0], "max_s": self.uniform[1]}
         if self.lognormal is not None:
@@ -55,12 +56,12 @@ class ThinkTime(Part):
 
 
 def _pause(value: Any, info: ValidationInfo) -> Any:
-    """`500ms`, or a distribution. Its own errors keep their place."""
+    """Read `500ms`, or a distribution, whose errors keep their path."""
     if value is None or isinstance(value, ThinkTime):
         return value
     if isinstance(value, dict):
         return ThinkTime.model_validate(value, context=info.context)
-    return parse_unless_kept(units.seconds)(value, info)
+    return parse_unless_stored(units.seconds)(value, info)
 
 
 PAUSE_SCHEMA = {

@@ -87,11 +87,11 @@ def test_the_grammar_reads_units(metric, text, bound):
         ("latency", "p(99)<100", "has no unit"),
         ("latency", "p(101)<100ms", "between 0 and 100"),
         ("latency", "p(x)<100ms", "between 0 and 100"),
-        ("latency", "rate<1%", "latency has p(N), avg, med, min, max, count"),
+        ("latency", "rate<1%", "unknown aggregate rate; latency has p(N), avg, med, min, max, count"),
         ("errors", "rate<1ms", "percentage"),
         ("errors", "count<3ms", "without a unit"),
-        ("connections", "p(99)<3", "connections has value"),
-        ("latency", "", "is no threshold"),
+        ("connections", "p(99)<3", "unknown aggregate p(N); connections has value"),
+        ("latency", "", "is not a threshold"),
     ],
 )
 def test_a_wrong_threshold_says_what_would_be_right(metric, text, says):

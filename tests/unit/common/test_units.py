@@ -38,6 +38,8 @@ def test_reads(parse, text, value):
         (units.bandwidth_bit_per_s, "10", "10mbit"),
         (units.share, 1, "1%"),
         (units.share, "101%", "more than 100%"),
+        (units.size_bytes, "9" * 400 + "GiB", "99999999999999999999…GiB: the number is too large"),
+        (units.seconds, "9" * 400 + "s", "the number is too large"),
         (units.size_bytes, "64kib", "64KiB"),
         (units.arrivals_per_s, 2000, "2000/s"),
     ],

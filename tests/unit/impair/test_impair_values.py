@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.impair.link import Egress, Link
 from lab.results.link import Directions
-from lab.scenario.impairment import Impairment
+from lab.scenario.impairment import Impairment, ImpairmentFields
 
 SHARES = st.floats(0, 1)
 
@@ -22,24 +22,28 @@ SHARES = st.floats(0, 1)
     [
         ({"delay_ms": -1}, "not within 0"),
         ({"delay_ms": 61_000}, "not within 0"),
-        ({"loss": 1.5}, "not a share"),
+        ({"loss": 1.5}, "loss: 1.5 is not within 0 … 1"),
         ({"jitter_ms": 5, "delay_ms": 2}, "exceeds the delay"),
-        ({"delay_correlation": 0.5, "delay_ms": 2}, "nothing that could correlate"),
-        ({"loss_correlation": 0.5}, "nothing that could correlate"),
-        ({"distribution": "normal", "delay_ms": 5}, "without jitter"),
-        ({"distribution": "gauss", "delay_ms": 5, "jitter_ms": 1}, "known are uniform, normal"),
-        ({"reorder": 0.1}, "needs a share and a delay"),
-        ({"reorder_gap": 5, "delay_ms": 5}, "needs a share and a delay"),
+        ({"delay_correlation": 0.5, "delay_ms": 2}, "delay_correlation needs jitter_ms"),
+        ({"loss_correlation": 0.5}, "loss_correlation needs loss"),
+        ({"distribution": "normal", "delay_ms": 5}, "distribution normal needs jitter"),
+        ({"distribution": "gauss", "delay_ms": 5, "jitter_ms": 1}, "known: uniform, normal"),
+        ({"reorder": 0.1}, "reorder needs a delay"),
+        ({"reorder_gap": 5, "delay_ms": 5}, "gap needs reorder"),
         ({"loss": 0.1, "loss_gemodel": (0.1, 0.1, 0.1, 0.1)}, "only one of"),
-        ({"loss_state": (0.1, 0.2)}, "5 shares"),
+        ({"loss_state": (0.1, 0.2)}, "loss_state needs 5 numbers within 0"),
         ({"loss_state": (0.6, 0.1, 0.1, 0.1, 0.5)}, "at most 1 each"),
-        ({"rate_bit_per_s": 10}, "below 1 kbit"),
+        ({"rate_bit_per_s": 10}, "below the minimum of 1kbit"),
         ({"limit_packets": 0}, "below 1"),
     ],
 )
 def test_what_no_link_can_be_is_refused(words: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Impairment(**words)
+
+
+def test_the_type_of_its_fields_names_all_of_them() -> None:
+    assert ImpairmentFields.__annotations__.keys() == {field.name for field in fields(Impairment)}
 
 
 def test_json_holds_what_differs_and_comes_back() -> None:

@@ -38,7 +38,7 @@ def test_the_seed_decides_the_order(tmp_path):
 def test_only_some_servers(tmp_path):
     plan = expand(resolved(tmp_path), only=("thread",))
     assert [t.server for t in plan.trials] == ["thread"]
-    with pytest.raises(UsageError, match="the scenario has thread, epoll_lt"):
+    with pytest.raises(UsageError, match="--server poll: unknown server; the scenario has thread, epoll_lt"):
         expand(resolved(tmp_path), only=("poll",))
 
 
@@ -71,7 +71,7 @@ def test_capacity_takes_the_largest_trial_and_is_equal_for_all(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"nofile_hard": 1024}, "descriptors per server process: 10,064 needed, 1,024 here"),
+        ({"nofile_hard": 1024}, "descriptors per server process: 10,064 needed, 1,024 available"),
         ({"pid_max": 4096}, "processes and threads"),
         ({"max_map_count": 1000}, "memory maps"),
         ({"memory_available_bytes": 1 << 20}, "memory for one trial"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab.common.errors import UsageError
-from lab.plan.topology import Limits, Node, Topology
+from lab.plan.topology import Node, NodeLimits, Topology
 from lab.runtime import docker_spec
 from lab.runtime.docker_spec import Place
 
@@ -45,7 +45,11 @@ def test_a_node_that_joins_has_no_sysctls_of_its_own() -> None:
 
 def test_limits_become_the_engines_units() -> None:
     node = Node(
-        "n", "server", "x", cpu_set="0", limits=Limits(cpus=1.5, memory_bytes=7_000_000, pids=9, nofile=11)
+        "n",
+        "server",
+        "x",
+        cpu_set="0",
+        limits=NodeLimits(cpus=1.5, memory_bytes=7_000_000, pids=9, nofile=11),
     )
     config = docker_spec.host_config(node, PLACE)
     assert (config["cpu_quota"], config["cpu_period"]) == (150_000, 100_000)

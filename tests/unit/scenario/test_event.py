@@ -8,7 +8,7 @@ from lab.common.clock import mono_ms
 from lab.common.errors import HostCannot, UsageError
 from lab.plan.plan import expand
 from lab.run.timeline import Timeline
-from lab.scenario.event import link_at
+from lab.scenario.event import link_changes
 from tests.support.scenarios import TEXT, resolved
 
 LINK = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%}\n"
@@ -21,7 +21,7 @@ def scenario(tmp_path, *events, link=LINK):
 
 def changes(tmp_path, event):
     found = scenario(tmp_path, event).scenario
-    return [(at, to.impairments()[0]) for at, to in link_at(found.links[0], found.events[0])]
+    return [(at, to.impairments()[0]) for at, to in link_changes(found.links[0], found.events[0])]
 
 
 def test_set_merge_and_clear(tmp_path):
@@ -54,6 +54,25 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
     assert steps[0][1].loss == 0.01
 
 
+def test_a_ramp_changes_the_loss_and_each_direction_from_its_own_value(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], delay: 20ms, loss: 1%, back: {delay: 40ms}}\n"
+    event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 120ms, loss: 5%}, steps: 4}, for: 4s}"
+    found = scenario(tmp_path, event, link=link).scenario
+    steps = [to.impairments() for _, to in link_changes(found.links[0], found.events[0])]
+    assert [there.delay_ms for there, _ in steps] == pytest.approx([45, 70, 95, 120])
+    assert [back.delay_ms for _, back in steps] == pytest.approx([60, 80, 100, 120])
+    assert [there.loss for there, _ in steps] == pytest.approx([0.02, 0.03, 0.04, 0.05])
+    assert [back.loss for _, back in steps] == pytest.approx([0.02, 0.03, 0.04, 0.05])
+
+
+def test_a_merge_replaces_another_kind_of_loss(tmp_path):
+    link = "links:\n  - {endpoints: [swarm, servers], loss: 1%, loss-correlation: 25%}\n"
+    event = "{at: 1s, link: [swarm, servers], merge: {loss: {gemodel: [1%, 10%, 75%, 0%]}}}"
+    found = scenario(tmp_path, event, link=link).scenario
+    [(_, to)] = link_changes(found.links[0], found.events[0])
+    assert to.impairments()[0].loss_gemodel == (0.01, 0.1, 0.75, 0.0)
+
+
 @pytest.mark.parametrize(
     ("event", "says"),
     [
@@ -61,15 +80,30 @@ def test_a_ramp_goes_in_equal_steps(tmp_path):
         ("{at: 1s, pause: thread, kill: thread}", "this one has pause, kill"),
         ("{at: 1s, pause: thread}", "pause needs `for`"),
         ("{at: 1s, kill: thread, for: 1s}", "kill cannot be undone"),
-        ("{at: 1s, restart: worker-0}", "only a server of the lab's own can be restarted in place: thread"),
+        ("{at: 1s, restart: worker-0}", "only a server with a model can be restarted: thread"),
         ("{at: 1s, set: {delay: 5ms}}", "set needs a link"),
         ("{at: 1s, pause: nobody, for: 1s}", "unknown node 'nobody'"),
         (
             "{at: 1s, link: [swarm, thread], clear: true}",
-            "no such link [swarm, thread]; links are [swarm, servers]",
+            "unknown link [swarm, thread]; known: [swarm, servers]",
         ),
-        ("{at: 9s, pause: thread, for: 2s}", "ends after the measured window (10s)"),
-        ("{at: 1s, limit: thread}", "limit takes cpus or memory"),
+        ("{at: 9s, pause: thread, for: 2s}", "the event ends after the measured window (10s)"),
+        ("{at: 1s, limit: thread}", "limit needs cpus or memory"),
+        ("{at: 1s, kill: thread, cpus: 1}", "kill takes no cpus and no memory: they belong to limit"),
+        ("{at: 1s, kill: thread, link: [swarm, servers]}", "kill takes no link"),
+        (
+            "{at: 1s, link: [swarm, servers], merge: {jitter: 30ms}}",
+            "events[0]: jitter 30 ms exceeds the delay of 20 ms",
+        ),
+        (
+            "{at: 1s, link: [swarm, servers], ramp: {to: {limit: 9}}, for: 1s}",
+            "events[0].ramp: limit cannot change in steps: write it with set or merge",
+        ),
+        (
+            "{at: 1s, link: [swarm, servers], ramp: {to: {loss: {gemodel: [1%, 1%, 1%, 1%]}}}, for: 1s}",
+            "events[0].ramp: a ramp of loss needs a percentage at both ends",
+        ),
+        ("{at: 1s, link: [swarm, servers], clear: false}", "clear must be true"),
         ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
         ("{at: 1s, link: [swarm, servers], set: {delay: 1ms, jitter: 2ms}}", "jitter"),
     ],
@@ -83,7 +117,9 @@ def test_refused_with_the_reason(tmp_path, event, says):
 def test_a_ramp_from_a_profile_is_refused(tmp_path):
     link = "links:\n  - {endpoints: [swarm, servers], profile: lte}\n"
     event = "{at: 1s, link: [swarm, servers], ramp: {to: {delay: 90ms}}, for: 2s}"
-    with pytest.raises(UsageError, match="from profile lte: write it at the link"):
+    with pytest.raises(
+        UsageError, match=r"the ramp of delay has no start: .* from profile lte; write delay at the link"
+    ):
         scenario(tmp_path, event, link=link)
 
 

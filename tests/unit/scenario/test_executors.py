@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, load_of, own_users
+from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
 from lab.scenario.load.executor import EXECUTORS, ClosedLoad, find, register
 
 
@@ -40,15 +40,20 @@ def test_an_unknown_name_lists_those_that_can_be_written() -> None:
     ("load", "name", "closed"), [(own_users(), OWN_USERS, True), (by_group(), BY_GROUP, False)]
 )
 def test_a_load_that_nobody_writes_is_kept_and_told(load: Load, name: str, closed: bool) -> None:
-    assert load_of(load.model_dump(mode="json")) == load
-    assert (load.executor, load.is_closed, load.is_ramping, load.most_per_s) == (name, closed, False, None)
-    assert load.most_users(7) == 7
+    assert Load.model_validate(load.model_dump(mode="json")) == load
+    assert (load.executor, load.is_closed, load.is_ramping, load.max_rate_per_s) == (
+        name,
+        closed,
+        False,
+        None,
+    )
+    assert load.max_users(7) == 7
     with pytest.raises(ValueError, match="LAB_SWARM"):
         load.settings()
-    with pytest.raises(ValueError, match="asks for no rate"):
+    with pytest.raises(ValueError, match="has no rate"):
         load.arrivals_due(1.0)
     with pytest.raises(ValidationError, match="takes no rate"):
-        load_of({"executor": name, "rate": 5.0})
+        Load.model_validate({"executor": name, "rate": 5.0})
 
 
 CLOSED: dict[str, Any] = {
@@ -59,11 +64,11 @@ CLOSED: dict[str, Any] = {
 
 
 def test_the_most_users_are_those_of_the_highest_stage_or_of_the_start() -> None:
-    assert (load_of(CLOSED).most_users(100), load_of(CLOSED).most_users(1000)) == (900, 1000)
-    assert load_of(CLOSED).most_per_s is None
+    assert tuple(Load.model_validate(CLOSED).max_users(users) for users in (100, 1000)) == (900, 1000)
+    assert Load.model_validate(CLOSED).max_rate_per_s is None
 
 
 def test_the_highest_rate_is_that_of_any_stage() -> None:
     stages = [{"duration": 4.0, "target": 900.0}, {"duration": 0.0, "target": 50.0}]
-    load = load_of({"executor": "ramping-arrival-rate", "start_rate": 100.0, "stages": stages})
-    assert (load.most_per_s, load.is_ramping, load.stages_s) == (900.0, True, 4.0)
+    load = Load.model_validate({"executor": "ramping-arrival-rate", "start_rate": 100.0, "stages": stages})
+    assert (load.max_rate_per_s, load.is_ramping, load.stages_s) == (900.0, True, 4.0)

@@ -50,16 +50,16 @@ links:
 
 def test_what_holds_for_all_groups_together(tmp_path) -> None:
     swarm = resolved(tmp_path, TEXT).scenario.swarm
-    assert (swarm.users, swarm.workers, swarm.most_users, swarm.drain) == (110, 3, 110, 9.0)
+    assert (swarm.users, swarm.workers, swarm.max_users, swarm.drain) == (110, 3, 110, 9.0)
     assert swarm.users / swarm.spawn_rate == 2.0  # the longer of their ramps
     assert swarm.phases.measure == 4.0
     assert swarm.worker_nodes == ("browsers-worker-0", "holders-worker-0", "holders-worker-1")
-    assert [part.master for part in swarm.parts] == ["browsers-master", "holders-master"]
+    assert [group.master for group in swarm.all_groups] == ["browsers-master", "holders-master"]
 
 
 def test_a_swarm_without_groups_keeps_its_names(tmp_path) -> None:
-    (part,) = resolved(tmp_path).scenario.swarm.parts
-    assert (part.master, part.workers) == ("master", ("worker-0", "worker-1"))
+    (group,) = resolved(tmp_path).scenario.swarm.all_groups
+    assert (group.master, group.workers) == ("master", ("worker-0", "worker-1"))
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,18 @@ def test_a_swarm_without_groups_keeps_its_names(tmp_path) -> None:
         (
             "    users: 100\n",
             "    users: 1\n",
-            "scenario.yaml:11:5: swarm.holders: 2 workers cannot share 1 users",
+            "scenario.yaml:11:5: swarm.holders: 2 workers need at least 2 users, not 1",
         ),
-        ("    drain: 9s\n", "    wire: echo\n", "wire must be the same for all groups"),
-        ("measure: 4s}\n  holders", "measure: 5s}\n  holders", "phases must be the same for all groups"),
-        ("  browsers:\n", "  thread:\n", "a server has that name too"),
-        ("  browsers:\n", "  worker-0:\n", "worker-0: no name for a group"),
+        ("    drain: 9s\n", "    wire: echo\n", "wire must be the same in all groups"),
+        ("measure: 4s}\n  holders", "measure: 5s}\n  holders", "phases must be the same in all groups"),
+        ("  browsers:\n", "  thread:\n", "a server has the same name, so links cannot tell them apart"),
+        (
+            "  browsers:\n",
+            "  worker-0:\n",
+            "worker-0 cannot name a group: swarm, servers, server, master and worker-",
+        ),
         ("[browsers, servers]", "[browser, servers]", "unknown endpoint 'browser'; did you mean browsers"),
-        ("[browsers, servers]", "[browsers, holders]", "a link joins the swarm's side and a server's"),
+        ("[browsers, servers]", "[browsers, holders]", "a link joins a node of the swarm and a server"),
         ("swarm:\n", "swarm:\n  users: 5\n", "unknown key 'browsers'"),
     ],
 )

@@ -76,19 +76,19 @@ def test_flags_win_over_the_environment(loading):
         ("  users: 10\n", "", "s.yaml:7:3: swarm: 'users' is missing"),
         ("executor: constant-arrival-rate", "executor: constant", "s.yaml:8:20: swarm.load.executor: unknown executor"),
         ("rate: 100/s", "think-time: 1s", "s.yaml:8:9: swarm.load: constant-arrival-rate needs rate (such as 2000/s)"),
-        ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is no name"),
-        ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: name a model"),
+        ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is not a valid name: use lower-case letters"),
+        ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: a server needs a model of the catalog, or an image"),
         ("{model: thread}", "{model: thread, memory: 64mb}", "s.yaml:4:35: servers.thread.memory: '64mb'"),
-        ("users: 10", "users: 10\n  wire: datagram", "udp"),
+        ("users: 10", "users: 10\n  wire: datagram", "server thread: thread supports tcp, but wire datagram needs udp"),
         ("name: good", "name: good\nhandler: slep", "s.yaml:3:10: handler: unknown handler 'slep'; did you mean sleep"),
         ("name: good", "name: good\nhandler: {sleep: 10}", "no unit"),
         ("name: good", "name: good\nthresholds: {thread: {latency: ['p(99)<100']}}", "thresholds.thread.latency: 'p(99)<100': 100 has no unit"),
         ("name: good", "name: good\nthresholds: {thread: {latncy: ['p(99)<1s']}}", "unknown metric 'latncy'; did you mean latency"),
         ("name: good", "name: good\nthresholds: {thread: {errors: [1]}}", "write 'p(99)<100ms', or"),
         ("name: good", "name: good\nexpect: {nobody: {max_open: 3}}", "unknown server 'nobody'"),
-        ("users: 10", "users: 10\n  workers: 11", "11 workers cannot share 10 users"),
-        (GOOD, "", "empty"),
-        (GOOD, "- 1", "must be a map"),
+        ("users: 10", "users: 10\n  workers: 11", "11 workers need at least 11 users, not 10"),
+        (GOOD, "", "the file is empty: a scenario needs name, servers and swarm"),
+        (GOOD, "- 1", "must be a mapping of keys to values"),
     ],
 )  # fmt: skip
 def test_one_error_with_its_place(loading, old, new, error):
@@ -104,7 +104,7 @@ def test_one_error_with_its_place(loading, old, new, error):
         ("swarm.users", "path.to.key=value"),
         ("swarm.users=many", "--set swarm.users: swarm.users: "),
         ("swarm.usrs=1", "unknown key 'usrs'; did you mean users"),
-        ("swarm.users.x=1", "swarm.users: is 10"),
+        ("swarm.users.x=1", "swarm.users: 10 has no 'x'"),
         ("servers.thread.model=sel", "--set servers.thread.model: servers.thread.model: unknown model"),
     ],
 )
@@ -121,6 +121,18 @@ def test_a_wrong_lab_yaml_names_itself(loading):
     Path("lab.yaml").write_text("runtime: podman\n")
     with pytest.raises(UsageError, match=r"lab.yaml:1:10: runtime: unknown value 'podman'"):
         loading()
+
+
+def test_a_lab_yaml_with_comments_only_sets_nothing(loading):
+    Path("lab.yaml").write_text("# nothing here\n")
+    assert loading().settings.runtime == "auto"
+
+
+@pytest.mark.parametrize("digits", [20, 400, 3000])
+def test_a_size_that_no_machine_has_is_one_error(loading, digits):
+    with pytest.raises(UsageError, match=r"^s.yaml:4:35: servers.thread.memory: ") as caught:
+        loading(GOOD.replace("{model: thread}", "{model: thread, memory: " + "9" * digits + "MiB}"))
+    assert len(str(caught.value)) < 200
 
 
 values = st.recursive(
@@ -173,13 +185,22 @@ def test_a_locustfile_brings_its_load_and_lies_in_the_scenarios_folder(loading):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (OWN.replace("users/mine.py", "../mine.py"), "in the scenario's folder, or below it"),
-        (OWN.replace("users/mine.py", "/etc/mine.py"), "in the scenario's folder, or below it"),
-        (OWN.replace("users/mine.py", "mine.txt"), "a Python file"),
-        (OWN.replace("users/mine.py", "out.py"), "swarm.locustfile: out.py leads out of it"),
+        (
+            OWN.replace("users/mine.py", "../mine.py"),
+            "must be a Python file in the scenario's folder or below it",
+        ),
+        (
+            OWN.replace("users/mine.py", "/etc/mine.py"),
+            "must be a Python file in the scenario's folder or below it",
+        ),
+        (OWN.replace("users/mine.py", "mine.txt"), "must be a Python file"),
+        (
+            OWN.replace("users/mine.py", "out.py"),
+            "swarm.locustfile: out.py links to a file outside the scenario's folder",
+        ),
         (
             OWN + "  load: {executor: constant-users, think-time: 1s}\n",
-            "load is the business of the locustfile",
+            "load cannot be set together with locustfile: the locustfile decides it",
         ),
         (GOOD.replace("constant-arrival-rate", "own-users"), "unknown executor 'own-users'"),
     ],
@@ -196,5 +217,5 @@ def test_a_path_may_lead_through_a_list(tmp_path):
     found = resolved(tmp_path, TEXT + link, ("links.0.delay=5ms",)).scenario
     assert [one.delay for one in found.links] == [0.005]
     for path in ("links.1.delay", "links.x.delay"):
-        with pytest.raises(UsageError, match="it holds no"):
+        with pytest.raises(UsageError, match="has no"):
             resolved(tmp_path, TEXT + link, (f"{path}=5ms",))

@@ -206,8 +206,8 @@ def test_what_a_person_writes_needs_its_unit(tmp_path: Path, old: str, new: str,
     [
         ("delay: 20", "links[0].delay: 20 has no unit"),
         ("loss: 0.1", "links[0].loss: 0.1 has no unit"),
-        ("loss: {loss: 0.1}", "links[0].loss: a percentage, or {state"),
-        ("loss: {loss_state: [0, 0, 0, 0, 0]}", "links[0].loss: a percentage, or {state"),
+        ("loss: {loss: 0.1}", "links[0].loss: write a percentage, {state"),
+        ("loss: {loss_state: [0, 0, 0, 0, 0]}", "links[0].loss: write a percentage, {state"),
         ("loss: {gemodel: [0.1, 0.2, 0.7, 0.1]}", "links[0].loss: 0.1 has no unit"),
         ("rate: 1000000", "links[0].rate: 1000000 has no unit"),
     ],
@@ -224,8 +224,8 @@ def test_flags_and_sweeps_are_written_too(tmp_path: Path) -> None:
 
 
 WRONG_DUMPS = [
-    ({"load": {"executor": "own-users"}}, "own-users is the load of a locustfile"),
-    ({"load": {"executor": "by-group"}}, "by-group is the load of a swarm of groups"),
+    ({"load": {"executor": "own-users"}}, "own-users is for a swarm with a locustfile"),
+    ({"load": {"executor": "by-group"}}, "by-group is for a swarm of groups"),
     ({"drain": -1.0}, "greater than or equal to 0"),
     ({"drain": float("nan")}, "finite"),
     ({"drain": True}, "a duration is wanted"),
@@ -266,3 +266,11 @@ def test_every_quantity_that_can_be_written_can_be_kept(
     assert adapter.validate_python(kept) == value
     with pytest.raises(ValidationError, match="has no unit"):
         adapter.validate_python(kept, context=AS_WRITTEN)
+
+
+def test_a_record_may_hold_an_event_that_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    link = "links:\n  - {endpoints: [swarm, servers], delay: 20ms}\n"
+    event = "events:\n  - {at: 1s, link: [swarm, servers], merge: {jitter: 10ms}}\n"
+    dump = resolved(tmp_path, TEXT + link + event).scenario.model_dump(mode="json")
+    dump["events"][0]["merge"]["jitter"] = 0.03
+    assert Scenario.model_validate(dump).events[0].merge

@@ -14,13 +14,13 @@ from swarm import settings as node
 
 from lab.analysis.figures import figures
 from lab.common.errors import HostCannot, UsageError
-from lab.plan.capacity import fewest_workers, place, plan_capacity
+from lab.plan.capacity import min_workers, place, plan_capacity
 from lab.plan.plan import expand
 from lab.plan.render import Addressing, render
 from lab.report.content.limitations import limits
 from lab.report.html_page import load_words
 from lab.run.calibration import null_trial
-from lab.scenario.load import load_of
+from lab.scenario.load import Load
 from tests.support import records
 from tests.support.records import ALL, USERS, N, counted, hdr, judged, second, trial, with_load, with_swarm
 from tests.support.scenarios import host, resolved
@@ -84,33 +84,33 @@ def test_what_a_scenario_asks_the_node_is_told_and_takes(tmp_path, text, setting
     ("load", "more", "says"),
     [
         ("{executor: constant-arrival-rate}", "", "7:9: swarm.load: constant-arrival-rate needs rate (such as 2000/s)"),
-        ("{executor: constant-arrival-rate, rate: 0/s}", "", "swarm.load: a rate of 0/s asks for nothing"),
+        ("{executor: constant-arrival-rate, rate: 0/s}", "", "swarm.load: the rate is always 0/s: no request would be sent"),
         ("{executor: constant-users, think-time: 1s, arrivals: poisson}", "", "swarm.load: constant-users takes no arrivals; it takes think-time"),
         ("{executor: constant-arrival-rate, rate: 1/s, arrivals: poison}", "", "swarm.load.arrivals: unknown value 'poison'; did you mean poisson?"),
         ("{executor: constant-arrival-rate, rate: 1/s, stages: [{duration: 1s, target: 2/s}]}", "", "takes no stages; it takes rate, arrivals"),
         ("{executor: ramping-arrival-rate, start-rate: 1/s}", "", "needs stages (such as [{duration: 5s, target: 900/s}])"),
-        ("{executor: ramping-arrival-rate, start-rate: 1/s, stages: [{duration: 5s, target: 900}]}", "", "swarm.load: stages[0].target: ramping-arrival-rate has a rate, such as 900/s"),
-        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 5s, target: 900/s}]}", "", "swarm.load: stages[0].target: ramping-users has a number of users, such as 900"),
-        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 5s, target: -1}]}", "", "swarm.load.stages[0].target: -1 users cannot be"),
-        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 11s, target: 900}]}", "", "swarm: load.stages: they take 11s, the measured window is 10s"),
-        ("{executor: constant-users, think-time: {uniform: [2s, 1s]}}", "", "swarm.load.think-time: uniform: the shorter time comes first"),
+        ("{executor: ramping-arrival-rate, start-rate: 1/s, stages: [{duration: 5s, target: 900}]}", "", "swarm.load: stages[0].target: ramping-arrival-rate needs a rate, such as 900/s"),
+        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 5s, target: 900/s}]}", "", "swarm.load: stages[0].target: ramping-users needs a number of users, such as 900"),
+        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 5s, target: -1}]}", "", "swarm.load.stages[0].target: -1 users: must be 0 or more"),
+        ("{executor: ramping-users, think-time: 1s, stages: [{duration: 11s, target: 900}]}", "", "swarm: load.stages take 11s, but the measured window is 10s"),
+        ("{executor: constant-users, think-time: {uniform: [2s, 1s]}}", "", "swarm.load.think-time: uniform: write the shorter time first"),
         ("{executor: constant-users, think-time: {uniform: [1s, 2]}}", "", "swarm.load.think-time.uniform[1]: 2 has no unit"),
         ("{executor: constant-users, think-time: {unifrom: [1s, 2s]}}", "", "swarm.load.think-time.unifrom: unknown key 'unifrom'; did you mean uniform?"),
         ("{executor: constant-users, think-time: {exponential: 0s}}", "", "swarm.load.think-time: must be above 0s"),
-        ("{executor: constant-users, think-time: {}}", "", "swarm.load.think-time: one distribution is wanted"),
-        (OPEN, "clients: {idle: 50%, churn: true}", "swarm.clients: idle clients hold their connection, churn ends it"),
-        (OPEN, "clients: {slow-rate: 5B/s}", "swarm.clients: slow-side and slow-rate belong to slow"),
-        (OPEN, "clients: {slow: 5%, slow-rate: 1KiB/s}", "swarm.clients: slow-rate: from above 0 to 100B/s"),
+        ("{executor: constant-users, think-time: {}}", "", "swarm.load.think-time: write exactly one of uniform, exponential and lognormal"),
+        (OPEN, "clients: {idle: 50%, churn: true}", "swarm.clients: idle and churn exclude each other"),
+        (OPEN, "clients: {slow-rate: 5B/s}", "swarm.clients: slow-side and slow-rate need slow (such as slow: 5%)"),
+        (OPEN, "clients: {slow: 5%, slow-rate: 1KiB/s}", "swarm.clients: slow-rate must be above 0B/s and at most 100B/s"),
         (OPEN, "clients: {slow: 5%, slow-rate: 10}", "swarm.clients.slow-rate: 10 has no unit: write a pace such as 10B/s"),
-        (OPEN, "clients: {idle: 100%}", "swarm: clients: of an engine's 50 users none is left to carry the load"),
-        (OPEN, "clients: {idle: 60%, slow: 50%}", "none is left to carry the load"),
-        (OPEN, "wire: greet\nclients: {idle: 50%}", "swarm: clients: greet has one exchange per connection"),
-        (GROWING, "clients: {idle: 50%}", "swarm: clients.idle: with ramping-users, who leaves would not be defined"),
+        (OPEN, "clients: {idle: 100%}", "swarm: clients: idle and slow take all 50 users of an engine, so none sends the load"),
+        (OPEN, "clients: {idle: 60%, slow: 50%}", "so none sends the load"),
+        (OPEN, "wire: greet\nclients: {idle: 50%}", "swarm: clients: wire greet has one exchange per connection: no idle, slow or churn"),
+        (GROWING, "clients: {idle: 50%}", "swarm: clients.idle and ramping-users exclude each other: which users stop is undefined"),
         (OPEN, "page: {paths: [/, /plain]}", "swarm.page: paths: unknown resource '/plain'; did you mean /plaintext?"),
         (OPEN, "page: {paths: []}", "swarm.page.paths: "),
-        (OPEN, "wire: echo\npage: {paths: [/]}", "swarm: page: needs the wire http1"),
-        (OPEN, "clients: {churn: true}\npage: {paths: [/]}", "swarm: page: needs the wire http1, on connections that last"),
-        (OPEN, "engines: 51", "swarm: 102 engines cannot share 100 users"),
+        (OPEN, "wire: echo\npage: {paths: [/]}", "swarm: page needs wire http1"),
+        (OPEN, "clients: {churn: true}\npage: {paths: [/]}", "swarm: page needs wire http1, without churn"),
+        (OPEN, "engines: 51", "swarm: 102 engines need at least 102 users, not 100"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_with_its_place(tmp_path, load, more, says):
@@ -128,7 +128,7 @@ STEPS = {"executor": "ramping-arrival-rate", "start_rate": 100.0, "stages": [{"d
 
 @pytest.mark.parametrize(("load", "due"), [(CONSTANT, 1000), (STEPS, 4 * 500 + 6 * 50)])
 def test_arrivals_are_the_area_below_the_rate(load, due):
-    assert load_of(load).arrivals_due(10.0) == due
+    assert Load.model_validate(load).arrivals_due(10.0) == due
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_reports_say_what_the_clients_are_and_what_a_request_is():
 
 def needs(folder: Any, text: str, *overrides: str) -> dict[str, int]:
     plan = expand(resolved(folder, text, overrides))
-    return {need.what: need.needed for need in plan_capacity(plan, host()).needs}
+    return {need.what: need.needed for need in plan_capacity(plan, host()).requirements}
 
 
 def test_engines_share_their_workers_descriptors_and_each_needs_memory(tmp_path):
@@ -250,7 +250,7 @@ def test_a_server_of_many_processes_has_room_for_the_unevenness_of_their_shares(
 
 
 def test_the_fewest_server_processes_that_hold_so_many():
-    assert [fewest_workers(users, 20_000) for users in (10, 19_936, 19_937, 100_000)] == [1, 1, 2, 6]
+    assert [min_workers(users, 20_000) for users in (10, 19_936, 19_937, 100_000)] == [1, 1, 2, 6]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_ports_that_this_side_closes_first_are_kept(tmp_path, more, ports):
 def test_half_of_the_ports_is_what_connect_finds_quickly(tmp_path):
     few, many = (expand(resolved(tmp_path, scenario(), (f"swarm.users={n}",))) for n in (60_000, 66_000))
     plan_capacity(few, host(nofile_hard=10**6)).require()
-    with pytest.raises(HostCannot, match="client ports per swarm worker: 33,000 needed, 32,256 here"):
+    with pytest.raises(HostCannot, match="client ports per swarm worker: 33,000 needed, 32,256 available"):
         plan_capacity(many, host(nofile_hard=10**6)).require()
 
 
@@ -297,4 +297,4 @@ def test_the_null_trial_keeps_what_costs_the_swarm_and_holds_all_its_users(tmp_p
     null = null_trial(trial_, place(host(), trial_.scenario), host()).scenario
     assert (null.swarm.users, null.swarm.engines, null.swarm.clients.idle) == (50_000, 2, 0.5)
     assert (null.swarm.load.executor, null.swarm.load.stages) == ("constant-users", ())
-    assert null.servers["null"].workers == fewest_workers(50_000, host().nofile_hard) == 3
+    assert null.servers["null"].workers == min_workers(50_000, host().nofile_hard) == 3
