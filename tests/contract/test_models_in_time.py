@@ -1,10 +1,12 @@
-"""All models within a time: the end after SIGTERM (images/CONTRACT.md), waits that overlap."""
+"""All models within a time: the end after SIGTERM (images/CONTRACT.md), waits that overlap, rest."""
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from wire import datagram, http1
@@ -13,6 +15,8 @@ from tests.support.model_servers import (
     TCP_MODELS,
     UDP_MODELS,
     Client,
+    entry,
+    runs_out_of_descriptors,
     served_at_once,
     serving,
     udp_client,
@@ -63,6 +67,19 @@ def waits_overlap_and_a_stop_sends_the_pending_answers(model: str) -> None:
             client.socket.close()
 
 
+def without_free_descriptors_it_sleeps(model: str) -> None:
+    limit = 40
+    if model == "nonblocking" or not runs_out_of_descriptors(model, limit):  # the one never sleeps, by design
+        return
+    with serving(model) as server, ExitStack() as stack:
+        resource.prlimit(server.ready["pid"], resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(60):
+            stack.enter_context(Client(server.port))
+        if entry(model).get("out_of_descriptors") != "closes":
+            server.stats_when(lambda event: bool(event["errors"].get("emfile")), "emfile in the statistics")
+        assert server.cpu_share(over_s=0.5) <= 0.1
+
+
 def a_stop_sends_the_pending_datagrams(model: str) -> None:
     with serving(model, "--handler", "sleep:300ms") as server, udp_client(server.port) as client:
         for number in range(20):
@@ -75,6 +92,7 @@ TCP_CASES: tuple[Callable[[str], None], ...] = (
     a_stop_does_not_wait_for_an_idle_connection,
     a_stop_does_not_wait_for_a_client_that_never_reads,
     waits_overlap_and_a_stop_sends_the_pending_answers,
+    without_free_descriptors_it_sleeps,
 )
 
 

@@ -39,6 +39,11 @@ def served_at_once(model: str) -> int:
     return limit
 
 
+def runs_out_of_descriptors(model: str, limit: int) -> bool:
+    """Return whether the model accepts more connections than it has descriptors, with so many of them."""
+    return bool(entry(model)["needs"]["descriptors_per_connection"]) and served_at_once(model) > limit
+
+
 class Server:
     """A running server process, with a limit of descriptors (RLIMIT_NOFILE) if one is given.
 
