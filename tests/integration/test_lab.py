@@ -28,6 +28,7 @@ swarm:
 expect:
   blocking: {served_at_once: 1}
 """
+ENDS_S = 90.0  # for a run that hangs at its end
 LINK = "links:\n  - {endpoints: [swarm, servers], delay: 15ms}\n"
 
 
@@ -113,7 +114,7 @@ def test_a_signal_in_the_window_cleans_up_and_keeps_what_there_is(project, name)
     with project.start("--server", "thread") as process:
         read_until(process, "measure")
         process.send_signal(signal.Signals[name])
-        process.communicate(timeout=30)
+        process.communicate(timeout=ENDS_S)
     assert process.returncode == 130
     assert project.summary["exit_code"] == 130
     assert (project.latest / "trials" / "thread-1" / "server.log").stat().st_size > 0
@@ -126,7 +127,7 @@ def test_nothing_is_left_when_the_orchestrator_is_killed(project):
         assert ours(project)
         process.kill()
         process.communicate(timeout=10)
-    until(lambda: ours(project) == [], 20)
+    until(lambda: ours(project) == [], ENDS_S)
 
 
 def kill_node(project, name):
@@ -141,7 +142,7 @@ def test_a_worker_that_dies_voids_the_trial_and_is_named(project):
     with project.start("--server", "epoll_lt") as process:
         read_until(process, "measure")
         kill_node(project, "worker-0")
-        process.communicate(timeout=40)
+        process.communicate(timeout=ENDS_S)
     assert process.returncode == 5
     assert project.summary["verdict"] == "INVALID"
     assert any("worker-0" in f["says"] for f in project.summary["findings"])
@@ -152,7 +153,7 @@ def test_a_server_that_dies_fails_the_run(project):
     with project.start("--server", "epoll_lt") as process:
         read_until(process, "measure")
         kill_node(project, "-server")
-        process.communicate(timeout=60)
+        process.communicate(timeout=ENDS_S)
     assert process.returncode == 99, project.summary["findings"]
     assert any("the server died" in f["says"] for f in project.summary["findings"])
 

@@ -48,7 +48,7 @@ def test_a_link_that_was_changed_behind_the_labs_back_makes_a_trial_invalid(tmp_
     with docker_client(), project.start("--server", "epoll_lt", "--no-repeats") as process:
         until(lambda: any('"measure"' in file.read_text() for file in project.results.glob(log)), 45)
         lab("net", "set", project.run_id, "server", "delay=60ms")
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     assert process.returncode == 5
     assert project.summary["verdict"] == "INVALID"
     found = said(project.summary, "link_delay")

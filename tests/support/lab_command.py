@@ -14,7 +14,7 @@ from typing import IO, Any
 from lab.common.paths import ROOT
 
 LAB = (sys.executable, "-m", "lab.cli")
-DEADLINE_S = 110.0
+DEADLINE_S = 240.0  # for what hangs
 # A short load on plain processes, as the environment sets it.
 SMALL = {
     "LAB_RUNTIME": "local",
