@@ -144,4 +144,4 @@ def test_without_net_raw_only_duplicate_is_refused(tmp_path: Path) -> None:
             pass
         with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
             assert measured(links).rtt_min_ms >= 20  # load makes a round trip longer, never shorter
-            assert links.applied()[0].configured["a eth0"].delay_ms == 20
+            assert links.records()[0].configured["a eth0"].delay_ms == 20

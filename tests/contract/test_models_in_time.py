@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -71,8 +70,7 @@ def without_free_descriptors_it_sleeps(model: str) -> None:
     limit = 40
     if model == "nonblocking" or not runs_out_of_descriptors(model, limit):  # the one never sleeps, by design
         return
-    with serving(model) as server, ExitStack() as stack:
-        resource.prlimit(server.ready["pid"], resource.RLIMIT_NOFILE, (limit, limit))
+    with serving(model, descriptors=limit) as server, ExitStack() as stack:
         for _ in range(60):
             stack.enter_context(Client(server.port))
         if entry(model).get("out_of_descriptors") != "closes":
@@ -111,7 +109,7 @@ def of_every_model(case: Callable[[str], None], models: list[str]) -> None:
 
 
 @pytest.mark.parametrize("case", TCP_CASES, ids=lambda case: case.__name__)
-def test_every_model(case: Callable[[str], None]) -> None:
+def test_every_tcp_model(case: Callable[[str], None]) -> None:
     of_every_model(case, TCP_MODELS)
 
 
