@@ -24,7 +24,6 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-
 from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
 from lab.impair.link import Egress, Link  # noqa: E402
 from lab.results.link import Directions  # noqa: E402

@@ -40,6 +40,10 @@ links:
 @pytest.fixture
 def lent(tmp_path: Path) -> Iterator[Path]:
     """A folder to share with the kernel, with the lab's images and the scenario in it."""
+    if reason := boot.why_not():
+        pytest.skip(reason)
+    if reason := boot.why_not():
+        pytest.skip(reason)
     folder = tmp_path / "uml"
     folder.mkdir()
     with docker_client() as client:
@@ -54,7 +58,6 @@ def lent(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.uml
 @pytest.mark.docker
 @pytest.mark.timeout(DEADLINE_S + 30)
-@pytest.mark.skipif(boot.why_not() is not None, reason=str(boot.why_not()))
 def test_a_run_on_real_netem_says_what_was_asked_configured_and_measured(lent: Path) -> None:
     """The figures of the load are nobody's business here.
 
