@@ -27,7 +27,7 @@ def test_the_page_wants_its_password_and_ends_with_the_run(tmp_path: Path) -> No
     env = environment(**SMALL | {"LAB_SET_SWARM__PHASES__MEASURE": "2s"})
     command = ["run", "smoke", "--server", "thread", "--ui", "--results", tmp_path]
     with start(*command, env=env) as process:
-        told = TOLD.search(read_until(process, "Locust's page"))
+        told = TOLD.search(read_until(process, "Locust's web UI"))
         assert told
         url, user, password = told.groups()
         assert "Locust" in page(url, user, password)

@@ -36,7 +36,7 @@ def test_a_throttled_worker_makes_a_trial_invalid(tmp_path):
         project.run("--server", "epoll_lt", code=5)
     assert project.summary["verdict"] == "INVALID"
     found = said(project.summary, "generator_throttled")
-    assert "a CPU quota held worker-0 back" in found, project.summary["findings"]
+    assert "worker-0 was throttled" in found, project.summary["findings"]
 
 
 @pytest.mark.docker
@@ -52,8 +52,8 @@ def test_a_link_that_was_changed_behind_the_labs_back_makes_a_trial_invalid(tmp_
     assert process.returncode == 5
     assert project.summary["verdict"] == "INVALID"
     found = said(project.summary, "link_delay")
-    assert "30 ms round trip asked" in found, project.summary["findings"]
-    assert "seen after the load" in found
+    assert "30 ms requested" in found, project.summary["findings"]
+    assert "ms after the load" in found
 
 
 def test_a_window_that_is_too_short_makes_a_trial_invalid(tmp_path):
@@ -61,7 +61,7 @@ def test_a_window_that_is_too_short_makes_a_trial_invalid(tmp_path):
     project.run("--server", "epoll_lt", code=5)
     assert project.summary["verdict"] == "INVALID"
     found = said(project.summary, "tail_support")
-    assert "the window is 1 s long" in found, project.summary["findings"]
+    assert "window of 1 s" in found, project.summary["findings"]
 
 
 def test_a_threshold_may_end_the_run_while_its_window_runs(tmp_path):
