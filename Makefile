@@ -40,7 +40,7 @@ test: $(DEV_STAMP) ## run all tests: unit, contract, integration; with a real en
 	@tests/all $(PY) $(ARGS)
 
 check: lint ## run format, lint, types, and the unit and contract tests that need no Docker
-	@$(PYTEST) -m "not soak and not docker and not uml and not root" tests/unit tests/contract $(ARGS)
+	@$(PYTEST) -m "not soak and not docker and not uml and not root" tests/unit tests/contract bench/tests $(ARGS)
 
 lint: $(DEV_STAMP) ## check format, lint and types only
 	@$(VENV)/bin/ruff format --check .
@@ -65,7 +65,7 @@ soak: $(DEV_STAMP) ## run long campaigns of faults, fuzzing and load: hours
 
 clean: ## remove build products and caches; keep results and images
 	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
-	@find lab images tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find lab images testbed tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(RUN_STAMP): $(RUN) pyproject.toml
 	@requirements/install "$(PYTHON)" $(VENV) $(RUN)

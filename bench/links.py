@@ -24,13 +24,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-
 from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
 from lab.impair.link import Egress, Link  # noqa: E402
 from lab.results.link import Directions  # noqa: E402
 from lab.scenario.impairment import Impairment  # noqa: E402
-from tests.support import uml_boot as boot  # noqa: E402
-from tests.support.impair_namespaces import Namespaces, namespaces  # noqa: E402
+from testbed import uml as boot  # noqa: E402
+from testbed.namespaces import Namespaces, namespaces, overtakers  # noqa: E402
 
 DELAYS_MS = (1, 5, 20, 50, 100)
 UNTOUCHED = Impairment()
@@ -164,7 +163,7 @@ def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dic
             "delay_deviation_ms": round(statistics.pstdev(delays), 3),
             "lost": round(1 - len(set(numbers)) / count, 4),
             "duplicated": round(len(numbers) / len(set(numbers)) - 1, 4),
-            "out_of_order": round(_overtakers(numbers) / count, 4),
+            "out_of_order": round(len(overtakers(numbers)) / count, 4),
             "rate_bit_per_s": round(
                 len(numbers) * (payload + 42) * 8 / (seen["times"][-1] - seen["times"][0])
             ),
@@ -325,14 +324,6 @@ def _held(line: int) -> int:
     """Packets that wait in the queues of the delay line's network namespace."""
     rows = Path(f"/proc/{line}/net/netfilter/nfnetlink_queue").read_text().splitlines()
     return sum(int(row.split()[2]) for row in rows)
-
-
-def _overtakers(numbers: list[int]) -> int:
-    least, count = float("inf"), 0
-    for number in reversed(numbers):
-        count += number > least
-        least = min(least, number)
-    return count
 
 
 def _p99(samples: list[float]) -> float:

@@ -36,17 +36,17 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-IMAGES = HERE.parent / "images"
 RESULTS = HERE.parent / "results" / "bench" / "servers.json"
 PLAN = {100: (5, 2), 1_000: (3, 2), 10_000: (3, 3)}  # connections: rounds, and seconds of wrk in each
 DESCRIPTORS_BESIDE = 64  # what a server holds besides its connections
 CPUS = sorted(os.sched_getaffinity(0))
 
-sys.path[:0] = [str(HERE.parent), str(IMAGES), str(IMAGES / "server")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "images"), str(HERE.parent / "images/server")]
 from iomodels import manifest  # noqa: E402
 
 from bench._servers_rows import REFERENCE, SAME_WORK, Cost, print_table, rows_of  # noqa: E402
 from bench._servers_usage import DEADLINE_S, available_bytes, cpu_s, memory_per_connection  # noqa: E402
+from testbed.processes import environment, model_command  # noqa: E402
 
 
 class Failure(Exception):
@@ -150,10 +150,9 @@ def all_peers(folder: Path, only: list[str] | None) -> dict[str, Peer]:
     for name, entry in manifest.entries().items():
         limits: Any = entry.get("limits", {})
         if "tcp" in manifest.load()[name].transports:
-            command = [sys.executable, "-m", "iomodels", name, "--host", "127.0.0.1", "--port", "0"]
             most = min(limits.get("served_at_once", 1 << 20), limits.get("max_open", 1 << 20))
             planned_bytes = int(str(entry["memory_bytes_per_connection"]))
-            peers[name] = Peer([*command, "--backlog", "8192"], ready_port, most, planned_bytes)
+            peers[name] = Peer(model_command(name, "--backlog", "8192"), ready_port, most, planned_bytes)
     unknown = set(only or ()) - set(peers)
     if unknown:
         raise SystemExit(f"bench servers: no {', '.join(unknown)}; there are {', '.join(peers)}")
@@ -195,7 +194,7 @@ def serving(peer: Peer) -> Iterator[tuple[int, int]]:
     quiet = peer.command[0] == "nginx"
     process = subprocess.Popen(
         ["taskset", "-c", str(CPUS[0]), *peer.command],
-        env={**os.environ, "PYTHONPATH": f"{IMAGES}:{IMAGES / 'server'}"},
+        env=environment(),
         stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -29,12 +29,16 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-IMAGES = HERE.parent / "images"
 RESULTS = HERE.parent / "results" / "bench" / "swarm.json"
 CONNECTIONS = (100, 1_000, 10_000)
 DELAYS_US = (5_000, 20_000)
 STOCK_CONNECTIONS = (100,)  # more greenlets change nothing but the time to make them
 DEADLINE_S = 120.0
+
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "images")]
+from swarm.histogram import Counts, merge, quantile_us, unpack  # noqa: E402
+
+from testbed.processes import environment  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -160,10 +164,13 @@ def run_engine(port: int, connections: int, load: dict[str, Any], seconds: float
         "load": load,
         "phases": {"warmup_s": 1, "measure_s": seconds},
     }
-    environment = os.environ | {"PYTHONPATH": str(IMAGES), "LAB_SWARM": json.dumps(given)}
     command = pinned(1, [sys.executable, "-m", "swarm", "engine", "0"])
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        env=environment(LAB_SWARM=json.dumps(given)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         alarm(process)
         try:
@@ -286,9 +293,6 @@ def delays(server: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def engine_p50_us(port: int, seconds: float) -> float:
     """Return the engine's median service time over 10 connections in a closed loop."""
-    sys.path.insert(0, str(IMAGES))
-    from swarm.histogram import Counts, merge, quantile_us, unpack
-
     service: Counts = {}
     for second in run_engine(port, 10, {"executor": "constant-users", "think_time_s": 0}, seconds):
         if second["phase"] == "measure":

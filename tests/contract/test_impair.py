@@ -20,6 +20,7 @@ from lab.impair.helper import Helper
 from lab.impair.link import Egress, Link
 from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
+from testbed.namespaces import Namespaces, namespaces, overtakers, run
 from tests.support.impair_flows import (
     IDLE_S,
     LATE_MS,
@@ -31,7 +32,6 @@ from tests.support.impair_flows import (
     measured,
     share_bounds,
 )
-from tests.support.impair_namespaces import Namespaces, namespaces, run
 
 pytestmark = [
     pytest.mark.root,
@@ -134,12 +134,6 @@ def test_jitter_spreads_the_delay_and_keeps_the_order(
     early, middle, late = (sorted(delays)[len(delays) * part // 10] for part in (1, 5, 9))
     assert middle == pytest.approx(20, abs=1 + LATE_MS)
     assert 2 < late - early < 20
-
-
-def overtakers(numbers: list[int]) -> list[int]:
-    """Return the numbers that arrived before a lower one: sent ahead, however late the receiver was."""
-    lowest_after = list(itertools.accumulate(reversed(numbers), min))[::-1]
-    return sorted(n for n, lowest in zip(numbers, lowest_after[1:], strict=False) if n > lowest)
 
 
 def test_reorder_sends_its_share_ahead(net: Namespaces, backend: str) -> None:

@@ -17,8 +17,8 @@ from lab.common.errors import HostCannot, LabError
 from lab.impair.apply import ImpairedLinks, applied
 from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
-from tests.support.impair_flows import LATE_MS, counters, flow, link, measured, share_bounds
-from tests.support.impair_namespaces import CTL, Namespaces, namespaces, run
+from testbed.namespaces import CTL, Namespaces, namespaces, run
+from tests.support.impair_flows import counters, flow, link, measured, share_bounds
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
 
@@ -52,6 +52,7 @@ def test_nothing_is_lost_with_connection_tracking(net: Namespaces) -> None:
         run(*inside, "iptables", "-D", *rule)
 
 
+@pytest.mark.alone
 def test_nothing_is_lost_or_early_when_wake_ups_and_polling_alternate(net: Namespaces) -> None:
     """Under load the delay line polls, unless it needs contents; in the pauses packets wake it."""
     impairments = [
@@ -61,21 +62,16 @@ def test_nothing_is_lost_or_early_when_wake_ups_and_polling_alternate(net: Names
         Impairment(delay_ms=20),
     ]
     with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-        earliest_ms = []
-        for _ in range(3):  # a host may stall in one
-            receiver = net.begin("b", "receive", 0.5)
-            for _ in range(3):
-                sender = net.begin("a", "send", net.address("b"), 2000, 50, 64)
-                for to in impairments:
-                    links.change(0, Directions(to))
-                assert json.loads(sender.readline()) == "sent"
-            seen = json.loads(receiver.readline())
-            assert seen["numbers"] == [*range(2000)] * 3
-            assert counters(links).dropped == counters(links).held == 0
-            earliest_ms.append(min(seen["delays_ms"]))
-            if earliest_ms[-1] > 20 - 2 - 0.5:  # its jitter, and what polling may take off
-                break
-        assert max(earliest_ms) > 20 - 2 - 0.5
+        receiver = net.begin("b", "receive", 0.5)
+        for _ in range(3):
+            sender = net.begin("a", "send", net.address("b"), 2000, 50, 64)
+            for to in impairments:
+                links.change(0, Directions(to))
+            assert json.loads(sender.readline()) == "sent"
+        seen = json.loads(receiver.readline())
+        assert seen["numbers"] == [*range(2000)] * 3
+        assert counters(links).dropped == counters(links).held == 0
+        assert min(seen["delays_ms"]) > 20 - 2 - 0.5  # its jitter, and what polling may take off
 
 
 def test_reading_the_configuration_keeps_the_lateness(net: Namespaces) -> None:
@@ -147,4 +143,5 @@ def test_without_net_raw_only_duplicate_is_refused(tmp_path: Path) -> None:
         with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
             pass
         with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-            assert measured(links).rtt_min_ms == pytest.approx(20, abs=LATE_MS)
+            assert measured(links).rtt_min_ms >= 20  # load makes a round trip longer, never shorter
+            assert links.records()[0].configured["a eth0"].delay_ms == 20

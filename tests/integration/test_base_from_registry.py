@@ -18,7 +18,7 @@ from lab.engine.api import Engine
 from lab.engine.build import base
 from tests.support.runtimes import docker_client
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]  # it saves, pulls and runs apt-get
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # it saves, pulls and runs apt-get
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"

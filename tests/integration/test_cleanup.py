@@ -18,11 +18,11 @@ import pytest
 
 from lab.common import proc
 from lab.common.owner import OWNER, RUN, Owner
+from lab.common.paths import ROOT
 from lab.engine import images
 from lab.runtime import cleanup, journal
 from tests.support.runtimes import docker_client, run_id, until
 
-ROOT = Path(__file__).resolve().parents[2]
 GONE_S = 15.0
 SEED = 20261123
 

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = {
-    "LAB_RUNTIME": "local",
-    "LAB_SET_SWARM__USERS": "4",
-    "LAB_SET_SWARM__LOAD__RATE": "50/s",
-    "LAB_SET_SWARM__PHASES__WARMUP": "1s",
-    "LAB_SET_SWARM__PHASES__MEASURE": "1s",
-    "LAB_SET_SWARM__DRAIN": "1s",
-}
+from tests.support.lab_command import SMALL, environment, lab
+
 # 50 requests are enough to see that figures come about; the checks say that they are too few to be believed.
 INVALID = 5
-
-
-def lab(*arguments: object, code: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_SET_", "GITHUB_", "GITLAB_"))}
-    command = [sys.executable, "-m", "lab.cli", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
@@ -38,12 +19,22 @@ def summary(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
 
 
 def test_two_jobs_of_a_matrix_are_merged_bundled_and_run_again(tmp_path: Path) -> None:
-    cells = json.loads(lab("matrix", "smoke", code=0).stdout)[1:]
+    cells = json.loads(lab("matrix", "smoke").stdout)[1:]
     assert [cell["server"] for cell in cells] == ["thread", "epoll_lt"]
+
+    env = environment(**SMALL)
 
     def job(cell: dict[str, str]) -> None:
         where = ["--results", tmp_path / cell["name"], "--no-repeats", "--json"]
-        done = lab("run", cell["scenario"], "--server", cell["server"], *where, code=INVALID, **SMALL)
+        done = lab(
+            "run",
+            cell["scenario"],
+            "--server",
+            cell["server"],
+            *where,
+            code=INVALID,
+            env=env,
+        )
         assert set(summary(done)["servers"]) == {cell["server"]}  # type: ignore[call-overload]
 
     with ThreadPoolExecutor() as runners:
@@ -57,7 +48,7 @@ def test_two_jobs_of_a_matrix_are_merged_bundled_and_run_again(tmp_path: Path) -
     assert all(server["connections_peak"] == 4 for server in servers.values())
 
     archive = tmp_path / "run.tar.gz"
-    lab("bundle", "latest", "-o", archive, "--results", tmp_path / "results", code=0)
+    lab("bundle", "latest", "-o", archive, "--results", tmp_path / "results")
     theirs = ["--results", tmp_path / "theirs", "--no-repeats", "--json"]
     again = lab("rerun", archive, *theirs, code=INVALID)
     assert set(summary(again)["servers"]) == {"thread", "epoll_lt"}  # type: ignore[call-overload]

@@ -6,9 +6,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,14 +13,14 @@ import pytest
 from lab.engine import images
 from lab.results import store
 from lab.runtime import cleanup
+from tests.support.lab_command import MEASURED, Project, read_until
 from tests.support.runtimes import docker_client, until
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.alone,
+    pytest.mark.alone(once=True),  # others must not change the host meanwhile
     pytest.mark.skipif(os.geteuid() != 0, reason="the host's rules are root's to read"),
 ]
-ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = """\
 # Does a run with links leave the host as it was?
 name: untouched
@@ -73,16 +70,7 @@ def unchanged_since(before: set[str]) -> None:
     assert sorted(host_state() ^ before) == []
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    path = folder / "untouched.yaml"
-    path.write_text(SCENARIO)
-    command = [sys.executable, "-m", "lab.cli", "run", path, "--results", folder / "results", "--no-repeats"]
-    command += ["--no-calibration", "--runtime", "docker"]
-    with subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        yield process
+OPTIONS = ("--no-repeats", "--no-calibration", "--runtime", "docker")
 
 
 @pytest.fixture
@@ -96,11 +84,10 @@ def before() -> set[str]:
 def test_a_run_with_links_leaves_the_host_as_it_was_and_its_duplicates_are_seen(
     tmp_path: Path, before: set[str]
 ) -> None:
-    with running(tmp_path) as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode in (0, 5), out + err
+    project = Project(tmp_path, SCENARIO, *OPTIONS)
+    project.run(code=MEASURED)
     unchanged_since(before)
-    [trial] = store.read_run(tmp_path / "results" / "latest").trials
+    [trial] = store.read_run(project.latest).trials
     [link] = trial.links
     assert link.requested.to_json() == {"delay_ms": 5.0, "duplicate": 0.05}
     assert link.problems == ()
@@ -112,12 +99,11 @@ def test_a_run_with_links_leaves_the_host_as_it_was_and_its_duplicates_are_seen(
 
 
 def test_nor_does_a_run_that_is_killed_in_the_middle(tmp_path: Path, before: set[str]) -> None:
-    with running(tmp_path) as process:
-        assert process.stderr is not None
-        assert any("measure" in line for line in process.stderr)
+    project = Project(tmp_path, SCENARIO, *OPTIONS)
+    with project.start() as process:
+        read_until(process, "measure")
         process.kill()
-    [run] = [path.name for path in (tmp_path / "results").iterdir() if not path.is_symlink()]
     with docker_client() as client:
-        until(lambda: not client.networks.list(filters={"label": f"lab.run={run}"}), 15)
+        until(lambda: not client.networks.list(filters={"label": f"lab.run={project.run_id}"}), 15)
         cleanup.reap(client, print)
     unchanged_since(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,10 @@ def tags(client: Any) -> dict[str, str]:
     return images.build(client, images.IMAGES, print)
 
 
-def test_a_second_build_does_nothing_and_takes_no_time(client: Any, tags: dict[str, str]) -> None:
+def test_a_second_build_does_nothing(client: Any, tags: dict[str, str]) -> None:
     said: list[str] = []
-    started = time.monotonic()
     assert images.build(client, images.IMAGES, said.append) == tags
     assert said == []
-    assert time.monotonic() - started < 2
 
 
 def test_images_carry_their_label_and_stay_small(client: Any, tags: dict[str, str]) -> None:

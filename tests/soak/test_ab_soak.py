@@ -11,7 +11,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any
 
 import pytest
 
+from lab.common.paths import ROOT
 from lab.run import ab
+from tests.support import lab_command
 from tests.support.runtimes import docker_client
 
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
-ROOT = Path(__file__).resolve().parents[2]
 PAIRS, TRIES = (int(os.environ.get(f"LAB_AB_{name}", "10")) for name in ("PAIRS", "TRIES"))
 TRIAL_S = 30.0  # for one trial, at the very most
 # As short as honesty allows: the speed of a shared host's CPUs changes from second to second, by a tenth and
@@ -59,14 +59,11 @@ def git(folder: Path, *arguments: str) -> None:
 def lab(folder: Path, *arguments: object, trials: int, codes: tuple[int, ...]) -> Any:
     """What the command tells as JSON; how long a trial took is printed."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LAB_")}
-    command = [sys.executable, "-m", "lab.cli", *arguments, "--json", "--results", folder / "results"]
-    began = time.monotonic()
+    began, deadline_s = time.monotonic(), 60 + TRIAL_S * trials
     with docker_client():
-        done = subprocess.run(
-            list(map(str, command)), cwd=ROOT, env=kept, capture_output=True, text=True,
-            timeout=60 + TRIAL_S * trials,
-        )  # fmt: skip
-    assert done.returncode in codes, done.stdout + done.stderr
+        done = lab_command.lab(
+            *arguments, "--json", "--results", folder / "results", code=codes, env=kept, deadline_s=deadline_s
+        )
     print(f"{trials} trials, {(time.monotonic() - began) / trials:.1f} s each")
     return json.loads(done.stdout)
 

@@ -19,7 +19,7 @@ ARGV = (
     "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars",
     "--remote-debugging-port=0", "--remote-allow-origins=*", "--disable-dev-shm-usage",
 )  # fmt: skip
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0  # for what hangs
 
 
 def executable() -> str | None:

@@ -9,11 +9,11 @@ from lab.impair.apply import ImpairedLinks
 from lab.impair.link import Egress, Link
 from lab.results.link import Counters, Directions, RoundTrips, When
 from lab.scenario.impairment import Impairment
-from tests.support.impair_namespaces import Namespaces
+from testbed.namespaces import Namespaces
 
 UNTOUCHED = Impairment()
 IDLE_S = 0.4
-LATE_MS = 2.0  # of the fastest of many round trips: the machine is shared, so a single one may be late
+LATE_MS = 2.0  # of the fastest of many round trips
 
 
 def link(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
-
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US  # noqa: E402
-from lab.results import store  # noqa: E402
-from lab.results.link import LinkRecord  # noqa: E402
-from lab.results.load import LoadResult  # noqa: E402
-from lab.results.manifest import Manifest  # noqa: E402
-from lab.results.record import Run, Sample, Series, TrialRecord  # noqa: E402
+from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from lab.common.paths import ROOT
+from lab.results import store
+from lab.results.link import LinkRecord
+from lab.results.load import LoadResult
+from lab.results.manifest import Manifest
+from lab.results.record import Run, Sample, Series, TrialRecord
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 WARMUP_S, MEASURE_S, DRAIN_S, RATE_PER_S, USERS = 2, 8, 1, 2000, 10_000

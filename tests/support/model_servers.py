@@ -8,7 +8,6 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,8 @@ from typing import Any
 from iomodels import manifest
 from wire import echo, http1
 
-ROOT = Path(__file__).resolve().parents[2]
+from testbed.processes import environment, model_command
+
 DEADLINE_S = 15.0
 MODELS = manifest.load()
 TCP_MODELS = [name for name, model in MODELS.items() if "tcp" in model.transports]
@@ -39,6 +39,11 @@ def served_at_once(model: str) -> int:
     return limit
 
 
+def runs_out_of_descriptors(model: str, limit: int) -> bool:
+    """Return whether the model accepts more connections than it has descriptors, with so many of them."""
+    return bool(entry(model)["needs"]["descriptors_per_connection"]) and served_at_once(model) > limit
+
+
 class Server:
     """A running server process, with a limit of descriptors (RLIMIT_NOFILE) if one is given.
 
@@ -48,13 +53,12 @@ class Server:
     """
 
     def __init__(self, model: str, *flags: str, descriptors: int | None = None) -> None:
-        path = f"{ROOT / 'images'}:{ROOT / 'images/server'}"
-        command = [sys.executable, "-m", "iomodels", model, "--host", "127.0.0.1", "--port", "0", *flags]
+        command = model_command(model, *flags)
         if descriptors is not None:
             command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -192,6 +196,15 @@ def serving(model: str, *flags: str, descriptors: int | None = None) -> Iterator
             server.kill()
 
 
+def udp_client(port: int) -> socket.socket:
+    """Return a connected UDP socket with a deadline on everything."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(DEADLINE_S)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
 class Client:
     """A connection on which every call has a deadline."""
 
@@ -259,3 +272,18 @@ class Client:
             assert data, f"{len(found)} frames of {count} before the end"
             found += parser.feed(data)
         return found
+
+    def fill(self) -> int:
+        """Send echo frames without reading until send blocks; return how many were sent completely."""
+        frame = echo.encode(b"x" * 60000)
+        sent = 0
+        self.socket.settimeout(0.4)
+        try:
+            while sent < 200:
+                self.send(frame)
+                sent += 1
+        except TimeoutError:
+            return sent  # expected: the server stops reading as we do not read
+        finally:
+            self.socket.settimeout(DEADLINE_S)
+        raise AssertionError("the server took 12 MB from a client that does not read: no backpressure")

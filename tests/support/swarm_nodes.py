@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
 import socket
@@ -14,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
 from swarm.histogram import Counts, merge, unpack
 
+from testbed.processes import environment
+
 Event = dict[str, Any]
-IMAGES = Path(__file__).parents[2] / "images"
 KILL_AFTER_S = 5.0
 
 
@@ -29,16 +28,13 @@ class Node:
     """A process whose standard output is read line by line."""
 
     def __init__(self, arguments: Sequence[str], settings: Mapping[str, Any] | None = None) -> None:
-        path = os.pathsep.join((str(IMAGES), str(IMAGES / "server")))
-        environment = {**os.environ, "PYTHONPATH": path}
-        if settings is not None:
-            environment["LAB_SWARM"] = json.dumps(settings)
+        more = {} if settings is None else {"LAB_SWARM": json.dumps(settings)}
         self.events: list[Event] = []
         self._news = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
-            env=environment,
+            env=environment(**more),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

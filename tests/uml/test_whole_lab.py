@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from lab.common.paths import ROOT
 from lab.engine import images
-from tests.support import uml_boot as boot
+from testbed import uml as boot
 from tests.support import uml_engine_images as engine_images
 from tests.support.runtimes import docker_client
 
-ROOT = Path(__file__).parents[2]
-DEADLINE_S = 270.0  # it takes some 85 s of CPU time, on one core
+DEADLINE_S = 500.0  # it takes some 85 s of CPU time, on one core that others may want too
 # What an engine needs of a kernel beside what netem's own tests do. The last line makes names resolve.
 MODULES = (
     *("br_netfilter", "overlay", "x_tables", "xt_conntrack", "xt_addrtype", "xt_tcpudp", "xt_NFQUEUE"),
@@ -40,6 +40,10 @@ links:
 @pytest.fixture
 def lent(tmp_path: Path) -> Iterator[Path]:
     """A folder to share with the kernel, with the lab's images and the scenario in it."""
+    if reason := boot.why_not():
+        pytest.skip(reason)
+    if reason := boot.why_not():
+        pytest.skip(reason)
     folder = tmp_path / "uml"
     folder.mkdir()
     with docker_client() as client:
@@ -54,7 +58,6 @@ def lent(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.uml
 @pytest.mark.docker
 @pytest.mark.timeout(DEADLINE_S + 30)
-@pytest.mark.skipif(boot.why_not() is not None, reason=str(boot.why_not()))
 def test_a_run_on_real_netem_says_what_was_asked_configured_and_measured(lent: Path) -> None:
     """The figures of the load are nobody's business here.
 
@@ -91,8 +94,8 @@ def holds_on_netem(link: dict[str, Any]) -> None:
     for side in link["configured"].values():
         assert (side["delay_ms"], side["loss"]) == (20.0, 0.01)
     for when in ("before", "after"):
-        # The shortest of 300 round trips: what else the host does can lengthen the others.
-        assert 40 <= link["measured"][when]["rtt_min_ms"] < 43
+        # Load makes a round trip longer, never shorter. How exact netem is: test_netem.py.
+        assert link["measured"][when]["rtt_min_ms"] >= 40
     assert all(counted["packets"] > 300 for counted in link["counters"].values())
     # Of some 1,500 packets, about 15: none at all happens once in three million runs.
     assert sum(counted["dropped"] for counted in link["counters"].values()) > 0

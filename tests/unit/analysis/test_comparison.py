@@ -1,43 +1,16 @@
 """Base against head: pairs, gates, decisions, drift of the environment."""
 
 import json
-import random
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from lab.analysis import comparison as comparing
 from lab.analysis.comparison import Gate, compare, compare_within
 from lab.analysis.comparison_model import Comparison, MetricRow
-from lab.results.record import Run, TrialRecord
 from tests.support import records
-from tests.support.records import counter, hdr, trial, with_load, with_swarm
-
-PAIRS = 10
-N = records.N
-
-
-def costing(name: str, cpu_us: float, p99_us: int = 1200) -> TrialRecord:
-    """A healthy trial with this CPU time per request, and this p99."""
-    times = {1000: 60, p99_us: 40}
-    mean_s = (1000 * 60 + p99_us * 40) / 100 * 1e-6
-    cpu = records.series({("server", "cgroup", "cpu_us"): counter(1, cpu_us * records.RATE)})
-    histogram = hdr(times, N)
-    made = with_load(trial(name), response_hdr=histogram, service_hdr=histogram, under_way_s=N * mean_s)
-    return records.of_server(replace(made, series=cpu), made.key.server)
-
-
-def sampled(
-    name: str, cpu_us: float, pairs: int = PAIRS, seed: int = 1, noise: float = 0.01
-) -> list[TrialRecord]:
-    chance = random.Random(f"{name} {seed}")
-    return [costing(f"{name}/{i}", cpu_us * chance.gauss(1, noise)) for i in range(1, pairs + 1)]
-
-
-def run(trials: Sequence[TrialRecord], name: str = "base", **changes: Any) -> Run:
-    return records.run(*trials, run=name, **changes)
+from tests.support.compared_runs import PAIRS, other_machine, run, sampled
+from tests.support.records import hdr, with_load, with_swarm
 
 
 def row(made: Comparison, metric: str = "cpu_us_per_request") -> MetricRow:
@@ -136,14 +109,6 @@ def test_a_metric_that_was_asked_for_and_not_measured_is_inconclusive():
     asked = compare(runs[0], runs[1:], Gate(("cpu_us_per_request", "response_p99_ms")))
     assert asked.decision == "INCONCLUSIVE"
     assert "too few samples" in row(asked, "response_p99_ms").says
-
-
-def other_machine(made: Run, **host: Any) -> Run:
-    environment = made.manifest.environment
-    assert environment is not None
-    assert environment.host is not None
-    changed = environment.replaced(host=environment.host.replaced(**host))
-    return replace(made, manifest=made.manifest.replaced(environment=changed))
 
 
 def test_across_machines_nothing_is_better_than_inconclusive():

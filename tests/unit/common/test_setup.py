@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from lab.common.paths import ROOT
 
 
 @pytest.fixture

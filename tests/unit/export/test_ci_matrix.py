@@ -6,16 +6,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from lab.common.errors import UsageError
+from lab.common.paths import ROOT
 from lab.export import ci_matrix
 from tests.support.scenarios import TEXT, resolved
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from lab.common.paths import ROOT
 
 # A room of lab/ and the rooms that it may import; `common` is open to all. An unused entry is an error.
 ROOMS: dict[str, set[str]] = {
@@ -50,6 +50,16 @@ PACKAGES: dict[str, set[str]] = {
     "server/iomodels": {"wire"},
 }
 MODELS_MAY_IMPORT = {"listen", "native", "session", "stats", "units"}
+
+
+# The top folders of the checkout and which others each may import; images/ is no package, its folders are.
+TOPS: dict[str, set[str]] = {
+    "lab": set(),
+    "images": set(),
+    "testbed": {"lab"},
+    "bench": {"lab", "images", "testbed"},
+    "tests": {"lab", "images", "testbed"},
+}
 
 
 @cache
@@ -130,12 +140,28 @@ def test_the_images_packages_import_what_their_row_allows_and_use_all_of_it():
     assert not beyond, "a file of images/ in no package of the table"
 
 
-def test_the_orchestrator_and_the_images_share_data_only():
-    theirs = {package.split("/")[-1] for package in PACKAGES} | {"locust", "gevent"}
+def tops_of(path: Path) -> set[str]:
+    firsts = {name.split(".")[0] for name in imports(path)}
+    images = {"images"} if firsts & {package.split("/")[-1] for package in PACKAGES} else set()
+    return firsts & set(TOPS) | images
+
+
+@pytest.mark.parametrize("top", TOPS)
+def test_a_top_folder_imports_what_its_row_allows_and_uses_all_of_it(top):
+    used = {other: path for path in files(top) for other in tops_of(path) - {top}}
+    assert set(used) <= TOPS[top], f"not in the row of {top}: {used}"
+    assert set(used) == TOPS[top], f"the row of {top} allows what nobody imports"
+
+
+def test_the_orchestrator_imports_no_library_of_the_swarm():
     for path in files("lab"):
-        assert not {name.split(".")[0] for name in imports(path)} & theirs, path
-    for path in files("images"):
-        assert "lab" not in {name.split(".")[0] for name in imports(path)}, path
+        assert not {name.split(".")[0] for name in imports(path)} & {"locust", "gevent"}, path
+
+
+def test_tests_share_by_support_only():
+    for path in files("tests"):
+        beyond = {n for n in imports(path) if n.startswith("tests.") and not n.startswith("tests.support")}
+        assert not beyond, f"{path} imports {sorted(beyond)}: what tests share belongs to tests/support"
 
 
 def test_a_model_imports_the_seam_only():

@@ -10,10 +10,10 @@ from iomodels import app, handlers, manifest, settings, units
 from iomodels.session import SendFile
 
 from lab.common.errors import LabError
+from lab.common.paths import ROOT
 from lab.scenario import catalog
 from lab.verbs import completion
 
-ROOT = Path(__file__).resolve().parents[3]
 MODELS = manifest.load()
 
 

@@ -45,14 +45,14 @@ TOKENS = [
 streams = st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join) | st.binary(max_size=200)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(streams, st.lists(st.integers(0, 300), max_size=8))
 def test_the_result_does_not_depend_on_how_bytes_are_split(data: bytes, cuts: list[int]) -> None:
     whole, pieces, bytewise = (feed_in_pieces(data, c) for c in ([], cuts, range(len(data))))
     assert whole == pieces == bytewise
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(streams)
 def test_garbage_raises_protocol_error_or_nothing(data: bytes) -> None:
     found, status = feed_in_pieces(data, [])
@@ -60,7 +60,7 @@ def test_garbage_raises_protocol_error_or_nothing(data: bytes) -> None:
     assert all(one.method in ("GET", "POST") for one in found)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(streams)
 @example(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
 def test_h11_parses_what_we_accept_to_the_same_requests(data: bytes) -> None:
@@ -224,7 +224,7 @@ def test_an_idle_parser_keeps_no_buffer() -> None:
     assert later.incomplete
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["GET", "HEAD"]), st.sampled_from([200, 404, 204]), st.binary(max_size=50)),

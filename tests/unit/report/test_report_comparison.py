@@ -13,7 +13,7 @@ from lab.analysis.comparison_model import Comparison
 from lab.common.errors import Exit
 from lab.report import comparison as report
 from lab.verbs.compare import exit_code
-from tests.unit.analysis.test_comparison import other_machine, run, sampled
+from tests.support.compared_runs import other_machine, run, sampled
 
 
 def made(head_us: float = 120, gate: Gate | None = None, **host: str) -> Comparison:

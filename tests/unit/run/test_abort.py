@@ -22,7 +22,7 @@ from lab.run.abort import AbortGate, Live, at_end
 from lab.run.experiment import Laboratory, TrialAborted
 from tests.support.records import counted, hdr, judged, planned, progress, trial, with_load, with_scenario
 from tests.support.scenarios import HOST, TEXT, resolved
-from tests.unit.run.test_repeats import Watcher
+from tests.support.watcher import Watcher
 
 ENDS = {"abort_on_fail": True}
 SLOW = {"threshold": "p(50)<2ms", **ENDS}

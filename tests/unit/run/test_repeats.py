@@ -26,24 +26,9 @@ from tests.support import records
 from tests.support.records import counter, judged, series, trial, with_load
 from tests.support.runfolders import make_run
 from tests.support.scenarios import HOST, TEXT, resolved
+from tests.support.watcher import Watcher
 
 REPEATS = TEXT + "repeat: 5\n"
-
-
-class Watcher:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def trial_started(self, index: int, total: int, trial_id: str) -> None:
-        self.steps.append(trial_id)
-
-    def step(self, text: str) -> None:
-        self.steps.append(text)
-
-    def trial_ended(self, record: TrialRecord) -> None:
-        """Nothing."""
 
 
 def run(

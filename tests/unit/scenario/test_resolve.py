@@ -143,7 +143,7 @@ values = st.recursive(
 )  # fmt: skip
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(
     st.dictionaries(
         st.sampled_from(["name", "servers", "swarm", "links", "sweep", "repeat", "expect"]), values

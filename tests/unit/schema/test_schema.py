@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,13 +12,12 @@ import yaml
 from lab import schema
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
+from lab.common.paths import ROOT
 from lab.plan import plan
 from lab.scenario import catalog
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.support.scenarios import TEXT
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def validator(name):

@@ -8,17 +8,16 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from lab import cli
 from lab.common.errors import Exit, worst
+from lab.common.paths import ROOT
 from lab.verbs import completion
 from tests.support.runfolders import make_run
 
-ROOT = Path(__file__).resolve().parents[3]
 VERBS = [name for section in cli.SECTIONS.values() for name in section]
 HEAVY = ("pydantic", "numpy", "scipy", "docker", "rich", "yaml", "jinja2", "hdrh", "requests")
 TRY = "import sys; sys.argv = ['lab', *sys.argv[1:]]; from lab.cli import main; main()"

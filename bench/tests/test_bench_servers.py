@@ -12,8 +12,8 @@ import pytest
 
 from bench import servers
 from bench._servers_rows import REFERENCE, SAME_WORK, Cost, row
+from lab.common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MISSING = [tool for tool in ("gcc", "wrk", "nginx", "taskset") if shutil.which(tool) is None]
 
 
@@ -26,7 +26,7 @@ def test_a_short_round() -> None:
     names = ["C epoll", "nginx", "plain uvloop", "epoll_lt", "uvloop"]
     assert [" ".join(line[1:-7]) for line in table] == names
     assert all(float(line[-7]) > 0.5 for line in table), "CPU per request"
-    assert all(float(line[-2]) > 100 for line in table), "requests per second"
+    assert all(float(line[-2]) > 0 for line in table), "requests per second"
 
 
 def test_ratios_are_taken_within_a_round() -> None:

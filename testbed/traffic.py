@@ -21,6 +21,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 
 def say(answer: Any) -> None:
+    """Print one JSON line."""
     print(json.dumps(answer), flush=True)
 
 
@@ -119,6 +120,7 @@ def _pattern(size: int) -> bytes:
 
 
 def main() -> None:
+    """Serve commands until the input ends."""
     ends: list[Callable[..., None]] = [send, receive, bulk_send, bulk_receive, flood, sink]
     functions = {end.__name__: end for end in ends}
     while line := sys.stdin.readline():  # not by iteration, which reads ahead: `sink` reads a line too

@@ -6,6 +6,7 @@ capability.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -18,10 +19,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lab.common.paths import IMAGES
 from lab.runtime import ExecResult
 
-ROOT = Path(__file__).parents[2]
-TRAFFIC = Path(__file__).with_name("impair_traffic.py")
+TRAFFIC = Path(__file__).with_name("traffic.py")
 NODES = ("a", "b", "c")
 CTL = ["python", "-m", "nettools", "ctl"]
 
@@ -42,15 +43,19 @@ class Namespaces:
         self._traffic: dict[str, subprocess.Popen[str]] = {}
 
     def namespace(self, node: str) -> str:
+        """Return the name of a node's network namespace."""
         return f"{self.prefix}-{node}"
 
     def address(self, node: str) -> str:
+        """Return the IPv4 address of a node."""
         return f"198.18.250.{NODES.index(node) + 1}"
 
     def interface(self, node: str, network: str) -> str | None:
+        """Return a node's interface on a network; None where it has none."""
         return "eth0" if network == "data" else None
 
     def helper(self, node: str) -> str:
+        """Start the node's agent if it has none yet; return the name to `exec` in."""
         if node not in self.agents:
             self._start_agent(node)
         return node
@@ -74,7 +79,7 @@ class Namespaces:
         return ExecResult(done.returncode, done.stdout, done.stderr)
 
     def begin(self, node: str, *command: Any) -> IO[str]:
-        """Start one end of a flow (impair_traffic.py), ready on return; read its answers from the result."""
+        """Start one end of a flow (traffic.py), ready on return; read its answers from the result."""
         if node not in self._traffic:
             argv = [*self._inside(node), "python", "-I", "-S", str(TRAFFIC)]
             self._traffic[node] = subprocess.Popen(
@@ -155,7 +160,7 @@ class Namespaces:
 
     def _environment(self, node: str) -> dict[str, str]:
         path = str(self.folder / f"{node}.sock")
-        return dict(os.environ) | {"PYTHONPATH": str(ROOT / "images"), "LAB_NETTOOLS_SOCKET": path}
+        return dict(os.environ) | {"PYTHONPATH": str(IMAGES), "LAB_NETTOOLS_SOCKET": path}
 
     def _start_agent(self, node: str) -> None:
         keep = f"-all,{self._capabilities}"
@@ -169,6 +174,12 @@ class Namespaces:
         assert agent.stdout is not None
         ready = json.loads(agent.stdout.readline())
         assert ready["event"] == "ready"
+
+
+def overtakers(numbers: Sequence[int]) -> list[int]:
+    """Return the numbers that arrived before a lower one: sent ahead, however late the receiver was."""
+    lowest_after = list(itertools.accumulate(reversed(numbers), min))[::-1]
+    return sorted(n for n, lowest in zip(numbers, lowest_after[1:], strict=False) if n > lowest)
 
 
 @contextmanager

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[3] / "bench" / "links.py"
+from bench import links
 
 
-@pytest.fixture(scope="module")
-def links() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_links", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def figures(links: ModuleType, error_ms: float, **more: Any) -> dict[str, Any]:
+def figures(error_ms: float, **more: Any) -> dict[str, Any]:
     delays = {delay: [2 * delay + 0.1 + error_ms] * 99 + [2 * delay + 5] for delay in links.DELAYS_MS}
     return {"plain": [0.1] * 100, "delays": delays, "vocabulary": {}, **more}
 
 
-def test_errors_are_over_the_plain_veth_and_beside_netem(links: ModuleType) -> None:
+def test_errors_are_over_the_plain_veth_and_beside_netem() -> None:
     of_floods = {"line": [3.0, 4.0, 5.0], "both": [9.0, 9.5, 10.0], "plain": [4.0, 5.0, 6.0]}
     here = figures(
-        links,
         0.2,
         cost={"CPU, constant": {50_000: of_floods}},
         loaded={20: [40.4] * 100},
@@ -42,7 +26,7 @@ def test_errors_are_over_the_plain_veth_and_beside_netem(links: ModuleType) -> N
             {"sent_per_s": 190_000, "dropped": 7},
         ],
     )
-    rows = {(row.figure, row.case): row for row in links.compare(here, figures(links, 0.1))}
+    rows = {(row.figure, row.case): row for row in links.compare(here, figures(0.1))}
     error = rows["rtt error, p99", "20 ms each way"]
     assert (error.value, error.peer_value) == (pytest.approx(0.2), pytest.approx(0.1))
     assert error.to_json()["ratio"] == pytest.approx(2)
@@ -54,8 +38,8 @@ def test_errors_are_over_the_plain_veth_and_beside_netem(links: ModuleType) -> N
     assert rows["packets without loss", "20 ms"].value == 148_000
 
 
-def test_without_netem_the_peer_is_unknown(links: ModuleType) -> None:
-    alone = figures(links, 0.2, cost={}, loaded={}, flood=[{"sent_per_s": 20_000, "dropped": 3}])
+def test_without_netem_the_peer_is_unknown() -> None:
+    alone = figures(0.2, cost={}, loaded={}, flood=[{"sent_per_s": 20_000, "dropped": 3}])
     rows = list(links.compare(alone, None))
     assert all(row.peer_value is None and row.to_json()["ratio"] is None for row in rows)
     assert rows[-1].value is None
