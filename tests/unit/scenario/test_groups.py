@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from lab.analysis.groups import parts
 from lab.analysis.summary import summarise
 from lab.common.errors import NoMeasurement, UsageError
 from lab.impair.trial import resolve
@@ -223,6 +224,16 @@ def test_each_group_has_its_own_figures_and_all_have_one() -> None:
     assert holders.response_ms.p50 == pytest.approx(50, rel=0.01)
     assert server.response_ms.p90 == pytest.approx(50, rel=0.01)
     assert server.response_ms.samples == 2 * records.N
+
+
+def test_links_and_events_that_name_groups_stay_with_the_whole_trial() -> None:
+    links = [{"endpoints": ["browsers", "servers"], "delay": 0.005}]
+    events = [{"at": 1.0, "pause": "holders-worker-0", "duration": 0.5}]
+    record = records.with_scenario(of_groups(grouped()), links=links, events=events)
+    each = parts(record)
+    assert [view.scenario.links for view in each.values()] == [(), ()]
+    assert [view.load for view in each.values()] == list(record.load.groups.values())
+    assert set(summarise(records.run(record)).servers["epoll_lt"].groups) == {"browsers", "holders"}
 
 
 def test_checks_are_asked_of_each_group_where_the_sum_would_hide_or_feign_a_fault() -> None:
