@@ -151,18 +151,21 @@ def lose_a_worker(number: int, whose: str) -> float:
         return float(lost["mono_ms"]) - at_ms
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("number", "whose"),
-    [(signal.SIGKILL, "worker"), (signal.SIGTERM, "worker"), (signal.SIGKILL, "engine")],
-    ids=["worker killed", "worker stopped", "engine killed"],
+    [
+        (signal.SIGKILL, "worker"),
+        (signal.SIGTERM, "worker"),
+        (signal.SIGSTOP, "worker"),
+        (signal.SIGKILL, "engine"),
+    ],
+    ids=["worker killed", "worker stopped", "worker hangs", "engine killed"],
 )
-def test_a_lost_worker_voids_the_load_and_is_named(number: int, whose: str) -> None:
-    lose_a_worker(number, whose)
-
-
-@pytest.mark.alone
-def test_a_worker_that_hangs_is_lost_within_five_and_a_half_seconds() -> None:
-    assert lose_a_worker(signal.SIGSTOP, "worker") < 5_500
+def test_a_lost_worker_voids_the_load_and_is_named_within_five_and_a_half_seconds(
+    number: int, whose: str
+) -> None:
+    assert lose_a_worker(number, whose) < 5_500
 
 
 def test_a_worker_ends_when_its_master_is_gone() -> None:
