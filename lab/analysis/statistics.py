@@ -139,11 +139,3 @@ def decide(found: Effect, margin: float, p_adjusted: float) -> Decision:
     if low > margin and p_adjusted <= ALPHA:
         return "REGRESSION"
     return "OK" if high < margin else "INCONCLUSIVE"
-
-
-def narrow_enough(worsening: Sequence[float], width: float) -> bool:
-    """Whether a sequential run may stop: on the width of its interval, never on what the interval says."""
-    if len(worsening) < FEWEST_FOR_INTERVAL:
-        return False
-    low, high = median_interval(worsening)
-    return high - low <= width

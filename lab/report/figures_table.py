@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
+from lab.common.generated import renew
 
 BEGIN = "<!-- made by `python -m lab.report.figures_table`: do not edit -->"
 END = "<!-- end of the figures -->"
@@ -29,11 +30,7 @@ def _row(figure: Figure) -> str:
 
 def renewed(page: str) -> str:
     """The page with a fresh table between its marks. Raises ValueError where the marks are not there."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN!r} … {END!r} in the page")
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    return renew(page, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.analysis.checks import DISTURBANCES, RUN_CHECKS, TRIAL_CHECKS, Check, RunCheck
 from lab.analysis.checks.limits import LIMITS
+from lab.common.generated import renew
 
 BEGIN = "<!-- made by `python -m lab.analysis.checks.catalogue`: do not edit -->"
 END = "<!-- end -->"
@@ -38,11 +39,7 @@ def _remarks(check: Check | RunCheck) -> Iterator[str]:
 
 def renewed(page: str) -> str:
     """The page with fresh tables between its marks. Raises ValueError where the marks are not there."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN!r} … {END!r} in the page")
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+    return renew(page, BEGIN, END, tables())
 
 
 if __name__ == "__main__":

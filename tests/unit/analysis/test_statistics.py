@@ -109,9 +109,3 @@ def test_a_ratio_needs_figures_above_zero():
     with pytest.raises(ValueError, match="above 0"):
         st.log_ratios([1.0, 0.0], [1.0, 1.0])
     assert st.log_ratios([2.0], [4.0]) == [math.log(2)]
-
-
-def test_a_sequential_run_stops_on_width():
-    assert not st.narrow_enough([0.0] * 5, 1.0)
-    assert st.narrow_enough([0.0] * 6, 0.01)
-    assert not st.narrow_enough([0.3, 0.3, 0.3, 0.3, 0.3, 0.5], 0.1)
