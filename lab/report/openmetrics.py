@@ -43,7 +43,8 @@ def _of_figure(figure: Figure) -> Family:
 
 def family_name(figure: str, unit: str) -> str:
     """`cpu_us_per_request`, seconds → `lab_cpu_per_request_seconds`: the base unit stands last."""
-    words = [word for word in figure.split("_") if word not in ("us", "ms", "bytes")]
+    scaled = {"seconds": ("us", "ms", "s"), "bytes": ("bytes",)}.get(unit, ())
+    words = [word for word in figure.split("_") if word not in scaled]
     spelt = ["second" if word == "s" else word for word in words]
     return "_".join(["lab", *spelt, *([unit] if unit else [])])
 

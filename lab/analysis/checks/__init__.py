@@ -1,7 +1,6 @@
 """Validity checks: pure functions of one trial's record, or of the run. They judge and change nothing.
 
-To add one: write the function in the module of its subject, give its limits a row in limits.py, list it in
-TRIAL_CHECKS. A check that crashes, or lacks its data, yields `unknown` with the reason: silence is no health.
+CONTRIBUTING.md says what adding one takes. A check that crashes, or lacks its data, yields `unknown` with the reason: silence is no health.
 """
 
 from __future__ import annotations
@@ -55,10 +54,13 @@ def _linked(view: TrialView) -> bool:
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a trial. A `required` one makes the run INCONCLUSIVE where its data is missing.
+    """One check of a trial.
 
-    `excused`: its findings do not count for a server that met a limit which the scenario expects. `applies`
-    tells for which trials there is anything to check. `per_group`: each group of the swarm is checked.
+    Attributes:
+        required: without data the run is INCONCLUSIVE; False for what not every host can record.
+        excused: a server at a limit that the scenario expects may fail it: then its findings do not count.
+        applies: for which trials there is anything to check; by default those with a load.
+        per_group: each group of the swarm is checked; the sum of groups would hide or invent a fault.
     """
 
     name: str

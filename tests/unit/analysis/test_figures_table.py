@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from iomodels import stats
 
 from lab.analysis.checks import RUN_CHECKS, TRIAL_CHECKS
 from lab.analysis.comparison import METRICS
@@ -19,7 +20,7 @@ from lab.analysis.model import (
     TrialFigures,
     figure_of,
 )
-from lab.common.figure import Figure, PerRequest
+from lab.common.figure import Figure, PerRequest, Quotient
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content import explain, text
 from lab.report.figures_table import renewed
@@ -97,10 +98,19 @@ def test_a_new_figure_of_a_counter_needs_a_row_and_a_field_only(monkeypatch: pyt
         ("requests_per_s", "", "lab_requests_per_second"),
         ("errors", "ratio", "lab_errors_ratio"),
         ("threads_peak", "", "lab_threads_peak"),
+        ("bytes_out_per_request", "", "lab_bytes_out_per_request"),
     ],
 )
 def test_a_metric_family_has_its_base_unit_last(name: str, unit: str, family: str):
     assert family_name(name, unit) == family
+
+
+def test_counters_of_rows_are_counters_of_the_server():
+    for figure in FIGURES:
+        if isinstance(figure.source, PerRequest):
+            assert set(figure.source.counters) <= set(stats.FIELDS), figure.name
+        if isinstance(figure.source, Quotient):
+            assert {figure.source.top, figure.source.bottom} <= set(stats.FIELDS), figure.name
 
 
 def test_the_table_in_the_docs_is_fresh():

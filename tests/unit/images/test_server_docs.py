@@ -16,10 +16,11 @@ def test_the_table_is_fresh() -> None:
 
 @pytest.mark.parametrize("model", manifest.load())
 def test_every_model_is_described(model: str) -> None:
-    _, _, section = PAGE.partition(f"\n## `{model}`\n")
+    _, found, section = PAGE.partition(f"\n## `{model}`\n")
+    assert found, f"docs/models.md has no section ## `{model}`"
     section = section.partition("\n## ")[0]
     for word in ("**Waits**", "**Calls**", "**Cost**", "**Trap**", "**Use**"):
-        assert word in section, f"{model}: no {word}"
+        assert word in section, f"docs/models.md, section `{model}`: no {word}"
 
 
 def test_a_page_without_markers_is_refused() -> None:
