@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field
 
 from iomodels import manifest
-from iomodels.sessions import DEFAULT_HANDLER
 from wire import NAMES as WIRES
+from wire import load as load_wire
 
 DEFAULT_PORT = 9102
 DEFAULT_BACKLOG = 128
@@ -72,7 +72,7 @@ def resolve(arguments: argparse.Namespace, models: dict[str, manifest.Model]) ->
     wire = value("wire", "datagram" if model.transports == ["udp"] else "http1")
     if wire not in WIRES:
         raise SettingsError(f"wire: unknown {wire!r}; known: {', '.join(WIRES)}")
-    transport = "udp" if wire == "datagram" else "tcp"
+    transport = load_wire(wire).TRANSPORT
     if transport not in model.transports:
         raise SettingsError(
             f"wire: {wire} needs {transport}; {name} serves {', '.join(model.transports)} only"
@@ -89,7 +89,7 @@ def resolve(arguments: argparse.Namespace, models: dict[str, manifest.Model]) ->
     return Settings(
         model=name,
         wire=wire,
-        handler=value("handler", DEFAULT_HANDLER[wire]),
+        handler=value("handler", load_wire(wire).DEFAULT_HANDLER),
         host=value("host", "0.0.0.0"),
         port=_number("port", value("port", str(DEFAULT_PORT)), 0, 65535),
         backlog=_number("backlog", value("backlog", str(DEFAULT_BACKLOG)), 1, 65535),
