@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from iomodels import manifest
+from iomodels.handlers import NAMES as HANDLERS
 from wire import NAMES as WIRES
 from wire import load as load_wire
 
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("model", nargs="?", help="the I/O model, see --list (LAB_MODEL)")
     flags.add_argument("--list", action="store_true", help="list the models and exit")
     flags.add_argument("--wire", help=f"{', '.join(WIRES)} (LAB_WIRE; http1)")
-    flags.add_argument("--handler", help="hello, json, echo, sleep:10ms, cpu:200us, file:64KiB (LAB_HANDLER)")
+    flags.add_argument("--handler", help=f"{', '.join(HANDLERS)}, such as hello or sleep:10ms (LAB_HANDLER)")
     flags.add_argument("--host", help="address to listen on (LAB_HOST; 0.0.0.0)")
     flags.add_argument("--port", help=f"port to listen on, 0 for any free one (LAB_PORT; {DEFAULT_PORT})")
     flags.add_argument("--backlog", help=f"backlog of listen(2) (LAB_BACKLOG; {DEFAULT_BACKLOG})")
