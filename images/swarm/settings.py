@@ -10,6 +10,9 @@ import json
 import os
 from dataclasses import dataclass
 
+from wire import NAMES as WIRES
+from wire import load as load_wire
+
 from . import executors, fields
 from .clients import Clients, parse_clients
 from .errors import SettingsError
@@ -17,8 +20,6 @@ from .executors import Executor
 from .executors.constant_users import ConstantUsers
 from .fields import JsonObject
 
-DEFAULT_HANDLER = {"http1": "hello", "echo": "echo", "greet": "hello", "datagram": "echo"}
-WIRES = tuple(DEFAULT_HANDLER)
 KNOWN = (
     "target", "wire", "handler", "users", "spawn_rate_per_s", "workers", "worker_index", "seed", "load",
     "phases", "connect_deadline_s", "request_timeout_s", "drain_s", "linger_s", "master", "source_addresses",
@@ -117,7 +118,7 @@ def parse(raw: JsonObject) -> Settings:
     settings = Settings(
         target=_address(raw, "target"),
         wire=wire,
-        handler=str(raw.get("handler", DEFAULT_HANDLER[wire])),
+        handler=str(raw.get("handler", load_wire(wire).DEFAULT_HANDLER)),
         users=fields.integer(raw, "users", least=1),
         spawn_rate_per_s=fields.positive(raw, "spawn_rate_per_s", 100.0),
         workers=fields.integer(raw, "workers", 1, least=1),

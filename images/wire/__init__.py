@@ -7,7 +7,8 @@ from the network or from the peer, never from two different parsers. A wire impo
 Every wire module defines:
 
 * ``TRANSPORT``: ``"tcp"`` or ``"udp"``;
-* ``SERVER_SPEAKS_FIRST``: whether the client must read before it writes.
+* ``SERVER_SPEAKS_FIRST``: whether the client must read before it writes;
+* ``DEFAULT_HANDLER``: the handler of a server, and of a swarm, that is not told another.
 
 Modules whose name starts with an underscore are shared code, not wires.
 """

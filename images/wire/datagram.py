@@ -13,6 +13,7 @@ from wire._errors import ProtocolError
 
 TRANSPORT = "udp"
 SERVER_SPEAKS_FIRST = False
+DEFAULT_HANDLER = "echo"
 
 MAX_PAYLOAD_BYTES = 65507 - 8  # largest UDP payload over IPv4 (RFC 768, RFC 791) minus the id
 _ID = struct.Struct(">Q")

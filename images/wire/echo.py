@@ -12,6 +12,7 @@ from wire._errors import ProtocolError
 
 TRANSPORT = "tcp"
 SERVER_SPEAKS_FIRST = False
+DEFAULT_HANDLER = "echo"
 
 MAX_PAYLOAD_BYTES = 1 << 20
 _LENGTH = struct.Struct(">I")

@@ -11,6 +11,7 @@ from wire._errors import ProtocolError
 
 TRANSPORT = "tcp"
 SERVER_SPEAKS_FIRST = True
+DEFAULT_HANDLER = "hello"
 
 GREETING = b"connection server"
 REPLY = b"hello server"

@@ -35,6 +35,7 @@ from wire._http_head import (
 
 TRANSPORT = "tcp"
 SERVER_SPEAKS_FIRST = False
+DEFAULT_HANDLER = "hello"
 
 MAX_BODY_BYTES = 1 << 20
 SERVER_NAME = "io-model-lab"

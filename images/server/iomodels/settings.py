@@ -7,8 +7,9 @@ import os
 from dataclasses import dataclass, field
 
 from iomodels import manifest
-from iomodels.sessions import DEFAULT_HANDLER
+from iomodels.handlers import NAMES as HANDLERS
 from wire import NAMES as WIRES
+from wire import load as load_wire
 
 DEFAULT_PORT = 9102
 DEFAULT_BACKLOG = 128
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("model", nargs="?", help="the I/O model, see --list (LAB_MODEL)")
     flags.add_argument("--list", action="store_true", help="list the models and exit")
     flags.add_argument("--wire", help=f"{', '.join(WIRES)} (LAB_WIRE; http1)")
-    flags.add_argument("--handler", help="hello, json, echo, sleep:10ms, cpu:200us, file:64KiB (LAB_HANDLER)")
+    flags.add_argument("--handler", help=f"{', '.join(HANDLERS)}, such as hello or sleep:10ms (LAB_HANDLER)")
     flags.add_argument("--host", help="address to listen on (LAB_HOST; 0.0.0.0)")
     flags.add_argument("--port", help=f"port to listen on, 0 for any free one (LAB_PORT; {DEFAULT_PORT})")
     flags.add_argument("--backlog", help=f"backlog of listen(2) (LAB_BACKLOG; {DEFAULT_BACKLOG})")
@@ -72,7 +73,7 @@ def resolve(arguments: argparse.Namespace, models: dict[str, manifest.Model]) ->
     wire = value("wire", "datagram" if model.transports == ["udp"] else "http1")
     if wire not in WIRES:
         raise SettingsError(f"wire: unknown {wire!r}; known: {', '.join(WIRES)}")
-    transport = "udp" if wire == "datagram" else "tcp"
+    transport = load_wire(wire).TRANSPORT
     if transport not in model.transports:
         raise SettingsError(
             f"wire: {wire} needs {transport}; {name} serves {', '.join(model.transports)} only"
@@ -89,7 +90,7 @@ def resolve(arguments: argparse.Namespace, models: dict[str, manifest.Model]) ->
     return Settings(
         model=name,
         wire=wire,
-        handler=value("handler", DEFAULT_HANDLER[wire]),
+        handler=value("handler", load_wire(wire).DEFAULT_HANDLER),
         host=value("host", "0.0.0.0"),
         port=_number("port", value("port", str(DEFAULT_PORT)), 0, 65535),
         backlog=_number("backlog", value("backlog", str(DEFAULT_BACKLOG)), 1, 65535),

@@ -1,6 +1,7 @@
 """Validity checks: pure functions of one trial's record, or of the run. They judge and change nothing.
 
-CONTRIBUTING.md says what adding one takes. A check that crashes, or lacks its data, yields `unknown` with the reason: silence is no health.
+CONTRIBUTING.md says what adding one takes. A check that crashes, or lacks its data, yields `unknown` with the
+reason: silence is no health.
 """
 
 from __future__ import annotations

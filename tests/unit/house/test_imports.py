@@ -33,12 +33,13 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"verbs"},
 }  # fmt: skip
 
+HANDLERS = "images/server/iomodels/handlers"
 # Backends of one folder, each behind the protocol in the folder's __init__: none knows another.
 BACKENDS = {
     "lab/runtime": {"docker", "local"},
     "lab/impair": {"netem", "delayline", "none"},
     "lab/collect": {"cgroup", "host", "procfs", "sockets", "syscalls"},
-    "images/server/iomodels/handlers": {"cpu", "echo", "file", "hello", "json", "sleep"},
+    HANDLERS: {path.stem for path in (ROOT / HANDLERS).glob("*.py")} - {"__init__"},
 }
 
 # Packages of images/ and what they may import of images/; lab/ and images/ share data only.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from iomodels import app, handlers, manifest, settings, units
 from iomodels.session import SendFile
+from swarm.answers import expected_answer
 
 from lab.common.errors import LabError
 from lab.common.paths import ROOT
 from lab.scenario import catalog
+from lab.scenario.scenario import HANDLERS
 from lab.verbs import completion
 
 MODELS = manifest.load()
@@ -156,7 +159,7 @@ def test_a_wrong_setting_is_named(line: list[str], says: str) -> None:
 
 
 def test_handlers_answer() -> None:
-    assert handlers.NAMES == ("cpu", "echo", "file", "hello", "json", "sleep")
+    assert set(handlers.NAMES) == set(HANDLERS), "the handlers of the server, and those of a scenario"
     assert handlers.load("hello").answer(b"x") == b"Hello, World!"
     assert handlers.load("json").answer(b"x") == handlers.JSON
     assert handlers.load("echo").answer(b"x") == b"x"
@@ -164,6 +167,15 @@ def test_handlers_answer() -> None:
     file = handlers.load("file:33B").answer(b"")
     assert isinstance(file, SendFile)
     assert file.length == 33
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_handler_answers_what_the_swarm_expects(name: str) -> None:
+    spec = name if HANDLERS[name] is None else f"{name}:{HANDLERS[name]}"
+    answer = handlers.load(spec).answer(b"sent")
+    if isinstance(answer, SendFile):
+        answer = os.pread(answer.fd, answer.length, answer.offset)
+    assert answer == expected_answer(spec, b"sent")
 
 
 def test_the_cpu_handler_burns_what_it_is_told() -> None:

@@ -6,12 +6,12 @@ import pytest
 from swarm.answers import HELLO, WrongAnswerError, check, expected_answer
 from swarm.errors import SettingsError
 from swarm.exchange import CLOSE, KEEP, PAYLOAD, for_wire
-from wire import datagram, echo, greet, http1
+from wire import NAMES, datagram, echo, greet, http1
 from wire.http1 import ProtocolError
 
 
 def test_every_wire_has_an_exchange() -> None:
-    for wire in ("http1", "echo", "greet", "datagram"):
+    for wire in NAMES:
         assert for_wire(wire, "echo", "server").transport in ("tcp", "udp")
     with pytest.raises(SettingsError, match="smtp"):
         for_wire("smtp", "hello", "server")

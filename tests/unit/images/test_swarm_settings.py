@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from swarm import settings
 from swarm.errors import SettingsError
+from swarm.executors import EXECUTORS
 from swarm.executors.constant_arrival_rate import ConstantArrivalRate
 from swarm.executors.constant_users import ConstantUsers
 from swarm.executors.ramping_arrival_rate import RampingArrivalRate
@@ -66,7 +67,7 @@ def test_stages() -> None:
         ({"load": {"executor": "constant-arrival-rate"}}, "rate_per_s"),
         (
             {"load": {"executor": "fast"}},
-            "executor must be one of constant-arrival-rate, .*ramping-users, not",
+            f"executor must be one of {', '.join(EXECUTORS)}, not",
         ),
         ({"load": {"executor": "constant-arrival-rate", "rate_per_s": 5, "start_rate_per_s": 5}}, "unknown"),
         ({"load": None}, "load"),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import wire
 from hypothesis import given
 from hypothesis import strategies as st
 from wire import datagram, echo, greet
 
+from lab.scenario.scenario import HANDLERS
+from lab.scenario.swarm import Wire
+
 
 def test_every_wire_defines_its_constants() -> None:
-    assert wire.NAMES == ("datagram", "echo", "greet", "http1")
+    assert set(wire.NAMES) == set(get_args(Wire)), "the wires of the images, and those of a scenario"
     for name in wire.NAMES:
         module = wire.load(name)
         assert module.TRANSPORT in ("tcp", "udp")
         assert isinstance(module.SERVER_SPEAKS_FIRST, bool)
-    with pytest.raises(LookupError, match="unknown wire 'smoke'; known: datagram, echo, greet, http1"):
+        assert module.DEFAULT_HANDLER in HANDLERS
+    with pytest.raises(LookupError, match=f"unknown wire 'smoke'; known: {', '.join(wire.NAMES)}"):
         wire.load("smoke")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nettools.impairment import Impairment as InTheDelayLine
 
 from lab.impair.link import Egress, Link
 from lab.results.link import Directions
@@ -43,7 +44,9 @@ def test_what_no_link_can_be_is_refused(words: dict[str, Any], says: str) -> Non
 
 
 def test_the_type_of_its_fields_names_all_of_them() -> None:
-    assert ImpairmentFields.__annotations__.keys() == {field.name for field in fields(Impairment)}
+    names = {field.name for field in fields(Impairment)}
+    assert ImpairmentFields.__annotations__.keys() == names
+    assert {field.name for field in fields(InTheDelayLine)} == names
 
 
 def test_json_holds_what_differs_and_comes_back() -> None:

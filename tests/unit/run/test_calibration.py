@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,9 +21,10 @@ from lab.plan.render import Addressing
 from lab.results.load import LoadResult
 from lab.results.node import Calibration, ServerStats
 from lab.run import calibration
-from lab.run.calibration import Calibrator, ceiling, null_trial
+from lab.run.calibration import NULL_SERVERS, Calibrator, ceiling, null_trial
 from lab.scenario import resolve
 from lab.scenario.scenario import Scenario
+from lab.scenario.swarm import Wire
 from lab.verbs.completion import scenario_names
 from tests.support.records import counter, result, second, series
 from tests.support.records import trial as record
@@ -222,3 +223,7 @@ def test_the_null_trial_of_a_bundled_scenario_is_a_scenario_and_a_record_can_hol
     assert Scenario.model_validate(null.scenario.model_dump(mode="json")) == null.scenario
     kept = replace(record(), id="null/1", server="null", scenario=null.scenario)
     assert kept.scenario == null.scenario
+
+
+def test_every_wire_has_a_null_server() -> None:
+    assert set(NULL_SERVERS) == set(get_args(Wire))

@@ -8,13 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 
 from lab import cli
 from lab.common.errors import Exit, worst
 from lab.common.paths import ROOT
+from lab.run.open_runtime import OPEN
+from lab.scenario.resolve import RuntimeName
 from lab.verbs import completion
 from tests.support.runfolders import make_run
 
@@ -279,6 +281,10 @@ def test_bash_completes_verbs_scenarios_servers_and_runs(tmp_path):
     run = make_run(tmp_path)
     assert completed("lab report ", LAB_RESULTS=str(tmp_path)) == ["latest", run.name]
     assert completed("lab run smoke --runtime l") == ["local"]
+
+
+def test_the_runtimes_that_are_completed_are_those_that_a_run_opens():
+    assert set(completion.runtimes("")) == set(get_args(RuntimeName)) == set(OPEN)
 
 
 def test_servers_are_read_off_a_scenario_without_a_parser():

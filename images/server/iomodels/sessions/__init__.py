@@ -1,7 +1,6 @@
 """The server's side of each wire: one module per wire, which connects the protocol to a handler.
 
-Each module has ``make(handler) -> SessionFactory``; its name is the wire's. `DEFAULT_HANDLER` has the default
-handler of each wire.
+Each module has ``make(handler) -> SessionFactory``; its name is the wire's.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from importlib import import_module
 
 from iomodels.handlers import Handler
 from iomodels.session import SessionFactory
-
-DEFAULT_HANDLER = {"http1": "hello", "echo": "echo", "greet": "hello", "datagram": "echo"}
 
 
 def make(wire: str, handler: Handler) -> SessionFactory:
