@@ -123,6 +123,7 @@ TRIAL_CHECKS = (
 )
 RUN_CHECKS = (
     RunCheck("complete", run_checks.complete),
+    RunCheck("readable", run_checks.readable),
     RunCheck("repeated", run_checks.repeated),
     RunCheck("machines", run_checks.machines),
     RunCheck("provenance", run_checks.provenance),

@@ -76,7 +76,7 @@ def test_a_record_that_is_none_is_one_finding_about_its_trial(tmp_path, change, 
     change(data)
     file.write_text(json.dumps(data))
     [finding] = findings(path)
-    assert (finding.check, finding.level, finding.trial) == ("complete", "unknown", "epoll_lt/2")
+    assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt/2")
     assert says in finding.says
     assert "\n" not in finding.says
 
@@ -86,7 +86,7 @@ def test_a_torn_record_is_too(tmp_path, text):
     path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
     (path / "trials/epoll_lt-2/record.json").write_text(text)
     [finding] = findings(path)
-    assert (finding.check, finding.level, finding.trial) == ("complete", "unknown", "epoll_lt/2")
+    assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt/2")
 
 
 def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts(tmp_path):
@@ -94,7 +94,7 @@ def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts
     with (path / "trials/epoll_lt-1/series.csv").open("a") as file:
         file.write("12.0,server,cg")
     [finding] = findings(path)
-    assert (finding.check, finding.level, finding.trial) == ("complete", "suspect", "epoll_lt/1")
+    assert (finding.check, finding.level, finding.trial) == ("readable", "suspect", "epoll_lt/1")
     assert finding.says == "1 torn rows of series.csv are left out"
 
 
