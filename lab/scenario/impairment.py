@@ -9,11 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypedDict, cast, get_args
 
+from lab.common.units import show_seconds
+
 Distribution = Literal["uniform", "normal", "pareto", "paretonormal"]
 DELAY_MAX_MS = 60_000.0
 _PROBABILITIES = ("loss", "corrupt", "duplicate", "reorder")
 _CORRELATIONS = {f"{name}_correlation": name for name in _PROBABILITIES} | {"delay_correlation": "jitter_ms"}
 _RATE_MIN_BIT_PER_S = 1000.0
+# The keys that a person writes, where they differ from the fields.
+_WORDS = {
+    "delay_ms": "delay", "jitter_ms": "jitter", "delay_correlation": "correlation", "reorder_gap": "gap",
+    "limit_packets": "limit", "loss_state": "loss: state", "loss_gemodel": "loss: gemodel",
+}  # fmt: skip
 
 
 class ImpairmentFields(TypedDict, total=False):
@@ -77,10 +84,14 @@ class Impairment:
     def _check_ranges(self) -> None:
         for name in (*_PROBABILITIES, *_CORRELATIONS):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not within 0 … 1")
+                raise ValueError(f"{_word(name)}: {getattr(self, name)} is not within 0 … 1")
         for name in ("delay_ms", "jitter_ms"):
-            if not 0 <= getattr(self, name) <= DELAY_MAX_MS:
-                raise ValueError(f"{name}: {getattr(self, name):g} is not within 0 … {DELAY_MAX_MS:g} ms")
+            value = getattr(self, name)
+            if value < 0:
+                raise ValueError(f"{_word(name)}: {value:g} ms is below 0s")
+            if not value <= DELAY_MAX_MS:
+                longest = show_seconds(DELAY_MAX_MS / 1e3)
+                raise ValueError(f"{_word(name)}: {show_seconds(value / 1e3)} is more than {longest}")
         if self.distribution not in get_args(Distribution):
             known = ", ".join(get_args(Distribution))
             raise ValueError(f"distribution: unknown {self.distribution!r}; known: {known}")
@@ -89,12 +100,12 @@ class Impairment:
         for name in ("limit_packets", "reorder_gap"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name}: {value} is below 1")
+                raise ValueError(f"{_word(name)}: {value} is below 1")
 
     def _check_together(self) -> None:
         for name, of in _CORRELATIONS.items():
             if getattr(self, name) and not getattr(self, of):
-                raise ValueError(f"{name} needs {of}")
+                raise ValueError(f"{_word(name)} needs {_word(of)}")
         if self.jitter_ms > self.delay_ms and self.distribution == "uniform":
             raise ValueError(f"jitter {self.jitter_ms:g} ms exceeds the delay of {self.delay_ms:g} ms")
         if self.distribution != "uniform" and not self.jitter_ms:
@@ -108,11 +119,11 @@ class Impairment:
         for name, size in (("loss_state", 5), ("loss_gemodel", 4)):
             values = getattr(self, name)
             if values is not None and not (len(values) == size and all(0 <= value <= 1 for value in values)):
-                raise ValueError(f"{name} needs {size} numbers within 0 … 1, not {values}")
+                raise ValueError(f"{_word(name)} needs {size} numbers within 0 … 1, not {values}")
         if self.loss_state:
             p13, p31, p32, _p23, p14 = self.loss_state
             if max(p13 + p14, p31 + p32) > 1 + 1e-9:
-                raise ValueError("loss_state: p13 + p14 and p31 + p32 must be at most 1 each")
+                raise ValueError("loss: state: p13 + p14 and p31 + p32 must be at most 1 each")
 
     @property
     def constant(self) -> bool:
@@ -149,6 +160,11 @@ class Impairment:
         vars(found).update({f.name: f.default for f in fields(cls)})
         vars(found).update(_known(data))
         return found
+
+
+def _word(name: str) -> str:
+    """Return the key of a field as a person writes it: `delay_ms` → `delay`."""
+    return _WORDS.get(name, name.replace("_", "-"))
 
 
 def _known(data: Mapping[str, object]) -> ImpairmentFields:

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ValidationError
 
 from lab.common.errors import UsageError
+from lab.scenario.messages import first_message
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import AS_WRITTEN, ScenarioModel, first_message
+from lab.scenario.strict import AS_WRITTEN, ScenarioModel
 from lab.scenario.swarm import is_map_of_groups
 from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, read, read_value, show_path
 

@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -48,27 +47,16 @@ def unknown(word: str, known: list[str], what: str) -> str:
     return f"unknown {what} {word!r}; known: {', '.join(known)}"
 
 
-def first_message(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
-    """Return the path and the text of the first error."""
-    first = error.errors(include_url=False)[0]
-    path, message = first["loc"], first["msg"].removeprefix("Value error, ")
-    if first["type"] == "unknown_key":
-        return (*path, first["ctx"]["key"]), message
-    if first["type"] == "missing":
-        return path[:-1], f"{path[-1]!r} is missing"
-    if first["type"] == "literal_error":
-        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return path, unknown(str(first["input"]), known, "value")
-    return path, message
-
-
 def kebab(name: str) -> str:
     """Return the YAML key of a field: `spawn_rate` → `spawn-rate`."""
     return name.replace("_", "-")
 
 
 class ScenarioModel(BaseModel):
-    """The base of every model in a scenario. An unknown key is an error that names the nearest known key."""
+    """The base of every model in a scenario. An unknown key is an error that names the nearest known key.
+
+    A record may have the names of fields (`spawn_rate`) in place of the keys (`spawn-rate`); a person may not.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=kebab, validate_by_name=True, strict=True
@@ -76,13 +64,20 @@ class ScenarioModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
+    def _known_keys(cls, data: Any, info: ValidationInfo) -> Any:
         if isinstance(data, dict):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
+            aliases = {name: field.alias or name for name, field in cls.model_fields.items()}
+            known = list(aliases.values())
             for key in data:
-                if key not in known and key not in cls.model_fields:
-                    message = unknown(str(key), known, "key")
-                    raise PydanticCustomError("unknown_key", "{message}", {"message": message, "key": key})
+                if key in known or (key in aliases and not as_written(info)):
+                    continue
+                alias = aliases.get(key)
+                message = (
+                    f"unknown key {key!r}; did you mean {alias}?"
+                    if alias
+                    else unknown(str(key), known, "key")
+                )
+                raise PydanticCustomError("unknown_key", "{message}", {"message": message, "key": key})
         return data
 
 

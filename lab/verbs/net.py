@@ -150,7 +150,8 @@ def _impairment(words: list[str]) -> Impairment:
 
     from lab.scenario.impairment import Impairment
     from lab.scenario.link import Direction
-    from lab.scenario.strict import AS_WRITTEN, first_message
+    from lab.scenario.messages import first_message
+    from lab.scenario.strict import AS_WRITTEN
     from lab.scenario.yaml_file import read_value, show_path
 
     pairs = dict(word.split("=", 1) for word in words if "=" in word)

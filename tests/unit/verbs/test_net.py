@@ -29,7 +29,7 @@ def test_words_become_an_impairment(words: list[str], impairment: Impairment) ->
         (["jitter=5ms"], "net set: jitter 5 ms exceeds the delay of 0 ms"),
         (["delay=1ms", "jitter=5ms"], "net set: jitter 5 ms exceeds the delay of 1 ms"),
         (["gap=5"], "net set: gap needs reorder"),
-        (["gap=5.5"], "net set: gap: Input should be a valid integer"),
+        (["gap=5.5"], "net set: gap: write a whole number, such as 5"),
         (["limit=many"], "net set: limit: 'many': write auto, or a number of packets above 0"),
         (["limit=0"], "net set: limit: 0: write auto, or a number of packets above 0"),
         (["delay=5"], "net set: delay: 5 has no unit"),
