@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.common.errors import UsageError
 from lab.common.trial_key import TrialKey
-from lab.scenario.resolve import Resolved, with_values
+from lab.scenario.resolve import Resolved, sweep_points, with_values
 from lab.scenario.scenario import Scenario
 from lab.scenario.yaml_file import YamlValue
 
@@ -72,10 +71,7 @@ def expand(resolved: Resolved, only: tuple[str, ...] = ()) -> Plan:
             raise UsageError(
                 f"--server {name}: unknown server; the scenario has {', '.join(scenario.servers)}"
             )
-    points = [
-        dict(zip(scenario.sweep, values, strict=True))
-        for values in itertools.product(*scenario.sweep.values())
-    ]
+    points = sweep_points(scenario.sweep)
     at_point = [(point, with_values(resolved, point) if point else scenario) for point in points]
     rng = random.Random(scenario.seed)
     trials: list[Trial] = []

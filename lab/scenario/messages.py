@@ -15,6 +15,7 @@ from lab.scenario.threshold import METRICS
 from lab.scenario.yaml_file import Keys
 
 _DIRECTION = "a direction is a map, such as {delay: 50ms}"
+_ENDPOINTS = "give two endpoints, such as [swarm, servers]"
 _SERVERS = "{thread: {model: thread}}"
 # What belongs at a place, by the end of its path ("*" is any key); the first that fits.
 SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -48,7 +49,7 @@ SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("events",), "write a list of events, such as [{at: 2s, for: 1s, pause: thread}]"),
     (("stages",), "write a list of stages, such as [{duration: 5s, target: 900/s}]"),
     (("paths",), "give at least one path, such as [/json]"),
-    *(((name,), "give two endpoints, such as [swarm, servers]") for name in ("endpoints", "link", "partition")),
+    *(((name,), _ENDPOINTS) for name in ("endpoints", "link", "partition")),
     (("uniform",), "give two times, such as [100ms, 900ms]"),
 )  # fmt: skip
 # A value of each key that takes a number or text.

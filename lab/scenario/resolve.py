@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,8 +91,8 @@ def load(
     scenario_data = _mapping(document, document.data, ())
     _merge_defaults(tree, defaults, _mapping(defaults, shared, ("defaults",)), scenario_data)
     tree.merge(document, scenario_data)
-    for name, text in _from_environment(environment):
-        tree.override(name, text, f"$LAB_SET_… {name}")
+    for variable, name, text in _from_environment(environment):
+        tree.override(name, text, f"${variable}")
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -101,13 +102,60 @@ def load(
     if question and "question" not in tree.data:
         tree.data["question"] = question
     scenario = _validate(Scenario, tree.data, tree.origins, document)
-    return _with_files(Resolved(scenario, settings, tree.data, tree.origins, path.parent), document)
+    resolved = Resolved(scenario, settings, tree.data, tree.origins, path.parent)
+    _check_sweep(_with_files(resolved, document), document)
+    return resolved
 
 
 def load_settings(lab_yaml: Path) -> Settings:
     """Read the settings of lab.yaml, without its `defaults`. Raises UsageError."""
     defaults = read(lab_yaml, lab_yaml.name) if lab_yaml.exists() else Document("lab.yaml", {})
     return _validate(Settings, _split_defaults(defaults)[0], {}, defaults)
+
+
+def sweep_points(sweep: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of a sweep; one empty point without a sweep."""
+    return [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
+
+
+def _check_sweep(resolved: Resolved, document: Document) -> None:
+    """Refuse a path or a value that a sweep cannot set. Raises UsageError at the entry of the sweep."""
+    for point in sweep_points(resolved.scenario.sweep):
+        if error := _point_error(resolved, point):
+            raise _sweep_error(resolved, document, point, error)
+
+
+def _sweep_error(
+    resolved: Resolved, document: Document, point: Mapping[str, YamlValue], error: str
+) -> UsageError:
+    """Make the error of a sweep point: at the value that is wrong alone, else at the whole sweep."""
+    for path, value in point.items():
+        if alone := _point_error(resolved, {path: value}):
+            place: Keys = ("sweep", path, resolved.scenario.sweep[path].index(value))
+            at = _position(place, resolved.origins, document)
+            return UsageError(f"{at}: sweep.{path} = {value}: {alone}")
+    values = ", ".join(f"{path} = {value}" for path, value in point.items())
+    return UsageError(f"{_position(('sweep',), resolved.origins, document)}: sweep: {values}: {error}")
+
+
+def _point_error(resolved: Resolved, point: Mapping[str, YamlValue]) -> str:
+    """Return what is wrong with the scenario at a sweep point, without its source; empty if nothing is."""
+    try:
+        if point:
+            with_values(resolved, point)
+    except UsageError as error:
+        text = str(error).removeprefix("sweep: ")
+        for path, value in point.items():
+            text = text.removeprefix(f"sweep.{path} = {value}: ")
+        return text
+    return ""
+
+
+def _position(path: Keys, origins: Mapping[Keys, Origin], document: Document) -> str:
+    """Return where a value was written: `c10k.yaml:9:3`, or its flag."""
+    where, place = origins.get(path, (document, path))
+    line_column = where.places.get(place)
+    return where.source + (f":{line_column[0]}:{line_column[1]}" if line_column else "")
 
 
 def with_values(resolved: Resolved, values: Mapping[str, YamlValue]) -> Scenario:
@@ -119,9 +167,12 @@ def changed(resolved: Resolved, values: Mapping[str, YamlValue], source: str) ->
     """Return a copy with the values at these paths replaced; `source` is their origin. Raises UsageError."""
     tree = _Layers(Document(source, {}))
     tree.data, tree.origins = copy.deepcopy(resolved.data), dict(resolved.origins)
+    kept = {origin[0].source for origin in resolved.origins.values()}
     for path, value in values.items():
         tree.put(tuple(path.split(".")), value, (Document(f"{source}.{path} = {value}", None), ()))
-    scenario = _validate(Scenario, tree.data, tree.origins, Document(source, {}))
+    # An error names the value that replaced another, not the place of what was there.
+    replaced = {path: origin for path, origin in tree.origins.items() if origin[0].source not in kept}
+    scenario = _validate(Scenario, tree.data, replaced, Document(source, {}))
     made = Resolved(scenario, resolved.settings, tree.data, tree.origins, resolved.folder)
     return _with_files(made, Document(source, {}))
 
@@ -158,6 +209,12 @@ def _key_in(holder: Any, key: str | int) -> str | int:
     return str(key)
 
 
+def _no_child(place: Keys, holder: YamlValue, key: str | int) -> str:
+    """Describe a path that leads nowhere: `swarm.users: 10 has no 'x'`."""
+    has = f"a list of {len(holder)}" if isinstance(holder, list) else repr(holder)
+    return f"{show_path(place)}{has} has no {str(key)!r}"
+
+
 class _Layers:
     """Nested data, merged layer by layer."""
 
@@ -181,10 +238,13 @@ class _Layers:
         place: Keys = ()
         for key in path[:-1]:
             place = (*place, _key_in(target, key))
-            target = target.setdefault(place[-1], {}) if isinstance(target, dict) else target[place[-1]]
+            if isinstance(target, dict) and place[-1] not in target:
+                target[place[-1]] = {}
+                self.origins[place] = origin
+            target = target[place[-1]]
             following = path[len(place)]
             if not isinstance(target, dict) and not isinstance(_key_in(target, following), int):
-                raise origin[0].error((), f"{show_path(place)}{target!r} has no {following!r}")
+                raise UsageError(f"{origin[0].source}: {_no_child(place, target, following)}")
         place = (*place, _key_in(target, path[-1]))
         for known in [known for known in self.origins if known[: len(place)] == place]:
             del self.origins[known]
@@ -243,11 +303,11 @@ def _mapping(document: Document, data: YamlValue, path: Keys) -> YamlMap:
     return data
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Yield paths and values: `LAB_SET_SWARM__SPAWN_RATE=100` → `swarm.spawn-rate`, `100`."""
+def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Yield variables, paths, values: `LAB_SET_SWARM__SPAWN_RATE`, `swarm.spawn-rate`, `100`."""
     for name, text in sorted(environment.items()):
         if name.startswith("LAB_SET_"):
-            yield name[8:].lower().replace("__", ".").replace("_", "-"), text
+            yield name, name[8:].lower().replace("__", ".").replace("_", "-"), text
 
 
 def _validate(kind: type[P], data: YamlMap, origins: Mapping[Keys, Origin], document: Document) -> P:
@@ -265,8 +325,13 @@ def _first_error(error: ValidationError, origins: Mapping[Keys, Origin], documen
 
 
 def _error_at(
-    path: Keys, message: str, origins: Mapping[Keys, Origin], document: Document, at_key: bool = False
+    path: Keys,
+    message: str,
+    origins: Mapping[Keys, Origin],
+    document: Document,
+    at_key: bool = False,
 ) -> UsageError:
+    """Make an error at a path. A flag or a variable that sets just this value names it already."""
     here = path
     while here and here not in origins:
         here = here[:-1]
@@ -277,4 +342,5 @@ def _error_at(
             message,
             at_key=at_key,
         )
-    return UsageError(f"{where.source}: {show_path(path)}{message}")
+    is_named = here == path and path and not place
+    return UsageError(f"{where.source}: {'' if is_named else show_path(path)}{message}")

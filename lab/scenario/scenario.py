@@ -13,11 +13,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from lab.common import units
+from lab.common.trial_key import TrialKey
 from lab.scenario import catalog, threshold
 from lab.scenario.event import Event, link_changes
 from lab.scenario.link import Direction, LinkSpec
 from lab.scenario.strict import Bytes, Name, ScenarioModel, as_written, unknown
-from lab.scenario.swarm import Swarm, read_groups
+from lab.scenario.swarm import RESERVED_TEXT, Swarm, is_reserved, read_groups
 
 HANDLERS = {"hello": None, "json": None, "echo": None, "sleep": "10ms", "cpu": "200us", "file": "64KiB"}
 
@@ -127,6 +128,23 @@ CONDITION_SCHEMA = {
 Condition = Annotated[threshold.Condition, BeforeValidator(_condition), WithJsonSchema(CONDITION_SCHEMA)]
 
 
+def _swept(values: list[Any], info: ValidationInfo) -> list[Any]:
+    """Refuse a sweep that a person wrote without values, or with two values of one name."""
+    if not as_written(info):
+        return values
+    if not values:
+        raise ValueError("give at least one value, such as [10, 100]")
+    names = [TrialKey.of("", {"": value}, 1).point for value in values]
+    for index, value in enumerate(values):
+        if names[index] in names[:index] or value in values[:index]:
+            raise ValueError(f"{value} is there twice: give each value once (repeat measures it again)")
+    return values
+
+
+SWEEP_EXTRA: dict[str, Any] = {"minItems": 1, "uniqueItems": True}
+Swept = Annotated[list[Any], AfterValidator(_swept), Field(json_schema_extra=SWEEP_EXTRA)]
+
+
 class Expect(ScenarioModel):
     """Known limits of a server: reaching one is reported as a finding and is not a failure."""
 
@@ -143,7 +161,7 @@ class Scenario(ScenarioModel):
     swarm: Annotated[Swarm, BeforeValidator(read_groups)]
     links: tuple[LinkSpec, ...] = Field(default=(), strict=False)
     events: tuple[Event, ...] = Field(default=(), strict=False)
-    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+    sweep: dict[str, Swept] = Field(default_factory=dict)
     repeat: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=1, ge=0)
     thresholds: dict[str, dict[str, list[Condition]]] = Field(default_factory=dict)
@@ -158,7 +176,10 @@ class Scenario(ScenarioModel):
                 yield place, group.swarm.locustfile
 
     @model_validator(mode="after")
-    def _check_names(self) -> Scenario:
+    def _check_names(self, info: ValidationInfo) -> Scenario:
+        for name in self.servers:
+            if is_reserved(name) and as_written(info):
+                raise ValueError(f"servers.{name}: {name} cannot name a server: {RESERVED_TEXT}")
         for name in self.swarm.groups:
             if name in self.servers:
                 raise ValueError(f"swarm.{name}: a server has the same name, so links cannot tell them apart")

@@ -53,9 +53,9 @@ def kebab(name: str) -> str:
 
 
 class ScenarioModel(BaseModel):
-    """The base of every model in a scenario. An unknown key is an error that names the nearest known key.
+    """The base of every model in a scenario: an unknown key is an error that names the nearest known one.
 
-    A record may have the names of fields (`spawn_rate`) in place of the keys (`spawn-rate`); a person may not.
+    A record may have the names of fields (`spawn_rate`) in place of the keys (`spawn-rate`).
     """
 
     model_config = ConfigDict(

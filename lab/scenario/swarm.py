@@ -23,6 +23,7 @@ PAGE_PATHS = ("/", "/plaintext", "/json")
 SLOW_MAX_BYTES_PER_S = 100.0
 MAX_GROUPS = 8
 RESERVED = ("swarm", "servers", "server", "master")  # names of endpoints and nodes
+RESERVED_TEXT = f"{', '.join(RESERVED)} and worker-… are reserved"
 DEADLINES = ("connect_deadline", "request_timeout", "drain")
 
 
@@ -240,6 +241,11 @@ def read_groups(value: Any) -> Any:
     return {"groups": value} if is_map_of_groups(value) else value
 
 
+def is_reserved(name: str) -> bool:
+    """Tell whether a name is that of an endpoint or a node, and so cannot name a server or a group."""
+    return name in RESERVED or name.startswith("worker-")
+
+
 def _all_maps(value: dict[object, object]) -> bool:
     return all(isinstance(one, dict) for one in value.values())
 
@@ -249,8 +255,8 @@ def _combined(groups: Mapping[str, Swarm]) -> dict[str, object]:
     if len(groups) > MAX_GROUPS:
         raise ValueError(f"at most {MAX_GROUPS} groups are possible, not {len(groups)}")
     for name, swarm in groups.items():
-        if name in RESERVED or name.startswith("worker-"):
-            raise ValueError(f"{name} cannot name a group: {', '.join(RESERVED)} and worker-… are reserved")
+        if is_reserved(name):
+            raise ValueError(f"{name} cannot name a group: {RESERVED_TEXT}")
         if swarm.groups:
             raise ValueError(f"{name}: a group cannot have groups")
     each = list(groups.values())

@@ -51,7 +51,7 @@ def test_a_scenario_and_where_its_values_came_from(loading):
     assert scenario.servers["epoll_lt"].backlog == 128
     assert (scenario.swarm.users, scenario.swarm.spawn_rate, scenario.swarm.workers) == (20, 9, 1)
     assert found.origin(("swarm", "users")) == "--set swarm.users"
-    assert "swarm.spawn-rate" in found.origin(("swarm", "spawn-rate"))
+    assert found.origin(("swarm", "spawn-rate")) == "$LAB_SET_SWARM__SPAWN_RATE"
     assert found.origin(("swarm", "workers")) == "lab.yaml:4"
     assert found.origin(("servers", "epoll_lt", "backlog")) == "s.yaml:5"
     assert found.origin(("servers", "thread", "backlog")) == "lab.yaml:3"
@@ -102,16 +102,62 @@ def test_one_error_with_its_place(loading, old, new, error):
     ("override", "says"),
     [
         ("swarm.users", "path.to.key=value"),
-        ("swarm.users=many", "--set swarm.users: swarm.users: "),
+        ("swarm.users=many", "--set swarm.users: write a whole number, such as 100"),
         ("swarm.usrs=1", "unknown key 'usrs'; did you mean users"),
         ("swarm.users.x=1", "swarm.users: 10 has no 'x'"),
-        ("servers.thread.model=sel", "--set servers.thread.model: servers.thread.model: unknown model"),
+        ("servers.thread.model=sel", "--set servers.thread.model: unknown model"),
+        ("swarm.load={executor: x}", "--set swarm.load: swarm.load.executor: unknown executor"),
+        ("links.5.delay=1s", "--set links.5.delay: write a list of links"),
     ],
 )
 def test_a_wrong_override_names_itself(loading, override, says):
     with pytest.raises(UsageError) as caught:
         loading(overrides=[override])
     assert says in str(caught.value)
+
+
+def test_a_wrong_variable_names_itself(loading):
+    with pytest.raises(UsageError, match=r"^\$LAB_SET_SWARM__USERS: write a whole number, such as 100$"):
+        loading(environment={"LAB_SET_SWARM__USERS": "x"})
+
+
+SWEEPS = [
+    ("{swarm.users: []}", "s.yaml:9:22: sweep.swarm.users: give at least one value"),
+    ("{swarm.users: [10, 10]}", "s.yaml:9:22: sweep.swarm.users: 10 is there twice"),
+    ("{swarm.users: [10, '10']}", "s.yaml:9:22: sweep.swarm.users: 10 is there twice"),
+    ("{swarm.users: [10, 10.0]}", "s.yaml:9:22: sweep.swarm.users: 10.0 is there twice"),
+    ("{swarm.users: 10}", "s.yaml:9:22: sweep.swarm.users: write a list of values, such as [10, 100]"),
+    ("{swarm.users: [10, x]}", "s.yaml:9:27: sweep.swarm.users = x: write a whole number, such as 100"),
+    ("{foo: [1]}", "s.yaml:9:15: sweep.foo = 1: unknown key 'foo'; known: name, servers"),
+    ("{swarm.foo: [1]}", "s.yaml:9:21: sweep.swarm.foo = 1: unknown key 'foo'"),
+    ("{links.5.delay: [1ms]}", "sweep.links.5.delay = 1ms: "),
+    (
+        "{swarm.workers: [2, 20]}",
+        "s.yaml:9:28: sweep.swarm.workers = 20: swarm: 20 workers need at least 20 users",
+    ),
+    (
+        "{swarm.workers: [2, 20], swarm.users: [100, 10]}",
+        "s.yaml:9:28: sweep.swarm.workers = 20: swarm: 20 workers",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sweep", "error"), SWEEPS)
+def test_a_wrong_sweep_is_refused_where_it_is_written(loading, sweep, error):
+    with pytest.raises(UsageError) as caught:
+        loading(GOOD + f"sweep: {sweep}\n")
+    assert error in str(caught.value)
+
+
+def test_a_value_that_only_the_whole_sweep_point_allows_is_valid(loading):
+    found = loading(GOOD + "sweep: {swarm.workers: [20], swarm.users: [100]}\n")
+    assert list(found.scenario.sweep) == ["swarm.workers", "swarm.users"]
+
+
+@pytest.mark.parametrize("name", ["swarm", "servers", "server", "master", "worker-0"])
+def test_a_server_cannot_have_the_name_of_an_endpoint_or_a_node(loading, name):
+    with pytest.raises(UsageError, match=f"servers.{name}: {name} cannot name a server: .* are reserved"):
+        loading(GOOD.replace("  thread:", f"  {name}:"))
 
 
 def test_a_wrong_lab_yaml_names_itself(loading):
