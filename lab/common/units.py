@@ -92,6 +92,23 @@ def show_seconds(value_s: float) -> str:
     return "0s"
 
 
+def show_duration(value_s: float) -> str:
+    """Format about how long something takes: `43s`, `1min 26s`, `2h 5min`, `3 days 4h`."""
+    if value_s < 59.5:
+        return f"{value_s:.0f}s"
+    if value_s < 3599.5:
+        return _two_units(round(value_s), 60, "min", "s")
+    if value_s < 86400 - 30:
+        return _two_units(round(value_s / 60), 60, "h", "min")
+    hours = round(value_s / 3600)
+    return _two_units(hours, 24, " day" if hours < 48 else " days", "h")
+
+
+def _two_units(value: int, size: int, large: str, small: str) -> str:
+    whole, rest = divmod(value, size)
+    return f"{whole:,}{large}" + (f" {rest}{small}" if rest else "")
+
+
 def show_bytes(value: float) -> str:
     """Format a size with three significant digits: `512 B`, `47.2 KiB`, `1.30 GiB`."""
     if abs(value) < 1024:

@@ -184,7 +184,25 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     if kind == "bool":
         right = "true" if text.lower() in ("yes", "on", "y", "true") else "false"
         raise ValueError(f"YAML 1.1 reads {text} as a boolean: write {right}, or quote it as {text!r}")
-    raise ValueError(f"YAML readers disagree about {text}: write a plain decimal number, or quote it")
+    raise ValueError(f"YAML readers disagree about {text}: {_instead(text)}")
+
+
+def _instead(text: str) -> str:
+    """Say how to write a scalar that YAML readers read as different types."""
+    if not _ALMOST_NUMBER.fullmatch(text):
+        return "write a plain decimal number, or quote it"
+    return f"for a number write {_decimal(text)}, for text {text!r}"
+
+
+def _decimal(text: str) -> str:
+    """Return an almost-number as a plain decimal: `1e5` → `100000`; words where its value is unclear."""
+    try:
+        number = float(int(text, 16) if "x" in text.lower() else text.replace("_", ""))
+    except (ValueError, OverflowError):
+        number = 0.0
+    if re.match(r"[-+]?0[0-9_]", text) or not 1e-6 < abs(number) < 1e15:
+        return "plain decimals"
+    return f"{number:.15g}" if number == int(number) else f"{number:.9f}".rstrip("0")
 
 
 def _resolved_kind(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.common.leaves import leaves
-from lab.common.units import show_bytes, show_seconds
+from lab.common.units import show_bytes, show_duration
 from lab.report.content.text import plural
 from lab.scenario.yaml_file import Keys, show_path
 
@@ -26,7 +26,7 @@ def as_text(prepared: Prepared) -> str:
     scenario, trials = prepared.plan.scenario, prepared.plan.trials
     swarm = scenario.swarm
     lines = [f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name, ""]
-    total = show_seconds(sum(map(trial_s, trials)))
+    total = show_duration(sum(map(trial_s, trials)))
     lines += [f"{plural(len(trials), 'trial')}, about {total} in all, in this order:"]
     lines += [f"  {index:3}  {trial.id}" for index, trial in enumerate(trials, 1)]
     lines += [

@@ -56,6 +56,25 @@ def test_shows_seconds(value, text):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.2, "0s"),
+        (43.4, "43s"),
+        (59.6, "1min"),
+        (86.2, "1min 26s"),
+        (3599.4, "59min 59s"),
+        (3599.6, "1h"),
+        (7500, "2h 5min"),
+        (86_399, "1 day"),
+        (90_000, "1 day 1h"),
+        (2.2e8, "2,546 days 7h"),
+    ],
+)
+def test_shows_how_long_something_takes(value, text):
+    assert units.show_duration(value) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(512, "512 B"), (48_333, "47.2 KiB"), (1_395_864_371, "1.30 GiB")]
 )
 def test_shows_bytes(value, text):

@@ -7,7 +7,9 @@ import pytest
 from lab.common.errors import HostCannot, UsageError
 from lab.plan.capacity import place, plan_capacity
 from lab.plan.plan import expand
+from lab.plan.prepared import Prepared
 from lab.plan.render import Addressing, render
+from lab.report.content.plan_text import as_text
 from tests.support.scenarios import TEXT, host, resolved
 
 SWEPT = TEXT + "sweep: {swarm.users: [10, 100]}\nrepeat: 3\nseed: 7\n"
@@ -88,6 +90,13 @@ def test_what_is_missing_is_named(tmp_path, change, says):
 def test_an_unknown_limit_is_taken_to_be_enough(tmp_path):
     plan = expand(resolved(tmp_path))
     plan_capacity(plan, host(conntrack_max=None, pid_max=None, threads_max=None)).require()
+
+
+def test_the_plan_tells_how_long_it_takes_in_minutes_and_hours(tmp_path):
+    found = resolved(tmp_path, TEXT, ("repeat=3",))
+    plan, facts = expand(found), host()
+    prepared = Prepared(found, plan, facts, plan_capacity(plan, facts), place(facts, found.scenario))
+    assert "6 trials, about 2min 6s in all" in as_text(prepared)
 
 
 def test_placement_keeps_server_and_swarm_apart(tmp_path):
