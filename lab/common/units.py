@@ -23,7 +23,7 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, ex
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"{what} is wanted, such as {example}")
     if isinstance(text, int | float):
-        raise ValueError(f"{text} has no unit: write {what} such as {text}{_likely(units)}")
+        raise ValueError(f"{text} has no unit: write {what} such as {abs(text)}{_likely(units)}")
     match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%/]*)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is not {what}: write it like {example}")

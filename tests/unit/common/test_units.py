@@ -42,6 +42,7 @@ def test_reads(parse, text, value):
         (units.seconds, "9" * 400 + "s", "the number is too large"),
         (units.size_bytes, "64kib", "64KiB"),
         (units.arrivals_per_s, 2000, "2000/s"),
+        (units.seconds, -1, "-1 has no unit: write a duration such as 1ms"),
     ],
 )
 def test_refuses_and_says_what_is_right(parse, text, says):
