@@ -99,8 +99,8 @@ def modules_in(path: Path, known: set[str]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from {alias.name for alias in node.names} & known
         if isinstance(node, ast.ImportFrom):
-            named = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from named & known or {node.module or ""} & known
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from {name if name in known else node.module or "" for name in named} & known
 
 
 def room_of(path: Path) -> str:
