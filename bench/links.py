@@ -21,15 +21,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lab.impair.apply import ImpairedLinks, applied  # noqa: E402
-from lab.impair.link import Egress, Link  # noqa: E402
-from lab.results.link import Directions  # noqa: E402
-from lab.scenario.impairment import Impairment  # noqa: E402
-from testbed import uml as boot  # noqa: E402
-from testbed.namespaces import Namespaces, namespaces, overtakers  # noqa: E402
+from lab.common.paths import ROOT
+from lab.impair.apply import ImpairedLinks, applied
+from lab.impair.link import Egress, Link
+from lab.results.link import Directions
+from lab.scenario.impairment import Impairment
+from testbed import uml as boot
+from testbed.namespaces import Namespaces, namespaces, overtakers
 
 DELAYS_MS = (1, 5, 20, 50, 100)
 UNTOUCHED = Impairment()

@@ -59,7 +59,7 @@ class Estimate(SummaryModel):
 
 
 class Errors(SummaryModel):
-    """Failed requests of the window, as a share of those sent, and by kind."""
+    """Failed requests: the share of those sent in the window, and numbers by kind over the whole load."""
 
     rate: float = 0.0
     by_kind: dict[str, int] = Field(default_factory=dict)

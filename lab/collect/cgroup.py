@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.common.clock import mono_ms
 from lab.results.record import Sample
 
-ROOT = Path("/sys/fs/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 class Cgroup:
@@ -20,7 +20,7 @@ class Cgroup:
     source = "cgroup"
 
     def __init__(
-        self, nodes: Callable[[], list[str]], path_of: Callable[[str], str | None], root: Path = ROOT
+        self, nodes: Callable[[], list[str]], path_of: Callable[[str], str | None], root: Path = CGROUP_ROOT
     ) -> None:
         self._read = _version2 if (root / "cgroup.controllers").exists() else _version1
         self._root = root

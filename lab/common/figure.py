@@ -83,13 +83,14 @@ class Figure:
     """One figure: a row of the table.
 
     Args:
-        name: The key in thresholds and comparisons.
+        name: The key in comparisons, and in thresholds if neither `threshold` nor `field` is set. (Those of
+            quantiles are written `latency: p(N)`, those of errors `errors: rate`.)
         unit: The unit of its values.
         better: Which direction is better; None where neither is.
         source: Where it is read from.
         title, per: The heading of its column and what it is counted by.
         noun: Its name within a sentence.
-        explains: One sentence for legends and docs.
+        explains: One to three sentences for legends and docs.
         needs: The checks without which it may not be believed.
         over_trials: How the figures of several trials become one.
         field: The attributes that lead to it in TrialFigures and ServerSummary, if not `name`.

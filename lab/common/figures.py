@@ -88,20 +88,18 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "memory_bytes_per_connection", "B", "lower",
-        Computed(
-            "the server's cgroup: with the kernel's part, as far as the kernel books it there, in steps of "
-            "256 KiB: not told where one step is over a quarter of it and over 512 B a connection"
-        ),
+        Computed("the server's cgroup: with the kernel's part, as far as the kernel books it there"),
         title="memory", per="/connection", noun="memory per connection",
         explains="Growth of the server's memory since before the first connection, divided by the "
-        "connections held; not told where they are too few for the kernel, which counts in steps of 256 KiB.",
+        "connections held. The kernel counts in steps of 256 KiB. The figure is left out if one step is more "
+        "than a quarter of it and more than 512 B per connection.",
         needs=_MEMORY, column=True, behind=True, swept=True, compared=Compared(),
         explained_by=("threads_peak",), fallback="rss_bytes_per_connection",
     ),
     Figure(
         "rss_bytes_per_connection", "B", "lower", Computed("`/proc/PID`"),
         title="own memory", per="/connection", noun="resident memory per connection",
-        explains="The same of resident memory: the server's own.", needs=_MEMORY,
+        explains="As above, but resident memory of the server's processes only.", needs=_MEMORY,
     ),
     Figure(
         "switches_per_request", "", "lower", PerRequest(("switches_voluntary", "switches_involuntary")),

@@ -69,7 +69,7 @@ def _command(command: str, title: str, message: str, file: str | None) -> str:
 
 
 def _words(group: Group) -> str:
-    more = f", {group.more}" if group.more else ""
+    more = f" {group.more}" if group.more else ""
     return f"{group.first}{more}" + (f" → {group.do}" if group.do else "")
 
 

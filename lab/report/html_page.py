@@ -162,7 +162,7 @@ def _why(summary: Summary) -> Table | None:
     ]
     if not rows:
         return None
-    head = ["server", *(heading.replace(" ", "\n", 1) for heading in explain.HEADINGS)]
+    head = ["server", *(f"{column.title}\n{column.per}" for column in explain.COLUMNS), explain.CALLS]
     numeric = frozenset(range(1, len(head) - 1))
     return Table("Costs and what each model did", head, _aligned(rows, numeric), numeric)
 

@@ -92,7 +92,7 @@ def _findings(summary: Summary) -> list[str]:
 
 
 def _finding(group: Group) -> str:
-    more = f" ({escape(group.more)})" if group.more else ""
+    more = f" {escape(group.more)}" if group.more else ""
     action = f" → {escape(group.do)}" if group.do else ""
     return f"- **{group.word}** {escape(group.first)}{more}{action} (`{group.check}`)"
 
@@ -173,7 +173,7 @@ def _failures(summary: Summary) -> list[str]:
         if trial.status == "failed"
     ]
     lines += [
-        f"- {escape(name)}: errors by kind: {escape(text.by_kind(server.errors))}"
+        f"- {escape(name)}: {escape(text.errors_by_kind(server.errors))}"
         for name, server in summary.servers.items()
         if server.errors.by_kind
     ]

@@ -133,5 +133,5 @@ def _failures(summary: Summary, console: Console) -> None:
         if reason:
             _line(console, Text(f"{text.clean(name)}: no figures: {reason}", style="red"))
         elif server.errors.by_kind:
-            failed = f"{text.clean(name)}: errors by kind: {text.by_kind(server.errors)}"
+            failed = f"{text.clean(name)}: {text.errors_by_kind(server.errors)}"
             _line(console, Text(failed, style="dim"))

@@ -151,6 +151,8 @@ def find(results: Path, name: str) -> Path:
     direct = Path(name)
     if (direct / "manifest.json").exists():
         return direct.resolve()
+    if direct.is_file():
+        raise UsageError(f"{name} is no run: a run is a folder with a manifest.json, or a bundle (.tar.gz)")
     runs = list_runs(results)
     if not runs:
         raise UsageError(f"no runs in {results}: make one with `lab run SCENARIO`")
@@ -160,7 +162,8 @@ def find(results: Path, name: str) -> Path:
             raise UsageError(f"{name!r}: write latest~1 for the run before the last")
         index = int(back or 0)
         if index >= len(runs):
-            raise UsageError(f"{name!r}: there are only {len(runs)} runs in {results}")
+            there = f"there are only {len(runs)} runs" if len(runs) > 1 else "there is only one run"
+            raise UsageError(f"{name!r}: {there} in {results}")
         return runs[-1 - index]
     hits = [run for run in runs if run.name.startswith(name)]
     if len(hits) == 1:

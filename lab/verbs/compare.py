@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lab.analysis.comparison_model import Comparison
     from lab.run.ab import Version
 
+PAIRS = 10
+
 
 def compare(
     what: Annotated[
@@ -43,23 +45,30 @@ def compare(
         ),
     ] = False,
     pairs: Annotated[
-        int, typer.Option("--pairs", metavar="N", min=1, help="With --ab: the number of pairs.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--pairs", metavar="N", min=1, help="With --ab: the number of pairs.", show_default=str(PAIRS)
+        ),
+    ] = None,
     overrides: SetOption = None,
     repository: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--repository",
             metavar="FOLDER",
             help="With --ab: the git repository of the refs.",
             show_default="this checkout",
         ),
-    ] = ROOT,
+    ] = None,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="Decide by this metric only (repeatable)."),
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Decide by the metrics named here, not by the usual ones (repeatable).",
+        ),
     ] = None,
     detect: Annotated[
         str | None,
@@ -93,16 +102,30 @@ def compare(
       lab compare --within latest thread epoll_lt --fail-on-regression --detect 20%
       lab compare --ab main HEAD smoke --pairs 10 --fail-on-regression
     """
+    only_ab = {
+        "--pairs": pairs, "--set": overrides, "--repository": repository, "--trusted": trusted,
+        "--no-calibration": no_calibration,
+    }  # fmt: skip
+    _refuse_combinations(within, ab, [option for option, value in only_ab.items() if value])
     gate = _gate(metric, detect)
     for file in output or ():
         if file.suffix not in WRITERS:
             raise UsageError(f"-o {file}: the name must end with {', '.join(WRITERS)}")
     gates, files = fail or gate.detect is not None, output or []
     if ab:
-        measured = _Measured(pairs, overrides, repository, trusted, not no_calibration, results)
+        where = repository or ROOT
+        measured = _Measured(pairs or PAIRS, overrides, where, trusted, not no_calibration, results)
         return _ab(what, measured, gate, lambda made, more: tell(made, gates, [*files, *more], as_json))
     made = _within(within, what, gate, results) if within else _runs(what, gate, results)
     return tell(made, gates, files, as_json)
+
+
+def _refuse_combinations(within: str | None, ab: bool, only_ab: list[str]) -> None:
+    """Raise UsageError for options that would be ignored together."""
+    if ab and within:
+        raise UsageError("compare: --ab measures now, --within reads a stored run: give one of them")
+    if only_ab and not ab:
+        raise UsageError(f"compare: {', '.join(only_ab)}: only with --ab, which measures")
 
 
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
@@ -125,7 +148,7 @@ def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
     from lab.results import store
 
     if len(names) < 2:
-        raise UsageError("compare: give a base and a head, or several heads")
+        raise UsageError("compare: give a base and at least one head")
     base, *heads = [store.read_run(shared.find_run(name, results)) for name in names]
     return compared(base, heads, gate)
 

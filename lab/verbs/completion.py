@@ -7,15 +7,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.common.paths import ROOT
+from lab.common.paths import ROOT, SCENARIOS
 
 SERVER = re.compile(r"^  ([a-z0-9][a-z0-9._-]*):")
 
 
 def scenario_names() -> list[str]:
     """Return every scenario by its name for `lab run`: its path below scenarios/ without .yaml."""
-    folder = ROOT / "scenarios"
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    return sorted(str(path.relative_to(SCENARIOS).with_suffix("")) for path in SCENARIOS.rglob("*.yaml"))
 
 
 def scenarios(incomplete: str) -> list[str]:
@@ -32,7 +31,7 @@ def scenarios(incomplete: str) -> list[str]:
 def servers(incomplete: str) -> list[str]:
     """Return the servers of the scenario on the command line."""
     for word in _typed():
-        path = Path(word) if word.endswith((".yaml", ".yml")) else ROOT / "scenarios" / f"{word}.yaml"
+        path = Path(word) if word.endswith((".yaml", ".yml")) else SCENARIOS / f"{word}.yaml"
         if path.is_file():
             return _starting(incomplete, servers_in(path.read_text(encoding="utf-8", errors="replace")))
     return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.common.errors import Exit, LabError, UsageError
-from lab.common.paths import ROOT
+from lab.common.paths import LAB_YAML
 from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ResultsOption
 
@@ -43,7 +43,7 @@ def doctor(
             facts.fix(shared.print_err)
         except LabError as error:
             shared.print_err(f"not fixed: {error}")
-    pool = resolve.load_settings(ROOT / "lab.yaml").network_pool
+    pool = resolve.load_settings(LAB_YAML).network_pool
     rows = diagnosis.examine(facts.read(shared.results_folder(results), pool))
     if as_json:
         shared.print_json([row.to_json() for row in rows])
@@ -66,8 +66,10 @@ def _diagnosis(rows: list[Row]) -> Iterator[str]:
 def _conclusion(rows: list[Row]) -> str:
     bad, warned = (sum(row.level == level for row in rows) for level in ("bad", "warn"))
     if bad:
-        return f"not fit: {bad} of {len(rows)} are bad; `lab doctor --fix` fixes what it safely can"
-    return "fit" + (f"; {warned} of {len(rows)} have a warning" if warned else "")
+        are = "is" if bad == 1 else "are"
+        return f"not fit: {bad} of {len(rows)} {are} bad; `lab doctor --fix` fixes what it safely can"
+    have = "has" if warned == 1 else "have"
+    return "fit" + (f"; {warned} of {len(rows)} {have} a warning" if warned else "")
 
 
 def images(
@@ -98,10 +100,12 @@ def down(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="Remove this run, even if it still runs.", autocompletion=completion.up_runs
+            metavar="[RUN]",
+            help="Remove this run's containers and networks, even if it is running.",
+            autocompletion=completion.up_runs,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove what dead runs left.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove what killed runs left.")] = False,
     stop_engine: Annotated[
         bool, typer.Option("--engine", help="Stop the engine that the lab started.")
     ] = False,

@@ -61,7 +61,11 @@ def set_(
     run: RunUp,
     node: Sender,
     words: Annotated[
-        list[str], typer.Argument(metavar="WORD=VALUE…", help="delay=50ms loss=1% rate=10mbit …")
+        list[str],
+        typer.Argument(
+            metavar="WORD=VALUE…",
+            help="The keys of a link, such as delay, jitter, loss, rate: delay=50ms loss=1%.",
+        ),
     ],
 ) -> int:
     """Impair all packets that leave a node.

@@ -31,12 +31,17 @@ def show_summary(summary: Summary, folder: Path, as_json: bool, ci: str = "auto"
     publish(ci, folder, summary)
 
 
+def require_known(system: str) -> None:
+    """Raise UsageError for a CI system that the lab does not know: before anything runs."""
+    if system not in SYSTEMS:
+        raise UsageError(f"--ci {system}: choose one of {', '.join(SYSTEMS)}")
+
+
 def publish(system: str, folder: Path, summary: Summary) -> None:
     """Report the run in `folder` to a CI system; `auto` finds it by its variables. Raises UsageError."""
     from lab.report import ci
 
-    if system not in SYSTEMS:
-        raise UsageError(f"--ci {system}: choose one of {', '.join(SYSTEMS)}")
+    require_known(system)
     chosen = ci.detect(os.environ) if system == "auto" else system
     if chosen == "github":
         _github(folder, summary)

@@ -11,7 +11,7 @@ import typer
 
 from lab.common.errors import Exit, HostCannot, UsageError, worst
 from lab.verbs import completion, shared
-from lab.verbs.publishing import show_summary
+from lab.verbs.publishing import require_known, show_summary
 from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
 
@@ -51,6 +51,7 @@ def report(
     """
     from lab import report as reports
 
+    require_known(ci)
     folder = shared.find_run(run, results)
     summary = reports.write_all(folder)
     if openmetrics:
@@ -89,6 +90,7 @@ def merge(
     from lab.results import merge as joining
     from lab.results import store
 
+    require_known(ci)
     paths = [
         path for name in runs for path in store.list_runs(Path(name)) or [shared.find_run(name, results)]
     ]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.common.errors import Exit, LabError, worst
-from lab.common.paths import ROOT
+from lab.common.paths import LAB_YAML
 from lab.verbs import shared, streams
+from lab.verbs.publishing import require_known, show_summary
 from lab.verbs.shared import (
     CiOption,
     JsonOption,
@@ -69,6 +70,7 @@ def run(
 
     from lab.run import session
 
+    require_known(ci)
     names = shared.scenarios_in(scenario)
     return one(scenario) if names is None else _each(names, one)
 
@@ -109,8 +111,9 @@ def rerun(
     from lab.run import session
     from lab.scenario import resolve
 
+    require_known(ci)
     folder = shared.find_run(run, results)
-    recorded = stored.read(folder, resolve.load_settings(ROOT / "lab.yaml"))
+    recorded = stored.read(folder, resolve.load_settings(LAB_YAML))
     prepared = session.prepare(recorded.resolved, recorded.servers)
     for what, then, now in stored.differences(
         recorded.environment, session.environment(prepared), known=False
@@ -133,7 +136,6 @@ def _request(scenario: Path, runtime: str, results: Path) -> session.Request:
 def measure(prepared: Prepared, request: session.Request, as_json: bool, ci: str) -> int:
     """Run a prepared run with a live view, write its reports, show its table."""
     from lab import report
-    from lab.verbs.publishing import show_summary
 
     folder = record(prepared, request)
     summary = report.write_all(folder)

@@ -18,7 +18,8 @@ def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
 
     \b
     Examples:
-      lab validate mine.yaml c10k scenarios/textbook
+      lab validate mine.yaml c10k
+      lab validate scenarios
       lab validate mine.yaml --json
     """
     found = {name: _error(name) for name in _with_folders(scenarios)}
@@ -127,6 +128,8 @@ def compose(
     """
     from lab.export import compose as composing
 
+    if every and (scenario or output or overrides):
+        raise UsageError("compose --all: writes every scenario as it is: give no SCENARIO, -o or --set")
     if every:
         for name, file_name in composing.file_names(completion.scenario_names()).items():
             _compose_file(name, ROOT / "compose" / file_name, None)

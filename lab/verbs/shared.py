@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.common.errors import LabError, UsageError
-from lab.common.paths import ROOT
+from lab.common.paths import LAB_YAML, ROOT, SCENARIOS
 from lab.verbs import completion
 from lab.verbs.streams import print_err as print_err
 from lab.verbs.streams import print_out as print_out
@@ -122,7 +122,7 @@ def load(name: str, overrides: list[str] | None = None, runtime: str | None = No
     path = find_scenario(name)
     resolved = resolve.load(
         path,
-        lab_yaml=ROOT / "lab.yaml",
+        lab_yaml=LAB_YAML,
         environment=os.environ,
         overrides=overrides or (),
         runtime=runtime,
@@ -138,7 +138,7 @@ def find_scenario(name: str) -> Path:
         if not path.is_file():
             raise UsageError(f"{name}: no such file")
         return path
-    found = ROOT / "scenarios" / f"{name}.yaml"
+    found = SCENARIOS / f"{name}.yaml"
     if found.is_file():
         return found
     from lab.scenario.strict import unknown
@@ -148,8 +148,8 @@ def find_scenario(name: str) -> Path:
 
 def scenarios_in(name: str) -> list[str] | None:
     """Return the scenarios of a folder (a path, or a name below scenarios/); None for a scenario."""
-    folder = Path(name) if Path(name).is_dir() else ROOT / "scenarios" / name
-    if not folder.is_dir() or (ROOT / "scenarios" / f"{name}.yaml").is_file():
+    folder = Path(name) if Path(name).is_dir() else SCENARIOS / name
+    if not folder.is_dir() or (SCENARIOS / f"{name}.yaml").is_file():
         return None
     found = sorted(str(path) for path in folder.rglob("*.yaml"))
     if not found:
@@ -168,7 +168,7 @@ def results_folder(given: Path | None, resolved: Resolved | None = None) -> Path
 def _default_results() -> str:
     from lab.scenario import resolve
 
-    return resolve.load_settings(ROOT / "lab.yaml").results
+    return resolve.load_settings(LAB_YAML).results
 
 
 def find_run(name: str, results: Path | None) -> Path:

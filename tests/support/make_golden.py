@@ -23,7 +23,7 @@ from lab.results.load import LoadResult
 from lab.results.manifest import Manifest
 from lab.results.record import Run, Sample, Series, TrialRecord
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
+GOLDEN = ROOT / "tests/data/golden"
 WARMUP_S, MEASURE_S, DRAIN_S, RATE_PER_S, USERS = 2, 8, 1, 2000, 10_000
 START_MS = 1_000_000.0
 KIB = 1024.0

@@ -9,7 +9,10 @@ from lab.analysis.limits import refused_above, served_at_once
 
 
 def known_limits(view: TrialView) -> Iterator[Result]:
-    """One finding per limit that was expected or seen; one that was expected and seen does not count."""
+    """Did the server reach a known limit, and was it expected?
+
+    One finding per limit that was expected or seen; one that was expected and seen does not count.
+    """
     users = view.swarm.users
     seen = {"max_open": refused_above(view.trial), "served_at_once": served_at_once(view.trial)}
     for name, found in seen.items():

@@ -189,10 +189,11 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 def errors(view: TrialView) -> Iterator[Result]:
     """Failed requests of the window, and connections that failed at any time."""
     rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
+    what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the requests failed: {_kinds(kinds)}",
+        f"{show_percent(rate)} of the window's requests failed; {what}",
         "lower the load, or set the server's known limit under `expect:`",
     )
     refused = {
@@ -210,7 +211,7 @@ def errors(view: TrialView) -> Iterator[Result]:
 
 
 def _kinds(kinds: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()) or "never sent"
+    return ", ".join(f"{kind} {number:,}" for kind, number in kinds.items())
 
 
 def steady(view: TrialView) -> Iterable[Result]:

@@ -7,12 +7,23 @@ their requests are left out: the requests they answered are no fair sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lab.analysis.model import ServerSummary, Summary, figure_of
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
-from lab.report.content.text import NOTHING, amount, capital, cell, number, shown, with_unit
+from lab.report.content.text import (
+    NOTHING,
+    amount,
+    capital,
+    cell,
+    clean,
+    measured,
+    number,
+    percent,
+    shown,
+    with_unit,
+)
 
 TELLING_COST, TELLING_CAUSE = 1.25, 1.5
 MOST_ERRORS = 0.01
@@ -20,7 +31,8 @@ MOST_CAUSES = 3
 
 COSTS = tuple(figure for figure in FIGURES if figure.explained_by)
 COLUMNS = tuple(figure for figure in FIGURES if figure.behind)
-HEADINGS = (*(figure.heading.replace("/", " /", figure.per.startswith("/")) for figure in COLUMNS), "of them")
+CALLS = "most frequent calls"
+HEADINGS = (*(figure.heading for figure in COLUMNS), CALLS)
 
 
 def row(server: ServerSummary) -> list[str]:
@@ -33,8 +45,31 @@ def row(server: ServerSummary) -> list[str]:
 def sentences(summary: Summary) -> list[str]:
     """For each cost that differs much: the dearest and the cheapest server, and what else differs."""
     if len(_comparable(summary)) < 2:
-        return ["Fewer than two servers have figures that can be compared."]
+        return [_too_few(summary)]
     return [sentence for cost in COSTS for sentence in _sentence(cost, summary)]
+
+
+def _too_few(summary: Summary) -> str:
+    """Why nothing is compared: which servers are left out, and for what."""
+    reasons = {name: _left_out(server, _last_point(summary)) for name, server in summary.servers.items()}
+    named = "; ".join(f"{clean(name)}: {reason}" for name, reason in reasons.items() if reason)
+    says = "At least two servers with valid figures are needed to explain a difference"
+    return f"{says}. Left out: {named}." if named else f"{says}."
+
+
+def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
+    """Why a server may not be compared; empty where it may: believed, answering, at this sweep point."""
+    if server.point != point:
+        return "not at the last point of the sweep"
+    if not measured(server):
+        return "no figures"
+    if not server.trials_valid:
+        return "invalid"
+    return f"failed {percent(server.errors.rate)} of its requests" if server.errors.rate > MOST_ERRORS else ""
+
+
+def _last_point(summary: Summary) -> Mapping[str, object]:
+    return list(summary.servers.values())[-1].point if summary.servers else {}
 
 
 def _sentence(cost: Figure, summary: Summary) -> Iterator[str]:
@@ -71,13 +106,9 @@ def _causes(cost: Figure, high: ServerSummary, low: ServerSummary) -> Iterator[t
 
 
 def _comparable(summary: Summary) -> dict[str, ServerSummary]:
-    """Servers that may be compared: believed, answering, and at one sweep point, the last of the plan."""
-    last = list(summary.servers.values())[-1].point if summary.servers else {}
-    return {
-        name: server
-        for name, server in summary.servers.items()
-        if server.point == last and server.trials_valid and server.errors.rate <= MOST_ERRORS
-    }
+    """Servers that may be compared, at one sweep point: the last of the plan."""
+    last = _last_point(summary)
+    return {name: server for name, server in summary.servers.items() if not _left_out(server, last)}
 
 
 def _and(parts: list[str]) -> str:

@@ -34,12 +34,17 @@ class Group:
 
     @property
     def more(self) -> str:
-        """`and 5 more in poll/1, thread/1`; empty for a single finding."""
+        """`(also in poll/1, thread/1)`, or `(and 3 other findings)` of one trial; empty for one finding."""
         if not self.rest:
             return ""
-        trials = list(dict.fromkeys(clean(f.trial) for f in self.rest if f.trial))
-        shown = ", ".join(trials[:MOST_TRIALS]) + (" …" if len(trials) > MOST_TRIALS else "")
-        return f"and {len(self.rest):,} more" + (f" in {shown}" if shown else "")
+        trials = list(
+            dict.fromkeys(f.trial for f in self.rest if f.trial and f.trial != self.findings[0].trial)
+        )
+        if not trials:
+            return f"(and {plural(len(self.rest), 'other finding')})"
+        shown = ", ".join(map(clean, trials[:MOST_TRIALS]))
+        beyond = len(trials) - MOST_TRIALS
+        return f"(also in {shown}" + (f" and {plural(beyond, 'more trial')})" if beyond > 0 else ")")
 
     @property
     def do(self) -> str:

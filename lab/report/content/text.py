@@ -134,6 +134,11 @@ def failure(server: ServerSummary) -> str | None:
     return reasons[0] if reasons else "no trial gave a measurement"
 
 
+def errors_by_kind(errors: Errors) -> str:
+    """`errors by kind, over the whole load: timeout 12, reset 3`; the share beside it is the window's."""
+    return f"errors by kind, over the whole load: {by_kind(errors)}"
+
+
 def by_kind(errors: Errors) -> str:
     """`timeout 12, reset 3`, most frequent first."""
     ranked = sorted(errors.by_kind.items(), key=lambda item: (-item[1], item[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from iomodels import stats
@@ -22,6 +21,7 @@ from lab.analysis.model import (
 )
 from lab.common.figure import Figure, PerRequest, Quotient
 from lab.common.figures import BY_NAME, FIGURES
+from lab.common.paths import ROOT
 from lab.report.content import explain, text
 from lab.report.figures_table import renewed
 from lab.report.openmetrics import FAMILIES, family_name
@@ -29,7 +29,7 @@ from lab.scenario.threshold import FIGURE_WORDS
 from lab.scenario.threshold import METRICS as WORDS
 from tests.support import make_golden
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/validity.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
 # No scalars: rows are quantiles of the first; the second is not shown; the third is a share and its kinds.
 NO_ROW = {"response_ms", "service_ms", "errors"}
 

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
 
+from lab.common.paths import ROOT
 from lab.export import compose
 from lab.plan import plan, render
 from lab.plan.node_settings import ServerSettings
@@ -20,7 +20,7 @@ from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.support.scenarios import TEXT, resolved
 
-FOLDER = Path(__file__).resolve().parents[3] / "compose"
+FOLDER = ROOT / "compose"
 FILES = compose.file_names(scenario_names())
 
 

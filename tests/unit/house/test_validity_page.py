@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lab.analysis.checks import catalogue
+from lab.common.paths import ROOT
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/validity.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
 
 
 def test_the_tables_are_fresh() -> None:

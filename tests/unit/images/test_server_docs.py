@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from iomodels import catalogue, manifest
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/models.md").read_text(encoding="utf-8")
+from lab.common.paths import ROOT
+
+PAGE = (ROOT / "docs/models.md").read_text(encoding="utf-8")
 
 
 def test_the_table_is_fresh() -> None:

@@ -83,7 +83,7 @@ def test_findings_of_one_check_are_told_once() -> None:
         ("suspect", "s0/1: lagged"),
     ]
     assert told[0].more == ""
-    assert told[1].more == "and 7 more in s1/1, s2/1, s3/1, s4/1 …"
+    assert told[1].more == "(also in s1/1, s2/1, s3/1, s4/1 and 3 more trials)"
     assert told[1].do == "rest"
 
 
@@ -100,7 +100,7 @@ def test_a_known_limit_stands_for_what_follows_from_it() -> None:
     )
     told = findings.groups(Summary(run="r", scenario="s", findings=found))
     assert [(group.word, group.check, group.first, group.more) for group in told] == [
-        ("expected", "known_limit", "select/1: known_limit", "and 2 more in select/1"),
+        ("expected", "known_limit", "select/1: known_limit", "(and 2 other findings)"),
         ("expected", "known_limit", "blocking/1: known_limit", ""),
     ]
 
@@ -163,8 +163,14 @@ def test_why_is_silent_about_small_differences_and_failing_servers() -> None:
     failing = _server("c", cpu_us_per_request=90.0, errors=Errors(rate=0.6))
     assert explain.sentences(_summary(*close, failing)) == []
     assert explain.sentences(_summary(close[0], failing)) == [
-        "Fewer than two servers have figures that can be compared."
+        "At least two servers with valid figures are needed to explain a difference. "
+        "Left out: c: failed 60.0 % of its requests."
     ]
+    invalid = ServerSummary(server="poll", trials=1, per_trial=close[0].per_trial)
+    unmeasured = ServerSummary(server="select", trials=1)
+    assert explain.sentences(_summary(close[0], invalid, unmeasured))[0].endswith(
+        "Left out: poll: invalid; select: no figures."
+    )
 
 
 def test_why_admits_that_nothing_counted_differs() -> None:

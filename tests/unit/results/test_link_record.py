@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from lab.common.paths import ROOT
 from lab.results.link import Directions, LinkChange, LinkRecord, Measured, RoundTrips
 from lab.results.record import Series, TrialRecord
 from lab.scenario.impairment import Impairment
 
-GOLDEN = sorted((Path(__file__).parents[3] / "tests/data/golden/trials").glob("*/record.json"))
+GOLDEN = sorted((ROOT / "tests/data/golden/trials").glob("*/record.json"))
 OLD: dict[str, Any] = {"endpoints": ["swarm", "servers"], "backend": "netem", "stamp": ""}
 
 

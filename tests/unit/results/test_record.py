@@ -81,6 +81,8 @@ def test_runs_are_found_by_path_id_prefix_and_age(tmp_path):
     with pytest.raises(UsageError, match="no runs in"):
         find(tmp_path, "latest")
     first = make_run(tmp_path, "thread/1").path
+    with pytest.raises(UsageError, match="there is only one run"):
+        find(tmp_path, "latest~1")
     second = first.with_name("99999999T000000Z-small-ffff")
     second.mkdir()
     (second / "manifest.json").write_text("{}")
@@ -94,6 +96,7 @@ def test_runs_are_found_by_path_id_prefix_and_age(tmp_path):
         ("latest~x", "latest~1"),
         ("nothing", "newest is"),
         ("", "could be"),
+        (str(first / "manifest.json"), "manifest.json is no run"),
     ):
         with pytest.raises(UsageError, match=says):
             find(tmp_path, wrong)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from lab import schema
 from lab.common import units
 from lab.common.errors import UsageError
+from lab.common.paths import ROOT
 from lab.scenario.link import BitRate
 from lab.scenario.scenario import Scenario
 from lab.scenario.strict import AS_WRITTEN, Arrivals, Bytes, BytesPerS, Seconds, Share
@@ -21,7 +22,7 @@ from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.support.scenarios import TEXT, resolved
 
-GOLDEN = Path(__file__).resolve().parents[2] / "data" / "golden" / "trials"
+GOLDEN = ROOT / "tests/data/golden/trials"
 
 EVERY_KEY = """\
 # The question.

@@ -12,7 +12,7 @@ import yaml
 from lab import schema
 from lab.analysis.model import Summary
 from lab.common.errors import UsageError
-from lab.common.paths import ROOT
+from lab.common.paths import LAB_YAML, ROOT
 from lab.plan import plan
 from lab.scenario import catalog
 from lab.verbs import shared
@@ -42,7 +42,7 @@ def test_every_scenario_is_valid_by_its_schema_and_names_it(name):
 
 
 def test_lab_yaml_is_valid_by_its_schema():
-    validator("settings").validate(yaml.safe_load((ROOT / "lab.yaml").read_text()))
+    validator("settings").validate(yaml.safe_load(LAB_YAML.read_text()))
 
 
 WRONG = [
