@@ -10,6 +10,9 @@ import pytest
 from tests.support.lab_command import Project
 from tests.support.runtimes import docker_client
 
+# Groups begin in the same second if each master runs within 0.4 s of its signal: a busy host may not let it.
+pytestmark = pytest.mark.alone
+
 SCENARIO = """\
 # Do two groups run as one?
 name: groups
@@ -65,7 +68,6 @@ def test_as_plain_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.alone  # the groups begin in the same second if each master runs within 0.4 s of its signal
 def test_in_containers_each_behind_its_own_link(tmp_path: Path) -> None:
     with docker_client():
         summary, record = measured(tmp_path, "docker", SCENARIO + LINK)
