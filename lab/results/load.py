@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lab.results.base import Count, Number, RecordModel
@@ -129,6 +129,14 @@ class SwarmResult(Counts):
     locust: LocustCount | None = None
     slow: SlowCount | None = None
     timing: Timing | None = None
+
+    @field_validator("window_mono_ms")
+    @classmethod
+    def _ordered(cls, window: tuple[float, float]) -> tuple[float, float]:
+        """Its end is not before its start. Raises ValueError."""
+        if window[1] < window[0]:
+            raise ValueError(f"it ends at {window[1]:g}, before it starts at {window[0]:g}")
+        return window
 
 
 class Phases(RecordModel):
