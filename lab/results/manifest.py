@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -48,6 +49,14 @@ class PlanRecord(RecordModel):
     scenario: str | None = None
     seed: int | None = None
     trials: tuple[PlannedTrial, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> PlanRecord:
+        """No trial is planned twice. Raises ValueError."""
+        ids = Counter(trial.id for trial in self.trials)
+        if twice := [name for name, times in ids.items() if times > 1]:
+            raise ValueError(f"{twice[0]} is planned twice")
+        return self
 
 
 class HostFacts(RecordModel):
