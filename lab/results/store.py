@@ -192,6 +192,14 @@ def list_runs(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob("*/manifest.json") if not path.parent.is_symlink())
 
 
+def list_folders(results: Path) -> list[Path]:
+    """All run folders, oldest first, with those that have lost their manifest."""
+    if not results.is_dir():
+        return []
+    folders = (path for path in results.iterdir() if path.is_dir() and not path.is_symlink())
+    return sorted(p for p in folders if (p / "manifest.json").exists() or (p / TRIALS).is_dir())
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run in `path`. Raises UsageError for what is no run."""
     try:
