@@ -51,6 +51,12 @@ def link(**counters: Any) -> dict[str, Any]:
     return {"endpoints": ["swarm", "servers"], "backend": "netem", "counters": {"a": counters}}
 
 
+def torn_histogram(record: dict[str, Any]) -> None:
+    """Change some bytes in the middle of the histogram of the whole window."""
+    text = record["load"]["result"]["service_hdr"]
+    record["load"]["result"]["service_hdr"] = text[:30] + text[30:40].swapcase() + text[40:]
+
+
 DAMAGE: list[tuple[str, Change, str]] = [
     ("a key of nobody", lambda r: r.update(colour="red"), "colour: Unexpected keyword argument"),
     ("a list for a map", lambda r: r.update(exits=[]), "exits: Input should be a valid dictionary"),
@@ -81,6 +87,18 @@ DAMAGE: list[tuple[str, Change, str]] = [
         lambda r: r.update(links=[link(lateness_us={"p50": "1"})]),
         "lateness_us.p50",
     ),
+    (
+        "an empty histogram",
+        lambda r: r["load"]["seconds"][1].update(response_hdr=""),
+        "seconds.1.response_hdr",
+    ),
+    ("text that is none", lambda r: r["load"]["result"].update(response_hdr="<b>"), "result.response_hdr"),
+    (
+        "another's base64",
+        lambda r: r["load"]["result"].update(service_hdr="A" * 64),
+        "its header is of something",
+    ),
+    ("a torn histogram", torn_histogram, "result.service_hdr: Value error, no histogram: "),
     ("infinity", lambda r: r["load"]["result"].update(late_p99_us=math.inf), "inf is no number of JSON"),
     ("no number at all", lambda r: r["point"].update({"swarm.users": math.nan}), "nan is no number of JSON"),
     ("400 digits", lambda r: r["load"]["result"].update(sent=10**400), "an integer has more than 64 bits"),
