@@ -22,11 +22,13 @@ class TrialKey(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> TrialKey:
         """Take an id apart. Raises ValueError for what is none."""
-        group, slash, repeat = text.rpartition("/")
+        group, _, repeat = text.rpartition("/")
         server, _, point = group.partition(",")
-        if not slash or not server or not repeat.isdecimal():
+        digits = repeat.isascii() and repeat.isdecimal() and len(repeat) < 10
+        key = cls(server, point, int(repeat)) if digits else None
+        if key is None or not server or "/" in group or "\0" in group or key.repeat < 1 or key.id != text:
             raise ValueError(f"{text!r} is not the id of a trial: it must read server[,path=value…]/repeat")
-        return cls(server, point, int(repeat))
+        return key
 
     @classmethod
     def of_folder(cls, name: str) -> TrialKey:

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from lab.common.errors import LabError, UsageError
+from lab.results import store
 
 SUMS = "SHA256SUMS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -19,10 +20,12 @@ MOST_BYTES = 4 << 30
 
 
 def pack(run: Path, archive: Path) -> int:
-    """Write the run's folder to `archive`, a .tar.gz; returns its size in bytes. Raises LabError.
+    """Write the run's folder to `archive`, a .tar.gz; returns its size in bytes.
 
+    Raises LabError, UsageError for what is no run.
     Names sorted, no times, no owners; SHA256SUMS inside is what sha256sum(1) checks.
     """
+    store.read_manifest(run)
     files = sorted(path for path in run.rglob("*") if path.is_file() and not _passing(path, run))
     sums = "".join(f"{_digest(path)}  {path.relative_to(run)}\n" for path in files).encode()
     temporary = archive.with_name(f".{archive.name}.tmp")

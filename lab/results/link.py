@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.config import JsonDict
 
+from lab.results.base import Count, Number
 from lab.scenario.impairment import Impairment
 
 UNTOUCHED = Impairment()
@@ -102,10 +103,10 @@ class LinkModel(BaseModel):
 class Lateness(LinkModel):
     """The delay line's verdict minus its due time, in microseconds."""
 
-    samples: int = 0
-    p50: float | None = None
-    p99: float | None = None
-    max: float | None = None
+    samples: Count = 0
+    p50: Number | None = None
+    p99: Number | None = None
+    max: Number | None = None
 
 
 class Counters(LinkModel):
@@ -115,43 +116,43 @@ class Counters(LinkModel):
     counts all of them in `dropped`. `bytes` start at the IP header in the delay line, at the frame in netem.
     """
 
-    packets: int = 0
-    bytes: int | None = None
-    held: int = 0
-    dropped: int | None = None
-    dropped_queue: int | None = None
-    dropped_user: int = 0
-    dropped_asked: int | None = None
-    corrupted: int | None = None
-    duplicated: int | None = None
-    duplicates_failed: int | None = None
-    reordered: int | None = None
-    verdicts_refused: int | None = None
+    packets: Count = 0
+    bytes: Count | None = None
+    held: Count = 0
+    dropped: Count | None = None
+    dropped_queue: Count | None = None
+    dropped_user: Count = 0
+    dropped_asked: Count | None = None
+    corrupted: Count | None = None
+    duplicated: Count | None = None
+    duplicates_failed: Count | None = None
+    reordered: Count | None = None
+    verdicts_refused: Count | None = None
     lateness_us: Lateness | None = None
 
 
 class RoundTrips(LinkModel):
     """The probes of a link at one time. `rtt_ms` is the mean, null if all were lost; `by` icmp, tcp reset."""
 
-    sent: int
-    lost: int
-    loss: float
+    sent: Count
+    lost: Count
+    loss: Number
     by: str = ""
-    rtt_ms: float | None = None
-    rtt_min_ms: float | None = None
-    rtt_p50_ms: float | None = None
-    rtt_p99_ms: float | None = None
-    rtt_deviation_ms: float | None = None
+    rtt_ms: Number | None = None
+    rtt_min_ms: Number | None = None
+    rtt_p50_ms: Number | None = None
+    rtt_p99_ms: Number | None = None
+    rtt_deviation_ms: Number | None = None
 
 
 class Measured(LinkModel):
     """Median round trip and loss of the first probes, what was requested for them, and all probes by time."""
 
-    rtt_ms: float | None = None
-    loss: float | None = None
-    rate_bit_per_s: float | None = None
-    asked_rtt_ms: float | None = None
-    asked_loss: float | None = None
+    rtt_ms: Number | None = None
+    loss: Number | None = None
+    rate_bit_per_s: Number | None = None
+    asked_rtt_ms: Number | None = None
+    asked_loss: Number | None = None
     before: RoundTrips | None = None
     during: RoundTrips | None = None
     after: RoundTrips | None = None
@@ -160,8 +161,8 @@ class Measured(LinkModel):
 class LinkChange(LinkModel):
     """A change of a link in force; times are milliseconds of CLOCK_MONOTONIC, of the last interface."""
 
-    wanted_mono_ms: float | None
-    applied_mono_ms: float
+    wanted_mono_ms: Number | None
+    applied_mono_ms: Number
     there: ImpairmentField
     back: ImpairmentField
 

@@ -6,13 +6,37 @@ microseconds in its base64 V2 form. A figure that a swarm of an earlier version 
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lab.results.base import Count, Number, RecordModel
+
+V2_COMPRESSED = 0x1C849304  # HdrHistogram's cookie; bits 4 to 7 hold the word size
+HEADER = struct.Struct(">II")  # cookie, length of the rest
+
+
+def _histogram(text: str) -> str:
+    """Check the form of a histogram, and the checksum that zlib keeps of it. Raises ValueError."""
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) < HEADER.size:
+        raise ValueError("no histogram: it has no header")
+    cookie, length = HEADER.unpack_from(raw)
+    if cookie & ~0xF0 != V2_COMPRESSED or length != len(raw) - HEADER.size:
+        raise ValueError("no histogram: its header is of something else")
+    try:
+        zlib.decompress(raw[HEADER.size :])
+    except zlib.error as error:
+        raise ValueError(f"no histogram: {error}") from None
+    return text
+
+
+Histogram = Annotated[str, AfterValidator(_histogram)]
 
 
 class Counts(RecordModel):
@@ -30,9 +54,11 @@ class Counts(RecordModel):
     bytes_in: Count | None = None
     bytes_out: Count | None = None
     under_way_s: Number | None = None  # request-seconds: the sum of answer − intended send
-    response_hdr: str | None = None  # from the intended send
-    service_hdr: str | None = None  # from the actual send
-    parts_hdr: Mapping[str, str] = Field(default_factory=dict)  # service time by the name of a page's part
+    response_hdr: Histogram | None = None  # from the intended send
+    service_hdr: Histogram | None = None  # from the actual send
+    parts_hdr: Mapping[str, Histogram] = Field(
+        default_factory=dict
+    )  # service time by the name of a page's part
 
 
 class Totals(Counts):
@@ -51,8 +77,8 @@ class Second(Totals):
     unsent: Count
     connected: Count  # gauge: at the second's end
     in_flight: Count  # gauge
-    response_hdr: str
-    service_hdr: str
+    response_hdr: Histogram
+    service_hdr: Histogram
     late_p99_us: Number | None = None  # actual − intended send
     loop_lag_p99_us: Number | None = None
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
@@ -116,10 +142,10 @@ class SwarmResult(Counts):
     mono_ms: Number | None = None
     window_mono_ms: tuple[Number, Number]
     unsent: Count
-    response_hdr: str
-    service_hdr: str
+    response_hdr: Histogram
+    service_hdr: Histogram
     lateness_hdr: str | None = None  # actual − intended send
-    connect_ms_hdr: str | None = None  # microseconds, whatever its name says
+    connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
     whole: Totals | None = None
     connected_peak: Count
     late_p99_us: Number | None = None
@@ -129,6 +155,14 @@ class SwarmResult(Counts):
     locust: LocustCount | None = None
     slow: SlowCount | None = None
     timing: Timing | None = None
+
+    @field_validator("window_mono_ms")
+    @classmethod
+    def _ordered(cls, window: tuple[float, float]) -> tuple[float, float]:
+        """Its end is not before its start. Raises ValueError."""
+        if window[1] < window[0]:
+            raise ValueError(f"it ends at {window[1]:g}, before it starts at {window[0]:g}")
+        return window
 
 
 class Phases(RecordModel):

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lab.common.trial_key import TrialKey
-from lab.results.base import Count, Number, Point, RecordModel
+from lab.results.base import Count, FolderName, Number, Point, RecordModel
 from lab.results.node import Aborted, CpuPlacement
+
+
+def _trial_id(text: str) -> str:
+    TrialKey.parse(text)
+    return text
+
+
+TrialId = Annotated[str, AfterValidator(_trial_id)]
 
 
 class PlannedTrial(RecordModel):
     """One trial of the plan. `source`, of merged runs: the id of the run that it comes from."""
 
-    id: str
+    id: TrialId
     server: str
     repeat: Count
     point: Point
     source: str | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> PlannedTrial:
+        """Its id names its server and its repeat. Raises ValueError."""
+        if (self.key.server, self.key.repeat) != (self.server, self.repeat):
+            raise ValueError(f"{self.id} is not the id of {self.server}, repeat {self.repeat}")
+        return self
 
     @property
     def key(self) -> TrialKey:
@@ -33,6 +49,14 @@ class PlanRecord(RecordModel):
     scenario: str | None = None
     seed: int | None = None
     trials: tuple[PlannedTrial, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> PlanRecord:
+        """No trial is planned twice. Raises ValueError."""
+        ids = Counter(trial.id for trial in self.trials)
+        if twice := [name for name, times in ids.items() if times > 1]:
+            raise ValueError(f"{twice[0]} is planned twice")
+        return self
 
 
 class HostFacts(RecordModel):
@@ -104,7 +128,7 @@ class RunLimits(RecordModel):
 class AbortedRun(Aborted):
     """The threshold that ended the run, and in which trial. `sources`: of merged runs, those it ended."""
 
-    trial: str
+    trial: TrialId
     sources: tuple[str, ...] | None = None
 
 
@@ -119,19 +143,19 @@ class Alternative(RecordModel):
 class SourceRun(RecordModel):
     """One of the runs that a merged run was made of, with the ids that its trials have now."""
 
-    run: str
+    run: FolderName
     argv: tuple[str, ...] | None = None
     limits: RunLimits | None = None
     environment: Environment | None = None
-    trials: tuple[str, ...]
+    trials: tuple[TrialId, ...]
 
 
 class Manifest(RecordModel):
     """manifest.json. What a run did not record is None, and the check `provenance` says so."""
 
     schema_version: Literal[1] = 1
-    run: str
-    scenario: str
+    run: FolderName
+    scenario: FolderName
     scenario_sha256: str | None = None
     files_sha256: Mapping[str, str] = Field(default_factory=dict)  # the files that the scenario names
     question: str = ""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lab.common.errors import UsageError
+from lab.common.errors import LabError, UsageError
 from lab.common.trial_key import TrialKey
 from lab.results import store
+from lab.results.base import read_json
 from lab.results.manifest import (
     AbortedRun,
     Environment,
@@ -57,9 +57,22 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     """
     sources = [_source(path) for path in paths]
     _alike(sources)
+    folder = store.RunFolder.create(results, sources[0].manifest.scenario)
+    try:
+        _join(sources, folder, argv)
+    except BaseException as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise LabError(f"merge: {error}") from error
+        raise
+    folder.point_latest()
+    return folder.path
+
+
+def _join(sources: Sequence[Source], folder: store.RunFolder, argv: Sequence[str]) -> None:
+    """Fill the folder: all trials, the scenario, and the manifest last. Raises OSError, LabError."""
     trials: list[PlannedTrial] = []
     aborted: list[AbortedRun] = []
-    folder = store.RunFolder.create(results, sources[0].manifest.scenario)
     for source in sources:
         shift = _repeats_so_far(source, trials)
         for trial in source.manifest.plan.trials:
@@ -77,8 +90,6 @@ def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
     manifest = _manifest(folder.id, sources, trials, argv).replaced(aborted=_aborted(aborted))
     folder.write("plan.json", manifest.plan.to_json())
     folder.write("manifest.json", manifest.to_json())  # the last: a folder without it is not yet a run
-    folder.point_latest()
-    return folder.path
 
 
 def by_scenario(paths: Sequence[Path]) -> list[list[Path]]:
@@ -98,7 +109,7 @@ def _aborted(found: Sequence[AbortedRun]) -> AbortedRun | None:
 def _source(path: Path) -> Source:
     manifest = store.read_manifest(path)
     try:
-        scenario = json.loads((path / "scenario.resolved.json").read_text(encoding="utf-8"))
+        scenario = read_json(path / "scenario.resolved.json")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a run that can be merged: {error}") from error
     return Source(path, manifest, scenario)
@@ -142,7 +153,7 @@ def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
     """The trials that were set aside, with the reasons, under new ids; one with a torn reason as it is."""
     for path in sorted((source.path / store.REPEATED).glob("*")):
         try:
-            told = Repeated.model_validate_json((path / f"{store.REPEATED}.json").read_text(encoding="utf-8"))
+            told = Repeated.model_validate(read_json(path / f"{store.REPEATED}.json"))
             old = TrialKey.parse(told.trial)
         except (OSError, ValueError):
             shutil.copytree(path, folder.path / store.REPEATED / f"{source.id}.{path.name}")
@@ -159,7 +170,7 @@ def _copy_folder(path: Path, folder: store.RunFolder, name: str, old: TrialKey, 
     if new == old:
         return
     try:
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        record = read_json(path / "record.json")
         changed = {**record, "id": new.id, "repeat": new.repeat}
     except (OSError, ValueError, TypeError):
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
 from lab.common.trial_key import TrialKey
-from lab.results.base import describe
+from lab.results.base import describe, read_json
 from lab.results.manifest import Manifest, Repeated
 from lab.results.record import Damage, Run, Sample, Series, TrialRecord
 
@@ -137,13 +138,24 @@ def read_series(path: Path) -> tuple[Series, int]:
     if not path.exists():
         return Series(), 0
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        for row in list(csv.reader(file))[1:]:
+        rows = csv.reader(file)
+        next(rows, None)
+        while True:
             try:
-                mono, node, source, metric, value = row
-                samples.append(Sample(float(mono), node, source, metric, float(value)))
-            except ValueError:
+                samples.append(_sample(next(rows)))
+            except StopIteration:
+                return Series.of(samples), ignored
+            except (ValueError, csv.Error):  # csv.Error: a field of more than 128 KiB
                 ignored += 1
-    return Series.of(samples), ignored
+
+
+def _sample(row: list[str]) -> Sample:
+    """One row of series.csv. Raises ValueError."""
+    mono, node, source, metric, value = row
+    sample = Sample(float(mono), node, source, metric, float(value))
+    if not (math.isfinite(sample.mono_ms) and math.isfinite(sample.value)):
+        raise ValueError(f"{metric}: no finite number")
+    return sample
 
 
 def find(results: Path, name: str) -> Path:
@@ -180,10 +192,18 @@ def list_runs(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob("*/manifest.json") if not path.parent.is_symlink())
 
 
+def list_folders(results: Path) -> list[Path]:
+    """All run folders, oldest first, with those that have lost their manifest."""
+    if not results.is_dir():
+        return []
+    folders = (path for path in results.iterdir() if path.is_dir() and not path.is_symlink())
+    return sorted(p for p in folders if (p / "manifest.json").exists() or (p / TRIALS).is_dir())
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run in `path`. Raises UsageError for what is no run."""
     try:
-        return Manifest.model_validate_json((path / "manifest.json").read_text(encoding="utf-8"))
+        return Manifest.model_validate(read_json(path / "manifest.json"))
     except (OSError, ValueError) as error:
         says = f"{path}: not a run: manifest.json cannot be read ({describe(error)})"
         raise UsageError(says) from error
@@ -215,8 +235,7 @@ def read_run(path: Path) -> Run:
 def read_trial(folder: Path) -> tuple[TrialRecord, int]:
     """The record of the trial in `folder`, and how many torn rows its series had."""
     series, torn_rows = read_series(folder / "series.csv")
-    data = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return TrialRecord.from_json(data, series), torn_rows
+    return TrialRecord.from_json(read_json(folder / "record.json"), series), torn_rows
 
 
 def _trial_id(folder: Path) -> str:
@@ -231,6 +250,6 @@ def _repeated(path: Path) -> Iterator[Repeated]:
     """The trials that were set aside and measured again, each with the reason."""
     for file in sorted((path / REPEATED).glob(f"*/{REPEATED}.json")):
         try:
-            yield Repeated.model_validate_json(file.read_text(encoding="utf-8"))
+            yield Repeated.model_validate(read_json(file))
         except (OSError, ValueError) as error:
             yield Repeated(trial=file.parent.name, says=f"the reason cannot be read: {describe(error)}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from lab.common.errors import UsageError
 from lab.common.notify import Notify
 from lab.plan.prepared import Prepared
 from lab.runtime import Runtime
@@ -20,8 +21,10 @@ def open_runtime(
 ) -> Iterator[Opened]:
     """Open the runtime named `wanted`: engine up, images built. `auto` takes docker and says so.
 
-    Yields the runtime, and the facts about it that the manifest keeps.
+    Yields the runtime, and the facts about it that the manifest keeps. Raises UsageError for an unknown name.
     """
+    if wanted not in OPEN:
+        raise UsageError(f"unknown runtime {wanted!r}: give --runtime {', '.join(sorted(OPEN))}")
     if wanted == "auto":
         notify("runtime: docker (auto)")
     with OPEN[wanted](prepared, notify, more_images) as opened:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from lab.common.errors import UsageError
 from lab.common.leaves import leaves
 from lab.results import store
+from lab.results.base import describe, read_json
 from lab.results.manifest import Environment
 from lab.scenario import resolve
 from lab.scenario.resolve import Resolved, Settings
+from lab.scenario.scenario import Scenario
 
 # What changes from minute to minute on the same host.
 VOLATILE = {"host.memory_available_bytes", "host.swap_used_bytes", "engine.containers_running"}
@@ -39,21 +41,39 @@ class Recorded(NamedTuple):
 def read(run: Path, now: Settings) -> Recorded:
     """A run's scenario with the values it had, its servers, its runtime. Raises UsageError."""
     manifest = store.read_manifest(run)
-    values = run / "scenario.resolved.yaml"
-    if not values.exists():
-        raise UsageError(
-            f"{run}: the run does not hold the values of its scenario (older lab): run it by name"
-        )
-    as_it_was = resolve.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
+    as_it_was = _as_it_was(run)
     ran = {trial.server for trial in manifest.plan.trials}
+    if foreign := sorted(ran - set(as_it_was.scenario.servers)):
+        raise UsageError(
+            f"{run}: damaged: its scenario has no server {', '.join(foreign)}, which it measured"
+        )
+    if not (scenario_file := run / "scenario.yaml").is_file():
+        raise UsageError(f"{scenario_file}: there is no such file: the run is not complete")
     environment = manifest.environment or Environment()
     return Recorded(
         resolved=replace(as_it_was, settings=now),
         servers=tuple(name for name in as_it_was.scenario.servers if name in ran),
-        runtime=str(environment.runtime),
+        runtime=environment.runtime or "(none recorded)",
         environment=environment.to_json(),
-        scenario_file=run / "scenario.yaml",
+        scenario_file=scenario_file,
     )
+
+
+def _as_it_was(run: Path) -> Resolved:
+    """The scenario with the values that it had. Raises UsageError for torn values, and another run's."""
+    values, stored = run / "scenario.resolved.yaml", run / "scenario.resolved.json"
+    if not values.exists():
+        raise UsageError(
+            f"{run}: the run does not hold the values of its scenario (older lab): run it by name"
+        )
+    resolved = resolve.load(values, lab_yaml=run / "no lab.yaml", source=f"{run.name}/{values.name}")
+    try:
+        scenario = Scenario.model_validate(read_json(stored))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{stored}: cannot be read: {describe(error)}") from error
+    if scenario != resolved.scenario:
+        raise UsageError(f"{values}: differs from {stored.name}: one of them is damaged or of another run")
+    return resolved
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], known: bool = True) -> list[Difference]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,13 +16,16 @@ from lab.verbs.shared import CiOption, JsonOption, ResultsOption, RunArgument
 
 def runs(results: ResultsOption = None, as_json: JsonOption = False) -> int:
     """List all runs with their verdicts, newest last."""
-    from lab.results import store
+    from lab.results import listing
 
-    rows = [_about(path) for path in store.list_runs(shared.results_folder(results))]
+    rows = [
+        {"run": run, "verdict": listed.verdict, "servers": listed.server_names}
+        for run, listed in listing.read_all(shared.results_folder(results))
+    ]
     if as_json:
         shared.print_json(rows)
     elif rows:
-        width = max(len(row["run"]) for row in rows)
+        width = max(len(str(row["run"])) for row in rows)
         lines = [f"{row['verdict']:13} {row['run']:{width}}  {' '.join(row['servers'])}" for row in rows]
         shared.print_out("\n".join(line.rstrip() for line in lines))
     else:
@@ -181,15 +183,3 @@ def _remove_old_images() -> None:
         building.remove_old(client, shared.print_err)
     finally:
         client.close()
-
-
-def _about(run: Path) -> dict[str, Any]:
-    """Read summary.json: a run without one has no verdict yet, a damaged file is UNREADABLE."""
-    file, verdict = run / "summary.json", "UNKNOWN"
-    try:
-        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    except ValueError:
-        summary, verdict = {}, "UNREADABLE"
-    measured = summary.get("servers", {}).values()
-    servers = list(dict.fromkeys(server["server"] for server in measured))
-    return {"run": run.name, "verdict": summary.get("verdict", verdict), "servers": servers}

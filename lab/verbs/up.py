@@ -152,13 +152,15 @@ def logs(
 
     folder = topology_up.find_logs(run) if run.startswith("up-") else None
     files = _log_files(folder) if folder else _run_logs(shared.find_run(run, results), trial)
+    if not files:
+        raise UsageError(f"{run}: there are no logs")
     if node is None:
         shared.print_out("\n".join(files))
         return Exit.OK
     chosen = [path for name, path in files.items() if name.rpartition(" ")[2] == node]
     if len(chosen) != 1:
         which = "no such log" if not chosen else "several trials have one: add --trial"
-        raise UsageError(f"{node}: {which}; there are: {', '.join(files) or 'none'}")
+        raise UsageError(f"{node}: {which}; there are: {', '.join(files)}")
     for part in _reading(chosen[0], follow):
         shared.print_out(shared.printable(part), end="")
     return Exit.OK
@@ -169,7 +171,7 @@ def _log_files(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def _run_logs(run: Path, trial: str | None) -> dict[str, Path]:
-    folders = sorted(path for path in (run / "trials").iterdir() if path.is_dir())
+    folders = sorted(path for path in (run / "trials").glob("*") if path.is_dir())
     if trial is not None:
         wanted = trial.replace("/", "-")
         folders = [path for path in folders if path.name in (wanted, trial)]

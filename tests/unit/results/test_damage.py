@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 from lab.analysis.model import Finding
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import judge
+from lab.common.errors import UsageError
 from lab.report import write_all
 from lab.results import store
+from lab.results.base import describe
+from lab.results.manifest import Repeated
 from lab.results.merge import merge
 from lab.results.record import TrialRecord
 from tests.support import records
@@ -42,6 +46,17 @@ def findings(path: Path) -> list[Finding]:
     return [finding for finding in judged.findings if not finding.expected and finding.level != "ok"]
 
 
+def link(**counters: Any) -> dict[str, Any]:
+    """A link with these counters of one interface."""
+    return {"endpoints": ["swarm", "servers"], "backend": "netem", "counters": {"a": counters}}
+
+
+def torn_histogram(record: dict[str, Any]) -> None:
+    """Change some bytes in the middle of the histogram of the whole window."""
+    text = record["load"]["result"]["service_hdr"]
+    record["load"]["result"]["service_hdr"] = text[:30] + text[30:40].swapcase() + text[40:]
+
+
 DAMAGE: list[tuple[str, Change, str]] = [
     ("a key of nobody", lambda r: r.update(colour="red"), "colour: Unexpected keyword argument"),
     ("a list for a map", lambda r: r.update(exits=[]), "exits: Input should be a valid dictionary"),
@@ -54,6 +69,45 @@ DAMAGE: list[tuple[str, Change, str]] = [
         "load.result.sent: Input should be",
     ),
     ("a window of one end", lambda r: r["load"]["result"].update(window_mono_ms=[1.0]), "load.result.window"),
+    (
+        "a window that ends before it starts",
+        lambda r: r["load"]["result"].update(window_mono_ms=[5, 1]),
+        "load.result.window_mono_ms: Value error, it ends at 1, before it starts at 5",
+    ),
+    (
+        "a count below none",
+        lambda r: r["load"]["result"].update(sent=-1),
+        "load.result.sent: Input should be",
+    ),
+    ("text for a link's count", lambda r: r.update(links=[link(packets="3")]), "links.0.counters.a.packets"),
+    ("true for a link's count", lambda r: r.update(links=[link(held=True)]), "links.0.counters.a.held"),
+    ("a link's count below none", lambda r: r.update(links=[link(dropped=-1)]), "links.0.counters.a.dropped"),
+    (
+        "text for a link's figure",
+        lambda r: r.update(links=[link(lateness_us={"p50": "1"})]),
+        "lateness_us.p50",
+    ),
+    (
+        "an empty histogram",
+        lambda r: r["load"]["seconds"][1].update(response_hdr=""),
+        "seconds.1.response_hdr",
+    ),
+    ("text that is none", lambda r: r["load"]["result"].update(response_hdr="<b>"), "result.response_hdr"),
+    (
+        "another's base64",
+        lambda r: r["load"]["result"].update(service_hdr="A" * 64),
+        "its header is of something",
+    ),
+    ("a torn histogram", torn_histogram, "result.service_hdr: Value error, no histogram: "),
+    ("infinity", lambda r: r["load"]["result"].update(late_p99_us=math.inf), "inf is no number of JSON"),
+    ("no number at all", lambda r: r["point"].update({"swarm.users": math.nan}), "nan is no number of JSON"),
+    ("400 digits", lambda r: r["load"]["result"].update(sent=10**400), "an integer has more than 64 bits"),
+    ("half a character", lambda r: r.update(reason="\ud800"), "surrogates not allowed"),
+    (
+        "half a character in a key",
+        lambda r: r.update(exits={"\ud800": {"code": 0}}),
+        "surrogates not allowed",
+    ),
     ("an unknown phase", lambda r: r["load"]["seconds"][3].update(phase="x"), "load.seconds.3.phase"),
     ("a second's foreign key", lambda r: r["load"]["seconds"][0].update(x=1), "load.seconds.0.x: Extra"),
     ("statistics of no time", lambda r: r["server_stats"][0].pop("mono_ms"), "server_stats.0.mono_ms"),
@@ -81,7 +135,11 @@ def test_a_record_that_is_none_is_one_finding_about_its_trial(tmp_path, change, 
     assert "\n" not in finding.says
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"schema_version": 1, "load": {"result": 3}}'])
+TORN = ["", "{", "[]", "null", "3", '{"schema_version": 1, "load": {"result": 3}}', "[" * 100_000]
+TORN += [f'{{"schema_version": 2, "point": {"[" * 100 + "]" * 100}}}', '{"exit_code": 1e999}', "\ufeff{}"]
+
+
+@pytest.mark.parametrize("text", TORN, ids=range(len(TORN)))
 def test_a_torn_record_is_too(tmp_path, text):
     path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
     (path / "trials/epoll_lt-2/record.json").write_text(text)
@@ -89,10 +147,15 @@ def test_a_torn_record_is_too(tmp_path, text):
     assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt/2")
 
 
-def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts(tmp_path):
+@pytest.mark.parametrize(
+    "row",
+    ["12.0,server,cg", f"1,server,{'x' * 200_000},cpu_us,1\n", "inf,a,b,c,1", "1,a,b,c,nan"],
+    ids=range(4),
+)
+def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts(tmp_path, row):
     path = kept(tmp_path, records.trial("epoll_lt/1"))
     with (path / "trials/epoll_lt-1/series.csv").open("a") as file:
-        file.write("12.0,server,cg")
+        file.write(row)
     [finding] = findings(path)
     assert (finding.check, finding.level, finding.trial) == ("readable", "suspect", "epoll_lt/1")
     assert finding.says == "1 torn rows of series.csv are left out"
@@ -112,3 +175,21 @@ def test_a_damaged_record_stays_one_where_its_run_is_merged(tmp_path):
     merged = store.read_run(merge(runs, tmp_path / "results", []))
     assert [trial.id for trial in merged.trials] == ["thread/1"]
     assert [damage.trial for damage in merged.damaged] == ["thread/2"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 100_000, '{"run": "\\ud800"}', '{"seed": NaN}', f'{{"seed": {"9" * 400}}}'],
+    ids=range(7),
+)  # fmt: skip
+def test_a_torn_manifest_is_one_error_that_reads_well(tmp_path, text):
+    path = kept(tmp_path, records.trial("epoll_lt/1"))
+    (path / "manifest.json").write_text(text)
+    with pytest.raises(UsageError, match=r"manifest.json cannot be read \([^: ]") as error:
+        store.read_run(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_of_the_whole_has_no_name_before_it():
+    with pytest.raises(ValueError) as error:
+        Repeated.model_validate([])
+    assert describe(error.value).startswith("Input should be")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lab.common.errors import UsageError
+from lab.common.errors import LabError, UsageError
 from lab.report import write_all
 from lab.results import merge, store
 from lab.results.manifest import Repeated
@@ -165,3 +165,63 @@ def test_files_that_the_scenario_names_come_along_and_must_be_the_same(tmp_path)
         merge.merge([one, with_file(other, "mine/users.py", "x = 2")], tmp_path / "results", [])
     with pytest.raises(UsageError, match="leads out"):
         merge.merge([with_file(one, "../users.py", ""), two], tmp_path / "results", [])
+
+
+def spoil(run, *path, value):
+    """Put a value into the run's manifest."""
+    whole = inner = manifest(run)
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    (run / "manifest.json").write_text(json.dumps(whole))
+
+
+ABORTED = {"metric": "errors", "threshold": "rate < 1%", "says": "so"}
+FIRST = ("plan", "trials", 0)
+FOREIGN = [
+    ((*FIRST, "id"), "weird", "plan.trials.0.id"),
+    ((*FIRST, "id"), "../../../evil/1", "plan.trials.0.id"),
+    ((*FIRST, "id"), "thread/0", "plan.trials.0.id"),
+    ((*FIRST, "id"), "thread/01", "plan.trials.0.id"),
+    ((*FIRST, "id"), "thread/\u0663", "plan.trials.0.id"),
+    ((*FIRST, "id"), f"thread/{'9' * 50}", "plan.trials.0.id"),
+    ((*FIRST, "server"), "epoll_lt", "plan.trials.0: "),
+    ((*FIRST, "repeat"), 2, "plan.trials.0: "),
+    (("aborted",), {**ABORTED, "trial": "weird"}, "aborted.trial"),
+    (("aborted",), {**ABORTED, "trial": "../../../evil/1"}, "aborted.trial"),
+    (("sources",), [{"run": "../evil", "trials": []}], "sources.0.run"),
+    (("sources",), [{"run": "a", "trials": ["weird"]}], "sources.0.trials.0"),
+    (("run",), "../../evil", "run: "),
+    (("scenario",), "../../evil", "scenario: "),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "field"), FOREIGN, ids=range(len(FOREIGN)))
+def test_names_that_are_none_are_one_error_that_names_file_and_field(tmp_path, path, value, field):
+    runs = [make_run(tmp_path / "here/runs", only=[name]) for name in ("epoll_lt", "thread")]
+    spoil(runs[1], *path, value=value)
+    with pytest.raises(UsageError, match=r"manifest\.json") as error:
+        merge.merge(runs, tmp_path / "here/results", [])
+    assert f"({field}" in str(error.value)
+    assert runs[1].name in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "here/results").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("lost", ["scenario.yaml", "scenario.resolved.yaml"])
+def test_a_merge_that_fails_leaves_no_folder(tmp_path, lost):
+    runs = [make_run(tmp_path / name, only=[name]) for name in ("thread", "epoll_lt")]
+    (runs[0] / lost).unlink()
+    with pytest.raises(LabError, match=f"merge: .*{lost}"):
+        merge.merge(runs, tmp_path / "results", [])
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_merge_of_a_plan_with_one_trial_twice_leaves_no_folder(tmp_path):
+    runs = [make_run(tmp_path / name, only=[name]) for name in ("thread", "epoll_lt")]
+    trial = manifest(runs[1])["plan"]["trials"][0]
+    spoil(runs[1], "plan", "trials", value=[trial, trial])
+    with pytest.raises(UsageError, match=r"plan: .*epoll_lt/1 is planned twice"):
+        merge.merge(runs, tmp_path / "results", [])
+    assert not (tmp_path / "results").exists()

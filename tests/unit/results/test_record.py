@@ -37,11 +37,16 @@ def make_record(name="thread/1"):
     )
 
 
+def planned(name):
+    key = TrialKey.parse(name)
+    return {"id": name, "server": key.server, "repeat": key.repeat, "point": {}}
+
+
 def make_run(tmp_path, *names):
     folder = RunFolder.create(tmp_path, "small")
     folder.write(
         "manifest.json",
-        {"run": folder.id, "scenario": "small", "plan": records.planned(*map(make_record, names))},
+        {"run": folder.id, "scenario": "small", "plan": {"trials": [planned(name) for name in names]}},
     )
     for name in names:
         path = folder.trial(TrialKey.parse(name).folder)
