@@ -14,6 +14,10 @@ from lab.scenario.strict import unknown
 from lab.scenario.threshold import METRICS
 from lab.scenario.yaml_file import Keys
 
+# What pydantic tells of an error beside its type: the bound that was crossed, the words that are known.
+Context = Mapping[str, Any]
+Wording = Callable[[Keys, Any, Context], str]
+
 _DIRECTION = "a direction is a map, such as {delay: 50ms}"
 _ENDPOINTS = "give two endpoints, such as [swarm, servers]"
 _SERVERS = "{thread: {model: thread}}"
@@ -100,32 +104,32 @@ def _any_value(path: Keys) -> str:
     return f"the lab cannot read this value: write one such as {_example(path, '100')}"
 
 
-def _number(kind: str, example: str) -> Callable[[Keys, Any, Mapping[str, Any]], str]:
+def _number(kind: str, example: str) -> Wording:
     return lambda path, _value, _context: f"write {kind}, such as {_example(path, example)}"
 
 
-def _map(path: Keys, _value: Any, _context: Mapping[str, Any]) -> str:
+def _map(path: Keys, _value: Any, _context: Context) -> str:
     if len(path) == 2 and path[0] == "thresholds" and path[1] in METRICS:
         return f"the name of a server comes first: {{thread: {{{path[1]}: ['p(99)<100ms']}}}}"
     return _shape(path)
 
 
-def _list(path: Keys, value: Any, _context: Mapping[str, Any]) -> str:
+def _list(path: Keys, value: Any, _context: Context) -> str:
     if path[:1] == ("thresholds",) and isinstance(value, str):
         return f"write a list: [{value!r}]"
     return _shape(path)
 
 
-def _text(path: Keys, _value: Any, _context: Mapping[str, Any]) -> str:
+def _text(path: Keys, _value: Any, _context: Context) -> str:
     is_element = isinstance(path[-1], int)
     return _shape(path) if is_element else f"write text, such as {_example(path, 'thread')}"
 
 
-def _short(path: Keys, _value: Any, _context: Mapping[str, Any]) -> str:
+def _short(path: Keys, _value: Any, _context: Context) -> str:
     return f"give at least one server, such as {_SERVERS}" if path == ("servers",) else _shape(path)
 
 
-def _bound(words: str, key: str) -> Callable[[Keys, Any, Mapping[str, Any]], str]:
+def _bound(words: str, key: str) -> Wording:
     return lambda _path, value, context: f"{_written(value)} must be {words} {context[key]:,.15g}"
 
 
@@ -137,7 +141,7 @@ def _written(value: Any) -> str:
 
 _WHOLE, _FLOAT = _number("a whole number", "100"), _number("a number", "1.5")
 # The words for each type of error.
-WORDS: Mapping[str, Callable[[Keys, Any, Mapping[str, Any]], str]] = {
+WORDS: Mapping[str, Wording] = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), _WHOLE),
     **dict.fromkeys(("float_type", "float_parsing", "finite_number"), _FLOAT),
     **dict.fromkeys(("bool_type", "bool_parsing"), lambda *_: "write true or false"),
