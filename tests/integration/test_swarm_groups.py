@@ -57,7 +57,7 @@ def holds(summary: dict[str, Any], record: dict[str, Any]) -> None:
     server = summary["servers"]["epoll_lt"]
     rates = {name: one["requests_per_s"]["value"] for name, one in server["groups"].items()}
     assert rates["browsers"] == 100  # all that were meant for the window, whenever their answers came
-    assert 0 < rates["holders"] <= 80  # a closed load: it asks less where answers are late
+    assert 40 < rates["holders"] <= 80  # a closed load: it asks less where answers are late
     assert server["requests_per_s"]["value"] == sum(rates.values())
     assert server["connections_peak"] == 50
     assert "closed load of holders" in summary["stamps"]
@@ -77,4 +77,4 @@ def test_in_containers_each_behind_its_own_link(tmp_path: Path) -> None:
     [link] = record["links"]
     assert link["measured"]["before"]["rtt_min_ms"] >= 60
     assert far > 60
-    assert near < far
+    assert near < far / 2
