@@ -28,6 +28,7 @@ from lab.analysis.verdict import invalid_trials, judge
 from lab.common.errors import Exit
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
+from lab.results.fact_labels import label
 from lab.results.record import Run
 
 
@@ -133,7 +134,7 @@ def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) 
     blocked = [fact.fact for fact in drift if fact.matters] + [f"the machines of {run}" for run in mixed]
     servers = _decided([_server(base, head, *pair, gate) for pair in names])
     if blocked:
-        servers = [_withheld(server, f"{', '.join(blocked)} differ") for server in servers]
+        servers = [_withheld(server, f"these differ: {_labels(blocked)}") for server in servers]
     return HeadComparison(
         head=head.run.id,
         decision=_worst([server.decision for server in servers]),
@@ -144,9 +145,13 @@ def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) 
     )
 
 
+def _labels(facts: Iterable[str]) -> str:
+    return ", ".join(map(label, facts))
+
+
 def _notes(base: Side, head: Side, names: Sequence[tuple[str, str]], blocked: list[str]) -> Iterator[str]:
     if blocked:
-        yield f"{', '.join(blocked)} differ: every decision is INCONCLUSIVE"
+        yield f"these differ, so every decision is INCONCLUSIVE: {_labels(blocked)}"
     if not names:
         yield "the runs have no server in common"
     if base.run.id != head.run.id:
@@ -303,8 +308,8 @@ def _conclude(base: str, heads: Sequence[HeadComparison], gate: Gate) -> Compari
 def _refusal(head: HeadComparison, gate: Gate) -> str | None:
     """Why these pairs can gate nothing: another machine or load, too few, or blind to what is asked."""
     if head.blocked:
-        few = ", ".join(head.blocked[:3]) + (" …" if len(head.blocked) > 3 else "")
-        return f"{head.head} cannot be compared with the base: {few} differ"
+        few = _labels(head.blocked[:3]) + (" …" if len(head.blocked) > 3 else "")
+        return f"{head.head} cannot be compared with the base, for these differ: {few}"
     gated = [row for server in head.servers for row in server.metrics if row.gated]
     if not gated:
         return "no metric to gate on was measured in both runs"

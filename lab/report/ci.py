@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from lab.analysis.model import Summary
-from lab.report.content import findings, text
+from lab.report.content import findings, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.markdown import fit, markdown
 from lab.results.record import Run
@@ -58,7 +58,7 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
         if not threshold["ok"]:
-            words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
+            words = thresholds.words(threshold)
             yield _command("error", f"{summary.scenario}: threshold", f"did not hold: {words}", file)
 
 

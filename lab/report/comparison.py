@@ -16,6 +16,7 @@ from lab.analysis.comparison_model import Comparison, Drift, HeadComparison, Met
 from lab.analysis.statistics import Decision
 from lab.report import markdown as md
 from lab.report.content import text
+from lab.results.fact_labels import label
 
 HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
 DIFFERENCE_HEADINGS = ("fact", "base", "head", "prevents a decision")
@@ -161,7 +162,7 @@ def _pairs(server: ServerComparison) -> str:
 def _drift(drift: Drift, width: int | None = None) -> list[str]:
     values = [text.clean(value) for value in (drift.base, drift.head)]
     short = [v if width is None or len(v) <= width else v[: width - 1] + "…" for v in values]
-    return [text.clean(drift.fact), *short, "yes" if drift.matters else "no"]
+    return [text.clean(label(drift.fact)), *short, "yes" if drift.matters else "no"]
 
 
 def _table(

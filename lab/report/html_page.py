@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
@@ -170,17 +170,8 @@ def _why(summary: Summary) -> Table | None:
 def _thresholds(summary: Summary) -> Table | None:
     if not summary.thresholds:
         return None
-    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
-    rows = [[_cell(threshold.get(key)) for key in keys] for threshold in summary.thresholds]
-    return Table("Thresholds of the scenario", [key.replace("_", " ") for key in keys], rows)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return text.number(value)
-    return text.facts(value) if isinstance(value, dict | list | None) else text.clean(value)
+    rows = thresholds.rows(summary)
+    return Table("Thresholds of the scenario", thresholds.headings(summary), rows)
 
 
 def _links(summary: Summary) -> Table | None:
@@ -221,14 +212,6 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
         yield {"title": text.clean(damage.trial), "says": text.clean(damage.says), "logs": []}
 
 
-KEY_FACTS = (
-    ("CPU", "host.cpu_model"), ("CPUs", "host.cpus"), ("memory", "host.memory_bytes"),
-    ("kernel", "host.kernel"), ("congestion control", "host.congestion_control"), ("cgroup", "host.cgroup"),
-    ("engine", "engine.version"), ("server on CPU", "placement.server"),
-    ("swarm on CPU", "placement.swarm"), ("lab", "lab"), ("revision", "revision"),
-)  # fmt: skip
-
-
 def _last_words(lines: Sequence[str]) -> str:
     """What a node said last, without the statistics that it prints every second."""
     said = [text.clean(line) for line in lines if not line.startswith(STATISTICS)]
@@ -238,15 +221,9 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def _environment(summary: Summary) -> Table:
-    """What a reader asks first."""
-    known = dict(text.leaves("", summary.environment))
-    rows = [[name, known[path]] for name, path in KEY_FACTS if path in known]
-    return Table("The machine and the versions", ("fact", "value"), rows)
+    return Table("The machine and the versions", environment.HEADINGS, environment.key_facts(summary))
 
 
 def _recorded(run: Run, summary: Summary) -> Table:
-    """All of it, one leaf a row."""
-    kept = ("limits", "seed", "argv", "scenario_sha256")
-    more = {name: value for name, value in run.manifest.to_json().items() if name in kept}
-    rows = [list(leaf) for leaf in text.leaves("", {**summary.environment, **more})]
-    return Table("Everything recorded of the environment", ("fact", "value"), rows)
+    rows = environment.all_facts(run, summary)
+    return Table("Everything recorded of the environment", environment.HEADINGS, rows)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from lab.analysis.model import Finding, Summary
-from lab.report.content import findings, text
+from lab.report.content import findings, text, thresholds
 from lab.results.record import Run, TrialRecord
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -76,7 +76,7 @@ def _whole_run(summary: Summary) -> Iterator[TestCase]:
 
 def _thresholds(summary: Summary) -> Iterator[TestCase]:
     for threshold in summary.thresholds:
-        words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
+        words = thresholds.words(threshold)
         case = TestCase(words, f"{text.clean(summary.scenario)}.thresholds")
         if not threshold["ok"]:
             case.result = [Failure(f"did not hold: {words}", "threshold")]

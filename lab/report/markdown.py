@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lab.analysis.model import Summary
 from lab.common.figure import Figure
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
 from lab.results.record import Run
@@ -33,7 +33,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _links(summary),
         _failures(summary),
         _checks(summary),
-        _environment(summary),
+        _environment(run, summary),
         _problems(run),
     ]
     return fit([section for section in sections if section], LIMIT_BYTES)
@@ -153,9 +153,9 @@ def _why(summary: Summary) -> list[str]:
 def _thresholds(summary: Summary) -> list[str]:
     if not summary.thresholds:
         return []
-    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
-    rows = [[escape(text.facts(t.get(key))) for key in keys] for t in summary.thresholds]
-    return ["## Thresholds", "", *table([escape(key) for key in keys], rows, len(keys))]
+    head = thresholds.headings(summary)
+    rows = [[escape(cell) for cell in cells] for cells in thresholds.rows(summary)]
+    return ["## Thresholds", "", *table(head, rows, len(head))]
 
 
 def _links(summary: Summary) -> list[str]:
@@ -189,9 +189,9 @@ def _checks(summary: Summary) -> list[str]:
     return _folded(f"{text.plural(len(rows), 'validity check')} made", ["check", "trials"], rows)
 
 
-def _environment(summary: Summary) -> list[str]:
-    rows = [[escape(key), escape(text.facts(value))] for key, value in summary.environment.items()]
-    return _folded("Environment", ["fact", "value"], rows)
+def _environment(run: Run, summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in environment.all_facts(run, summary)]
+    return _folded("Environment", environment.HEADINGS, rows)
 
 
 def _folded(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

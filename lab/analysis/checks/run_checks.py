@@ -10,6 +10,7 @@ from lab.analysis.checks.trial_view import NoData, Result
 from lab.analysis.env_diff import several_machines
 from lab.analysis.model import Level, Summary
 from lab.common.units import show_percent
+from lab.results.fact_labels import label
 from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 
@@ -80,7 +81,9 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
     if environment.engine and not environment.images:
         missing.append("environment.images")
     if missing:
-        yield Result("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")
+        yield Result(
+            "suspect", f"not recorded: {', '.join(map(label, missing))}", "the run cannot be repeated exactly"
+        )
 
 
 def fairness(run: Run, _: Summary) -> Iterator[Result]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
@@ -18,6 +18,7 @@ from lab.analysis.model import (
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
+from lab.common.leaves import leaves
 from lab.common.units import show_bytes, show_number, show_percent
 
 NOTHING = "—"
@@ -168,25 +169,21 @@ def quantile_name(name: str) -> str:
     return _QUANTILE_NAMES.get(name, name)
 
 
-def facts(value: object) -> str:
-    """Plain nested data in one line: `delay_ms 20, loss 0.1`."""
-    return ", ".join(f"{name} {shown}" if name else shown for name, shown in leaves("", value)) or NOTHING
+def leaf_texts(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Nested plain data as (dotted path, text) pairs; what is null or empty is left out."""
+    for path, value in leaves(data):
+        if value not in (None, {}):
+            yield ".".join(path), plain_value(path[-1], value)
 
 
-def leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """Nested plain data as (dotted path, text) pairs; what is null is left out."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from leaves(f"{name}.{key}" if name else str(key), child)
-    elif isinstance(value, list | tuple):
-        yield name, " ".join(clean(v) for v in value)
-    elif value is not None:
-        yield name, _fact(name, value)
-
-
-def _fact(name: str, value: object) -> str:
+def plain_value(name: str, value: object) -> str:
+    """One plain value as text: `yes`, `0 1`, `4.00 GiB` if its name says bytes; a dash for none."""
+    if value is None:
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(clean, value))
     if isinstance(value, int | float) and name.endswith("_bytes"):
         return size(value)
     return f"{value:.6g}" if isinstance(value, float) else clean(value)
