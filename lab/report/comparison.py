@@ -24,7 +24,7 @@ PIPE_WIDTH = 100
 NOTE = (
     "base and head are medians over valid trials; the ratio is the median over pairs of trials, with its "
     "exact 95 % interval. MDE (minimal detectable effect) is the smallest worsening that these pairs detect "
-    "with 80 % power. Decisions in brackets are of metrics that do not gate."
+    "with 80 % power. Decisions in brackets are of metrics that do not decide."
 )
 STYLE: dict[Decision, str] = {"REGRESSION": "bold red", "OK": "green", "INCONCLUSIVE": "yellow"}
 CELL_WIDTH = 24
@@ -51,7 +51,7 @@ def rows(server: ServerComparison) -> list[list[str]]:
 def sentences(made: Comparison) -> Iterator[str]:
     """What was decided and of what: the refusal first, then every gated metric that is not simply OK."""
     if made.refusal:
-        yield f"no gate is possible: {text.clean(made.refusal)}"
+        yield f"no decision is possible: {text.clean(made.refusal)}"
     for head in made.heads:
         for server in head.servers:
             for metric in server.metrics:
