@@ -195,6 +195,7 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """
     died = view.trial.exit_code == Exit.THRESHOLD
     excused = False
+    unchecked: list[str] = []
     for one in TRIAL_CHECKS:
         if died:
             return
@@ -203,11 +204,18 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
         if not parts:
             continue
         found = [f for name, part in parts.items() for f in _of_part(one, name, part)]
+        found = [f for f in found if not _is_told(f, unchecked)]
+        unchecked += [f.says for f in found if f.level == "unknown"]
         if excused and one.excused:
             found = [f.model_copy(update={"expected": True}) for f in found]
         died = died or any(f.level == "fail" for f in found)
         excused = excused or (one.name == KNOWN_LIMIT and any(f.expected for f in found))
         yield one.name, found
+
+
+def _is_told(finding: Finding, unchecked: Iterable[str]) -> bool:
+    """Whether a finding is the reason for which a check before could not be made: one cause is told once."""
+    return finding.level == "suspect" and any(finding.says in reason for reason in unchecked)
 
 
 def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:

@@ -21,15 +21,13 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
-    message = f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds"
-    yield from graded("generator_cpu", used, message, MORE_WORKERS)
+    seen = [(used, f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds")]
     cpus = cpu_list(view.trial.placement.swarm if view.trial.placement else "")
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
-        message = (
-            f"{workers} swarm engines used {show_percent(used)} of their {len(cpus)} CPU for two seconds"
-        )
-        yield from graded("generator_cpu", used, message, MORE_WORKERS)
+        shares = f"{show_percent(used)} of their {len(cpus)} CPU"
+        seen.append((used, f"{workers} swarm engines used {shares} for two seconds"))
+    yield from graded("generator_cpu", *max(seen), MORE_WORKERS)
 
 
 def _twice(values: Sequence[float]) -> float:

@@ -19,9 +19,7 @@ CONNECTION_ERRORS = (
     "connect_timeout",
     "connect_reset",
     "idle_closed",
-    "emfile",
-    "ports_exhausted",
-)
+)  # what the client itself ran out of is told by the check `client_exhausted`
 
 
 def own_users(view: TrialView) -> Iterator[Result]:
@@ -163,7 +161,7 @@ def _requests_of_load(view: TrialView) -> int:
     """The server's last count without the requests of the verifications before it."""
     counts = sorted((s.mono_ms, s.requests) for s in view.trial.server_stats if s.requests is not None)
     if not counts:
-        raise NoData("the server's statistics are missing")
+        raise NoData(view.why_missing("server", "the server's statistics are missing"))
     told_ms, counted = counts[-1]
     if told_ms < view.window_ms[1]:
         raise NoData("the server's statistics end before the load")

@@ -22,7 +22,8 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
     """Growth of the kernel's drop and retransmission counters over the whole trial, node by node."""
     nodes = view.nodes("sockets")
     if SERVER not in nodes:
-        raise NoData("the kernel's counters of the server's network namespace were not sampled")
+        missing = "the kernel's counters of the server's network namespace were not sampled"
+        raise NoData(view.why_missing("sockets", missing))
     lossy = any(loses(direction) for link in view.trial.links for direction in link.requested)
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:

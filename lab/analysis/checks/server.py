@@ -98,7 +98,8 @@ def model_profile(view: TrialView) -> Iterator[Result]:
         for metric in view.metrics(SERVER, "syscalls")
     }
     if not made:
-        raise NoData("system calls were not counted: that needs root, BPF and containers")
+        default = "system calls were not counted: that needs root, BPF and containers"
+        raise NoData(view.why_missing("syscalls", default))
     missing = [name for name in model.syscalls.must if not _made(made, name)]
     if missing:
         yield Result(

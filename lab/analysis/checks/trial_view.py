@@ -18,6 +18,15 @@ from lab.scenario.swarm import Swarm
 
 SERVER = "server"
 T = TypeVar("T")
+# How the record's warnings begin where a source has no data; those of other collectors name the collector.
+NOT_VISIBLE = "the nodes' processes are not visible from here"
+_WARNINGS = {
+    "syscalls": ("system calls were not counted", NOT_VISIBLE),
+    "server": ("the server's statistics break images/CONTRACT.md",),
+    "cgroup": (NOT_VISIBLE,),
+    "procfs": (NOT_VISIBLE,),
+    "sockets": (NOT_VISIBLE,),
+}
 
 
 class NoData(Exception):
@@ -130,11 +139,17 @@ class TrialView:
         """Whether nodes have their own network namespaces and cgroups: containers, not plain processes."""
         return "not isolated" not in self.trial.stamps
 
+    def why_missing(self, source: str, default: str) -> str:
+        """The recorded reason why a source gave no data; `default` where none was recorded."""
+        begins = (f"collector {source}:", *_WARNINGS.get(source, ()))
+        return next((warning for warning in self.trial.warnings if warning.startswith(begins)), default)
+
     def increase(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the measured window."""
         grown = self.trial.series.increase(node, source, metric, self.window_ms)
         if grown is None:
-            raise NoData(f"{source} {metric} of {node} was not sampled over the window")
+            missing = f"{source} {metric} of {node} was not sampled over the window"
+            raise NoData(self.why_missing(source, missing))
         return grown
 
     def nodes(self, source: str) -> list[str]:

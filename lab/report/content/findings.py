@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.analysis.model import Finding, Summary
@@ -69,16 +70,31 @@ def in_order(summary: Summary) -> list[Finding]:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """The same, by level and check; known limits by server, the limit itself before what follows from it."""
+    """The same, by level and check; known limits by server, the limit first; not checked: by the reason."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in in_order(summary):
-        about = _server(finding) if finding.expected else finding.check
+        about = _subject(finding)
         together.setdefault((level_word(finding), about), []).append(finding)
     made = []
     for (level, _), found in together.items():
         found.sort(key=lambda finding: finding.check != KNOWN_LIMIT)
-        made.append(Group(level, clean(found[0].check), tuple(found)))
+        checks = (
+            dict.fromkeys(clean(f.check) for f in found) if level == "unknown" else [clean(found[0].check)]
+        )
+        made.append(Group(level, ", ".join(checks), _once(found)))
     return made
+
+
+def _once(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings without those that say the same of the same trial: several checks, one reason."""
+    return tuple({(f.trial, f.says): f for f in reversed(found)}.values())[::-1]
+
+
+def _subject(finding: Finding) -> str:
+    """What a finding is told together with: known limits by server, what was not checked by its reason."""
+    if finding.expected:
+        return _server(finding)
+    return finding.says if finding.level == "unknown" else finding.check
 
 
 def _server(finding: Finding) -> str:
