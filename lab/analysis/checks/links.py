@@ -29,11 +29,15 @@ def in_force(view: TrialView) -> Iterator[Result]:
     """The link was in force to the end: no rule vanished, no helper died, no event failed."""
     for link in view.trial.links:
         for problem in link.problems:
-            yield Result("invalid", f"{link.name}: {problem}", "read the helper's log in the trial's folder")
+            yield Result(
+                "invalid",
+                f"{link.name}: {problem}",
+                "see this problem in the trial's logs, and measure the trial again",
+            )
     for event in view.trial.events:
         if event.error:
             says = f"event {event.what} on {event.target} failed: {event.error}"
-            yield Result("invalid", says, "fix the event, or run where it is supported")
+            yield Result("invalid", says, "correct the event in the scenario, or take it out")
 
 
 def delay(view: TrialView) -> Iterator[Result]:
@@ -50,7 +54,7 @@ def delay(view: TrialView) -> Iterator[Result]:
                 ("link_delay_share", error_ms / requested_ms if requested_ms else math.inf),
                 f"{link.name}: median round trip {median_ms:.2f} ms {when} the load, "
                 f"{requested_ms:g} ms requested",
-                "check the load of this host, and the backend of the link",
+                f"stop other processes on this host, or {view.lower_load}",
             )
 
 
@@ -69,7 +73,7 @@ def loss(view: TrialView) -> Iterator[Result]:
             _confidence(lost, sent, requested),
             f"{link.name}: {lost} of {sent} probes lost, "
             f"{show_percent(requested)} loss of round trips requested",
-            "find what else drops packets on this host",
+            "lower the rate of the load, and see what drops packets: `ip -s link`, `nstat`",
         )
 
 
@@ -92,7 +96,9 @@ def rate(view: TrialView) -> Iterator[Result]:
         if measured is None:
             raise NoData(f"{link.name}: the rate was configured and read back, not measured")
         says = f"{link.name}: {measured:.4g} bit/s measured, {requested:g} requested"
-        yield from graded("link_rate", abs(measured / requested - 1), says, "check the load of this host")
+        yield from graded(
+            "link_rate", abs(measured / requested - 1), says, "stop other processes on this host"
+        )
 
 
 def _rate(link: LinkRecord) -> float | None:
@@ -157,7 +163,7 @@ def lateness(view: TrialView) -> Iterator[Result]:
                 raise NoData(f"{link.name}: the delay line of {place} did not report its lateness")
         for worst_ms, place in sorted(late)[-1:]:
             says = f"{link.name}: lateness p99 {worst_ms:.2f} ms in the delay line of {place}"
-            remedy = "lower the packet rate, give the delay line a CPU, or use a kernel with netem"
+            remedy = f"{view.lower_load}, or use a kernel with netem"
             yield from graded("delayline_lateness_p99_ms", worst_ms, says, remedy)
 
 

@@ -13,7 +13,7 @@ from lab.results.load import Counts, Second, SlowCount
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
-MISCOUNT = "the swarm's counts disagree: please report it"
+MISCOUNT = "please report it with the run's folder (`lab bundle RUN`): the swarm miscounted"
 CONNECTION_ERRORS = (
     "connect_refused",
     "connect_timeout",
@@ -75,7 +75,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
         ("lateness_p99_ms", late_ms),
         ("lateness_of_p50", share),
         f"send lateness p99 {late_ms:.2f} ms = {_ratio(share)} p50",
-        "the generator or its connections are the bottleneck: add users or workers, or lower the rate",
+        f"{view.lower_load}, or add workers: the generator or its connections are the bottleneck",
     )
 
 
@@ -108,7 +108,7 @@ def little_law(view: TrialView) -> Iterable[Result]:
         "little_law",
         off,
         f"{seen:.4g} requests in flight on average, {lawful:.4g} by rate × mean response time",
-        "the measurement contradicts itself: please report it with the run's folder",
+        "please report it with the run's folder (`lab bundle RUN`): the measurement contradicts itself",
     )
 
 
@@ -145,7 +145,7 @@ def server_count(view: TrialView) -> Iterable[Result]:
         "server_count",
         off / max(sent, 1),
         f"the server counted {counted:,} requests; the swarm sent {sent:,} and received {answered:,} answers",
-        "one of the two miscounted, or another client talked to the server",
+        "let no other client talk to the server; if none did, please report it (`lab bundle RUN`)",
     )
 
 
@@ -180,7 +180,7 @@ def locust_count(view: TrialView) -> Iterable[Result]:
         off / max(ended, 1),
         f"Locust counted {theirs.requests:,} requests and {theirs.failures:,} failures, "
         f"the engine {ended:,} and {failed:,}",
-        "the two disagree: please report it with the run's folder",
+        "please report it with the run's folder (`lab bundle RUN`): the two disagree",
     )
 
 
@@ -192,7 +192,7 @@ def errors(view: TrialView) -> Iterator[Result]:
         "error_rate",
         rate,
         f"{show_percent(rate)} of the window's requests failed; {what}",
-        "lower the load, or set the server's known limit under `expect:`",
+        f"{view.lower_load}, or set the server's known limit under `expect:`",
     )
     refused = {
         k: seen.count for k, seen in view.result.errors.items() if k in CONNECTION_ERRORS and seen.count
@@ -226,7 +226,7 @@ def steady(view: TrialView) -> Iterable[Result]:
         ("drift_share", share),
         f"median {first:.3g} ms in the window's first half, {second:.3g} ms in the second "
         f"({show_percent(share)})",
-        "lengthen the warm-up, or lower the load: a growing queue has no steady state",
+        f"lengthen the warm-up, or {view.lower_load}: a growing queue has no steady state",
     )
 
 
@@ -246,7 +246,7 @@ def tail_support(view: TrialView) -> Iterator[Result]:
         "samples",
         samples,
         f"{samples:,} answers in the window: too few for {lacks}",
-        "lengthen the window, or raise the rate",
+        view.more_requests,
     )
     yield from graded(
         "window_s",

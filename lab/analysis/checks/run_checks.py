@@ -121,7 +121,11 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())
             message = f"the kernel granted different backlogs for the requested {asked}: {pairs}"
-            yield Result("invalid", message, "set the same net.core.somaxconn for all servers")
+            yield Result(
+                "invalid",
+                message,
+                "measure them again in one run: net.core.somaxconn changed between the trials",
+            )
 
 
 def _is_udp(trial: TrialRecord) -> bool:

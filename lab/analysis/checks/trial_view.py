@@ -129,6 +129,18 @@ class TrialView:
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
 
     @property
+    def lower_load(self) -> str:
+        """How to ask less of this load."""
+        if self.open_load:
+            return "lower the rate"
+        return "use fewer users" if self.own_users else "use fewer users, or a longer think time"
+
+    @property
+    def more_requests(self) -> str:
+        """How to get more answers out of this load."""
+        return "lengthen the window, or " + ("raise the rate" if self.open_load else "use more users")
+
+    @property
     def expects(self) -> Mapping[str, int]:
         """The known limits that the scenario expects of this server: max_open, served_at_once."""
         expect = self.trial.scenario.expect.get(self.trial.server, Expect())

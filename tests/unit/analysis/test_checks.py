@@ -1,5 +1,6 @@
 """Each check fires on its fault and is silent on a healthy trial."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from lab.analysis import checks
 from lab.analysis.checks.limits import LIMITS, Limit
 from lab.analysis.checks.trial_view import graded
+from lab.analysis.model import Finding
 from lab.report.content.findings import groups
 from lab.results.record import TrialRecord
 from tests.support import records
@@ -448,3 +450,44 @@ def test_engines_that_share_a_busy_cpu_are_one_finding() -> None:
     summary = judged(with_load(trial(), seconds=seconds))
     [finding] = [f for f in summary.findings if f.check == "generator_cpu"]
     assert finding.says.startswith("2 swarm engines used")
+
+
+CLOSED = {"executor": "constant-users", "think_time": 0.0, "rate": None}
+LOCAL = ("not isolated",)
+
+
+def wrong(record: TrialRecord) -> list[Finding]:
+    return [f for f in judged(record).findings if f.level in ("suspect", "invalid", "fail")]
+
+
+@pytest.mark.parametrize("spoil", [fault[3] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+def test_every_fault_comes_with_advice_that_fits_the_load(spoil: Spoil) -> None:
+    """A closed load has no rate that anybody could lower or raise."""
+    opened = wrong(spoil(trial()))
+    assert [f.check for f in opened if not f.do] == []
+    closed = wrong(spoil(with_swarm(trial(), load=CLOSED)))
+    assert [f.do for f in closed if re.search(r"\b(lower|raise) the rate\b", f.do)] == []
+
+
+def advice(record: TrialRecord, check: str) -> str:
+    [found] = {f.do for f in wrong(record) if f.check == check}
+    return found
+
+
+def test_workers_are_advised_only_where_the_swarm_has_a_cpu_for_them() -> None:
+    full = with_load(trial(), seconds=busy(0.95, 4, 5))
+    assert advice(full, "generator_cpu").startswith("lower the rate")
+    wide = replace(full, placement={"server": "0", "swarm": "1-7", "overlap": False})
+    assert "raise `workers` of the swarm (2; it has 7 CPUs)" in advice(wide, "generator_cpu")
+
+
+def test_workers_have_addresses_of_their_own_in_containers_only() -> None:
+    out = erring(trial(), ports_exhausted=1)
+    assert "raise `workers`" in advice(out, "client_exhausted")
+    local = advice(replace(out, stamps=LOCAL, runtime="local"), "client_exhausted")
+    assert "use fewer users, or the docker runtime" in local
+
+
+def test_a_closed_load_is_lowered_by_its_users() -> None:
+    full = with_load(with_swarm(trial(), load=CLOSED), seconds=busy(0.95, 4, 5))
+    assert "fewer users, or a longer think time" in advice(full, "generator_cpu")
