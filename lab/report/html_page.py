@@ -15,6 +15,10 @@ from lab.scenario.swarm import Swarm
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
+# The figures of the page's tables.
+SHOWN = tuple(
+    figure for figure in FIGURES if figure.column or figure.per_trial or figure.behind or figure.swept
+)
 FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
 
 
@@ -32,13 +36,14 @@ class Table:
 def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the template asks for; `data` is what the charts draw."""
     several = any(server.trials_valid > 1 for server in summary.servers.values())
+    concerned, aside = findings.divided(summary, SHOWN)
     shown = {
         "summary": summary,
         "meaning": findings.verdict_meaning(summary),
         "facts": list(_facts(run, summary)),
-        "findings": [
-            (group, [findings.sentence(f) for f in group.rest]) for group in findings.groups(summary)
-        ],
+        "findings": _with_rest(concerned),
+        "aside": _with_rest(aside),
+        "aside_words": findings.aside_words(aside),
         "checks": _checks(summary),
         "comparison": _comparison(summary),
         "meanings": [
@@ -64,6 +69,10 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "limits": limits(run, summary),
     }
     return shown | {"sections": list(_sections(shown))}
+
+
+def _with_rest(groups: Sequence[findings.Group]) -> list[tuple[findings.Group, list[str]]]:
+    return [(group, [findings.sentence(f) for f in group.rest]) for group in groups]
 
 
 def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,12 @@ def _heading(summary: Summary) -> list[str]:
 
 
 def _findings(summary: Summary) -> list[str]:
-    lines = [_finding(group) for group in findings.groups(summary)]
+    concerned, aside = findings.divided(summary, (*text.COLUMNS, *explain.COLUMNS))
+    lines = [_finding(group) for group in concerned]
+    if aside:
+        folded = [_finding(group) for group in aside]
+        title = f"<details><summary>{findings.aside_words(aside)}</summary>"
+        lines += ["", title, "", *folded, "", "</details>"]
     return ["## Findings", "", *lines] if lines else []
 
 

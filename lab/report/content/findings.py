@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from lab.analysis.checks import KNOWN_LIMIT, REQUIRED, TRIAL_CHECKS
 from lab.analysis.model import Finding, Summary
+from lab.common.figure import Figure
 from lab.common.trial_key import TrialKey
+from lab.report.content import text
 from lab.report.content.text import clean, plural
 
 # Worst first; known limits that were met come last.
 _ORDER = ("invalid", "fail", "unknown", "suspect", "expected")
 MOST_TRIALS = 4
-KNOWN_LIMIT = "known_limit"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,48 @@ def groups(summary: Summary) -> list[Group]:
         )
         made.append(Group(level, ", ".join(checks), _once(found)))
     return made
+
+
+# About every figure of a trial: no figure names them among the checks that it rests on.
+ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation"})
+_OF_A_TRIAL = frozenset(check.name for check in TRIAL_CHECKS) - ABOUT_ALL
+
+
+def divided(summary: Summary, figures: Iterable[Figure]) -> tuple[list[Group], list[Group]]:
+    """The groups that concern a figure that is shown, or the verdict; and those that concern neither.
+
+    Args:
+        summary: A judged run.
+        figures: What this report has a place for. One without a value and a threshold is not shown.
+    """
+    asked = {row.get("metric") for row in summary.thresholds}
+    shown = [
+        figure
+        for figure in figures
+        if (figure.threshold or figure.name) in asked
+        or any(text.shown(server, figure) is not None for server in summary.servers.values())
+    ]
+    needed = {check for figure in shown for check in figure.needs}
+    concerned: tuple[list[Group], list[Group]] = ([], [])
+    for group in groups(summary):
+        concerned[not any(_concerns(finding, needed) for finding in group.findings)].append(group)
+    return concerned
+
+
+def _concerns(finding: Finding, needed: Collection[str]) -> bool:
+    decides = finding.level == "unknown" and finding.check in REQUIRED
+    return (
+        decides
+        or finding.level not in ("suspect", "unknown")
+        or finding.check in needed
+        or finding.check not in _OF_A_TRIAL
+    )
+
+
+def aside_words(aside: Sequence[Group]) -> str:
+    """`2 more findings concern no figure shown here`."""
+    count = sum(len(group.findings) for group in aside)
+    return f"{plural(count, 'more finding')} {'concerns' if count == 1 else 'concern'} no figure shown here"
 
 
 def _once(found: Sequence[Finding]) -> tuple[Finding, ...]:
