@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.common.errors import Exit, UsageError
+from lab.common.units import show_ms
 from lab.verbs import completion, shared
 from lab.verbs.shared import (
     JsonOption,
@@ -101,7 +102,7 @@ def _print_event(node: str, event: Mapping[str, Any]) -> None:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3g} ms"
+    return "n/a" if value is None else show_ms(value)
 
 
 def ps(as_json: JsonOption = False) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.model import Level
+from lab.common.units import show_plain
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Limit:
         return "limit 0" if not limit else f"limit {self._show(limit)}"
 
     def _show(self, value: float) -> str:
-        shown = f"{value * 100:g} %" if self.unit == "share" else f"{value:g} {self.unit}"
+        shown = f"{show_plain(value * 100)} %" if self.unit == "share" else f"{show_plain(value)} {self.unit}"
         return f"{shown} of {self.of}" if self.of else shown.strip()
 
 

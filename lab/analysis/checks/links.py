@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded
-from lab.common.units import show_percent
+from lab.common.units import show_bit_rate, show_ms, show_percent, show_plain
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
@@ -52,8 +52,8 @@ def delay(view: TrialView) -> Iterator[Result]:
             yield from both(
                 ("link_delay_ms", error_ms),
                 ("link_delay_share", error_ms / requested_ms if requested_ms else math.inf),
-                f"{link.name}: median round trip {median_ms:.2f} ms {when} the load, "
-                f"{requested_ms:g} ms requested",
+                f"{link.name}: median round trip {show_ms(median_ms)} {when} the load, "
+                f"{show_plain(requested_ms)} ms requested",
                 f"stop other processes on this host, or {view.lower_load}",
             )
 
@@ -95,7 +95,7 @@ def rate(view: TrialView) -> Iterator[Result]:
         measured = link.measured.rate_bit_per_s
         if measured is None:
             raise NoData(f"{link.name}: the rate was configured and read back, not measured")
-        says = f"{link.name}: {measured:.4g} bit/s measured, {requested:g} requested"
+        says = f"{link.name}: {show_bit_rate(measured)} measured, {show_bit_rate(requested)} requested"
         yield from graded(
             "link_rate", abs(measured / requested - 1), says, "stop other processes on this host"
         )
@@ -162,7 +162,7 @@ def lateness(view: TrialView) -> Iterator[Result]:
             elif link.backend == "delayline" and counted.packets:
                 raise NoData(f"{link.name}: the delay line of {place} did not report its lateness")
         for worst_ms, place in sorted(late)[-1:]:
-            says = f"{link.name}: lateness p99 {worst_ms:.2f} ms in the delay line of {place}"
+            says = f"{link.name}: lateness p99 {show_ms(worst_ms)} in the delay line of {place}"
             remedy = f"{view.lower_load}, or use a kernel with netem"
             yield from graded("delayline_lateness_p99_ms", worst_ms, says, remedy)
 

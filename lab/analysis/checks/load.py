@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.histogram import FEWEST, merged, times
-from lab.common.units import show_percent
+from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
@@ -87,7 +87,7 @@ def omission(view: TrialView) -> Iterable[Result]:
     return graded(
         "omission_ratio",
         response / service,
-        f"p99 response time {response:.3g} ms, p99 service time {service:.3g} ms: sends waited",
+        f"p99 response time {show_ms(response)}, p99 service time {show_ms(service)}: sends waited",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
     )
 
@@ -107,7 +107,8 @@ def little_law(view: TrialView) -> Iterable[Result]:
     return graded(
         "little_law",
         off,
-        f"{seen:.4g} requests in flight on average, {lawful:.4g} by rate × mean response time",
+        f"{show_number(seen)} requests in flight on average, "
+        f"{show_number(lawful)} by rate × mean response time",
         "please report it with the run's folder (`lab bundle RUN`): the measurement contradicts itself",
     )
 
@@ -224,7 +225,7 @@ def steady(view: TrialView) -> Iterable[Result]:
     return both(
         ("drift_ms", moved_ms),
         ("drift_share", share),
-        f"median {first:.3g} ms in the window's first half, {second:.3g} ms in the second "
+        f"median {show_ms(first)} in the window's first half, {show_ms(second)} in the second "
         f"({show_percent(share)})",
         f"lengthen the warm-up, or {view.lower_load}: a growing queue has no steady state",
     )
@@ -248,10 +249,11 @@ def tail_support(view: TrialView) -> Iterator[Result]:
         f"{samples:,} answers in the window: too few for {lacks}",
         view.more_requests,
     )
+    window_s = round(view.window_s, 2)  # its marks are read from a clock of milliseconds
     yield from graded(
         "window_s",
-        view.window_s,
-        f"window of {view.window_s:g} s",
+        window_s,
+        f"window of {show_plain(window_s)} s",
         "lengthen the window: scheduling and garbage collection come in bursts of seconds",
     )
 

@@ -19,7 +19,7 @@ from lab.analysis.model import (
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.common.leaves import leaves
-from lab.common.units import show_bytes, show_number, show_percent
+from lab.common.units import show_bytes, show_number, show_percent, show_plain
 
 NOTHING = "—"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -186,4 +186,4 @@ def plain_value(name: str, value: object) -> str:
         return " ".join(map(clean, value))
     if isinstance(value, int | float) and name.endswith("_bytes"):
         return size(value)
-    return f"{value:.6g}" if isinstance(value, float) else clean(value)
+    return show_plain(value) if isinstance(value, float) else clean(value)
