@@ -97,7 +97,7 @@ class Side:
 
 
 def compare(base: Run, heads: Sequence[Run], gate: Gate | None = None) -> Comparison:
-    """Base against each head, server by server, paired by repeat. Never raises for what the runs hold."""
+    """Compare base with each head, server by server, paired by repeat. Never raise for what the runs hold."""
     asked, first = gate or Gate(), Side.of(base)
     made = []
     for run in heads:
@@ -184,7 +184,7 @@ def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> Pa
 
 
 def _gated(metric: Metric, gate: Gate, closed: bool) -> bool | None:
-    """True: asked for; None: by default, where it was measured; False: shown only."""
+    """Return True if asked for; None if by default, where it was measured; False if only shown."""
     if gate.metrics is not None:
         return metric.name in gate.metrics
     return None if metric.gate == "always" or (metric.gate == "closed" and closed) else False

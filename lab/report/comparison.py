@@ -31,7 +31,7 @@ CELL_WIDTH = 24
 
 
 def row(metric: MetricRow) -> list[str]:
-    """The cells under HEADINGS."""
+    """Return the cells under HEADINGS."""
     return [
         metric.metric,
         _figure(metric.base, metric.unit),
@@ -44,12 +44,12 @@ def row(metric: MetricRow) -> list[str]:
 
 
 def rows(server: ServerComparison) -> list[list[str]]:
-    """A row for every metric that decides or was measured; sentences say why one that decides was not."""
+    """Return a row for every metric that decides or was measured; sentences say why one was not."""
     return [row(metric) for metric in server.metrics if metric.gated or metric.base is not None]
 
 
 def sentences(made: Comparison) -> Iterator[str]:
-    """What was decided and of what: the refusal first, then every gated metric that is not simply OK."""
+    """Yield what was decided and of what: the refusal, then every gated metric that is not simply OK."""
     if made.refusal:
         yield f"no decision is possible: {text.clean(made.refusal)}"
     for head in made.heads:
@@ -80,7 +80,7 @@ def terminal(made: Comparison, console: Console) -> None:
 
 
 def markdown(made: Comparison) -> str:
-    """The comparison for a pull request."""
+    """Return the comparison for a pull request."""
     lines = [f"# Comparison: {made.decision}", "", f"Base `{text.clean(made.base)}`.", ""]
     lines += [f"- {md.escape(sentence)}" for sentence in sentences(made)]
     sections = [lines]
@@ -109,7 +109,7 @@ def markdown(made: Comparison) -> str:
 
 
 def html(made: Comparison) -> str:
-    """The comparison as a part of a page: plain elements, everything a run brought along escaped."""
+    """Return the comparison as a part of a page: plain elements, everything a run brought along escaped."""
     parts = [_tag("h1", f"Comparison: {made.decision}"), _tag("p", f"Base {made.base}")]
     parts.append(_list(sentences(made)))
     for head in made.heads:

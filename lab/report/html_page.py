@@ -222,7 +222,7 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    """What a node said last, without the statistics that it prints every second."""
+    """Return what a node said last, without the statistics that it prints every second."""
     said = [text.clean(line) for line in lines if not line.startswith(STATISTICS)]
     if len(said) < len(lines):
         said.append(f"({text.plural(len(lines) - len(said), 'line')} of statistics left out)")

@@ -19,7 +19,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def markdown(run: Run, summary: Summary) -> str:
-    """The whole report. Sections come in order of weight; what does not fit is cut by rows and counted."""
+    """Return the whole report. Sections come in order of weight; rows that do not fit are cut and counted."""
     summary = in_order(summary)
     sections = [
         _heading(summary),
@@ -63,13 +63,13 @@ def escape(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> list[str]:
-    """A table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
+    """Return a table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
     ruler = [":--" if place < numbers_from else "--:" for place in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in [head, ruler, *rows]]
 
 
 def bar(share: float, cells: int = BAR_CELLS) -> str:
-    """A horizontal bar in eighths of a character; at least one eighth, so that no value is invisible."""
+    """Return a horizontal bar in eighths of a character; at least one, so that no value is invisible."""
     eighths = max(1, round(min(1.0, share) * cells * 8))
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
@@ -200,7 +200,7 @@ def _environment(run: Run, summary: Summary) -> list[str]:
 
 
 def _folded(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table behind a line to click on; nothing where it is empty."""
+    """Return a table behind a line to click on; nothing where it is empty."""
     if not rows:
         return []
     return [

@@ -89,7 +89,7 @@ def _comparison(summary: Summary, console: Console) -> None:
 
 
 def _groups(summary: Summary, console: Console) -> None:
-    """What each named group of the swarm saw."""
+    """Print what each named group of the swarm saw."""
     found = groups.rows(summary)
     if not found:
         return

@@ -31,7 +31,7 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
 
 
 def _relief(view: TrialView) -> str:
-    """What helps a swarm at its limit: more workers, but only on CPUs that have none yet."""
+    """Return what helps a swarm at its limit: more workers, but only on CPUs that have none yet."""
     cpus = len(cpu_list(view.trial.placement.swarm if view.trial.placement else ""))
     if view.swarm.workers < cpus:
         return (
@@ -41,7 +41,7 @@ def _relief(view: TrialView) -> str:
 
 
 def _twice(values: Sequence[float]) -> float:
-    """The highest level held for two samples in a row; a single sample stands for itself."""
+    """Return the highest level held for two samples in a row; a single sample stands for itself."""
     return max(map(min, pairwise(values)), default=max(values))
 
 
@@ -70,7 +70,7 @@ def loop_lag(view: TrialView) -> Iterator[Result]:
 
 
 def generator_ceiling(view: TrialView) -> Iterable[Result]:
-    """The measured rate against this swarm's maximum rate with a null server."""
+    """Compare the measured rate with this swarm's maximum rate with a null server."""
     calibration = view.trial.calibration or Calibration()
     ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
     disturbed = f", measured while {calibration.disturbed}" if calibration.disturbed else ""

@@ -26,7 +26,7 @@ def _loss_is_dependent(direction: Impairment) -> bool:
 
 
 def in_force(view: TrialView) -> Iterator[Result]:
-    """The link was in force to the end: no rule vanished, no helper died, no event failed."""
+    """Check that the link was in force to the end: no rule vanished, no helper died, no event failed."""
     for link in view.trial.links:
         for problem in link.problems:
             yield Result(
@@ -78,7 +78,7 @@ def loss(view: TrialView) -> Iterator[Result]:
 
 
 def _confidence(lost: int, sent: int, requested: float) -> float:
-    """The confidence that the loss is not the requested one."""
+    """Return the confidence that the loss is not the requested one."""
     if not requested:
         return float(lost > 0)
     from scipy.stats import binomtest
@@ -87,7 +87,7 @@ def _confidence(lost: int, sent: int, requested: float) -> float:
 
 
 def rate(view: TrialView) -> Iterator[Result]:
-    """The measured bit rate against the requested one."""
+    """Compare the measured bit rate with the requested one."""
     for link in _links(view):
         requested = _rate(link)
         if requested is None:
@@ -102,7 +102,7 @@ def rate(view: TrialView) -> Iterator[Result]:
 
 
 def _rate(link: LinkRecord) -> float | None:
-    """The lower of both directions' requested rates, in bit/s."""
+    """Return the lower of both directions' requested rates, in bit/s."""
     return min((one.rate_bit_per_s for one in link.requested if one.rate_bit_per_s), default=None)
 
 
@@ -138,7 +138,7 @@ def _utilisation(link: LinkRecord, counted: Counters, rate_bit_per_s: float, vie
 
 
 def _dropped_queue(link: LinkRecord, place: str, counted: Counters) -> int:
-    """Drops by a full queue. Where netem counts losses with them: the drops that the loss cannot explain."""
+    """Count drops by a full queue; where netem counts losses too, those that the loss cannot explain."""
     if counted.dropped_queue is not None:
         return counted.dropped_queue
     from scipy.stats import binom
@@ -180,7 +180,7 @@ def _counters(link: LinkRecord) -> Iterator[tuple[str, Counters]]:
 
 
 def _probes(link: LinkRecord) -> Iterator[tuple[str, RoundTrips]]:
-    """The probes before the load and, unless events have changed the link, after it."""
+    """Yield the probes before the load and, unless events have changed the link, after it."""
     before, after = link.measured.before, link.measured.after
     if before is None or after is None:
         raise NoData(f"{link.name}: it was not probed before and after the load")

@@ -23,7 +23,7 @@ CONNECTION_ERRORS = (
 
 
 def own_users(view: TrialView) -> Iterator[Result]:
-    """The checks that do not apply to own Locust users: they have no schedule and time themselves."""
+    """List the checks that do not apply to own Locust users: they have no schedule and time themselves."""
     timing = told(view.result.timing, "the source of the times was not recorded")
     yield Result(
         "ok",
@@ -51,7 +51,7 @@ def offered_load(view: TrialView) -> Iterable[Result]:
 
 
 def connections_reached(view: TrialView) -> Iterable[Result]:
-    """Connections open at once on the client's side, as a share of the users requested."""
+    """Compare the connections open at once on the client's side with the users requested."""
     if view.swarm.one_exchange:
         return ()
     asked = view.swarm.load.max_users(view.swarm.users)
@@ -132,7 +132,7 @@ def outcomes(view: TrialView) -> Iterator[Result]:
 
 
 def server_count(view: TrialView) -> Iterable[Result]:
-    """The server's count lies between the answers that the swarm received and the requests that it sent.
+    """Check that the server's count lies between the swarm's answers received and requests sent.
 
     The server counts each resource of a page. A request of a slow client that was ended or still in flight
     may have been answered or not.
@@ -151,7 +151,7 @@ def server_count(view: TrialView) -> Iterable[Result]:
 
 
 def _server_sees(view: TrialView) -> tuple[int, int]:
-    """The fewest and the most requests of one group that the server may have counted."""
+    """Return the fewest and the most requests of one group that the server may have counted."""
     parts = len(view.swarm.page.paths) if view.swarm.page else 1
     slow = view.result.slow or SlowCount(answered=0, ended=0)
     open_ended = slow.ended + math.ceil(view.swarm.clients.slow * view.swarm.users)
@@ -159,7 +159,7 @@ def _server_sees(view: TrialView) -> tuple[int, int]:
 
 
 def _requests_of_load(view: TrialView) -> int:
-    """The server's last count without the requests of the verifications before it."""
+    """Return the server's last count without the requests of the verifications before it."""
     counts = sorted((s.mono_ms, s.requests) for s in view.trial.server_stats if s.requests is not None)
     if not counts:
         raise NoData(view.why_missing("server", "the server's statistics are missing"))
@@ -240,7 +240,7 @@ def _median_ms(seconds: Sequence[Second]) -> float | None:
 
 
 def tail_support(view: TrialView) -> Iterator[Result]:
-    """The window is long enough, and has enough answers, for the quantiles of the tail."""
+    """Check that the window is long enough, and has enough answers, for the quantiles of the tail."""
     samples = view.figures.response_ms.samples
     lacks = next((name for name, needed in FEWEST.items() if samples < needed), "")
     yield from graded(

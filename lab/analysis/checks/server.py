@@ -27,7 +27,7 @@ VARIANTS = (
 
 
 def server_died(view: TrialView) -> Iterator[Result]:
-    """The server ended, crashed or was killed before the load ended."""
+    """Check that the server lived until the load ended."""
     how = death(view)
     if how is not None:
         last = view.trial.last_lines.get(SERVER, [])
@@ -50,7 +50,7 @@ def death(view: TrialView) -> str | None:
 
 
 def server_stopped(view: TrialView) -> Iterator[Result]:
-    """The server ended with exit code 0 on SIGTERM (images/CONTRACT.md)."""
+    """Check that the server ended with exit code 0 on SIGTERM (images/CONTRACT.md)."""
     ended = view.trial.exits.get(SERVER)
     if ended is None or death(view) is not None:
         return
@@ -91,7 +91,7 @@ def swap(view: TrialView) -> Iterator[Result]:
 
 
 def model_profile(view: TrialView) -> Iterator[Result]:
-    """The server makes the system calls of its model, and none that the model never makes."""
+    """Check that the server makes the system calls of its model, and none that the model never makes."""
     model = catalog.models().get(view.trial.model or "")
     if model is None:
         raise NoData(f"{view.trial.model} is no longer in the catalog of models")
@@ -129,7 +129,7 @@ def _made(made: Mapping[str, float], name: str) -> bool:
 
 
 def right_answers(view: TrialView) -> Iterator[Result]:
-    """The server's answers are right before, during and after the load."""
+    """Check that the server's answers are right before, during and after the load."""
     asked = {v.when: v for v in view.trial.verify}
     if "before" not in asked:
         raise NoData("the server's answers were not verified before the load")

@@ -152,7 +152,7 @@ class TrialView:
         return "not isolated" not in self.trial.stamps
 
     def why_missing(self, source: str, default: str) -> str:
-        """The recorded reason why a source gave no data; `default` where none was recorded."""
+        """Return the recorded reason why a source gave no data; `default` where none was recorded."""
         begins = (f"collector {source}:", *_WARNINGS.get(source, ()))
         return next((warning for warning in self.trial.warnings if warning.startswith(begins)), default)
 
@@ -165,15 +165,15 @@ class TrialView:
         return grown
 
     def nodes(self, source: str) -> list[str]:
-        """The nodes that a collector saw."""
+        """Return the nodes that a collector saw."""
         return sorted({node for node, from_, _ in self.trial.series.points if from_ == source})
 
     def metrics(self, node: str, source: str) -> list[str]:
-        """What a collector sampled of a node."""
+        """Return what a collector sampled of a node."""
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """The highest sample; 0 where there is none."""
+        """Return the highest sample; 0 where there is none."""
         return self.trial.series.highest(node, source, metric) or 0.0
 
     def growth(self, node: str, source: str, metric: str) -> float:

@@ -56,7 +56,7 @@ class Group:
 
 
 def level_word(finding: Finding) -> str:
-    """The finding's level as readers see it: a known limit that was met is `expected`."""
+    """Return the finding's level as readers see it: a known limit that was met is `expected`."""
     return "expected" if finding.expected else finding.level
 
 
@@ -72,7 +72,7 @@ def in_order(summary: Summary) -> list[Finding]:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """The same, by level and check; known limits by server, the limit first; not checked: by the reason."""
+    """Return the same by level and check; known limits by server, limit first; not checked: by reason."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in in_order(summary):
         about = _subject(finding)
@@ -93,7 +93,7 @@ _OF_A_TRIAL = frozenset(check.name for check in TRIAL_CHECKS) - ABOUT_ALL
 
 
 def divided(summary: Summary, figures: Iterable[Figure]) -> tuple[list[Group], list[Group]]:
-    """The groups that concern a figure that is shown, or the verdict; and those that concern neither.
+    """Return the groups that concern a figure that is shown, or the verdict; and those that concern neither.
 
     Args:
         summary: A judged run.
@@ -130,12 +130,12 @@ def aside_words(aside: Sequence[Group]) -> str:
 
 
 def _once(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings without those that say the same of the same trial: several checks, one reason."""
+    """Return the findings without those that say the same of the same trial: several checks, one reason."""
     return tuple({(f.trial, f.says): f for f in reversed(found)}.values())[::-1]
 
 
 def _subject(finding: Finding) -> str:
-    """What a finding is told together with: known limits by server, what was not checked by its reason."""
+    """Return what a finding is told with: known limits by server, what was not checked by its reason."""
     if finding.expected:
         return _server(finding)
     return finding.says if finding.level == "unknown" else finding.check

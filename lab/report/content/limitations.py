@@ -14,7 +14,7 @@ from lab.scenario.swarm import Swarm
 
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:
-    """The boxes' texts, and the whole in one sentence (`says`)."""
+    """Return the boxes' texts, and the whole in one sentence (`says`)."""
     trial = next(iter(run.trials), None)
     swarm, placement = (trial.scenario.swarm, trial.placement) if trial else (None, None)
     workers, users = (swarm.workers, swarm.users) if swarm else (0, 0)
@@ -46,7 +46,7 @@ def _cpus(cpus: object) -> str:
 
 
 def limits(run: Run, summary: Summary) -> list[str]:
-    """What the figures do not say."""
+    """Tell what the figures do not say."""
     return list(_limits(run.trials, summary))
 
 
@@ -107,7 +107,7 @@ def _distinct(swarms: Iterable[Swarm]) -> Iterator[Swarm]:
 
 
 def _kinds(swarm: Swarm) -> Iterator[str]:
-    """What the kinds of clients, and what a request is, mean for the figures."""
+    """Tell what the kinds of clients, and what a request is, mean for the figures."""
     clients, page = swarm.clients, swarm.page
     if clients.idle:
         yield f"{percent(clients.idle)} of the users hold a connection and never speak."

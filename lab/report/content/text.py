@@ -39,7 +39,7 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
+    """Return a share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
     return NOTHING if share is None else show_percent(share)
 
 
@@ -52,7 +52,7 @@ def quantile(quantiles: Quantiles, name: str) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number where it is one: `1`, `10,001`."""
+    """Return a whole number where it is one: `1`, `10,001`."""
     return number(value) if value is None or value % 1 else f"{value:,.0f}"
 
 
@@ -82,7 +82,7 @@ def cell(figures: ServerFigures, figure: Figure) -> str:
 
 
 def amount(value: float | None, figure: Figure) -> str:
-    """A value of a figure as it is written in a table, without its unit; bytes have theirs."""
+    """Return a value of a figure as it is written in a table, without its unit; bytes have theirs."""
     if figure.unit == "B":
         return size(value)
     if figure.unit == "share":
@@ -97,12 +97,12 @@ def with_unit(value: float, figure: Figure) -> str:
 
 
 def capital(noun: str) -> str:
-    """A noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
+    """Return a noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
     return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
 
 
 def shown(figures: ServerFigures, figure: Figure) -> float | None:
-    """The value of a figure; of its fallback where it was not measured."""
+    """Return the value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
     return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
@@ -112,7 +112,7 @@ def _measured(figures: ServerFigures) -> bool:
 
 
 def row(server: ServerSummary) -> list[str]:
-    """The cells of one server, in the order of COLUMNS."""
+    """Return the cells of one server, in the order of COLUMNS."""
     return [cell(server, figure) for figure in COLUMNS]
 
 
@@ -122,7 +122,7 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """The server's name; one whose every trial is invalid says so wherever its figures stand."""
+    """Return the server's name; one whose every trial is invalid says so wherever its figures stand."""
     doubted = measured(server) and not server.trials_valid
     return clean(name) + (" (invalid)" if doubted else "")
 

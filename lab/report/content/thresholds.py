@@ -11,7 +11,7 @@ _LABELS = {"ok": "held", "valid_trials": "valid trials", "failed": "trials that 
 
 
 def headings(summary: Summary) -> list[str]:
-    """The columns, in the order of their first use."""
+    """Return the columns, in the order of their first use."""
     return [_LABELS.get(key, key) for key in _keys(summary)]
 
 
