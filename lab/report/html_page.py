@@ -89,7 +89,7 @@ def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Run", text.clean(run.id)
     servers = len({server.server for server in summary.servers.values()})
-    yield "Trials", f"{len(run.trials):,} of {text.plural(servers, 'server')}"
+    yield "Measured", f"{text.plural(len(run.trials), 'trial')} of {text.plural(servers, 'server')}"
     if run.trials:
         yield "Load", load_words(run.trials)
         runtimes = dict.fromkeys(trial.runtime for trial in run.trials if trial.runtime)
