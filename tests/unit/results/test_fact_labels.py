@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from lab.analysis.checks import RUN_CHECKS, TRIAL_CHECKS
 from lab.analysis.comparison import compare
+from lab.common.figures import FIGURES
 from lab.common.leaves import leaves
 from lab.engine import connect
 from lab.report.comparison import html as comparison_html
@@ -21,6 +23,8 @@ from lab.report.html import html
 from lab.report.markdown import markdown
 from lab.results.fact_labels import LABELS, label
 from lab.results.manifest import Environment, RunLimits
+from lab.scenario import catalog
+from lab.scenario.scenario import Expect
 from tests.support import compared_runs, judged
 
 RAW = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b|\b(?:host|engine|limits|environment)\.[a-z]")
@@ -104,3 +108,21 @@ def test_differences_of_the_environment_show_no_raw_key() -> None:
         assert "these differ, so every decision is INCONCLUSIVE: CPU, memory" in page
         assert "host.memory_bytes" not in page
         assert "cpu_model" not in page
+
+
+def visible(page: str) -> str:
+    """What a browser shows of a page without scripts."""
+    return re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.S)
+
+
+def test_a_page_shows_no_raw_key_but_names_that_a_user_types_or_looks_up() -> None:
+    """Checks are looked up in docs/validity.md; servers, metrics and limits are typed; the rest is words."""
+    run, summary = judged.golden()
+    known = {one.name for one in (*TRIAL_CHECKS, *RUN_CHECKS)} | {figure.name for figure in FIGURES}
+    known |= set(catalog.models()) | set(Expect.model_fields) | {"measurement", "x86_64"}
+    for model in catalog.models().values():
+        known |= {*model.syscalls.must, *model.syscalls.never}
+    kinds = {kind for server in summary.servers.values() for kind in server.errors.by_kind}
+    for page in (visible(html(run, summary)), markdown(run, summary)):
+        raw = set(re.findall(r"(?<![.\w/])[a-z0-9]+(?:_[a-z0-9]+)+\b", page))
+        assert raw - known - kinds == set()
