@@ -76,13 +76,13 @@ def up(
 
 
 def _describe(nodes: Interactive, *, waiting: bool) -> None:
-    from lab.report.content import text
+    from lab.report.content.links import requested_words
 
     shared.print_out(f"{nodes.run} is up; its logs: {nodes.logs}")
     for node, address in nodes.addresses().items():
         shared.print_out(f"  {node:10} {address}")
     for link in nodes.links:
-        requested = text.facts(link.requested.to_json())
+        requested = requested_words(link.requested)
         shared.print_out(f"  link {' - '.join(link.endpoints)} ({link.backend}): {requested}")
     if waiting:
         shared.print_out(f"start the load: {nodes.start_command()}")

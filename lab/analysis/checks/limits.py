@@ -21,7 +21,7 @@ class Limit:
     of: str = ""  # what a share is a share of
 
     def grade(self, value: float) -> Level:
-        """The level of a value. NaN is beyond every limit."""
+        """Return the level of a value. NaN is beyond every limit."""
         if self._beyond(value, self.invalid):
             return "invalid"
         return "suspect" if self._beyond(value, self.suspect) else "ok"
@@ -40,7 +40,7 @@ class Limit:
         return ", ".join(f"{level} {word} {self._show(v)}" for level, v in parts if v is not None)
 
     def crossed(self, level: Level) -> str:
-        """The limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
+        """Return the limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
         limit = self.invalid if level == "invalid" else self.suspect
         return "limit 0" if not limit else f"limit {self._show(limit)}"
 
