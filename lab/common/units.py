@@ -89,7 +89,7 @@ def show_seconds(value_s: float) -> str:
     """Format a duration: `40ms`, `1.5s`, `200us`."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value_s >= factor:
-            return f"{show_plain(value_s / factor)}{unit}"
+            return f"{show_plain(value_s / factor)}{unit}".replace(",", "")  # as a scenario takes it
     return "0s"
 
 
