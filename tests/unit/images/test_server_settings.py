@@ -14,7 +14,7 @@ from swarm.answers import expected_answer
 from lab.common.errors import LabError
 from lab.common.paths import ROOT
 from lab.scenario import catalog
-from lab.scenario.scenario import HANDLERS
+from lab.scenario.handler import HANDLERS
 from lab.verbs import completion
 
 MODELS = manifest.load()

@@ -93,15 +93,15 @@ def test_a_merge_replaces_another_kind_of_loss(tmp_path):
         ("{at: 1s, kill: thread, link: [swarm, servers]}", "kill takes no link"),
         (
             "{at: 1s, link: [swarm, servers], merge: {jitter: 30ms}}",
-            "events[0]: jitter 30 ms exceeds the delay of 20 ms",
+            "events[0].merge.jitter: jitter 30 ms exceeds the delay of 20 ms",
         ),
         (
             "{at: 1s, link: [swarm, servers], ramp: {to: {limit: 9}}, for: 1s}",
-            "events[0].ramp: limit cannot change in steps: write it with set or merge",
+            "events[0].ramp.to.limit: limit cannot change in steps: write it with set or merge",
         ),
         (
             "{at: 1s, link: [swarm, servers], ramp: {to: {loss: {gemodel: [1%, 1%, 1%, 1%]}}}, for: 1s}",
-            "events[0].ramp: a ramp of loss needs a percentage at both ends",
+            "events[0].ramp.to.loss: a ramp of loss needs a percentage at both ends",
         ),
         ("{at: 1s, link: [swarm, servers], clear: false}", "clear must be true"),
         ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
