@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from lab.common.units import show_seconds
 from lab.scenario import catalog, threshold
 from lab.scenario.event import Event, link_changes
+from lab.scenario.handler import unfit
 from lab.scenario.impairment import ImpairmentError
 from lab.scenario.link import Direction, LinkSpec, impossible
 from lab.scenario.problem import wrong
@@ -59,6 +61,8 @@ def check(scenario: Parts, as_written: bool) -> None:
     _check_links(scenario)
     for index, event in enumerate(scenario.events):
         _check_event(scenario, event, ("events", index), as_written)
+    if as_written:
+        _check_overlaps(scenario.events)
     for part in ("expect", "thresholds"):
         for name in getattr(scenario, part):
             if name not in scenario.servers:
@@ -66,6 +70,10 @@ def check(scenario: Parts, as_written: bool) -> None:
                 raise wrong(message, (part, name), at_key=True)
     _check_thresholds(scenario)
     _check_transports(scenario)
+    if as_written and (message := unfit(scenario.handler, scenario.swarm.wire)):
+        kind = scenario.handler.partition(":")[0]
+        wires = [("swarm", group, "wire") for group in scenario.swarm.groups]
+        raise wrong(message, ("handler", kind), ("handler",), ("swarm", "wire"), *wires)
 
 
 def _check_names(scenario: Parts, as_written: bool) -> None:
@@ -108,6 +116,16 @@ def _check_event(scenario: Parts, event: Event, at: Keys, as_written: bool) -> N
     if event.ends_s > scenario.swarm.phases.measure:
         message = f"the event ends after the measured window ({scenario.swarm.phases.measure:g}s)"
         raise wrong(message, *((*at, key) for key in ("for", "at")), *_measure_paths(scenario))
+
+
+def _check_overlaps(events: Sequence[Event]) -> None:
+    """Refuse an event within another of the same target: the end of that one would undo it."""
+    for one, event in enumerate(events):
+        for other, later in enumerate(events):
+            if one != other and event.overlaps(later) and (later.at > event.at or other > one):
+                lasts = " … ".join(show_seconds(s) for s in (event.at, event.ends_s))
+                message = f"events[{one}] changes the same ({lasts}), and its end would undo this event"
+                raise wrong(message, ("events", other, "at"), ("events", one, "for"), ("events", one, "at"))
 
 
 def _measure_paths(scenario: Parts) -> Iterator[Keys]:

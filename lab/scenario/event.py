@@ -1,6 +1,6 @@
 """Timed events of a scenario: changes of links and nodes during the measured window.
 
-`at` counts from the start of the window; after `for` the change is undone.
+`at` counts from the start of the window; after `for` the change is undone. A ramp stays at its last value.
 """
 
 from __future__ import annotations
@@ -83,6 +83,16 @@ class Event(ScenarioModel):
             return self.ramp.to, ("ramp", "to")
         set_or_merge = self.set or self.merge
         return (set_or_merge, (self.action,)) if set_or_merge else None
+
+    def overlaps(self, later: Event) -> bool:
+        """Tell whether `later` begins while this event lasts, and changes the same thing."""
+        if self.duration is None or not self.at <= later.at < self.ends_s:
+            return False
+        if self.endpoints is not None:
+            return self.endpoints == later.endpoints
+        shares = self.cpus is not None and later.cpus is not None
+        shares = shares or (self.memory is not None and later.memory is not None)
+        return self.node == later.node and self.action == later.action and (shares or self.action != "limit")
 
     @property
     def ends_s(self) -> float:

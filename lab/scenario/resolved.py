@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.common.errors import UsageError
 from lab.scenario.layers import Layers, Origin
 from lab.scenario.located import refused, validated
-from lab.scenario.problem import Problem
+from lab.scenario.problem import Problem, Refused
 from lab.scenario.scenario import Scenario
 from lab.scenario.settings import Settings
 from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue
@@ -37,9 +36,9 @@ class Resolved:
         line = found.document.places.get(found.place)
         return f"{found.document.source}:{line[0]}" if line else found.document.source
 
-    def error(self, path: Keys, message: str) -> UsageError:
-        """Make an error at the value at `path`."""
-        return refused(Problem((path,), message), self.origins, Document("the scenario", {}))
+    def refused(self, problem: Problem) -> Refused:
+        """Make the error of a problem, at the place of the value."""
+        return refused(problem, self.origins, Document("the scenario", {}))
 
 
 def with_values(resolved: Resolved, values: Mapping[str, YamlValue]) -> Scenario:

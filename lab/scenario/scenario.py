@@ -35,7 +35,8 @@ def _condition(value: Any) -> Any:
             raise wrong(unknown(str(key), list(CONDITION_KEYS), "key"), (key,), at_key=True)
     if not isinstance(value.get("threshold"), str):
         place = ("threshold",) if "threshold" in value else ()
-        raise wrong("write the condition as text: threshold: 'p(99)<100ms'", place)
+        missing = "" if place else "'threshold' is missing: "
+        raise wrong(f"{missing}write the condition as text: threshold: 'p(99)<100ms'", place)
     if not isinstance(value.get("abort_on_fail", False), bool):
         raise wrong("write true or false", ("abort_on_fail",))
     if "delay_abort_eval" in value:

@@ -62,26 +62,32 @@ def _problem(resolved: Resolved, point: Point) -> Refused | None:
     return None
 
 
+def at_point(resolved: Resolved, point: Point, problem: Problem) -> Refused:
+    """Make the error of a problem that a point has: at the swept value that it names."""
+    named = (path for one in problem.paths for path in point if _rest(one, path) is not None)
+    path = next(named, next(iter(point)))
+    others = ", ".join(f"{other} = {value}" for other, value in point.items() if other != path)
+    return _at_value(resolved, path, point[path], problem, f" with {others}" if others else "")
+
+
 def _point_error(resolved: Resolved, point: Point, error: Refused) -> Refused:
     """Make the error of a point: at the value that is wrong alone, else at the one that the problem names."""
     for path, value in point.items():
         if alone := _problem(resolved, {path: value}):
-            return _at_value(resolved, path, value, alone)
-    path = next((path for path in point if _rest(error.path, path) is not None), next(iter(point)))
-    others = ", ".join(f"{other} = {value}" for other, value in point.items() if other != path)
-    return _at_value(resolved, path, point[path], error, f" with {others}")
+            return _at_value(resolved, path, value, alone.problem)
+    return at_point(resolved, point, error.problem)
 
 
-def _at_value(resolved: Resolved, path: str, value: YamlValue, error: Refused, others: str = "") -> Refused:
+def _at_value(resolved: Resolved, path: str, value: YamlValue, problem: Problem, others: str = "") -> Refused:
     """Make the error at a swept value, or at the swept path if that names an unknown key."""
-    message, at_key = error.problem.message, error.problem.at_key
-    rest = _rest(error.path, path)
-    if at_key and rest in ((), None):
-        return _refused(resolved, ("sweep", path), f"sweep.{path}", message, at_key=True)
+    at = next((one for one in problem.paths if _rest(one, path) is not None), problem.paths[0])
+    rest = _rest(at, path)
+    if problem.at_key and not rest:
+        return _refused(resolved, ("sweep", path), f"sweep.{path}", problem.message, at_key=True)
     place: Keys = ("sweep", path, resolved.scenario.sweep[path].index(value), *(rest or ()))
-    where = "" if rest == () else show_path(error.path)
+    where = "" if rest == () else show_path(at)
     title = f"sweep.{path} = {value}{others}"
-    return _refused(resolved, place, title, where + message, at_key=at_key)
+    return _refused(resolved, place, title, where + problem.message, at_key=problem.at_key)
 
 
 def _rest(path: Keys, swept: str) -> Keys | None:

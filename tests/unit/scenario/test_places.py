@@ -9,6 +9,7 @@ import pytest
 from lab.common.errors import UsageError
 from lab.scenario.resolve import load
 from lab.scenario.sweep import MAX_POINTS
+from lab.scenario.trust import require_digests
 
 GOOD = """\
 # Does it load?
@@ -74,9 +75,20 @@ ADDED = [  # lines after GOOD, which has 11
     ("thresholds: {thread: {latncy: ['p(99)<1s']}}", "12:23: thresholds.thread.latncy: unknown metric 'latncy'"),
     ("thresholds: {thread: {latency: ['p(99)<1s', 'p(99)<1']}}", "12:45: thresholds.thread.latency[1]: 'p(99)<1': 1 has no unit"),
     ("thresholds: {thread: {latency: [{threshold: 'p(99)<1'}]}}", "12:45: thresholds.thread.latency[0].threshold: 'p(99)<1'"),
-    ("thresholds: {thread: {errors: ['rate<0.01']}}", "12:32: thresholds.thread.errors[0]: 'rate<0.01'"),
+    ("thresholds: {thread: {errors: ['rate<0.01']}}", "12:32: thresholds.thread.errors[0]: 'rate<0.01': 0.01 has no unit: write 1% if it is a share of 1 (as in k6), else 0.01%"),
     ("expect: {nobody: {max_open: 3}}", "12:10: expect.nobody: unknown server 'nobody'"),
     ("handler: {slep: 1s}", "12:11: handler.slep: unknown handler 'slep'"),
+    ("thresholds: {thread: {errors: ['rate<5']}}", "12:32: thresholds.thread.errors[0]: 'rate<5': 5 has no unit: write a percentage such as 5%"),
+    ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', abort: true}]}}", "12:57: thresholds.thread.latency[0].abort: unknown key 'abort'; did you mean abort_on_fail"),
+    ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', abort_on_fail: 1}]}}", "12:72: thresholds.thread.latency[0].abort_on_fail: write true or false"),
+    ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', abort_on_fail: [x]}]}}", "12:72: thresholds.thread.latency[0].abort_on_fail: write true or false"),
+    ("thresholds: {thread: {latency: [{threshold: 5}]}}", "12:45: thresholds.thread.latency[0].threshold: write the condition as text: "),
+    ("thresholds: {thread: {latency: [{abort_on_fail: true}]}}", "12:33: thresholds.thread.latency[0]: 'threshold' is missing: "),
+    ("thresholds: {thread: {latency: [5]}}", "12:33: thresholds.thread.latency[0]: write 'p(99)<100ms', or {threshold: "),
+    ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', abort_on_fail: true, delay_abort_eval: 2}]}}", "12:96: thresholds.thread.latency[0].delay_abort_eval: 2 has no unit"),
+    ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', delay_abort_eval: 2s}]}}", "12:75: thresholds.thread.latency[0].delay_abort_eval: delay_abort_eval needs abort_on_fail: true"),
+    ("handler: {file: 2MiB}", "12:17: handler.file: 2MiB is more than 1MiB"),
+    ("handler: {sleep: 2min}", "12:18: handler.sleep: 2min is more than 60s"),
     ("handler: {sleep: 10}", "12:18: handler.sleep: 10 has no unit"),
 ]  # fmt: skip
 CHANGED = [
@@ -122,6 +134,49 @@ def test_it_points_to_the_wrong_value(refused, old, new, says):
 )
 def test_it_points_into_a_group(refused, old, new, says):
     assert refused(GROUPS.replace(old, new)).startswith(f"s.yaml:{says}")
+
+
+WIRES = [  # what each wire cannot carry
+    ("greet", "json", "2:10: handler: wire greet has a greeting in place of answers"),
+    ("greet", "echo", "2:10: handler: wire greet"),
+    ("greet", "{sleep: 1s}", "2:18: handler.sleep: wire greet"),
+    ("greet", "{cpu: 200us}", "2:16: handler.cpu: wire greet"),
+    ("greet", "{file: 64KiB}", "2:17: handler.file: wire greet"),
+    ("datagram", "{file: 128KiB}", "2:17: handler.file: an answer of 131,072 bytes is more than wire datagram can carry: 65,499"),
+    ("datagram", "{file: 65500B}", "2:17: handler.file: an answer of 65,500 bytes"),
+]  # fmt: skip
+CARRIED = [
+    *((wire, handler) for wire in ("http1", "echo") for handler in ("{file: 1MiB}", "{sleep: 60s}", "json", "echo", "{cpu: 1ms}")),
+    *(("datagram", handler) for handler in ("hello", "{file: 65499B}", "{sleep: 1s}", "json", "echo", "{cpu: 1ms}")),
+    ("greet", "hello"),
+]  # fmt: skip
+
+
+def on_wire(wire, handler):
+    model = "sigio_udp" if wire == "datagram" else "thread"
+    text = GROUPS.split("swarm:")[0].replace("model: thread", f"model: {model}")
+    text = text.replace("\n", f"\nhandler: {handler}\n", 1)
+    return text + f"swarm: {{users: 10, wire: {wire}, load: {{executor: constant-users, think-time: 1s}}}}\n"
+
+
+@pytest.mark.parametrize(("wire", "handler", "says"), WIRES)
+def test_a_handler_that_the_wire_cannot_carry_is_refused(refused, wire, handler, says):
+    assert refused(on_wire(wire, handler)).startswith(f"s.yaml:{says}")
+
+
+@pytest.mark.parametrize(("wire", "handler"), CARRIED)
+def test_a_handler_that_the_wire_carries_is_valid(tmp_path, wire, handler):
+    (tmp_path / "s.yaml").write_text(on_wire(wire, handler))
+    assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.swarm.wire == wire
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [("{sleep: 1min}", "sleep:60s"), ("{file: 1KB}", "file:1000B"), ("{sleep: 10ms}", "sleep:10ms")],
+)
+def test_the_server_is_told_a_unit_that_it_reads(tmp_path, written, text):
+    (tmp_path / "s.yaml").write_text(on_wire("http1", written))
+    assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.handler == text
 
 
 @pytest.mark.parametrize(
@@ -182,3 +237,43 @@ def test_it_points_into_the_sweep(refused, sweep, says):
 def test_a_sweep_of_the_most_points_is_valid(tmp_path):
     (tmp_path / "s.yaml").write_text(f"{GOOD}sweep: {{seed: {list(range(MAX_POINTS))}}}\n")
     assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.sweep
+
+
+DIGEST = f"mine@sha256:{'0' * 64}"
+TAGS = [
+    (("{model: thread}", "{model: thread, image: mine:1}"), "", "4:34: servers.thread.image: mine:1 is a tag"),
+    (("", ""), 'sweep: {servers.thread.image: ["any:tag"]}', "12:32: sweep.servers.thread.image = any:tag: any:tag is a tag"),
+    (("", ""), f"sweep: {{servers.thread: [{{image: '{DIGEST}'}}, {{image: x:1}}]}}", "12:123: sweep.servers.thread = {'image': 'x:1'}: servers.thread.image: x:1 is a tag"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "more", "says"), TAGS)
+def test_an_image_by_tag_needs_trust_also_in_a_sweep(tmp_path, change, more, says):
+    (tmp_path / "s.yaml").write_text(GOOD.replace(*change) + more + "\n")
+    resolved = load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml", source="s.yaml")
+    with pytest.raises(UsageError) as caught:
+        require_digests(resolved)
+    assert str(caught.value).startswith(f"s.yaml:{says}")
+    assert "--trusted" in str(caught.value)
+
+
+def test_an_image_by_digest_needs_no_trust(tmp_path):
+    text = GOOD.replace("{model: thread}", f"{{model: thread, image: '{DIGEST}'}}")
+    (tmp_path / "s.yaml").write_text(text + f"sweep: {{servers.thread.image: ['{DIGEST}']}}\n")
+    require_digests(load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml"))
+
+
+COMMENTS = [
+    ("# yaml-language-server: $schema=../x.json\n# Why?\n", "Why?"),
+    ("# SPDX-License-Identifier: MIT\n# Copyright 2026 A. Person\n# Why?\n", "Why?"),
+    ("#!/usr/bin/env lab\n#\n# Why?\n", "Why?"),
+    ("# Copyright (c) 2026\n\n# Why?\n", "Why?"),
+    ("# Which server copes?\n# SPDX-License-Identifier: MIT\n", "Which server copes?"),
+    ("# yaml-language-server: $schema=../x.json\n", ""),
+]
+
+
+@pytest.mark.parametrize(("comments", "question"), COMMENTS)
+def test_the_question_is_the_first_comment_for_a_reader(tmp_path, comments, question):
+    (tmp_path / "s.yaml").write_text(comments + GROUPS)
+    assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.question == question
