@@ -18,6 +18,9 @@ from lab.scenario.swarm import RESERVED_TEXT, Swarm, is_reserved
 from lab.scenario.threshold import Thresholds
 from lab.scenario.yaml_file import Keys
 
+# A host name has at most 63 characters (RFC 1123); the helper beside a node has the prefix `net-`.
+NODE_LENGTH = 63 - len("net-")
+
 
 class Parts(Protocol):
     """The parts of a scenario."""
@@ -80,7 +83,11 @@ def _check_names(scenario: Parts, as_written: bool) -> None:
     for name in scenario.servers:
         if is_reserved(name) and as_written:
             raise wrong(f"{name} cannot name a server: {RESERVED_TEXT}", ("servers", name), at_key=True)
-    for name in scenario.swarm.groups:
+    for name, group in scenario.swarm.groups.items():
+        suffix = f"-worker-{group.workers - 1}"
+        if as_written and len(name) > (longest := NODE_LENGTH - len(suffix)):
+            message = f"at most {longest} characters: its nodes, such as {name}{suffix}, are host names"
+            raise wrong(message, ("swarm", name), at_key=True)
         if name in scenario.servers:
             message = "a server has the same name, so links cannot tell them apart"
             raise wrong(message, ("swarm", name), ("servers", name), at_key=True)

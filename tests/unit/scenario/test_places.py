@@ -129,6 +129,7 @@ def test_it_points_to_the_wrong_value(refused, old, new, says):
         ("far: {users", "master: {users", "5:3: swarm.master: master cannot name a group"),
         ("far: {users: 10", "far: {users: 10, wire: echo", "5:26: swarm.far.wire: wire must be the same"),
         ("near: {users: 10", "near: {users: 10, wire: echo", "4:27: swarm.near.wire: wire must be the same"),
+        ("far: {", f"{'f' * 60}: {{", f"5:3: swarm.{'f' * 60}: at most 50 characters: its nodes"),
         ("far: {users: 10", "far: {users: 1", "5:16: swarm.far.users: 2 workers need"),
     ],
 )
@@ -277,3 +278,9 @@ COMMENTS = [
 def test_the_question_is_the_first_comment_for_a_reader(tmp_path, comments, question):
     (tmp_path / "s.yaml").write_text(comments + GROUPS)
     assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.question == question
+
+
+def test_a_group_of_the_longest_name_is_valid(tmp_path):
+    (tmp_path / "s.yaml").write_text(GROUPS.replace("far:", f"{'f' * 50}:"))
+    found = load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml").scenario.swarm
+    assert max(len(f"net-{node}") for node in found.worker_nodes) == 63
