@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import docker.errors
 import docker.utils
 import requests
@@ -27,6 +26,7 @@ from lab.common.notify import Notify
 from lab.common.owner import state_dir
 from lab.engine import apt, dockerd
 from lab.engine.api import CALL_S, Engine, one_line
+from lab.engine.client import open_client
 from lab.engine.dockerd import Daemon
 
 PROBE_S = 3.0
@@ -143,21 +143,20 @@ def _probe(url: str) -> Any | None:
     if url.startswith("unix://") and not _listens(path):
         return None
     try:
-        # A first client with a short timeout: creating a client asks the engine for its version.
-        quick = docker.DockerClient(base_url=url, version="auto", timeout=PROBE_S, tls=_tls(url))
-        version = quick.api._version
+        quick = open_client(url, PROBE_S, tls=_tls(url))  # CALL_S would be too long to find out that it hangs
         quick.close()
+        return open_client(url, CALL_S, quick.api._version, _tls(url))
     except (
         docker.errors.DockerException,
         requests.exceptions.RequestException,
         ValueError,
         KeyError,
+        TypeError,
     ) as error:
         if url.startswith("unix://") and not _listens(path):
             return None  # it ended just now
         says = f"the Docker engine at {url} does not answer as expected within {PROBE_S:g} s"
         raise HostCannot(f"{says}: {one_line(str(error))}") from error
-    return docker.DockerClient(base_url=url, version=version, timeout=CALL_S, tls=_tls(url))
 
 
 def _tls(url: str) -> Any:

@@ -66,7 +66,7 @@ class Timeline:
             thread.join(timeout=10)
 
     def begin(self, start_mono_ms: float) -> None:
-        """The measured window begins then. Each event has a thread: a slow one delays no other."""
+        """Begin the measured window then. Each event has a thread: a slow one delays no other."""
         for due in self._due:
             wanted = start_mono_ms + due.at_s * 1000
             thread = threading.Thread(
@@ -101,7 +101,7 @@ class Timeline:
             return any(event.what == "kill" and event.target == node for event in self._happened)
 
     def records(self) -> list[TimedEvent]:
-        """What happened, in the order of its time."""
+        """Return what happened, in the order of its time."""
         with self._lock:
             return sorted(self._happened, key=lambda event: event.wanted_mono_ms)
 
@@ -118,7 +118,7 @@ def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks) -> list[
 
 
 def _node(event: Event, trial: Trial) -> str | None:
-    """The node of this trial that the event is about; None when it is about another trial's server."""
+    """Return the node of this trial that the event is about; None when it is about another trial's server."""
     if event.node in trial.scenario.servers:
         return "server" if event.node == trial.server else None
     return event.node

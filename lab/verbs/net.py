@@ -36,7 +36,7 @@ def show(
       lab net show up-smoke-3f9a
     """
     from lab.plan.topology import DATA
-    from lab.report.content import text
+    from lab.report.content import links
     from lab.scenario.impairment import Impairment
 
     with _attached(run) as attached:
@@ -52,8 +52,8 @@ def show(
         return Exit.OK
     for name, each in found.items():
         for to, impairment in each or [("all", Impairment())]:
-            values = impairment.to_json()
-            shared.print_out(f"{name:14} to {to:20} {text.facts(values) if values else 'not impaired'}")
+            values = links.words(impairment) if impairment.to_json() else "not impaired"
+            shared.print_out(f"{name:14} to {to:20} {values}")
     return Exit.OK
 
 

@@ -107,6 +107,7 @@ def rerun(
       lab rerun latest
       lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
     """
+    from lab.results.fact_labels import label
     from lab.run import rerun as stored
     from lab.run import session
     from lab.scenario import resolve
@@ -122,7 +123,7 @@ def rerun(
     for what, then, now in stored.differences(
         recorded.environment, session.environment(prepared), known=False
     ):
-        shared.print_err(f"differs: {what}: was {then}, is {now}")
+        shared.print_err(f"differs: {label(what)}: was {then}, is {now}")
     code = measure(prepared, request, as_json, ci)
     shared.print_err(f"this was a rerun of {folder.name}; to compare them: lab compare {folder.name} latest")
     return code
