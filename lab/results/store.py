@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
+from lab.common.short import shortened
 from lab.common.trial_key import TrialKey
 from lab.results.base import describe, read_json
 from lab.results.manifest import Manifest, Repeated
@@ -53,6 +54,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
+# A run's id names containers: at most 63 characters, of which the time stamp takes 17 and the number 5.
+NAME_LENGTH = 63 - 17 - 5
+
+
 class RunFolder:
     """One run's folder while it is being written."""
 
@@ -62,7 +67,7 @@ class RunFolder:
     @classmethod
     def create(cls, results: Path, scenario: str) -> RunFolder:
         """Make a new folder. Raises LabError where it cannot."""
-        path = results / f"{utc_stamp()}-{scenario}-{secrets.token_hex(2)}"
+        path = results / f"{utc_stamp()}-{shortened(scenario, NAME_LENGTH)}-{secrets.token_hex(2)}"
         try:
             (path / TRIALS).mkdir(parents=True)
         except OSError as error:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from lab.common.clock import mono_ms
-from lab.common.errors import LabError
+from lab.common.errors import LabError, NoMeasurement
 from lab.plan.plan import Trial
 from lab.results.node import TimedEvent
 from lab.runtime import Deployment
@@ -148,4 +148,28 @@ def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]
     if event.action in SIGNALS:
         name = SIGNALS[event.action]
         return [_Due(event.at, 0.0, event.action, node, now(lambda: deployment.signal(node, name)))]
-    return [_Due(event.at, 0.0, "limit", node, now(lambda: deployment.limit(node, event.cpus, event.memory)))]
+    limit = _Limit(event, node, deployment)
+    due = [_Due(event.at, 0.0, "limit", node, now(limit.begin))]
+    return (
+        due
+        if event.duration is None
+        else [*due, _Due(event.ends_s, 0.0, "restore limit", node, now(limit.end))]
+    )
+
+
+class _Limit:
+    """A limit of a node for a time: what it changes is restored at its end."""
+
+    def __init__(self, event: Event, node: str, deployment: Deployment) -> None:
+        self._event, self._node, self._deployment = event, node, deployment
+        self._restore: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Set the limit. Raises LabError where that fails."""
+        self._restore = self._deployment.limit(self._node, self._event.cpus, self._event.memory)
+
+    def end(self) -> None:
+        """Restore the former limit. Raises LabError where there was none to restore."""
+        if self._restore is None:
+            raise NoMeasurement("the limit was not set, so there is none to restore")
+        self._restore()

@@ -154,7 +154,7 @@ def _impairment(words: list[str]) -> Impairment:
 
     from lab.scenario.impairment import Impairment
     from lab.scenario.link import Direction
-    from lab.scenario.messages import first_message
+    from lab.scenario.messages import first_problem
     from lab.scenario.strict import AS_WRITTEN
     from lab.scenario.yaml_file import read_value, show_path
 
@@ -165,7 +165,7 @@ def _impairment(words: list[str]) -> Impairment:
     try:
         return Impairment(**Direction.model_validate(values, context=AS_WRITTEN).impairment_fields())
     except ValidationError as error:
-        path, message = first_message(error)
-        raise UsageError(f"net set: {show_path(path)}{message}") from None
+        problem = first_problem(error)
+        raise UsageError(f"net set: {show_path(problem.paths[0])}{problem.message}") from None
     except ValueError as error:
         raise UsageError(f"net set: {error}") from None
