@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.histogram import FEWEST, merged, times
@@ -30,6 +31,23 @@ def own_users(view: TrialView) -> Iterator[Result]:
         f"times are measured by {timing.source}, from the {timing.response_from}; "
         "not checked: offered_load, connections_reached, lateness, omission, little_law, generator_ceiling",
         expected=True,
+    )
+
+
+def backlog(view: TrialView) -> Iterable[Result]:
+    """Growth over the window of the requests in flight or waiting for a connection: a server's limit."""
+    found = told(limits.backlog(view.trial), "what was under way at the window's ends was not counted")
+    if not found.grew:
+        return ()
+    done = told(view.result.completed, "completions were not counted") / view.window_s
+    return graded(
+        "backlog",
+        found.share,
+        f"the server did not keep up: {view.result.intended / view.window_s:,.0f} requests/s were asked, "
+        f"{done:,.0f}/s completed, and the backlog grew from {found.start:,} to {found.end:,} requests "
+        f"({show_percent(found.share)} of the window's): times grow with the window; "
+        "not checked: little_law, steady, tail_support",
+        "read the rate as the server's limit, and lower the load for its times",
     )
 
 
@@ -98,7 +116,7 @@ def little_law(view: TrialView) -> Iterable[Result]:
     The swarm integrates the mean over time. Samples would be biased: the loop takes them when it is awake,
     and then it has just sent something.
     """
-    mean_ms, rate = view.figures.response_ms.mean, view.figures.requests_per_s
+    mean_ms, rate = view.figures.response_ms.mean, view.result.answered / view.window_s
     if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
         return ()  # failed requests are in flight too, and have no response time
     seen = _mean_in_flight(view)
@@ -119,7 +137,10 @@ def _mean_in_flight(view: TrialView) -> float:
 
 
 def outcomes(view: TrialView) -> Iterator[Result]:
-    """Every request has exactly one outcome: sent = answered + failed, intended = sent + unsent."""
+    """Every request has exactly one outcome: sent = answered + failed, intended = sent + unsent.
+
+    Each answer was counted in its own second too: over the whole load answered = completed.
+    """
     each: tuple[tuple[str, Counts], ...] = (("window", view.result), ("whole load", view.whole))
     for name, totals in each:
         sent, ended = totals.sent, totals.answered + totals.failed
@@ -129,6 +150,10 @@ def outcomes(view: TrialView) -> Iterator[Result]:
         intended, tried = totals.intended, sent + unsent
         message = f"{name}: {intended:,} requests intended, {tried:,} sent or unsent"
         yield from graded("outcomes_missing", abs(intended - tried), message, MISCOUNT)
+    answered, completed = view.whole.answered, view.whole.completed
+    if completed is not None:
+        message = f"whole load: {answered:,} requests answered, {completed:,} answers counted as they came"
+        yield from graded("outcomes_missing", abs(answered - completed), message, MISCOUNT)
 
 
 def server_count(view: TrialView) -> Iterable[Result]:
