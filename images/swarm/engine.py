@@ -114,14 +114,19 @@ class Engine:
 
     # -- requests
 
-    def send(self, connection: Connection, intended_s: float, second: Second) -> None:
-        """Send one request that was due at `intended_s` and is counted in `second`."""
+    def send(
+        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+    ) -> None:
+        """Send one request that was due at `intended_s` and is counted in `second`.
+
+        The wait for a free connection, until `free_s`, is the server's doing: only what comes after is late.
+        """
         request = self._request or self._make_request(connection)
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
         connection.sent_s = sent_s = monotonic()
-        second.lateness[int((sent_s - intended_s) * 1e6)] += 1
+        second.lateness[int((sent_s - (free_s or intended_s)) * 1e6)] += 1
         if connection.fd < 0:
             connection.unsent = request
             self.pool.dial(connection)

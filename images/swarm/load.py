@@ -7,13 +7,19 @@ connection can take a request. The load sends by calling the engine's `send`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 from .connection import Connection
 from .seconds import Second
 
-Send = Callable[[Connection, float, Second], None]  # connection, intended time, the second that counts it
+
+class Send(Protocol):
+    """Sends a request on a connection, for an intended time, counted in a second."""
+
+    def __call__(
+        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+    ) -> None:
+        """`free_s`: when the connection became free, of an arrival that had to wait for one."""
 
 
 class LoadProcess(Protocol):

@@ -89,7 +89,7 @@ class Second(Totals):
     queued: Count | None = None  # gauge: due, and without a free connection
     response_hdr: Histogram
     service_hdr: Histogram
-    late_p99_us: Number | None = None  # actual − intended send
+    late_p99_us: Number | None = None  # actual − intended send, or − when a connection became free
     loop_lag_p99_us: Number | None = None
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
 
@@ -158,7 +158,7 @@ class SwarmResult(Counts):
     queued_end: Count | None = None
     response_hdr: Histogram
     service_hdr: Histogram
-    lateness_hdr: str | None = None  # actual − intended send
+    lateness_hdr: str | None = None  # as late_p99_us
     connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
     whole: Totals | None = None
     connected_peak: Count

@@ -42,11 +42,11 @@ class OpenLoad:
                 self._send(connection, intended_s, second)
             self._advance()
 
-    def add_idle(self, connection: Connection, _now_s: float) -> None:
+    def add_idle(self, connection: Connection, now_s: float) -> None:
         """Give the connection the oldest queued arrival, if any."""
         if self._queue:
             intended_s, second = self._queue.popleft()
-            self._send(connection, intended_s, second)
+            self._send(connection, intended_s, second, now_s)
         else:
             self._idle.append(connection)
 

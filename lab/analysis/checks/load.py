@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
+from lab.analysis.figures import failed_of
 from lab.analysis.histogram import FEWEST, merged, times
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
@@ -52,20 +53,30 @@ def backlog(view: TrialView) -> Iterable[Result]:
 
 
 def offered_load(view: TrialView) -> Iterable[Result]:
-    """Sent arrivals, as a share of those requested. A closed load requests none: it has no rate."""
+    """Sent arrivals, as a share of those requested. A closed load requests none: it has no rate.
+
+    Arrivals that waited for a free connection to the end, of a server that did not keep up, were offered.
+    """
     if not view.open_load:
         return ()
     load = view.swarm.load
     asked = load.arrivals_due(view.window_s)
     if load.arrivals == "poisson":
         asked = max(float(view.result.intended), asked - POISSON_SIGMAS * math.sqrt(asked))
-    reached = view.result.sent / asked
+    reached = (view.result.sent + _left_over(view)[0]) / asked
     return graded(
         "offered_load",
         reached,
         f"sent {show_percent(reached)} of the {asked:,.0f} requested arrivals",
         "lower the rate, or add users (an arrival waits for a free connection) or swarm workers",
     )
+
+
+def _left_over(view: TrialView) -> tuple[int, int]:
+    """Return what a backlog left over at the end of the drain: never sent, sent and not answered."""
+    if view.figures.kept_up is not False:
+        return 0, 0
+    return view.result.unsent, view.errors("unanswered")
 
 
 def connections_reached(view: TrialView) -> Iterable[Result]:
@@ -83,7 +94,10 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
 
 
 def lateness(view: TrialView) -> Iterable[Result]:
-    """Actual against intended send time: late in milliseconds and relative to the median."""
+    """Actual against intended send time, late in milliseconds and relative to the median.
+
+    An arrival that waited for a free connection is late from then on: the wait is the server's doing.
+    """
     late_ms = _quantile_ms(told(view.result.lateness_hdr, "the lateness of the sends was not recorded"), 99.0)
     p50_ms = view.figures.response_ms.p50
     if late_ms is None or p50_ms is None:
@@ -93,7 +107,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
         ("lateness_p99_ms", late_ms),
         ("lateness_of_p50", share),
         f"send lateness p99 {late_ms:.2f} ms = {_ratio(share)} p50",
-        f"{view.lower_load}, or add workers: the generator or its connections are the bottleneck",
+        f"{view.lower_load}, or add workers: the generator is the bottleneck",
     )
 
 
@@ -211,8 +225,13 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 
 
 def errors(view: TrialView) -> Iterator[Result]:
-    """Failed requests of the window, and connections that failed at any time."""
-    rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
+    """Failed requests of the window, and connections that failed at any time.
+
+    What a server that did not keep up left over when the drain ended is its backlog, not an error.
+    """
+    failed, meant = failed_of(view.result)
+    rate = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     yield from graded(
         "error_rate",

@@ -53,6 +53,18 @@ def test_what_needs_a_steady_state_is_not_asked() -> None:
     assert {"offered_load", "outcomes", "errors"} <= set(summary.checks)
 
 
+def test_what_is_left_over_at_the_end_of_the_drain_follows_from_it() -> None:
+    answered, sent = N * 60 // 100, N * 61 // 100
+    counts = {"answered": answered, "sent": sent, "failed": sent - answered, "unsent": N - sent}
+    left = {"errors": {"unanswered": {"count": sent - answered}}, "response_hdr": hdr({1000: 1}, answered)}
+    summary = judged(with_load(slow(trial()), **counts, **left))
+    assert {check for check, level in counted(summary) if level == "invalid"} <= {"server_count"}
+    assert summary.servers["epoll_lt"].errors.rate == pytest.approx(0.4), "the figure counts them"
+    timed_out = left | {"errors": {"timeout": {"count": sent - answered}}}
+    judged_ = judged(with_load(slow(trial()), **counts, **timed_out))
+    assert ("errors", "suspect") in counted(judged_)
+
+
 def test_thresholds_still_apply() -> None:
     asked = records.with_scenario(
         slow(trial()), thresholds={"epoll_lt": {"requests_per_s": ["value>1900/s"]}}

@@ -132,6 +132,8 @@ def test_arrivals_without_a_free_connection_are_noted_apart(clock: Clock) -> Non
     assert [s["in_flight"] for s in seconds] == [2, 2, 2]
     assert [s["queued"] for s in seconds] == [6, 12, 18]
     assert [s["completed"] for s in seconds] == [2, 4, 4]
+    late = {s["late_p99_us"] for s in seconds if s["sent"]}
+    assert late == {1}, "the generator sent each as soon as a connection was free"
 
 
 def test_a_request_sent_just_before_an_ends_is_noticed_is_of_the_next_second() -> None:
