@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lab.analysis import limits
+from lab.analysis import limits, scheduling
 from lab.analysis.figures import all_known, figures
 from lab.analysis.groups import parts
 from lab.analysis.model import (
@@ -45,7 +45,7 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment=run.manifest.environment.to_json() if run.manifest.environment else {},
+        environment=_environment(run),
     )
 
 
@@ -62,6 +62,13 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
     measured = [f for f in server.per_trial if f.status == "ok"]
     valid = [f for f in measured if f.trial not in invalid]
     return server.model_copy(update={**_medians(valid or measured), "trials_valid": len(valid)})
+
+
+def _environment(run: Run) -> dict[str, object]:
+    """Return what the manifest tells of the environment, and how the processes of the load were scheduled."""
+    told = run.manifest.environment.to_json() if run.manifest.environment else {}
+    scheduled = scheduling.facts(run.trials)
+    return {**told, "scheduling": scheduled} if scheduled else told
 
 
 def _stamps(trial: TrialRecord) -> Iterable[str]:

@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab.analysis.checks import generator, host, known_limits, links, load, network, run_checks, server
+from lab.analysis.checks import (
+    generator,
+    host,
+    known_limits,
+    links,
+    load,
+    network,
+    real_time,
+    run_checks,
+    server,
+)
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
@@ -38,6 +48,10 @@ def _isolated(view: TrialView) -> bool:
 
 def _model(view: TrialView) -> bool:
     return _always(view) and view.trial.model is not None
+
+
+def _real_time(view: TrialView) -> bool:
+    return _always(view) and bool(real_time.real_time(view))
 
 
 def _unramped(view: TrialView) -> bool:
@@ -115,6 +129,7 @@ TRIAL_CHECKS = (
     Check("tail_support", load.tail_support, excused=True, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
+    Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
@@ -153,9 +168,9 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
-# Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
-# finding is not measured again, whatever else disturbed it.
-NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
+# Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial
+# with such a finding is not measured again, whatever else disturbed it.
+NO_DISTURBANCE = frozenset({"generator_throttled", "real_time_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)
