@@ -36,8 +36,8 @@ class LoadProcess(Protocol):
     def counted_until_s(self, now_s: float) -> float:
         """Return the time before which no further request will be counted as intended."""
 
-    def drop_queue(self) -> None:
-        """Count what is still queued as unsent."""
+    def drop_queue(self, now_s: float, /) -> None:
+        """Count what is still queued as unsent, with the time that it has waited."""
 
 
 class NoLoad:
@@ -71,5 +71,5 @@ class NoLoad:
         """Return now: nothing is counted."""
         return now_s
 
-    def drop_queue(self) -> None:
+    def drop_queue(self, _now_s: float) -> None:
         """Do nothing: nothing is queued."""

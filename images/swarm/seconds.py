@@ -19,7 +19,9 @@ from .histogram import Counts, pack
 
 BEFORE_START = -1
 COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
-HISTOGRAMS = ("response", "service", "lateness", "connect", "loop_lag")
+HISTOGRAMS = (
+    "response", "service", "response_censored", "service_censored", "lateness", "connect", "loop_lag",
+)  # fmt: skip
 
 
 class Second:
@@ -45,8 +47,10 @@ class Second:
         "phase",
         "reported",
         "response",
+        "response_censored",
         "sent",
         "service",
+        "service_censored",
         "starts_s",
         "under_way_s",
         "unsent",
@@ -60,6 +64,9 @@ class Second:
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
+        # How long requests without an answer had waited: right-censored response and service times.
+        self.response_censored: Counts = {}
+        self.service_censored: Counts = {}
         self.lateness: Counts = defaultdict(int)
         self.connect: Counts = {}
         self.loop_lag: Counts = {}

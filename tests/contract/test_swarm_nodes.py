@@ -16,13 +16,14 @@ from tests.support.swarm_nodes import Event, Node, decode, free_port, model_serv
 
 RESULT_KEYS = {
     "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",
-    "lateness_hdr", "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
+    "response_censored_hdr", "service_censored_hdr", "lateness_hdr",
+    "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
     "workers", "locust",
 }  # fmt: skip
 SECOND_KEYS = {
     "k", "phase", "intended", "sent", "answered", "failed", "unsent", "errors", "connected", "connects",
-    "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores",
-    "in_flight",
+    "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in", "bytes_out",
+    "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight",
 }  # fmt: skip
 COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
 
@@ -37,6 +38,9 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
         assert figures["sent"] == figures["answered"] + figures["failed"]
         for name in ("response_hdr", "service_hdr"):
             assert decode(figures[name]).get_total_count() == figures["answered"]
+        gave_up = figures["failed"] + figures["unsent"]
+        assert decode(figures["response_censored_hdr"]).get_total_count() == gave_up
+        assert decode(figures["service_censored_hdr"]).get_total_count() == figures["failed"]
     whole = result["whole"]
     assert whole["sent"] == sum(second["sent"] for second in seconds)
     for key in ("sent", "answered", "failed"):

@@ -70,7 +70,7 @@ class ClosedLoad:
         """Return now: requests are counted when they are sent."""
         return now_s
 
-    def drop_queue(self) -> None:
+    def drop_queue(self, _now_s: float) -> None:
         """Do nothing: a closed load queues nothing."""
 
     def _send_for(self, connection: Connection, due_s: float, now_s: float) -> None:
