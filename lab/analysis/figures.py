@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.analysis.histogram import quantiles
+from lab.analysis.histogram import quantiles, response_times, service_times
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
@@ -83,8 +83,8 @@ def _of_load(load: LoadResult) -> dict[str, Any]:
     return {
         "offered_per_s": ratio(result.intended, seconds),
         "requests_per_s": ratio(result.answered, seconds),
-        "response_ms": quantiles(result.response_hdr),
-        "service_ms": quantiles(result.service_hdr),
+        "response_ms": response_times(result).quantiles(),
+        "service_ms": service_times(result).quantiles(),
         "errors": _errors(load),
     }
 

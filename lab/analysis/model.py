@@ -38,10 +38,21 @@ class Finding(SummaryModel):
     expected: bool = False
 
 
+QuantileName = Literal["p50", "p90", "p95", "p99", "p999"]
+
+
 class Quantiles(SummaryModel):
-    """Milliseconds. p50 … p999 are null where there are too few samples to support them."""
+    """Milliseconds. p50 … p999 are null where there are too few samples to support them.
+
+    A request without an answer would have taken longer than it waited, so p50 … p999 are those of `samples`
+    answers and `unanswered` requests together. One that is named in `at_least` is a lower bound: so many had
+    no answer that it is a waiting time of theirs; it is null where those are unknown. `mean` and `max` are
+    those of the answers.
+    """
 
     samples: int = 0
+    unanswered: int = 0
+    at_least: tuple[QuantileName, ...] = ()
     mean: float | None = None
     p50: float | None = None
     p90: float | None = None
@@ -150,6 +161,32 @@ def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def is_lower_bound(figures: ServerFigures, figure: Figure) -> bool:
+    """Whether a figure's value is a lower bound: a quantile that falls among requests without an answer."""
+    owner: object = getattr(figures, figure.path[0])
+    return isinstance(owner, Quantiles) and figure.path[-1] in owner.at_least
+
+
+class ThresholdResult(SummaryModel):
+    """One threshold of a server at one sweep point.
+
+    `ok`: it held in every valid trial. `told`: whether that can be told; a trial in which it failed tells it.
+    `value` is that of the worst trial, a lower bound with `at_least`; `failed`: in how many trials it failed.
+    """
+
+    server: str
+    metric: str
+    threshold: str
+    ok: bool
+    told: bool = True
+    value: float | None = None
+    at_least: bool = False
+    trial: str | None = None
+    says: str = ""
+    valid_trials: int | None = None
+    failed: int | None = None
+
+
 class LinkSummary(LinkRecord):
     """One link of one trial: its record."""
 
@@ -185,6 +222,7 @@ class Curve(SummaryModel):
     """One figure of one server against one swept path; `at` holds the other swept values.
 
     `limit_met_at`: the lowest swept value at which a limit of the server was met; its trials are left out.
+    `lower_bound_at`: the lowest at which the figure is a lower bound in a trial, which is left out.
     """
 
     server: str
@@ -195,6 +233,7 @@ class Curve(SummaryModel):
     points: tuple[CurvePoint, ...]
     growth: Growth | None = None
     limit_met_at: float | None = None
+    lower_bound_at: float | None = None
 
 
 class Summary(SummaryModel):
@@ -209,7 +248,7 @@ class Summary(SummaryModel):
     stamps: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     checks: dict[str, dict[str, int]] = Field(default_factory=dict)
-    thresholds: tuple[dict[str, Any], ...] = ()
+    thresholds: tuple[ThresholdResult, ...] = ()
     links: tuple[LinkSummary, ...] = ()
     servers: dict[str, ServerSummary] = Field(default_factory=dict)
     curves: tuple[Curve, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from lab.analysis import limits
 from lab.analysis.figures import figures
 from lab.analysis.groups import parts
+from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
     GroupFigures,
     GroupSummary,
     LinkSummary,
+    QuantileName,
     Quantiles,
     ServerSummary,
     Summary,
@@ -165,10 +168,19 @@ def _median_map(maps: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _median_quantiles(each: Sequence[Quantiles]) -> Quantiles:
-    fields: dict[str, Any] = {
-        name: _median(getattr(q, name) for q in each) for name in Quantiles.model_fields if name != "samples"
-    }
-    return Quantiles(samples=sum(q.samples for q in each), **fields)
+    """Medians over trials. One is a lower bound where that of a trial may move it: any could be higher."""
+    medians = {name: _median(getattr(q, name) for q in each) for name in (*FEWEST, "mean", "max")}
+    highest = {name: _median(_highest(q, name) for q in each) for name in FEWEST}
+    return Quantiles(
+        samples=sum(q.samples for q in each),
+        unanswered=sum(q.unanswered for q in each),
+        at_least=tuple(name for name in FEWEST if highest[name] != medians[name]),
+        **medians,
+    )
+
+
+def _highest(quantiles: Quantiles, name: QuantileName) -> float | None:
+    return math.inf if name in quantiles.at_least else getattr(quantiles, name)
 
 
 def _merged_errors(each: Sequence[Errors]) -> Errors:

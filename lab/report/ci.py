@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from lab.analysis.model import Summary
-from lab.report.content import findings, text
+from lab.report.content import findings, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.markdown import fit, markdown
 from lab.results.record import Run
@@ -57,9 +57,10 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
         if told[command] <= MOST_ANNOTATIONS:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
-        if not threshold["ok"]:
-            words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
-            yield _command("error", f"{summary.scenario}: threshold", f"did not hold: {words}", file)
+        if not threshold.ok:
+            says = "did not hold" if threshold.told else "cannot be told"
+            words = f"{says}: {thresholds.words(threshold)}"
+            yield _command("error", f"{summary.scenario}: threshold", words, file)
 
 
 def _command(command: str, title: str, message: str, file: str | None) -> str:

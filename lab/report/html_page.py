@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
@@ -170,17 +170,7 @@ def _why(summary: Summary) -> Table | None:
 def _thresholds(summary: Summary) -> Table | None:
     if not summary.thresholds:
         return None
-    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
-    rows = [[_cell(threshold.get(key)) for key in keys] for threshold in summary.thresholds]
-    return Table("Thresholds of the scenario", [key.replace("_", " ") for key in keys], rows)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return text.number(value)
-    return text.facts(value) if isinstance(value, dict | list | None) else text.clean(value)
+    return Table("Thresholds of the scenario", thresholds.HEADINGS, thresholds.rows(summary))
 
 
 def _links(summary: Summary) -> Table | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lab.analysis.growth import position, unit
-from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
+from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary, is_lower_bound
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content.text import NOTHING, capital, clean, measured, number, shown, size
@@ -55,7 +55,7 @@ def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
         "label": server.server + split,
         "x": position(value),
         "value": str(value),
-        **{figure.name: shown(server, figure) for figure in SWEPT},
+        **{f.name: None if is_lower_bound(server, f) else shown(server, f) for f in SWEPT},
     }
 
 
@@ -137,8 +137,9 @@ def _at(curve: Curve, place: int, against: Unit) -> str:
 
 def _to(curve: Curve, against: Unit) -> str:
     """`442 µs at 1,000; it reached its limit at 3,000`."""
-    met = curve.limit_met_at
-    return _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
+    met, bound = curve.limit_met_at, curve.lower_bound_at
+    told = _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
+    return told if bound is None else f"{told}; too many requests without an answer at {against.show(bound)}"
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:

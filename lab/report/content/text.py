@@ -10,6 +10,7 @@ from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
+    QuantileName,
     Quantiles,
     ServerFigures,
     ServerSummary,
@@ -42,12 +43,19 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else show_percent(share)
 
 
-def quantile(quantiles: Quantiles, name: str) -> str:
-    """Milliseconds, or `n/a (needs N)` where there are samples but too few for this quantile."""
+def quantile(quantiles: Quantiles, name: QuantileName) -> str:
+    """Milliseconds, `≥ 5,000` of a lower bound, `n/a (needs N)` where there are requests but too few."""
     value: float | None = getattr(quantiles, name)
-    if value is None and quantiles.samples:
+    if name in quantiles.at_least:
+        return "unknown" if value is None else at_least(number(value))
+    if value is None and quantiles.samples + quantiles.unanswered:
         return f"n/a (needs {FEWEST[name]:,})"
     return number(value)
+
+
+def at_least(words: str) -> str:
+    """A lower bound as it is written: `≥ 5,000`."""
+    return f"≥\u00a0{words}"
 
 
 def count(value: float | None) -> str:
@@ -72,12 +80,17 @@ def cell(figures: ServerFigures, figure: Figure) -> str:
     """Return a figure as it stands in a table, with its interval if there is one; a dash if not measured."""
     owner = getattr(figures, figure.path[0])
     if isinstance(owner, Quantiles):
-        return quantile(owner, figure.path[-1])
+        return quantile(owner, quantile_of(figure))
     if isinstance(owner, Errors):
         return percent(owner.rate) if _measured(figures) else NOTHING
     if isinstance(owner, Estimate) and owner.ci95:
         return f"{number(owner.value)} ({number(owner.ci95[0])}–{number(owner.ci95[1])})"
     return amount(shown(figures, figure), figure)
+
+
+def quantile_of(figure: Figure) -> QuantileName:
+    """Which quantile a figure of response times is. Raises KeyError for another figure."""
+    return {name: name for name in FEWEST}[figure.path[-1]]  # type: ignore[index]
 
 
 def amount(value: float | None, figure: Figure) -> str:
