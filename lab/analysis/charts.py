@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.analysis.histogram import FEWEST, Outcomes, response_times
-from lab.analysis.model import QuantileName, ServerSummary, Summary
+from lab.analysis.model import QuantileName, ServerSummary, Summary, at_limit
 from lab.results.load import LoadResult, Second
 from lab.results.record import Run, TrialRecord
 
@@ -79,6 +79,7 @@ def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
         "label": label,
         "server": server.server,
         "doubted": not server.trials_valid and any(trial.status == "ok" for trial in server.per_trial),
+        "limited": at_limit(server),
         "point": server.point,
         "p50_ms": server.response_ms.p50,
         "p99_ms": server.response_ms.p99,

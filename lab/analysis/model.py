@@ -70,9 +70,14 @@ class Estimate(SummaryModel):
 
 
 class Errors(SummaryModel):
-    """Failed requests: the share of those sent in the window, and numbers by kind over the whole load."""
+    """Failed requests: the share of those meant for the window, and numbers by kind over the whole load.
+
+    `users_left_out`, of a closed load: users that never had a connection. They sent nothing, so `rate` counts
+    as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
+    """
 
     rate: float = 0.0
+    users_left_out: int | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 
@@ -143,6 +148,7 @@ class ServerSummary(ServerFigures):
     trials: int = 0
     trials_valid: int = 0
     requests_per_s: Estimate = Estimate()
+    users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
@@ -159,6 +165,11 @@ def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
     if isinstance(value, dict):
         return sum(value.values()) if value else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def at_limit(server: ServerSummary) -> bool:
+    """Whether a server met a limit of its own: on connections, or on how many it serves at once."""
+    return server.refused_above is not None or server.served_at_once is not None
 
 
 def is_lower_bound(figures: ServerFigures, figure: Figure) -> bool:

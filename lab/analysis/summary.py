@@ -96,6 +96,7 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
         image=first.settings.image,
         trials=len(trials),
         trials_valid=len(measured),
+        users=first.scenario.swarm.max_users,
         refused_above=_most(limits.refused_above(trial) for trial in trials),
         served_at_once=_most(limits.served_at_once(trial) for trial in trials),
         per_trial=tuple(each),
@@ -188,4 +189,8 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
     for errors in each:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
-    return Errors(rate=_median(e.rate for e in each) or 0.0, by_kind=kinds)
+    return Errors(
+        rate=_median(e.rate for e in each) or 0.0,
+        users_left_out=_most(e.users_left_out for e in each),
+        by_kind=kinds,
+    )

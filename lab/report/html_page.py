@@ -45,6 +45,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
             ("family", "How the server waits for its connections (Stevens)."),
             *((column.heading, column.explains) for column in text.COLUMNS),
         ],
+        "limits_met": text.limits_met(summary.servers),
         "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
         "sweep": data["sweep"],
         "groups": _groups(summary),

@@ -106,7 +106,8 @@ def _comparison(summary: Summary) -> list[str]:
     note = (
         "Response time counts from the moment a request was meant to be sent; medians over the valid trials."
     )
-    return ["## Servers", "", *table(head, rows), "", note]
+    met = [f"- At its limit: {escape(sentence)}" for sentence in text.limits_met(summary.servers)]
+    return ["## Servers", "", *table(head, rows), "", *met, *([""] if met else []), note]
 
 
 def _bars(summary: Summary, figure: Figure) -> list[str]:

@@ -39,6 +39,7 @@ def table(summary: Summary, console: Console) -> None:
     else:
         _blocks(summary, console)
     _groups(summary, console)
+    _limits_met(summary, console)
     _failures(summary, console)
 
 
@@ -125,6 +126,11 @@ def _blocks(summary: Summary, console: Console) -> None:
         cells = zip(text.COLUMNS, text.row(server), strict=True)
         pairs = " · ".join(f"{column.heading} {cell}" for column, cell in cells if cell != text.NOTHING)
         console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+
+
+def _limits_met(summary: Summary, console: Console) -> None:
+    for sentence in text.limits_met(summary.servers):
+        _line(console, Text(sentence, style="cyan"))
 
 
 def _failures(summary: Summary, console: Console) -> None:

@@ -191,10 +191,12 @@ def errors(view: TrialView) -> Iterator[Result]:
     """Failed requests of the window, and connections that failed at any time."""
     rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
+    left_out = view.figures.errors.users_left_out
+    without = f", with those of {left_out:,} users that never had a connection" if left_out else ""
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the window's requests failed; {what}",
+        f"{show_percent(rate)} of the window's requests failed{without}; {what}",
         "lower the load, or set the server's known limit under `expect:`",
     )
     refused = {

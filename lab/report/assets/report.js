@@ -6,9 +6,10 @@
   const hue = (name) => `var(--c${names.indexOf(name) % colours})`;
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
-  // A server whose every trial is invalid says so wherever its figures are drawn.
-  const doubted = new Set(data.servers.filter((s) => s.doubted).map((s) => s.label));
-  const titled = (label, name = label) => (doubted.has(label) ? `${name} (invalid)` : name);
+  // A server whose every trial is invalid, or that met a limit of its own, says so wherever its figures are drawn.
+  const marksOf = (s) => [s.doubted && "invalid", s.limited && "at its limit"].filter(Boolean).join(", ");
+  const marks = new Map(data.servers.map((s) => [s.label, marksOf(s)]));
+  const titled = (label, name = label) => (marks.get(label) ? `${name} (${marks.get(label)})` : name);
   const finite = (v) => v !== null && v !== undefined;
   const MIB = 1024 * 1024;
 

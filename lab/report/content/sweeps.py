@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lab.analysis.growth import position, unit
-from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary, is_lower_bound
+from lab.analysis.model import (
+    Curve,
+    Growth,
+    GrowthLaw,
+    ServerSummary,
+    Summary,
+    at_limit,
+    is_lower_bound,
+)
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content.text import NOTHING, capital, clean, measured, number, shown, size
@@ -31,7 +39,7 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
     rows = [
         _row(server, paths)
         for server in summary.servers.values()
-        if measured(server) and not ((server.server, paths[0]) in end and _limited(server))
+        if measured(server) and not ((server.server, paths[0]) in end and at_limit(server))
     ]
     numeric = all(row["x"] is not None for row in rows)
     figures = [_chart(figure) for figure in SWEPT]
@@ -42,10 +50,6 @@ def _chart(figure: Figure) -> dict[str, Any]:
     """The key of a figure in rows, the title of its chart, and how much one unit of its axis is."""
     unit, size_of_unit = ("KiB", 1024) if figure.unit == "B" else (figure.unit, 1)
     return {"key": figure.name, "title": f"{capital(figure.noun)} [{unit}]", "unit": size_of_unit}
-
-
-def _limited(server: ServerSummary) -> bool:
-    return server.refused_above is not None or server.served_at_once is not None
 
 
 def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
@@ -15,6 +15,7 @@ from lab.analysis.model import (
     ServerFigures,
     ServerSummary,
     TrialFigures,
+    at_limit,
     figure_of,
 )
 from lab.common.figure import Figure
@@ -134,9 +135,31 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """The server's name; one whose every trial is invalid says so wherever its figures stand."""
-    doubted = measured(server) and not server.trials_valid
-    return clean(name) + (" (invalid)" if doubted else "")
+    """The server's name; one without a valid trial, or at a limit of its own, says so beside its figures."""
+    marks = ["invalid"] if measured(server) and not server.trials_valid else []
+    marks += ["at its limit"] if at_limit(server) else []
+    return clean(name) + (f" ({', '.join(marks)})" if marks else "")
+
+
+def limits_met(servers: Mapping[str, ServerSummary]) -> list[str]:
+    """What `at its limit` means for each server that has the mark, in a sentence."""
+    return [f"{clean(name)}: {_limit(server)}." for name, server in servers.items() if at_limit(server)]
+
+
+def _limit(server: ServerSummary) -> str:
+    users = server.users or 0
+    if server.refused_above is None:
+        at_once = server.served_at_once or 0
+        return f"served {plural(at_once, 'connection')} at a time; the other {users - at_once:,} users waited"
+    left_out = server.errors.users_left_out
+    refused = users - server.refused_above if left_out is None else left_out
+    says = (
+        f"refused connections beyond {server.refused_above:,} open ones: "
+        f"{refused:,} of {users:,} users had none"
+    )
+    if left_out is None:
+        return f"{says}. The requests came at a rate, so those that were connected sent them"
+    return f"{says}, and their requests count as failed"
 
 
 def failure(server: ServerSummary) -> str | None:

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.charts import charts
+from lab.analysis.figures import figures
 from lab.analysis.limits import refused_above, served_at_once
+from lab.analysis.summary import summarise
+from lab.analysis.verdict import judge
+from lab.report.content import text
+from lab.report.html import html
+from lab.report.markdown import markdown
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import ALL, N, counted, judged, series, trial, with_load, with_scenario, with_swarm
@@ -151,3 +158,78 @@ def test_a_full_accept_queue_follows_from_serving_few_at_once_and_not_from_refus
         known = {key: made.series.get(*key) for key in made.series.points}
         summary = judged(expecting(replace(made, series=series({**known, **full})), **limits))
         assert (("kernel_counters", "suspect") not in counted(summary)) is follows
+
+
+CLOSED = {"executor": "constant-users", "rate": None, "think_time": 0.1}
+
+
+def test_refused_users_of_a_closed_load_are_in_the_share_of_errors():
+    """800 of 1,000 users are served: a fifth of the requests that were meant was never sent."""
+    refused = with_swarm(refusing(trial(), 800), load=CLOSED)
+    errors = figures(refused).errors
+    assert (errors.rate, errors.users_left_out) == (pytest.approx(0.2), 200)
+    assert ("errors", "invalid") in counted(judged(refused))
+    assert "errors" not in {check for check, _ in counted(judged(expecting(refused, max_open=800)))}
+    half = with_load(refused, answered=N // 2, failed=N // 2, errors={"closed": {"count": N // 2}})
+    assert figures(half).errors.rate == pytest.approx(0.2 + 0.8 * 0.5)
+    assert ("errors", "invalid") in counted(judged(expecting(half, max_open=800)))
+
+
+def test_users_that_never_connected_count_whatever_the_reason():
+    alone = with_load(with_swarm(trial(), load=CLOSED), connected_peak=900)
+    assert figures(alone).errors.rate == pytest.approx(0.1)
+    assert figures(with_swarm(trial(), load=CLOSED)).errors.users_left_out == 0
+
+
+def test_in_an_open_load_what_had_no_connection_is_what_was_never_sent():
+    errors = figures(refusing(trial(), 800)).errors
+    assert (errors.rate, errors.users_left_out) == (0.0, None)
+    assert figures(with_load(trial(), sent=N - 200, unsent=200)).errors.rate == pytest.approx(0.01)
+
+
+def test_a_threshold_of_errors_sees_refused_users():
+    refused = with_swarm(refusing(trial(), 800), load=CLOSED)
+    made = with_scenario(expecting(refused, max_open=800), thresholds={"epoll_lt": {"errors": ["rate<1%"]}})
+    summary = judged(made)
+    assert (summary.exit_code, summary.thresholds[0].value) == (99, pytest.approx(0.2))
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (
+            refusing(trial(), 800),
+            "epoll_lt: refused connections beyond 800 open ones: 200 of 1,000 users had none. "
+            "The requests came at a rate, so those that were connected sent them.",
+        ),
+        (
+            with_swarm(refusing(trial(), 800), load=CLOSED),
+            "epoll_lt: refused connections beyond 800 open ones: 200 of 1,000 users had none, "
+            "and their requests count as failed.",
+        ),
+        (
+            held_back(trial(), 16),
+            "epoll_lt: served 16 connections at a time; the other 984 users waited.",
+        ),
+    ],
+    ids=["open", "closed", "at once"],
+)
+def test_a_server_at_its_limit_is_marked_in_tables_and_charts(made, says):
+    limits = {"served_at_once": 16} if "served" in says else {"max_open": 800}
+    run = records.run(expecting(made, **limits))
+    summary = judge(run, summarise(run))
+    assert text.limits_met(summary.servers) == [says]
+    assert text.label("epoll_lt", summary.servers["epoll_lt"]) == "epoll_lt (at its limit)"
+    shown = markdown(run, summary)
+    assert "| epoll_lt (at its limit) |" in shown
+    assert "At its limit: epoll" in shown.replace("\\", "")
+    page = html(run, summary)
+    assert '<th scope="row">epoll_lt (at its limit)</th>' in page
+    assert f"At its limit: {says}" in page
+    assert [server["limited"] for server in charts(run, summary)["servers"]] == [True]
+
+
+def test_a_server_below_its_limit_has_no_mark():
+    summary = judged(trial())
+    assert text.limits_met(summary.servers) == []
+    assert text.label("epoll_lt", summary.servers["epoll_lt"]) == "epoll_lt"
