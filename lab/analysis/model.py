@@ -69,6 +69,17 @@ class Estimate(SummaryModel):
     ci95: tuple[float, float] | None = None
 
 
+class Interval(SummaryModel):
+    """What `n` trials say of their median: its exact 95 % interval from six on, below that the extremes.
+
+    `low` and `high` are null where a trial's figure is a lower bound: nobody knows how high it is.
+    """
+
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
 class Errors(SummaryModel):
     """Failed requests: the share of those meant for the window, and numbers by kind over the whole load.
 
@@ -101,6 +112,7 @@ class GroupSummary(LoadFigures):
     """The same over the trials: medians, as of the server."""
 
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ServerFigures(LoadFigures):
@@ -138,7 +150,10 @@ class TrialFigures(ServerFigures):
 
 
 class ServerSummary(ServerFigures):
-    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled."""
+    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled.
+
+    `intervals`: by the name of a figure, where more than one trial has it.
+    """
 
     server: str
     point: dict[str, Any] = Field(default_factory=dict)
@@ -148,6 +163,7 @@ class ServerSummary(ServerFigures):
     trials: int = 0
     trials_valid: int = 0
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
     users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
@@ -155,7 +171,7 @@ class ServerSummary(ServerFigures):
     per_trial: tuple[TrialFigures, ...] = ()
 
 
-def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
+def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
     """Return a figure's value: the middle of an estimate, the sum of a map; None if not measured."""
     value: object = figures
     for name in figure.path:
@@ -172,7 +188,7 @@ def at_limit(server: ServerSummary) -> bool:
     return server.refused_above is not None or server.served_at_once is not None
 
 
-def is_lower_bound(figures: ServerFigures, figure: Figure) -> bool:
+def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:
     """Whether a figure's value is a lower bound: a quantile that falls among requests without an answer."""
     owner: object = getattr(figures, figure.path[0])
     return isinstance(owner, Quantiles) and figure.path[-1] in owner.at_least

@@ -16,12 +16,16 @@ from lab.analysis.model import (
     Estimate,
     GroupFigures,
     GroupSummary,
+    Interval,
     LinkSummary,
+    LoadFigures,
     QuantileName,
     Quantiles,
     ServerSummary,
     Summary,
     TrialFigures,
+    figure_of,
+    is_lower_bound,
 )
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
@@ -112,6 +116,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
+        "intervals": _intervals(FIGURES, trials),
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)
@@ -143,7 +148,23 @@ def _group(each: Sequence[GroupFigures]) -> GroupSummary:
         service_ms=_median_quantiles([one.service_ms for one in each]),
         errors=_merged_errors([one.errors for one in each]),
         connections_peak=_most(one.connections_peak for one in each),
+        intervals=_intervals([f for f in FIGURES if f.path[0] in GroupFigures.model_fields], each),
     )
+
+
+def _intervals(figures_: Iterable[Figure], each: Sequence[LoadFigures]) -> dict[str, Interval]:
+    """Of every figure that more than one of these has."""
+    found = {figure.name: _interval(figure, each) for figure in figures_}
+    return {name: interval for name, interval in found.items() if interval.n > 1}
+
+
+def _interval(figure: Figure, each: Sequence[LoadFigures]) -> Interval:
+    values = [value for one in each if (value := figure_of(one, figure)) is not None]
+    if len(values) < 2 or any(is_lower_bound(one, figure) for one in each):
+        return Interval(n=len(values))
+    enough = len(values) >= FEWEST_FOR_INTERVAL
+    low, high = median_interval(values) if enough else (min(values), max(values))
+    return Interval(n=len(values), low=low, high=high)
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -46,7 +46,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
             *((column.heading, column.explains) for column in text.COLUMNS),
         ],
         "limits_met": text.limits_met(summary.servers),
-        "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
+        "brackets": text.brackets(summary),
         "sweep": data["sweep"],
         "groups": _groups(summary),
         "growth": _growth(summary),

@@ -107,7 +107,15 @@ def _comparison(summary: Summary) -> list[str]:
         "Response time counts from the moment a request was meant to be sent; medians over the valid trials."
     )
     met = [f"- At its limit: {escape(sentence)}" for sentence in text.limits_met(summary.servers)]
-    return ["## Servers", "", *table(head, rows), "", *met, *([""] if met else []), note]
+    return [
+        "## Servers",
+        "",
+        *table(head, rows),
+        "",
+        *met,
+        *([""] if met else []),
+        f"{note} {text.brackets(summary)}".rstrip(),
+    ]
 
 
 def _bars(summary: Summary, figure: Figure) -> list[str]:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
-    Estimate,
+    GroupSummary,
+    LoadFigures,
     QuantileName,
     Quantiles,
-    ServerFigures,
     ServerSummary,
+    Summary,
     TrialFigures,
     at_limit,
     figure_of,
@@ -77,16 +78,39 @@ def plural(count: int, noun: str) -> str:
 COLUMNS = tuple(figure for figure in FIGURES if figure.column)
 
 
-def cell(figures: ServerFigures, figure: Figure) -> str:
-    """Return a figure as it stands in a table, with its interval if there is one; a dash if not measured."""
+def cell(figures: LoadFigures, figure: Figure) -> str:
+    """A figure as it stands in a table: a dash if not measured; over trials `41.0 (40.2–42.5, n 5)`."""
     owner = getattr(figures, figure.path[0])
+    if isinstance(owner, Errors) and not _measured(figures):
+        return NOTHING
     if isinstance(owner, Quantiles):
-        return quantile(owner, quantile_of(figure))
-    if isinstance(owner, Errors):
-        return percent(owner.rate) if _measured(figures) else NOTHING
-    if isinstance(owner, Estimate) and owner.ci95:
-        return f"{number(owner.value)} ({number(owner.ci95[0])}–{number(owner.ci95[1])})"
-    return amount(shown(figures, figure), figure)
+        value = quantile(owner, quantile_of(figure))
+    else:
+        value = amount(shown(figures, figure), figure)
+    return f"{value}{_bracket(figures, figure)}"
+
+
+def _bracket(figures: LoadFigures, figure: Figure) -> str:
+    """Interval and number of trials of a figure over several; empty for one trial."""
+    if not isinstance(figures, ServerSummary | GroupSummary):
+        return ""
+    missing = figure_of(figures, figure) is None and figure.fallback
+    interval = figures.intervals.get(figure.fallback if missing else figure.name)
+    if interval is None:
+        return ""
+    low, high = amount(interval.low, figure), amount(interval.high, figure)
+    between = "" if low == high else f"{low}–{high}, "
+    return f" ({between}n\u00a0{interval.n})"
+
+
+def brackets(summary: Summary) -> str:
+    """What brackets in a table mean; empty where no figure is of more than one trial."""
+    if not any(server.intervals for server in summary.servers.values()):
+        return ""
+    return (
+        "Brackets hold the 95 % interval of the median over n trials; "
+        "with fewer than six trials, the smallest and the largest."
+    )
 
 
 def quantile_of(figure: Figure) -> QuantileName:
@@ -114,14 +138,16 @@ def capital(noun: str) -> str:
     return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
 
 
-def shown(figures: ServerFigures, figure: Figure) -> float | None:
+def shown(figures: LoadFigures, figure: Figure) -> float | None:
     """The value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
     return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
 
-def _measured(figures: ServerFigures) -> bool:
-    return figures.status == "ok" if isinstance(figures, TrialFigures) else measured(figures)  # type: ignore[arg-type]
+def _measured(figures: LoadFigures) -> bool:
+    if isinstance(figures, TrialFigures):
+        return figures.status == "ok"
+    return measured(figures) if isinstance(figures, ServerSummary) else True
 
 
 def row(server: ServerSummary) -> list[str]:
