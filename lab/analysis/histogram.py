@@ -34,7 +34,7 @@ def fewest(percentile: float) -> int:
 
 
 def decode(text: str) -> Any:
-    """A histogram from its base64 V2 form. Raises what hdrh raises for text that is none."""
+    """Return a histogram from its base64 V2 form. Raises what hdrh raises for text that is none."""
     return HdrHistogram.decode(text)
 
 
@@ -60,17 +60,17 @@ class Times:
         return self.upto[-1] if self.upto else 0
 
     def quantile_us(self, percentile: float) -> float:
-        """The time that this share of all does not exceed. Raises ValueError without samples."""
+        """Return the time that this share of all does not exceed. Raises ValueError without samples."""
         if not self.samples:
             raise ValueError("no samples, no quantile")
         return self.at(rank_of(percentile, self.samples))
 
     def at(self, rank: int) -> float:
-        """The time of this rank, 1 for the shortest."""
+        """Return the time of this rank, 1 for the shortest."""
         return float(self.slots[bisect.bisect_left(self.upto, rank)][1])
 
     def low_at(self, rank: int) -> float:
-        """The lowest value of its slot: what it took at least."""
+        """Return the lowest value of the slot of this rank: what it took at least."""
         return float(self.slots[bisect.bisect_left(self.upto, rank)][0])
 
     @property
@@ -96,7 +96,7 @@ class Times:
 
 
 def rank_of(percentile: float, samples: int) -> int:
-    """The rank of a percentile among so many samples, from 1 on."""
+    """Return the rank of a percentile among so many samples, from 1 on."""
     return max(1, int(percentile / 100 * samples + 0.5))
 
 
@@ -137,7 +137,7 @@ class Outcomes:
         return self.samples - self.answers.samples
 
     def quantile(self, percentile: float) -> Bound:
-        """The time that this share of all requests does not exceed. Raises ValueError without requests."""
+        """Return the time that this share of all does not exceed. Raises ValueError without requests."""
         if not self.samples:
             raise ValueError("no samples, no quantile")
         rank = rank_of(percentile, self.samples)
@@ -163,13 +163,13 @@ class Outcomes:
 
 
 def response_times(*of: Counts) -> Outcomes:
-    """The response times of some time's requests: those that failed or were never sent are censored."""
+    """Return the response times of some time's requests; those without an answer are censored."""
     without = sum(one.failed + (one.unsent or 0) for one in of)
     return Outcomes.of((one.response_hdr for one in of), (one.response_censored_hdr for one in of), without)
 
 
 def service_times(*of: Counts) -> Outcomes:
-    """The service times of some time's requests: those that failed are censored."""
+    """Return the service times of some time's requests; those that failed are censored."""
     without = sum(one.failed for one in of)
     return Outcomes.of((one.service_hdr for one in of), (one.service_censored_hdr for one in of), without)
 
@@ -184,12 +184,12 @@ def _slot(index: int) -> tuple[int, int]:
 
 
 def times(histogram: Any) -> Times:
-    """The times of a histogram, or of its base64 form."""
+    """Return the times of a histogram, or of its base64 form."""
     return Times.of(_counts(histogram))
 
 
 def merged(texts: Iterable[str]) -> Times:
-    """The times of many histograms together: the only right way to a quantile over seconds or workers."""
+    """Merge the times of many histograms: the only right way to a quantile over seconds or workers."""
     return Times.of(_sum(texts))
 
 

@@ -31,7 +31,7 @@ class Judged(NamedTuple):
 
 
 def judge_trial(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> Judged:
-    """A threshold against one trial."""
+    """Judge a threshold by one trial."""
     if trial.load is None:
         return Judged(None, None, says="no measurement came about")
     if threshold.metric == "errors":
@@ -45,7 +45,7 @@ def judge_trial(threshold: Threshold, trial: TrialRecord, figures: TrialFigures)
 
 
 def judge_window(threshold: Threshold, result: Counts) -> Judged:
-    """A threshold of times or errors against the sums of a window, whole or so far."""
+    """Judge a threshold of times or errors by the sums of a window, whole or so far."""
     if threshold.metric in TIMES:
         return _times(threshold, result)
     failed, meant = failed_of(result)
@@ -115,7 +115,7 @@ def _of_group(
 
 
 def _aborted(threshold: Threshold, trials: Sequence[TrialRecord], result: ThresholdResult) -> ThresholdResult:
-    """What is told where it ended a trial before there was a figure of the whole window."""
+    """Return what is told where it ended a trial before its window had a figure; else the result."""
     for trial in trials:
         found = trial.aborted
         if found and (found.metric, found.threshold) == (threshold.metric, threshold.text):
@@ -144,7 +144,7 @@ def _result(name: str, threshold: Threshold, seen: Sequence[tuple[Judged, str]])
 
 
 def _worst(threshold: Threshold, seen: Sequence[tuple[Judged, str]]) -> tuple[Judged, str | None]:
-    """The trial to show: one in which it failed before one that cannot tell, before one in which it held."""
+    """Choose the trial to show: one that failed it before one that cannot tell, before one that held."""
     if not seen:
         return Judged(None, None, says="no valid trial to judge"), None
     sign = 1.0 if threshold.compare in (">", ">=") else -1.0

@@ -84,7 +84,7 @@ def _property(value: str) -> str:
 
 
 def gitlab_section(name: str, title: str, body: str, at_s: int) -> str:
-    """A section of GitLab's job log, collapsed. `at_s` is the Unix time that GitLab wants in its markers."""
+    """Return a section of GitLab's job log, collapsed. `at_s` is the Unix time for its markers."""
     start = f"\x1b[0Ksection_start:{at_s}:{_section(name)}[collapsed=true]\r\x1b[0K{text.clean(title)}"
     return f"{start}\n{body.rstrip()}\n\x1b[0Ksection_end:{at_s}:{_section(name)}\r\x1b[0K\n"
 

@@ -19,7 +19,7 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def junit(run: Run, summary: Summary) -> str:
-    """The document. Times are those of the measured windows, so that it can be made again."""
+    """Return the document. Times are those of the measured windows, so that it can be made again."""
     suite = TestSuite(text.clean(summary.scenario))
     suite.add_property("run", text.clean(run.id))
     suite.add_property("verdict", summary.verdict)
@@ -66,7 +66,7 @@ def _words(finding: Finding) -> str:
 
 
 def _whole_run(summary: Summary) -> Iterator[TestCase]:
-    """Findings that are about no single trial."""
+    """Yield findings that are about no single trial."""
     for finding in findings.in_order(summary):
         result = _result(finding)
         if finding.trial is None and result is not None:

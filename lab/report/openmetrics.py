@@ -51,7 +51,7 @@ def family_name(figure: str, unit: str) -> str:
 
 
 def _distribution(name: str, field: str, explains: str) -> Family:
-    """The quantiles that are known: a lower bound is none of them."""
+    """Return the family of the quantiles that are known: a lower bound is none of them."""
 
     def pick(server: ServerSummary) -> Mapping[str, float | None]:
         return _quantiles(getattr(server, field), at_least=False)
@@ -95,7 +95,7 @@ FAMILIES = (
 
 
 def openmetrics(summary: Summary) -> str:
-    """The whole exposition, ended by `# EOF`."""
+    """Return the whole exposition, ended by `# EOF`."""
     return "\n".join([*_verdict(summary), *_families(summary), "# EOF", ""])
 
 

@@ -73,7 +73,7 @@ def known_limits(view: TrialView) -> Iterator[Result]:
 
 
 def met(view: TrialView) -> Met | None:
-    """The limit that was expected and met; a server meets one of the two at most."""
+    """Return the limit that was expected and met; a server meets one of the two at most."""
     for name, found in _seen(view).items():
         most = view.expects.get(name)
         if found is not None and most is not None and _meets(found, most):
@@ -145,6 +145,6 @@ def fewer_answers(view: TrialView, limit: Met, finding: Finding) -> bool:
 
 
 def full_queue(_view: TrialView, limit: Met, finding: Finding) -> bool:
-    """The accept queue is full of connections that wait, and the kernel drops the SYNs of more."""
+    """Fill the accept queue with connections that wait: the kernel drops the SYNs of more."""
     follows = tuple(COUNTERS[name][0] for name in FULL_QUEUE)
     return limit.name == "served_at_once" and finding.says.startswith(follows)

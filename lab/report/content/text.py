@@ -21,7 +21,8 @@ from lab.analysis.model import (
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
-from lab.common.units import show_bytes, show_number, show_percent
+from lab.common.leaves import leaves
+from lab.common.units import show_bytes, show_number, show_percent, show_plain
 
 NOTHING = "—"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -41,7 +42,7 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
+    """Return a share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
     return NOTHING if share is None else show_percent(share)
 
 
@@ -56,12 +57,12 @@ def quantile(quantiles: Quantiles, name: QuantileName) -> str:
 
 
 def at_least(words: str) -> str:
-    """A lower bound as it is written: `≥ 5,000`."""
+    """Write a lower bound: `≥ 5,000`."""
     return f"≥\u00a0{words}"
 
 
 def count(value: float | None) -> str:
-    """A whole number where it is one: `1`, `10,001`."""
+    """Return a whole number where it is one: `1`, `10,001`."""
     return number(value) if value is None or value % 1 else f"{value:,.0f}"
 
 
@@ -79,7 +80,7 @@ COLUMNS = tuple(figure for figure in FIGURES if figure.column)
 
 
 def cell(figures: LoadFigures, figure: Figure) -> str:
-    """A figure as it stands in a table: a dash if not measured; over trials `41.0 (40.2–42.5, n 5)`."""
+    """Write a figure for a table: a dash if not measured; over trials `41.0 (40.2–42.5, n 5)`."""
     owner = getattr(figures, figure.path[0])
     if isinstance(owner, Errors) and not _measured(figures):
         return NOTHING
@@ -104,7 +105,7 @@ def _bracket(figures: LoadFigures, figure: Figure) -> str:
 
 
 def brackets(summary: Summary) -> str:
-    """What brackets in a table mean; empty where no figure is of more than one trial."""
+    """Say what brackets in a table mean; empty where no figure is of more than one trial."""
     if not any(server.intervals for server in summary.servers.values()):
         return ""
     return (
@@ -119,7 +120,7 @@ def quantile_of(figure: Figure) -> QuantileName:
 
 
 def amount(value: float | None, figure: Figure) -> str:
-    """A value of a figure as it is written in a table, without its unit; bytes have theirs."""
+    """Return a value of a figure as it is written in a table, without its unit; bytes have theirs."""
     if figure.unit == "B":
         return size(value)
     if figure.unit == "share":
@@ -134,12 +135,12 @@ def with_unit(value: float, figure: Figure) -> str:
 
 
 def capital(noun: str) -> str:
-    """A noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
+    """Return a noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
     return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
 
 
 def shown(figures: LoadFigures, figure: Figure) -> float | None:
-    """The value of a figure; of its fallback where it was not measured."""
+    """Return the value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
     return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
@@ -151,7 +152,7 @@ def _measured(figures: LoadFigures) -> bool:
 
 
 def row(server: ServerSummary) -> list[str]:
-    """The cells of one server, in the order of COLUMNS."""
+    """Return the cells of one server, in the order of COLUMNS."""
     return [cell(server, figure) for figure in COLUMNS]
 
 
@@ -161,14 +162,14 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """The server's name; one without a valid trial, or at a limit of its own, says so beside its figures."""
+    """Return the server's name, with marks: no trial of it is valid, or it met a limit of its own."""
     marks = ["invalid"] if measured(server) and not server.trials_valid else []
     marks += ["at its limit"] if at_limit(server) else []
     return clean(name) + (f" ({', '.join(marks)})" if marks else "")
 
 
 def limits_met(servers: Mapping[str, ServerSummary]) -> list[str]:
-    """What `at its limit` means for each server that has the mark, in a sentence."""
+    """Say what `at its limit` means for each server that has the mark, in a sentence."""
     return [f"{clean(name)}: {_limit(server)}." for name, server in servers.items() if at_limit(server)]
 
 
@@ -230,25 +231,21 @@ def quantile_name(name: str) -> str:
     return _QUANTILE_NAMES.get(name, name)
 
 
-def facts(value: object) -> str:
-    """Plain nested data in one line: `delay_ms 20, loss 0.1`."""
-    return ", ".join(f"{name} {shown}" if name else shown for name, shown in leaves("", value)) or NOTHING
+def leaf_texts(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Nested plain data as (dotted path, text) pairs; what is null or empty is left out."""
+    for path, value in leaves(data):
+        if value not in (None, {}):
+            yield ".".join(path), plain_value(path[-1], value)
 
 
-def leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """Nested plain data as (dotted path, text) pairs; what is null is left out."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from leaves(f"{name}.{key}" if name else str(key), child)
-    elif isinstance(value, list | tuple):
-        yield name, " ".join(clean(v) for v in value)
-    elif value is not None:
-        yield name, _fact(name, value)
-
-
-def _fact(name: str, value: object) -> str:
+def plain_value(name: str, value: object) -> str:
+    """One plain value as text: `yes`, `0 1`, `4.00 GiB` if its name says bytes; a dash for none."""
+    if value is None:
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(clean, value))
     if isinstance(value, int | float) and name.endswith("_bytes"):
         return size(value)
-    return f"{value:.6g}" if isinstance(value, float) else clean(value)
+    return show_plain(value) if isinstance(value, float) else clean(value)

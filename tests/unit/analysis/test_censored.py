@@ -143,10 +143,10 @@ def test_reports_say_that_it_is_a_bound_or_cannot_be_told() -> None:
     summary = judged(made)
     told, untold = thresholds.rows(summary)
     assert (told[3], untold[3]) == ("no", "cannot be told")
-    assert told[4] == untold[4] == "≥\u00a04,997"
+    assert told[6] == untold[6] == "≥\u00a04,997"
     document = junit(records.run(made), summary)
-    assert "did not hold: epoll_lt latency p(99.5)&lt;1s: seen ≥\u00a04,997 in epoll_lt/1" in document
-    assert "cannot be told: epoll_lt latency p(99.5)&lt;6s" in document
+    assert "did not hold: server epoll_lt, metric latency, threshold p(99.5)&lt;1s, " in document
+    assert "cannot be told: server epoll_lt, metric latency, threshold p(99.5)&lt;6s, " in document
 
 
 def test_openmetrics_tells_a_bound_apart() -> None:
