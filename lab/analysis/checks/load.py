@@ -230,10 +230,10 @@ def errors(view: TrialView) -> Iterator[Result]:
 
     What a server that did not keep up left over when the drain ended is its backlog, not an error.
     """
-    _, meant = failed_of(view.result)
-    left_over = sum(_left_over(view)) / meant if meant else 0.0
-    connected = 1 - (view.figures.errors.users_left_out or 0) / view.swarm.max_users
-    rate = max(0.0, view.figures.errors.rate - connected * left_over)
+    failed, meant = failed_of(view.result)
+    of_those_sent = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
+    rate = without_any + (1 - without_any) * of_those_sent
     kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     left_out = view.figures.errors.users_left_out
