@@ -9,7 +9,7 @@ from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.figures import failed_of
-from lab.analysis.histogram import FEWEST, merged, times
+from lab.analysis.histogram import FEWEST, merged, quantiles, times
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
@@ -99,7 +99,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
     An arrival that waited for a free connection is late from then on: the wait is the server's doing.
     """
     late_ms = _quantile_ms(told(view.result.lateness_hdr, "the lateness of the sends was not recorded"), 99.0)
-    p50_ms = view.figures.response_ms.p50
+    p50_ms = quantiles(view.result.response_hdr).p50  # of the answers: of the others the wait is the server's
     if late_ms is None or p50_ms is None:
         raise NoData("too few requests for the lateness of the sends")
     share = late_ms / p50_ms if p50_ms else math.inf
@@ -113,7 +113,8 @@ def lateness(view: TrialView) -> Iterable[Result]:
 
 def omission(view: TrialView) -> Iterable[Result]:
     """Response time (from the intended send) against service time (from the actual send), at the p99."""
-    response, service = view.figures.response_ms.p99, view.figures.service_ms.p99
+    # Of the answers: a request without one waited in either.
+    response, service = (quantiles(text).p99 for text in (view.result.response_hdr, view.result.service_hdr))
     if not view.open_load or response is None or not service:
         return ()
     return graded(
@@ -230,13 +231,17 @@ def errors(view: TrialView) -> Iterator[Result]:
     What a server that did not keep up left over when the drain ended is its backlog, not an error.
     """
     failed, meant = failed_of(view.result)
-    rate = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    of_those_sent = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
+    rate = without_any + (1 - without_any) * of_those_sent
     kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
+    left_out = view.figures.errors.users_left_out
+    without = f", with those of {left_out:,} users that never had a connection" if left_out else ""
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the window's requests failed; {what}",
+        f"{show_percent(rate)} of the window's requests failed{without}; {what}",
         f"{view.lower_load}, or set the server's known limit under `expect:`",
     )
     refused = {
