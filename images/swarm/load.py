@@ -7,13 +7,22 @@ connection can take a request. The load sends by calling the engine's `send`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 from .connection import Connection
 from .seconds import Second
 
-Send = Callable[[Connection, float, Second], None]  # connection, intended time, the second that counts it
+
+class Send(Protocol):
+    """Sends one request: connection, intended time, the second that counts it.
+
+    `held_s`: since when it has waited for a connection; none was free until this one was.
+    """
+
+    def __call__(
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf, /
+    ) -> None:
+        """Send it."""
 
 
 class LoadProcess(Protocol):

@@ -158,6 +158,8 @@ def merged_second(key: Key, by_engine: Mapping[str, Record]) -> Record:
         **added.as_record(),
         "connected": sum(record["connected"] for record in in_order),
         "in_flight": sum(record["in_flight"] for record in in_order),
+        "lateness_hdr": encode(added.histograms["lateness"]),
+        "lateness_generator_hdr": encode(added.histograms["lateness_generator"]),
         "late_p99_us": quantile_us(added.histograms["lateness"], 0.99),
         "loop_lag_p99_us": quantile_us(added.histograms["loop_lag"], 0.99),
         "cpu_cores": [round(r["cpu_s"] / r["length_s"], 4) if r["length_s"] else 0.0 for r in in_order],

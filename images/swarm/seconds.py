@@ -19,7 +19,7 @@ from .histogram import Counts, pack
 
 BEFORE_START = -1
 COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
-HISTOGRAMS = ("response", "service", "lateness", "connect", "loop_lag")
+HISTOGRAMS = ("response", "service", "lateness", "lateness_generator", "connect", "loop_lag")
 
 
 class Second:
@@ -40,6 +40,7 @@ class Second:
         "intended",
         "k",
         "lateness",
+        "lateness_generator",
         "loop_lag",
         "parts",
         "phase",
@@ -60,7 +61,8 @@ class Second:
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
-        self.lateness: Counts = defaultdict(int)
+        self.lateness: Counts = defaultdict(int)  # actual − intended send
+        self.lateness_generator: Counts = defaultdict(int)  # less the time without a free connection
         self.connect: Counts = {}
         self.loop_lag: Counts = {}
         self.errors: dict[str, int] = {}

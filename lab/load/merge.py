@@ -23,7 +23,7 @@ ADDED = frozenset({
     "intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out", "under_way_s",
     "connected", "connected_peak", "in_flight", "users", "requests_per_s", "cpu_cores", "workers",
     "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
-    "response_hdr", "service_hdr", "lateness_hdr", "connect_ms_hdr", "parts_hdr",
+    "response_hdr", "service_hdr", "lateness_hdr", "lateness_generator_hdr", "connect_ms_hdr", "parts_hdr",
 })  # fmt: skip
 EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "late_p99_us": max,

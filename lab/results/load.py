@@ -79,6 +79,8 @@ class Second(Totals):
     in_flight: Count  # gauge
     response_hdr: Histogram
     service_hdr: Histogram
+    lateness_hdr: Histogram | None = None  # as in SwarmResult
+    lateness_generator_hdr: Histogram | None = None
     late_p99_us: Number | None = None  # actual − intended send
     loop_lag_p99_us: Number | None = None
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
@@ -145,6 +147,8 @@ class SwarmResult(Counts):
     response_hdr: Histogram
     service_hdr: Histogram
     lateness_hdr: str | None = None  # actual − intended send
+    # The same without the time in which no connection was free: what the generator itself was late.
+    lateness_generator_hdr: Histogram | None = None
     connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
     whole: Totals | None = None
     connected_peak: Count

@@ -21,9 +21,13 @@ class Sender:
 
     def __init__(self) -> None:
         self.sent: list[tuple[Connection, float, Second]] = []
+        self.held_s: list[float] = []
 
-    def __call__(self, connection: Connection, intended_s: float, second: Second) -> None:
+    def __call__(
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf, /
+    ) -> None:
         self.sent.append((connection, intended_s, second))
+        self.held_s.append(held_s)
 
 
 def seconds() -> Seconds:
@@ -79,6 +83,21 @@ def test_arrivals_without_a_connection_wait_in_order_and_keep_their_times() -> N
     assert send.sent[0][1] == START_S
     load.drop_queue()
     assert (load.queued(), counts.at(START_S).unsent) == (0, 2)
+
+
+def test_an_arrival_is_held_from_its_time_or_from_when_the_last_free_connection_was_taken() -> None:
+    send = Sender()
+    load = open_load(send)
+    load.add_idle(Connection(), START_S)
+    load.send_due(START_S + 0.05)  # takes the only connection, late
+    load.send_due(START_S + 0.35)  # three more are due: none was free at any of their times
+    load.add_idle(Connection(), START_S + 0.4)
+    assert send.held_s == [math.inf, pytest.approx(START_S + 0.1)]
+    load.drop_queue()
+    load.add_idle(Connection(), START_S + 0.4)
+    load.send_due(START_S + 0.65)  # at 0.4, 0.5 and 0.6 the new connection was free; the loop came at 0.65
+    load.add_idle(Connection(), START_S + 0.7)
+    assert send.held_s[2:] == [math.inf, pytest.approx(START_S + 0.65)]
 
 
 def test_connections_take_turns() -> None:
