@@ -172,8 +172,10 @@ def _requests_of_load(view: TrialView) -> int:
     if told_ms < view.window_ms[1]:
         raise NoData("the server's statistics end before the load")
     missing = "the requests of the verification, or their time, were not recorded"
-    asked = [v.requests for v in view.trial.verify if told(v.mono_ms, missing) <= told_ms]
-    return counted - sum(told(number, missing) for number in asked)
+    asked = [v for v in view.trial.verify if told(v.mono_ms, missing) <= told_ms]
+    if not all(verified.ok for verified in asked):
+        raise NoData("a verification failed: nobody knows how many of its requests the server counted")
+    return counted - sum(told(verified.requests, missing) for verified in asked)
 
 
 def locust_count(view: TrialView) -> Iterable[Result]:
