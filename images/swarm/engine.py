@@ -298,11 +298,12 @@ class Engine:
     def fail(self, connection: Connection, kind: str, message: str) -> None:
         """Count an error, close its connection and fail the request in flight, if any."""
         self._count_error(connection, kind, message)
+        unused = connection.second is None
         if connection.second is not None:
             connection.second.failed += 1
             connection.second = None
             del self.in_flight[connection]
-        self.pool.drop(connection, self.now_s)
+        self.pool.drop(connection, self.now_s, unused=unused)
 
     def _count_error(self, connection: Connection, kind: str, message: str) -> None:
         second = connection.second or self.seconds.at(self.now_s)
