@@ -182,7 +182,7 @@ class Pool:
             heappush(self._retries, (now_s, 0, False, True))
 
     def drop(self, connection: Connection, now_s: float, *, unused: bool) -> None:
-        """Close a connection that failed, maybe without a request in flight (`unused`); its user tries again."""
+        """Close a connection that failed; its user tries again. `unused`: no request was in flight."""
         opened = connection.fd >= 0 and connection.socket is None
         self.close(connection)
         if connection.closing:

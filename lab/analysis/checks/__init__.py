@@ -7,7 +7,7 @@ reason: silence is no health.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,7 +81,7 @@ class RunCheck:
     required: bool = True
 
 
-KNOWN_LIMIT = "known_limit"
+KNOWN_LIMIT, LINK_DROPS = "known_limit", "link_drops"
 TRIAL_CHECKS = (
     # These two come first: a dead server ends the list, a limit that was met excuses others.
     Check("server_died", server.server_died),
@@ -114,7 +114,7 @@ TRIAL_CHECKS = (
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
     Check("link_rate", links.rate, required=False, applies=_linked),
-    Check("link_drops", links.drops, applies=_linked),
+    Check(LINK_DROPS, links.drops, applies=_linked),
     Check("delayline_lateness", links.lateness, applies=_linked),
     Check("host_quiet", host.host_quiet),
     Check("placement", host.placement),
@@ -139,6 +139,11 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
+# What follows where a link's full queue dropped packets: those findings name the link, never the server.
+FROM_DROPS = frozenset(
+    {"offered_load", "connections_reached", "omission", "little_law", "errors", "steady", "kernel_counters"}
+)
+DROPS_FIRST = "first raise the `limit` of the link whose full queue dropped packets (link_drops)"
 # Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
 # finding is not measured again, whatever else disturbed it.
 NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
@@ -188,7 +193,18 @@ def noise(trial: TrialRecord) -> str | None:
     return next((finding.says for finding in found), None)
 
 
-def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
+def _of_trial(view: TrialView) -> Sequence[tuple[str, list[Finding]]]:
+    """(check, its findings) for every check that applies to the trial; what to do names what comes first."""
+    answers = list(_answers(view))
+    if not any(f.level == "invalid" for name, found in answers if name == LINK_DROPS for f in found):
+        return answers
+    return [
+        (name, [f.model_copy(update={"do": DROPS_FIRST}) if name in FROM_DROPS else f for f in found])
+        for name, found in answers
+    ]
+
+
+def _answers(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """(check, its findings) for every check that applies to the trial.
 
     No check follows that of a server that died: half a load has no rate, no steady state and no last count.

@@ -12,8 +12,13 @@ from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
 
-def loses(direction: Impairment) -> bool:
-    """Whether this direction drops packets by design: a loss model, corruption, or a rate."""
+def loses(link: LinkRecord) -> bool:
+    """Whether a link dropped packets by design at some time: loss, corruption, a rate, a partition."""
+    changed = (direction for change in link.changes for direction in (change.there, change.back))
+    return any(map(_loses, (*link.requested, *changed)))
+
+
+def _loses(direction: Impairment) -> bool:
     return bool(
         _loss_is_dependent(direction) or direction.loss or direction.corrupt or direction.rate_bit_per_s
     )

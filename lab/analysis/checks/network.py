@@ -23,7 +23,7 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
     nodes = view.nodes("sockets")
     if SERVER not in nodes:
         raise NoData("the kernel's counters of the server's network namespace were not sampled")
-    lossy = any(loses(direction) for link in view.trial.links for direction in link.requested)
+    lossy = any(map(loses, view.trial.links))
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
             continue
