@@ -107,6 +107,7 @@ class Engine:
             self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
         self.pool.tick(now_s)
         second.connected, second.in_flight = self.pool.open, len(self.in_flight)
+        second.sample(now_s, len(self.in_flight) + self.load.queued(), self.pool.open)
         second.bytes_in += self._bytes_in
         second.bytes_out += self._bytes_out
         self._bytes_in = self._bytes_out = 0

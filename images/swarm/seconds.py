@@ -19,6 +19,7 @@ from .histogram import Counts, pack
 
 BEFORE_START = -1
 COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
+TENTHS = ("backlog_tenths", "connected_tenths")
 HISTOGRAMS = ("response", "service", "lateness", "lateness_generator", "connect", "loop_lag")
 
 
@@ -27,10 +28,12 @@ class Second:
 
     __slots__ = (
         "answered",
+        "backlog_tenths",
         "bytes_in",
         "bytes_out",
         "connect",
         "connected",
+        "connected_tenths",
         "connects",
         "cpu_s",
         "ends_s",
@@ -67,8 +70,23 @@ class Second:
         self.loop_lag: Counts = {}
         self.errors: dict[str, int] = {}
         self.connected = self.in_flight = 0
+        # At the end of each tenth of it, by number: requests in flight or without a connection; connections.
+        self.backlog_tenths: dict[int, int] = {}
+        self.connected_tenths: dict[int, int] = {}
         self.cpu_s = 0.0
         self.reported: tuple[int, ...] = ()  # its fingerprint when it was last reported
+
+    def sample(self, now_s: float, backlog: int, connected: int) -> None:
+        """Take both gauges; the last sample of each tenth of the second stands."""
+        if self.length_s():
+            tenth = int((now_s - self.starts_s) * 10)
+            self.backlog_tenths[tenth], self.connected_tenths[tenth] = backlog, connected
+
+    def _tenths(self, samples: dict[int, int]) -> list[int | None]:
+        """Return the samples in order; None for a tenth without one, and nothing where none was taken."""
+        return (
+            [samples.get(tenth) for tenth in range(math.ceil(self.length_s() * 10 - 1e-6))] if samples else []
+        )
 
     def fingerprint(self) -> tuple[int, ...]:
         """Return counters of which one changes whenever this second has to be reported again."""
@@ -92,6 +110,7 @@ class Second:
         record |= {name: pack(getattr(self, name)) for name in HISTOGRAMS}
         record["parts"] = {name: pack(counts) for name, counts in self.parts.items()}
         record |= {"connected": self.connected, "in_flight": self.in_flight, "errors": self.errors}
+        record |= {name: self._tenths(getattr(self, name)) for name in TENTHS}
         record["under_way_s"] = self.under_way_s
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 

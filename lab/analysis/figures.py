@@ -7,6 +7,7 @@ from typing import Any
 from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.analysis.recovery import event_figures
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
@@ -48,6 +49,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
         rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
         syscalls_per_request=_syscalls(load, trial),
+        events=event_figures(trial),
     )
 
 

@@ -33,6 +33,7 @@ EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "first_mono_ms": min,
     "last_mono_ms": max,
 }
+TENTHS = frozenset({"backlog_tenths", "connected_tenths"})  # added place by place; a gap of one is a gap
 FIRST = frozenset({"event", "k", "phase", "mono_ms", "window_mono_ms", "example", "timing"})
 
 
@@ -76,6 +77,8 @@ def _merge(name: str, values: Sequence[Any]) -> Any:
         return values[0]
     if name in EXTREME:
         return EXTREME[name](told) if told else None
+    if name in TENTHS:
+        return tuple(None if None in place else sum(place) for place in zip(*values, strict=False))
     if name in ADDED:
         return _add(told) if told else None
     raise TypeError(f"{name}: no table says how it is merged")

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import events, explain, findings, groups, links, sweeps, text
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
@@ -48,6 +48,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
         "sweep": data["sweep"],
         "groups": _groups(summary),
+        "events": _events(summary),
         "growth": _growth(summary),
         "laws": sweeps.law_sentences(summary),
         "upper": text.quantile_name(data["upper"]),
@@ -147,6 +148,12 @@ def _comparison(summary: Summary) -> Table:
 def _groups(summary: Summary) -> Table | None:
     rows = groups.rows(summary)
     return Table("Groups of the swarm", groups.HEADINGS, rows, groups.NUMERIC, True) if rows else None
+
+
+def _events(summary: Summary) -> Table | None:
+    rows = events.rows(summary)
+    title = "Timed events: before, during (until the backlog was gone) and after"
+    return Table(title, events.HEADINGS, rows, events.NUMERIC, True) if rows else None
 
 
 def _growth(summary: Summary) -> Table | None:

@@ -77,6 +77,9 @@ class Second(Totals):
     unsent: Count
     connected: Count  # gauge: at the second's end
     in_flight: Count  # gauge
+    # At the end of each tenth of the second; None where no sample was taken.
+    backlog_tenths: tuple[Count | None, ...] = ()  # requests in flight, or waiting for a connection
+    connected_tenths: tuple[Count | None, ...] = ()
     response_hdr: Histogram
     service_hdr: Histogram
     lateness_hdr: Histogram | None = None  # as in SwarmResult

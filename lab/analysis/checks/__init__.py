@@ -49,6 +49,10 @@ def _linked_or_timed(view: TrialView) -> bool:
     return bool(view.trial.events) or _linked(view)
 
 
+def _timed(view: TrialView) -> bool:
+    return _always(view) and bool(view.trial.scenario.events)
+
+
 def _linked(view: TrialView) -> bool:
     return _always(view) and bool(view.trial.scenario.links or view.trial.links)
 
@@ -111,6 +115,7 @@ TRIAL_CHECKS = (
     Check("right_answers", server.right_answers),
     Check("kernel_counters", network.kernel_counters, required=False, excused=True, applies=_isolated),
     Check("link_in_force", links.in_force, applies=_linked_or_timed),
+    Check("event_on_time", links.event_on_time, applies=_timed),
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
     Check("link_rate", links.rate, required=False, applies=_linked),
@@ -137,7 +142,7 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
+    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness", "event_on_time"}
 )
 # What follows where a link's full queue dropped packets: those findings name the link, never the server.
 FROM_DROPS = frozenset(

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
-from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
+from lab.analysis.recovery import Moment, happenings
 from lab.common.units import show_percent
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
@@ -39,6 +40,29 @@ def in_force(view: TrialView) -> Iterator[Result]:
         if event.error:
             says = f"event {event.what} on {event.target} failed: {event.error}"
             yield Result("invalid", says, "fix the event, or run where it is supported")
+
+
+def event_on_time(view: TrialView) -> Iterator[Result]:
+    """Timed events began and ended when the scenario wants, in milliseconds and as a share of `for`."""
+    for one in happenings(view.trial):
+        if one.begin.error or (one.end and one.end.error):
+            continue  # link_in_force says so
+        off_ms = max(_off_ms(one.says, moment) for moment in (one.begin, one.end) if moment)
+        for_ms = 1000 * (one.event.duration or 0.0)
+        by = {"event_ms": off_ms} | ({"event_share": off_ms / for_ms} if for_ms else {})
+        limit = max(by, key=lambda name: ("ok", "suspect", "invalid").index(LIMITS[name].grade(by[name])))
+        yield from graded(
+            limit,
+            by[limit],
+            f"event {one.says} was up to {off_ms:,.0f} ms early or late",
+            "run on a quieter host, or lengthen `for`",
+        )
+
+
+def _off_ms(says: str, moment: Moment) -> float:
+    actual_ms = moment.done.actual_mono_ms if moment.done else None
+    missing = f"when event {says} began and ended was not recorded"
+    return abs(told(actual_ms, missing) - moment.wanted_ms)
 
 
 def delay(view: TrialView) -> Iterator[Result]:

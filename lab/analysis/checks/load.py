@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
+from lab.analysis.figures import failed_of
 from lab.analysis.histogram import FEWEST, merged, times
 from lab.common.units import show_number, show_percent
 from lab.results.load import Counts, Second, SlowCount
 
+FEWEST_CALM_S = 2  # a half of what events leave of the window has at least a second
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
 MISCOUNT = "the swarm's counts disagree: please report it"
@@ -69,10 +71,10 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
 def lateness(view: TrialView) -> Iterable[Result]:
     """Actual against intended send time, in milliseconds and relative to the median.
 
-    The time in which no connection was free is left out: the server held them all.
+    The time in which no connection was free is left out: the server held them all. So are the seconds in
+    which an event stalled answers.
     """
-    recorded = view.result.lateness_generator_hdr or view.result.lateness_hdr
-    late_ms = _quantile_ms(told(recorded, "the lateness of the sends was not recorded"), 99.0)
+    late_ms = _lateness_p99_ms(view)
     p50_ms = view.figures.response_ms.p50
     if late_ms is None or p50_ms is None:
         raise NoData("too few requests for the lateness of the sends")
@@ -83,6 +85,15 @@ def lateness(view: TrialView) -> Iterable[Result]:
         f"send lateness p99 {show_number(late_ms)} ms = {_ratio(share)} p50",
         "the generator sent late though it had a free connection: add swarm workers, or lower the rate",
     )
+
+
+def _lateness_p99_ms(view: TrialView) -> float | None:
+    missing = "the lateness of the sends was not recorded"
+    if not view.stalled:
+        recorded = view.result.lateness_generator_hdr or view.result.lateness_hdr
+        return _quantile_ms(told(recorded, missing), 99.0)
+    seen = merged(told(s.lateness_generator_hdr, missing) for s in view.calm(stalls_only=True))
+    return seen.quantile_us(99.0) / 1000 if seen.samples else None
 
 
 def omission(view: TrialView) -> Iterable[Result]:
@@ -105,6 +116,8 @@ def little_law(view: TrialView) -> Iterable[Result]:
     and then it has just sent something.
     """
     mean_ms, rate = view.figures.response_ms.mean, view.figures.requests_per_s
+    if view.stalled:
+        return ()  # in the span of an event it is not judged
     if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
         return ()  # failed requests are in flight too, and have no response time
     seen = _mean_in_flight(view)
@@ -193,8 +206,11 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 
 
 def errors(view: TrialView) -> Iterator[Result]:
-    """Failed requests of the window, and connections that failed at any time."""
-    rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
+    """Failed requests of the window, and connections that failed at any time.
+
+    Where an event stalls answers, what fails in its span is its doing: those seconds are left out.
+    """
+    rate, kinds = _failed_share(view), view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     yield from graded(
         "error_rate",
@@ -202,11 +218,15 @@ def errors(view: TrialView) -> Iterator[Result]:
         f"{show_percent(rate)} of the window's requests failed; {what}",
         "lower the load, or set the server's known limit under `expect:`",
     )
+    stalled = _stalled_seconds(view)
     refused = {
-        k: seen.count for k, seen in view.result.errors.items() if k in CONNECTION_ERRORS and seen.count
+        kind: number
+        for kind, seen in view.result.errors.items()
+        if (number := seen.count - sum(s.errors.get(kind, 0) for s in stalled)) and kind in CONNECTION_ERRORS
     }
     lost = sum(refused.values())
-    connects = told(view.whole.connects, "the number of connections was not recorded")
+    missing = "the number of connections was not recorded"
+    connects = told(view.whole.connects, missing) - sum(told(s.connects, missing) for s in stalled)
     share = lost / max(lost + connects, 1)
     yield from graded(
         "error_rate",
@@ -216,13 +236,36 @@ def errors(view: TrialView) -> Iterator[Result]:
     )
 
 
+def _stalled_seconds(view: TrialView) -> Sequence[Second]:
+    """The seconds in which an event stalled answers; none without such an event."""
+    if not view.stalled:
+        return ()
+    calm = {second.k for second in view.calm(stalls_only=True)}
+    return [second for second in view.measured if second.k not in calm]
+
+
+def _failed_share(view: TrialView) -> float:
+    stalled = _stalled_seconds(view)
+    if not stalled:
+        return view.figures.errors.rate
+    failed, meant = failed_of(view.result)
+    parts = [failed_of(second) for second in stalled]
+    meant -= sum(part[1] for part in parts)
+    return (failed - sum(part[0] for part in parts)) / meant if meant else 0.0
+
+
 def _kinds(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {number:,}" for kind, number in kinds.items())
 
 
 def steady(view: TrialView) -> Iterable[Result]:
-    """Median of the window's first half against the second: a drift means that the warm-up was too short."""
-    seconds = view.measured
+    """Median of the window's first half against the second: a drift means that the warm-up was too short.
+
+    The seconds of timed events are left out, until the backlog of each is gone.
+    """
+    seconds = view.calm(stalls_only=False)
+    if len(seconds) < len(view.measured) and len(seconds) < FEWEST_CALM_S:
+        return ()  # the scenario itself changes too much of the window
     halves = [_median_ms(half) for half in (seconds[: len(seconds) // 2], seconds[len(seconds) // 2 :])]
     first, second = halves
     if first is None or second is None:

@@ -34,7 +34,7 @@ def test_a_healthy_trial_passes_and_every_check_was_asked():
     summary = judged(trial())
     assert [f for f in summary.findings if f.level != "ok"] == []
     assert (summary.verdict, summary.exit_code) == ("PASS", 0)
-    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline"))}
+    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline", "event_"))}
     assert set(checks.REQUIRED) - set(summary.checks) == linked
     assert all(set(levels) == {"ok"} for levels in summary.checks.values())
 
@@ -252,6 +252,7 @@ def test_every_check_has_a_fault_that_it_sees():
         "known_limit",
         "own_users",
         "link_in_force",
+        "event_on_time",
         "link_delay",
         "link_loss",
         "link_rate",
