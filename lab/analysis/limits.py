@@ -12,7 +12,7 @@ HELD_BACK_SHARE = 0.9
 
 
 def open_peak(trial: TrialRecord) -> int | None:
-    """Connections the server held open at once, by its own count; None where it prints none."""
+    """Return connections the server held open at once, by its own count; None where it prints none."""
     seen = [trial.series.highest(SERVER, "server", name) for name in ("open_peak", "open")]
     said = [stats.open_peak for stats in trial.server_stats]
     known = [value for value in (*seen, *said) if value is not None]
@@ -20,7 +20,7 @@ def open_peak(trial: TrialRecord) -> int | None:
 
 
 def refused_above(trial: TrialRecord) -> int | None:
-    """The number of connections above which the server refused more; None where it refused none."""
+    """Return the number of connections above which the server refused more; None where it refused none."""
     refused = any(stats.errors.get("refused_limit") for stats in trial.server_stats)
     return open_peak(trial) if refused else None
 

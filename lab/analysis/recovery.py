@@ -17,6 +17,7 @@ from lab.results.record import TrialRecord
 from lab.scenario.event import Event, moments_s, stalls
 from lab.scenario.swarm import Swarm
 
+UNDOES = {"pause": "unpause", "limit": "restore limit"}  # what the record calls the end
 SAME_MS = 1.0  # two computations of one moment
 TENTH_MS = 100.0
 # The backlog is gone when this share of the next tenths of a second, the first among them, has none to speak
@@ -91,7 +92,7 @@ class Span:
 
 
 def happenings(trial: TrialRecord) -> tuple[Happening, ...]:
-    """The events of a trial in the order of their beginnings; none of another server's."""
+    """Return the events of a trial in the order of their beginnings; none of another server's."""
     if trial.load is None:
         return ()
     start_ms = trial.load.window_ms[0]
@@ -103,7 +104,7 @@ def happenings(trial: TrialRecord) -> tuple[Happening, ...]:
         spec = links[event.endpoints] if event.endpoints else None
         target = " – ".join(event.endpoints) if event.endpoints else _node(event, trial)
         begin_s, end_s = moments_s(event, spec)
-        names = (event.action, "unpause" if event.action == "pause" else event.action)
+        names = (event.action, UNDOES.get(event.action, event.action))
         moments = [
             _moment(trial, name, target, start_ms + 1000 * at_s)
             for name, at_s in zip(names, (begin_s, end_s), strict=True)
@@ -133,7 +134,7 @@ def _moment(trial: TrialRecord, what: str, target: str, wanted_ms: float) -> Mom
 
 
 def spans(trial: TrialRecord) -> tuple[Span, ...]:
-    """The span of every event of a trial, in the order of their beginnings."""
+    """Return the span of every event of a trial, in the order of their beginnings."""
     events = happenings(trial)
     if trial.load is None or not events:
         return ()
@@ -250,7 +251,7 @@ def _tenths(load: LoadResult) -> Iterator[tuple[float, int, int]]:
 
 
 def seconds_outside(load: LoadResult, excluded: Sequence[Span]) -> list[Second]:
-    """The seconds of the window that no part of these spans lies in, in order."""
+    """Return the seconds of the window that no part of these spans lies in, in order."""
     return [
         second
         for second, begin_ms, end_ms in _bounds(load)
@@ -289,7 +290,7 @@ def _figures(load: LoadResult, one: Span, before_ms: float, after_ms: float) -> 
 
 
 def _part(load: LoadResult, from_ms: float, to_ms: float, *, touching: bool = False) -> EventPart:
-    """The figures of the seconds that lie within a span, or (`touching`) that a part of it lies in."""
+    """Return the figures of the seconds within a span, or (`touching`) of those that touch it."""
     chosen = [
         (second, end_ms - begin_ms)
         for second, begin_ms, end_ms in _bounds(load)

@@ -50,12 +50,12 @@ def summarise(run: Run) -> Summary:
 
 
 def group(trial: TrialRecord) -> str:
-    """The key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
+    """Return the key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
     return trial.key.group
 
 
 def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary:
-    """The same server with its medians over the valid trials; over all that were measured where none is.
+    """Return the same server with medians over its valid trials; over all measured ones where none is.
 
     No figure is deleted: `per_trial` keeps every trial.
     """
@@ -103,7 +103,7 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
 
 
 def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
-    """The fields of ServerSummary that are taken over trials."""
+    """Return the fields of ServerSummary that are taken over trials."""
     scalars = {figure.name: _over(figure, trials) for figure in FIGURES if figure.name in SCALARS}
     return scalars | {
         "requests_per_s": estimate([f.requests_per_s for f in trials if f.requests_per_s is not None]),

@@ -25,7 +25,7 @@ class Collector(Protocol):
     source: str
 
     def sample(self) -> Iterable[Sample]:
-        """The source's figures of this moment."""
+        """Return the source's figures of this moment."""
 
 
 @runtime_checkable
@@ -168,7 +168,7 @@ class Recorder:
 
 
 def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
-    """The collectors that this deployment can feed, and what cannot be collected here and why.
+    """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
     Nodes' processes are sampled from this host.
     """

@@ -36,7 +36,7 @@ class Procfs:
         self._not_before_ms.clear()
 
     def sample(self) -> Iterable[Sample]:
-        """processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
+        """Yield processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
         for node in self._nodes:
             now = mono_ms()
             if now < self._not_before_ms.get(node, 0.0):

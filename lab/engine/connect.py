@@ -18,6 +18,7 @@ import docker.errors
 import docker.utils
 import requests
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 
 from lab.common.errors import HostCannot
 from lab.common.lock import file_lock
@@ -102,16 +103,38 @@ def facts(client: Any) -> dict[str, Any]:
 
 
 def _addresses() -> Iterator[str]:
-    """Yield where an engine may answer, in the order in which Docker's own client looks."""
+    """Yield where an engine may answer, in the order in which Docker's own client looks.
+
+    An engine that is named is the only one: no other is tried in its place.
+
+    Raises:
+        HostCannot: The engine that a context names is not there.
+    """
     if given := os.environ.get("DOCKER_HOST"):
         yield given
         return
-    context = ContextAPI.get_current_context()
-    if context is not None and context.Host:
-        yield context.Host
-    for path in ("/var/run/docker.sock", f"/run/user/{os.getuid()}/docker.sock"):
-        if f"unix://{path}" != (context.Host if context else None):
-            yield f"unix://{path}"
+    named = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if named != "default":
+        yield from _of_context(named)
+    usual = [f"unix://{path}" for path in ("/var/run/docker.sock", f"/run/user/{os.getuid()}/docker.sock")]
+    yield from dict.fromkeys(filter(None, (_host(ContextAPI.get_context("default")), *usual)))
+
+
+def _host(context: Any) -> str:
+    """Return the address of a context, empty where there is none; docker-py writes http+unix:// for unix://."""
+    return str(context.Host or "").removeprefix("http+") if context is not None else ""
+
+
+def _of_context(name: str) -> Iterator[str]:
+    """Yield the address of a Docker context. Raises HostCannot where there is none, or nobody answers."""
+    address = _host(ContextAPI.get_context(name))
+    if not address:
+        raise HostCannot(f"there is no Docker context {name!r}: `docker context ls` lists those there are")
+    yield address
+    raise HostCannot(
+        f"no Docker engine answers at {address} (Docker context {name}): start it, or choose another "
+        "context: DOCKER_CONTEXT=default"
+    )
 
 
 def _probe(url: str) -> Any | None:

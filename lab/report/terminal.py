@@ -64,13 +64,16 @@ def _heading(summary: Summary, console: Console) -> None:
 
 def _findings(summary: Summary, console: Console) -> None:
     console.print()
-    for group in findings.groups(summary):
+    concerned, aside = findings.divided(summary, text.COLUMNS)
+    for group in concerned:
         line = Text(f"{group.word:9} ", style=LEVEL_STYLE[group.word])
         line.append(f"{group.first} ", style="default")
         line.append(f"{group.more} ".lstrip() + f"[{group.check}]", style="dim")
         _line(console, line, 2)
         if group.do:
             _line(console, Text("→ " + group.do, style="dim"), 12)
+    if aside:
+        _line(console, Text(f"{findings.aside_words(aside)}: see report.html", style="dim"), 2)
     if summary.findings:
         console.print()
 
@@ -91,7 +94,7 @@ def _comparison(summary: Summary, console: Console) -> None:
 def _rows(
     found: Sequence[Sequence[str]], headings: Sequence[str], numeric: Collection[int], console: Console
 ) -> None:
-    """A table of its own: what each group of the swarm saw, what timed events did. Nothing without rows."""
+    """Print a table of its own (groups of the swarm, timed events); nothing without rows."""
     if not found:
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

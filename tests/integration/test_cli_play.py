@@ -68,7 +68,7 @@ def test_it_is_seen_impaired_started_and_taken_down(
     assert json.loads(lab("net", "set", run, "server", "delay=60ms"))[0]["delay_ms"] == 60
     assert rtt_ms() >= 60
     assert (shown("server"), shown("worker-0")) == ([60], [])
-    assert re.search(r"^server +to all +delay_ms 60", lab("net", "show", run), re.MULTILINE)
+    assert re.search(r"^server +to all +delay 60 ms", lab("net", "show", run), re.MULTILINE)
     lab("net", "clear", run, "server")
     assert shown("server") == []
 

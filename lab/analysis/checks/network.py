@@ -10,11 +10,11 @@ from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, gr
 COUNTERS = {
     "listen_overflows": ("connections met a full accept queue", "raise `backlog`, or lower `spawn-rate`"),
     "syn_retransmits": ("SYNs retransmitted, after 1 s or more", "raise `backlog`, or lower `spawn-rate`"),
-    "retransmits": ("segments retransmitted", "look for drops on the link and in this host's queues"),
+    "retransmits": ("segments retransmitted", "see what drops packets: `ip -s link`, `nstat`"),
     "udp_receive_errors": (
-        "datagrams dropped by a full receive buffer", "lower the rate: UDP has no flow control"
+        "datagrams dropped by a full receive buffer", "use a lower load: UDP has no flow control"
     ),
-    "udp_send_errors": ("datagrams dropped by a full send buffer", "lower the rate"),
+    "udp_send_errors": ("datagrams dropped by a full send buffer", "use a lower load"),
 }  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
     """Growth of the kernel's drop and retransmission counters over the whole trial, node by node."""
     nodes = view.nodes("sockets")
     if SERVER not in nodes:
-        raise NoData("the kernel's counters of the server's network namespace were not sampled")
+        missing = "the kernel's counters of the server's network namespace were not sampled"
+        raise NoData(view.why_missing("sockets", missing))
     lossy = any(map(loses, view.trial.links))
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
@@ -33,4 +34,6 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
         yield from graded("kernel_counter", total, f"{what}: {where}", remedy)
     dropped = view.growth("host", "host", "softnet_dropped")
     says = f"{dropped:,.0f} packets dropped by a full backlog of this host (softnet)"
-    yield from graded("kernel_counter", dropped, says, "raise net.core.netdev_max_backlog, or lower the rate")
+    yield from graded(
+        "kernel_counter", dropped, says, f"{view.lower_load}, or raise net.core.netdev_max_backlog"
+    )

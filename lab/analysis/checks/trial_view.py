@@ -19,6 +19,15 @@ from lab.scenario.swarm import Swarm
 
 SERVER = "server"
 T = TypeVar("T")
+# How the record's warnings begin where a source has no data; those of other collectors name the collector.
+NOT_VISIBLE = "the nodes' processes are not visible from here"
+_WARNINGS = {
+    "syscalls": ("system calls were not counted", NOT_VISIBLE),
+    "server": ("the server's statistics break images/CONTRACT.md",),
+    "cgroup": (NOT_VISIBLE,),
+    "procfs": (NOT_VISIBLE,),
+    "sockets": (NOT_VISIBLE,),
+}
 
 
 class NoData(Exception):
@@ -121,7 +130,7 @@ class TrialView:
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
 
     def calm(self, *, stalls_only: bool) -> Sequence[Second]:
-        """The seconds of the window without the spans of timed events (or of those that stall answers)."""
+        """Return the seconds of the window outside timed events (or those that stall answers)."""
         excluded = [one for one in spans(self.trial) if one.of.stalls or not stalls_only]
         if any(not one.told and one.of.healed_ms is not None for one in excluded):
             raise NoData("the backlog of an event was not recorded")
@@ -131,6 +140,18 @@ class TrialView:
     def stalled(self) -> bool:
         """Whether an event kept answers away."""
         return any(one.stalls for one in happenings(self.trial))
+
+    @property
+    def lower_load(self) -> str:
+        """How to ask less of this load."""
+        if self.open_load:
+            return "lower the rate"
+        return "use fewer users" if self.own_users else "use fewer users, or a longer think time"
+
+    @property
+    def more_requests(self) -> str:
+        """How to get more answers out of this load."""
+        return "lengthen the window, or " + ("raise the rate" if self.open_load else "use more users")
 
     @property
     def expects(self) -> Mapping[str, int]:
@@ -143,23 +164,29 @@ class TrialView:
         """Whether nodes have their own network namespaces and cgroups: containers, not plain processes."""
         return "not isolated" not in self.trial.stamps
 
+    def why_missing(self, source: str, default: str) -> str:
+        """Return the recorded reason why a source gave no data; `default` where none was recorded."""
+        begins = (f"collector {source}:", *_WARNINGS.get(source, ()))
+        return next((warning for warning in self.trial.warnings if warning.startswith(begins)), default)
+
     def increase(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the measured window."""
         grown = self.trial.series.increase(node, source, metric, self.window_ms)
         if grown is None:
-            raise NoData(f"{source} {metric} of {node} was not sampled over the window")
+            missing = f"{source} {metric} of {node} was not sampled over the window"
+            raise NoData(self.why_missing(source, missing))
         return grown
 
     def nodes(self, source: str) -> list[str]:
-        """The nodes that a collector saw."""
+        """Return the nodes that a collector saw."""
         return sorted({node for node, from_, _ in self.trial.series.points if from_ == source})
 
     def metrics(self, node: str, source: str) -> list[str]:
-        """What a collector sampled of a node."""
+        """Return what a collector sampled of a node."""
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """The highest sample; 0 where there is none."""
+        """Return the highest sample; 0 where there is none."""
         return self.trial.series.highest(node, source, metric) or 0.0
 
     def growth(self, node: str, source: str, metric: str) -> float:

@@ -37,9 +37,12 @@ def _cells(part: EventPart) -> list[str]:
 
 
 def recovery(one: EventFigures, part: str) -> str:
-    """`1.4 s`, or `> 4.2 s` where the backlog was not gone by then; in the row of the span itself."""
+    """`1.4 s`, or `> 4.2 s` where the backlog was not gone by then; in the row of the span itself.
+
+    The swarm looks ten times a second.
+    """
     if part != "during":
         return ""
     if one.recover_s is not None:
-        return f"{one.recover_s:.1f} s"
+        return "≤ 0.1 s" if one.recover_s <= 0.1 else f"{one.recover_s:.1f} s"
     return text.NOTHING if one.not_within_s is None else f"> {one.not_within_s:.1f} s"

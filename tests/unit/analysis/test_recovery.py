@@ -152,6 +152,13 @@ def test_a_change_that_stays_has_no_recovery_and_ends_what_is_steady():
     assert "steady" not in {c for c, _ in unexpected(disturbed(more, done=done, slow=(6, 7, 8, 9)))}
 
 
+def test_a_limit_that_is_restored_has_an_end():
+    limit = {"at": 3.0, "for": 2.0, "limit": "epoll_lt", "cpus": 0.5}
+    done = [happened("limit", "server", 3), happened("restore limit", "server", 5)]
+    [found] = event_figures(disturbed(limit, done=done))
+    assert (found.healed_s, found.recover_s) == (5.002, pytest.approx(0.098))
+
+
 def test_of_two_events_each_has_its_own_before_and_after():
     later = {"at": 7.0, "restart": "epoll_lt"}
     done = [*CUTS, happened("restart", "server", 7)]

@@ -70,7 +70,7 @@ def test_a_swarm_without_groups_keeps_its_names(tmp_path) -> None:
         (
             "    users: 100\n",
             "    users: 1\n",
-            "scenario.yaml:11:5: swarm.holders: 2 workers need at least 2 users, not 1",
+            "scenario.yaml:12:14: swarm.holders.workers: 2 workers need at least 2 users, not 1",
         ),
         ("    drain: 9s\n", "    wire: echo\n", "wire must be the same in all groups"),
         ("measure: 4s}\n  holders", "measure: 5s}\n  holders", "phases must be the same in all groups"),
