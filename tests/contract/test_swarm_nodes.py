@@ -14,8 +14,16 @@ import pytest
 from lab.analysis.checks import check_trial
 from lab.results.node import Verification
 from tests.support import records
-from tests.support.runtimes import until
-from tests.support.swarm_nodes import Event, Node, decode, free_port, model_server, settings, swarm
+from tests.support.runtimes import HANGS_S, until
+from tests.support.swarm_nodes import (
+    Event,
+    Node,
+    decode,
+    free_port,
+    model_server,
+    settings,
+    swarm,
+)
 
 RESULT_KEYS = {
     "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",
@@ -103,7 +111,7 @@ def test_ten_thousand_connections_in_five_seconds() -> None:
         nodes.start()
         spawn = nodes.master.event("phase", phase="spawn")
         warmup = nodes.master.event("phase", 30.0, phase="warmup")
-        result = nodes.result(30.0)
+        result = nodes.result(30.0, end_s=5.0)
     assert result["connected_peak"] == 10_000
     assert result["whole"]["connects"] == 10_000
     assert (result["answered"], result["errors"]) == (1000, {})
@@ -234,7 +242,7 @@ def test_verify_passes_a_correct_server(wire: str, handler: str) -> None:
     with model_server("blocking", wire, handler) as (_, port):
         node = Node(["-m", "swarm", "verify"], settings(port, wire=wire, handler=handler))
         verified = node.event("verified", 20.0)
-        assert node.exit_code(5.0) == 0
+        assert node.exit_code(HANGS_S) == 0
     assert verified["ok"] is True
     assert all(check["ok"] and check["says"] for check in verified["checks"])
 
@@ -243,7 +251,7 @@ def test_verify_fails_a_wrong_server() -> None:
     with model_server("blocking", "http1", "json") as (server, port):
         node = Node(["-m", "swarm", "verify"], settings(port))
         verified = node.event("verified", 20.0)
-        assert node.exit_code(5.0) == 1
+        assert node.exit_code(HANGS_S) == 1
         server.end()
         counted = server.named("stopped")[-1]["requests"]
     assert verified["ok"] is False
@@ -259,6 +267,15 @@ def test_verify_fails_a_wrong_server() -> None:
     found = {f.check: f for f in check_trial(spoilt)}
     assert (found["server_count"].level, found["right_answers"].level) == ("unknown", "invalid")
     assert "a verification failed" in found["server_count"].says
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(("handler", "code"), [("hello", 0), ("json", 1)])
+def test_verify_ends_within_five_seconds_of_its_verdict(handler: str, code: int) -> None:
+    with model_server("blocking", "http1", handler) as (_, port):
+        node = Node(["-m", "swarm", "verify"], settings(port))
+        node.event("verified", 20.0)
+        assert node.exit_code(5.0) == code
 
 
 PAUSE_S, WINDOW_S, RATE_PER_S = 2.0, 20, 600
