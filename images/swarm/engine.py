@@ -26,6 +26,7 @@ from .histogram import record
 from .load import LoadProcess, NoLoad
 from .poller import Poller
 from .pool import Pool, overdue
+from .second_ends import SecondEnds
 from .seconds import Second, Seconds
 
 EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
@@ -52,6 +53,7 @@ class Engine:
         self._exchange, self._request = exchange, exchange.request
         self._request_timeout_s = request_timeout_s
         self.seconds, self.faults = Seconds(), Faults()
+        self._ends = SecondEnds(self.seconds)
         self.load: LoadProcess = NoLoad()
         self.in_flight: dict[Connection, None] = {}  # in the order of sending
         self.poller = Poller()
@@ -77,10 +79,12 @@ class Engine:
         """Wait once, then handle all events and all that is due."""
         due_s = min(self.load.next_due_s, self._next_tick_s)
         events = self.poller.wait(due_s, MAX_EVENTS)
-        self.now_s = monotonic()
+        self.now_s = now_s = monotonic()
         # The wait ends at `due_s`. If it ends later, the loop was kept from running, and an answer that it
         # finds then may have come long before: its connection counts as free from `due_s` on.
         self._free_s = min(self.now_s, due_s)
+        if now_s >= self._ends.current.ends_s:
+            self._ends.pass_to(now_s, self.in_flight, self.load)
         by_fd = self.pool.by_fd
         for fd, mask in events:
             connection = by_fd.get(fd)
@@ -97,6 +101,7 @@ class Engine:
             self._tick(now_s)
 
     def _tick(self, now_s: float) -> None:
+        self._ends.pass_to(now_s, self.in_flight, self.load)
         second = self.seconds.at(now_s)
         record(second.loop_lag, now_s - self._next_tick_s)
         self._free_s = min(now_s, self._next_tick_s)
@@ -106,7 +111,7 @@ class Engine:
             kind = "timeout" if connection.socket is None else "connect_timeout"
             self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
         self.pool.tick(now_s)
-        second.connected, second.in_flight = self.pool.open, len(self.in_flight)
+        second.connected = self.pool.open
         second.sample(now_s, len(self.in_flight) + self.load.queued(), self.pool.open)
         second.bytes_in += self._bytes_in
         second.bytes_out += self._bytes_out
@@ -326,6 +331,10 @@ class Engine:
         self.load.drop_queue()
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
+
+    def end_load(self) -> None:
+        """Close the last second: no more answers will come."""
+        self._ends.close(self.in_flight, self.load)
 
     def is_drained(self) -> bool:
         """Whether nothing is in flight and nothing more will be sent."""

@@ -42,6 +42,9 @@ class LoadProcess(Protocol):
     def queued(self) -> int:
         """Return how many arrivals are due and have no connection yet."""
 
+    def queued_before(self, time_s: float) -> int:
+        """Return how many of them were due before this time."""
+
     def counted_until_s(self, now_s: float) -> float:
         """Return the time before which no further request will be counted as intended."""
 
@@ -53,6 +56,10 @@ class NoQueue:
     """The part of a load that queues nothing: a request is counted as intended when it is sent."""
 
     def queued(self) -> int:
+        """Return 0: nothing is queued."""
+        return 0
+
+    def queued_before(self, _time_s: float) -> int:
         """Return 0: nothing is queued."""
         return 0
 

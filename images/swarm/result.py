@@ -67,6 +67,7 @@ def build(
     begins_s = start_s + settings.warmup_s
     return {
         **window.as_record(),
+        **records.under_way(),
         "lateness_hdr": encode(window.histograms["lateness"]),
         "lateness_generator_hdr": encode(window.histograms["lateness_generator"]),
         "connect_ms_hdr": encode(whole.histograms["connect"]),

@@ -306,10 +306,16 @@ def _part(load: LoadResult, from_ms: float, to_ms: float, *, touching: bool = Fa
     seconds, length_s = [second for second, _ in chosen], sum(length for _, length in chosen) / 1000
     return EventPart(
         seconds=length_s,
-        requests_per_s=sum(second.answered for second in seconds) / length_s,
+        requests_per_s=_rate_per_s(seconds, length_s),
         response_ms=_response(seconds),
         errors=_error_share(seconds),
     )
+
+
+def _rate_per_s(seconds: Sequence[Second], length_s: float) -> float | None:
+    """Return the answers that came in these seconds, whenever their requests were meant, per second."""
+    completed = [second.completed for second in seconds if second.completed is not None]
+    return sum(completed) / length_s if len(completed) == len(seconds) else None
 
 
 def _response(seconds: Sequence[Second]) -> Quantiles:

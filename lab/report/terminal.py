@@ -27,6 +27,7 @@ LEVEL_STYLE = {
     "fail": "red",
     "unknown": "yellow",
     "suspect": "yellow",
+    "limit": "cyan",
     "expected": "cyan",
 }
 

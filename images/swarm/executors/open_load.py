@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import takewhile
 
 from swarm.connection import Connection
 from swarm.seconds import Second
@@ -65,6 +66,11 @@ class OpenLoad:
     def queued(self) -> int:
         """Return how many arrivals are due and have no connection yet."""
         return len(self._queue)
+
+    def queued_before(self, time_s: float) -> int:
+        """Return how many of them were due before this time: the queue is in the order of arrival."""
+        later = takewhile(lambda arrival: arrival[0] >= time_s, reversed(self._queue))
+        return len(self._queue) - sum(1 for _ in later)
 
     def counted_until_s(self, now_s: float) -> float:
         """Return the time of the next arrival if it is overdue: arrivals are counted in order, maybe late."""

@@ -86,6 +86,17 @@ def test_a_span_ends_when_the_backlog_is_gone_and_not_when_the_link_heals():
     assert found.during.response_ms.p90 == pytest.approx(900, rel=0.01)
 
 
+def test_its_rate_counts_answers_when_they_come():
+    stalled = disturbed(CUT, done=CUTS, backlog=WAITING)
+    assert stalled.load is not None
+    completed = {3: 10, 4: 0, 5: RATE, 6: RATE - 10}
+    seconds = [one.replaced(completed=completed.get(one.k - WARMUP_S, RATE)) for one in stalled.load.seconds]
+    [found] = event_figures(records.with_load(stalled, seconds=seconds))
+    assert found.during.requests_per_s == RATE / 2
+    early = event_figures(records.with_load(stalled, seconds=[s.replaced(completed=None) for s in seconds]))
+    assert early[0].during.requests_per_s is None, "an earlier record does not tell"
+
+
 def test_users_that_are_not_back_are_waited_for():
     gone = from_to((3, 0), (4, 2), 0)
     back = disturbed(RESTART, done=[happened("restart", "server", 3)], connected=gone)
