@@ -7,9 +7,9 @@ from typing import Any
 
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles
-from lab.analysis.limits import SERVER, backlog, open_peak
+from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
-from lab.analysis.recovery import event_figures
+from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
@@ -99,6 +99,8 @@ def _of_load(load: LoadResult) -> dict[str, Any]:
 
 def _kept_up(trial: TrialRecord) -> bool | None:
     found = backlog(trial)
+    if any(map(queue_overran, trial.links)) or unrecovered(trial):
+        return None  # the backlog is a link's or an event's, not the server's
     return None if found is None else not found.grew
 
 

@@ -259,6 +259,12 @@ def seconds_outside(load: LoadResult, excluded: Sequence[Span]) -> list[Second]:
     ]
 
 
+def unrecovered(trial: TrialRecord) -> bool:
+    """Return whether an event that stalls answers still showed when the window ended."""
+    found = [one for one in spans(trial) if one.of.stalls]
+    return bool(found) and found[-1].recovered_ms is None
+
+
 def event_figures(trial: TrialRecord) -> tuple[EventFigures, ...]:
     """Before, during and after every event of a trial, and the time to recover."""
     load, found = trial.load, spans(trial)

@@ -10,6 +10,7 @@ from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.figures import failed_of
 from lab.analysis.histogram import FEWEST, merged, times
+from lab.analysis.recovery import unrecovered
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
@@ -38,6 +39,10 @@ def own_users(view: TrialView) -> Iterator[Result]:
 
 def backlog(view: TrialView) -> Iterable[Result]:
     """Growth over the window of the requests in flight or waiting for a connection: a server's limit."""
+    if any(map(limits.queue_overran, view.trial.links)):
+        raise NoData("a full queue of a link dropped packets: the backlog is the link's")
+    if unrecovered(view.trial):
+        raise NoData("the backlog of an event was not gone when the window ended")
     found = told(limits.backlog(view.trial), "what was under way at the window's ends was not counted")
     if not found.grew:
         return ()

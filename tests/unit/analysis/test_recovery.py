@@ -120,6 +120,10 @@ def test_a_server_that_does_not_recover_says_for_how_long():
     [found] = event_figures(trial)
     assert (found.recover_s, found.not_within_s) == (None, pytest.approx(4.998))
     assert found.after.seconds is None
+    grown = records.with_load(trial, queued_end=900)
+    assert {f.says for f in judged(grown).findings if f.check == "backlog"} == {
+        "not checked: the backlog of an event was not gone when the window ended"
+    }
     summary = summarise(records.run(trial))
     assert [row[-1] for row in events.rows(summary)] == ["", "> 5.0 s", ""]
     assert events.rows(summary)[0][1] == "partition swarm – servers, 3.0 … 5.0 s"
