@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
-from lab.analysis.limits import SERVER, backlog, open_peak, refused_above
+from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
@@ -58,6 +59,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
         rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
         syscalls_per_request=_syscalls(load, trial),
+        events=event_figures(trial),
     )
 
 
@@ -101,6 +103,8 @@ def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
 
 def _kept_up(trial: TrialRecord) -> bool | None:
     found = backlog(trial)
+    if any(map(queue_overran, trial.links)) or unrecovered(trial):
+        return None  # the backlog is a link's or an event's, not the server's
     return None if found is None else not found.grew
 
 

@@ -119,6 +119,32 @@ class GroupSummary(LoadFigures):
     intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
+class EventPart(SummaryModel):
+    """The whole seconds before, during or after a timed event; nothing where there is none."""
+
+    seconds: float | None = None
+    requests_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    errors: float | None = None
+
+
+class EventFigures(SummaryModel):
+    """One timed event: what it did to the load. Times are seconds after the start of the window.
+
+    `recover_s`: from its end until the backlog was gone; `not_within_s`: that had not come so long after it.
+    Both are null where its change stays, or where the swarm did not record its backlog.
+    """
+
+    says: str
+    begin_s: float
+    healed_s: float | None = None
+    recover_s: float | None = None
+    not_within_s: float | None = None
+    before: EventPart = EventPart()
+    during: EventPart = EventPart()
+    after: EventPart = EventPart()
+
+
 class ServerFigures(LoadFigures):
     """The figures that a trial and a server over its trials have in common: common.figures explains each."""
 
@@ -150,6 +176,7 @@ class TrialFigures(ServerFigures):
     requests_per_s: float | None = None
     connect_ms: Quantiles = Quantiles()
     cpu_source: str | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupFigures] = Field(default_factory=dict)
 
 
@@ -171,6 +198,7 @@ class ServerSummary(ServerFigures):
     users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 

@@ -14,6 +14,8 @@ from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
+    EventFigures,
+    EventPart,
     GroupFigures,
     GroupSummary,
     Interval,
@@ -133,6 +135,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)
         },
+        "events": tuple(map(_event, zip(*(f.events for f in trials), strict=False))),
         "syscalls_per_request": _median_map(
             [f.syscalls_per_request for f in trials if f.syscalls_per_request]
         ),
@@ -178,6 +181,34 @@ def _interval(figure: Figure, each: Sequence[LoadFigures]) -> Interval:
     enough = len(values) >= FEWEST_FOR_INTERVAL
     low, high = median_interval(values) if enough else (min(values), max(values))
     return Interval(n=len(values), low=low, high=high)
+
+
+def _event(each: Sequence[EventFigures]) -> EventFigures:
+    """One event over the trials. A trial that did not recover counts as slower than every one that did."""
+    waited = sorted(
+        (one.recover_s is None, one.not_within_s if one.recover_s is None else one.recover_s)
+        for one in each
+        if one.recover_s is not None or one.not_within_s is not None
+    )
+    never, middle_s = waited[len(waited) // 2] if waited else (False, None)
+    parts = ("before", "during", "after")
+    return EventFigures(
+        says=each[0].says,
+        begin_s=statistics.median(one.begin_s for one in each),
+        healed_s=_median(one.healed_s for one in each),
+        recover_s=None if never else middle_s,
+        not_within_s=middle_s if never else None,
+        **{name: _event_part([getattr(one, name) for one in each]) for name in parts},
+    )
+
+
+def _event_part(each: Sequence[EventPart]) -> EventPart:
+    return EventPart(
+        seconds=_median(one.seconds for one in each),
+        requests_per_s=_median(one.requests_per_s for one in each),
+        response_ms=_median_quantiles([one.response_ms for one in each]),
+        errors=_median(one.errors for one in each),
+    )
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -61,7 +61,10 @@ class AnswerCheck(RecordModel):
 
 
 class Verification(RecordModel):
-    """Right-answer checks over fresh connections, before or after the load. `requests`: how many it made."""
+    """Right-answer checks over fresh connections, before or after the load.
+
+    `requests`: how many of its requests the server counted; a verification that failed cannot tell.
+    """
 
     event: Literal["verified"] = "verified"
     mono_ms: Number | None = None

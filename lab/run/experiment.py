@@ -113,21 +113,22 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
     scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that
-    was disturbed is kept aside and measured again.
+    was disturbed is kept aside and measured again, once: the second record stands, disturbed or not.
     """
     spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):
-        while True:
-            lab.watcher.trial_started(index, len(plan.trials), trial.id)
-            record = attempt(plan, trial, folder, lab)
-            if record.exit_code == Exit.INTERRUPTED:
-                return {"interrupted": True}
-            why = lab.disturbed(record, folder.trial(trial.folder)) if spare else None
-            if why is None:
-                break
+        lab.watcher.trial_started(index, len(plan.trials), trial.id)
+        record = attempt(plan, trial, folder, lab)
+        ask = spare and record.exit_code != Exit.INTERRUPTED
+        why = lab.disturbed(record, folder.trial(trial.folder)) if ask else None
+        if why is not None:
             spare -= 1
             folder.set_aside(trial.folder, trial.id, why)
             lab.watcher.step(f"disturbed, so measured again: {why}")
+            lab.watcher.trial_started(index, len(plan.trials), trial.id)
+            record = attempt(plan, trial, folder, lab)
+        if record.exit_code == Exit.INTERRUPTED:
+            return {"interrupted": True}
         if aborted := record.aborted or lab.gate.at_end(record, folder.trial(trial.folder)):
             lab.watcher.step(f"the run ends here: {aborted.says}")
             return {"aborted": {"trial": trial.id, **aborted.to_json()}}

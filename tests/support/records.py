@@ -81,6 +81,7 @@ def result(**changes: Any) -> dict[str, Any]:
     return {
         "event": "result", **counts, "errors": {}, "bytes_in": 150 * N, "bytes_out": 40 * N,
         "response_hdr": hdr(RESPONSE, N), "service_hdr": hdr(RESPONSE, N), "lateness_hdr": hdr(LATE, N),
+        "lateness_generator_hdr": hdr(LATE, N),
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
         **under_way,
         "whole": whole | {"connects": USERS, "bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},

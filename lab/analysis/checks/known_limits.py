@@ -134,6 +134,11 @@ def arrivals_wait(view: TrialView, limit: Met, _finding: Finding) -> bool:
     return busy >= limit.most * (1 - TOLERANCE)
 
 
+def undivided_lateness(view: TrialView, limit: Met, finding: Finding) -> bool:
+    """Arrivals wait for a free connection, where an older record calls that a late send."""
+    return view.result.lateness_generator_hdr is None and arrivals_wait(view, limit, finding)
+
+
 def fewer_answers(view: TrialView, limit: Met, finding: Finding) -> bool:
     """Fewer answers: arrivals wait, or in a closed load the users beyond the limit send nothing."""
     if finding.value == view.window_s:

@@ -85,6 +85,8 @@ _ROWS = (
     Limit("swapped_pages", None, 0.0, "pages", "proc_vmstat(5) pswpin, pswpout"),
     Limit("wrong_answers", None, 0.0, "answers", "TechEmpower's verification"),
     # links and kernel
+    Limit("event_ms", 50.0, None, "ms", "ours"),
+    Limit("event_share", 0.05, 0.20, "share", "ours", of="its `for`"),
     Limit("link_delay_ms", 1.0, 2.0, "ms", "Mininet-HiFi"),
     Limit("link_delay_share", 0.05, 0.10, "share", "Mininet-HiFi", of="the request"),
     Limit("link_rate", 0.05, 0.10, "share", "Mininet-HiFi"),

@@ -24,7 +24,7 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
     if SERVER not in nodes:
         missing = "the kernel's counters of the server's network namespace were not sampled"
         raise NoData(view.why_missing("sockets", missing))
-    lossy = any(loses(direction) for link in view.trial.links for direction in link.requested)
+    lossy = any(map(loses, view.trial.links))
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
             continue

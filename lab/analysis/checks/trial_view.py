@@ -10,6 +10,7 @@ from lab.analysis import groups
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
+from lab.analysis.recovery import happenings, seconds_outside, spans
 from lab.results.load import LoadResult, Second, SwarmResult, Totals
 from lab.results.record import TrialRecord
 from lab.scenario.load import OWN_USERS
@@ -127,6 +128,18 @@ class TrialView:
         """Named group → the trial as if the group were the whole swarm; without groups, "" → itself."""
         each = groups.parts(self.trial)
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
+
+    def calm(self, *, stalls_only: bool) -> Sequence[Second]:
+        """Return the seconds of the window outside timed events (or those that stall answers)."""
+        excluded = [one for one in spans(self.trial) if one.of.stalls or not stalls_only]
+        if any(not one.told and one.of.healed_ms is not None for one in excluded):
+            raise NoData("the backlog of an event was not recorded")
+        return seconds_outside(self.load, excluded)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether an event kept answers away."""
+        return any(one.stalls for one in happenings(self.trial))
 
     @property
     def lower_load(self) -> str:

@@ -37,7 +37,7 @@ def test_a_healthy_trial_passes_and_every_check_was_asked():
     summary = judged(trial())
     assert [f for f in summary.findings if f.level != "ok"] == []
     assert (summary.verdict, summary.exit_code) == ("PASS", 0)
-    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline"))}
+    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline", "event_"))}
     assert set(checks.REQUIRED) - set(summary.checks) == linked
     assert all(set(levels) == {"ok"} for levels in summary.checks.values())
 
@@ -123,7 +123,8 @@ def answers(t: TrialRecord, samples: int) -> TrialRecord:
 
 
 def late(t: TrialRecord, us: int) -> TrialRecord:
-    return with_load(t, lateness_hdr=hdr({10: 95, us: 5}, N))
+    sends = hdr({10: 95, us: 5}, N)
+    return with_load(t, lateness_hdr=sends, lateness_generator_hdr=sends)
 
 
 def placed(t: TrialRecord, server_cpus: str, swarm_cpus: str) -> TrialRecord:
@@ -265,6 +266,7 @@ def test_every_check_has_a_fault_that_it_sees():
         "backlog",
         "own_users",
         "link_in_force",
+        "event_on_time",
         "link_delay",
         "link_loss",
         "link_rate",
@@ -287,8 +289,16 @@ def test_suspect_alone_keeps_pass():
 def test_lateness_needs_both(late_us, p50_us):
     response = hdr({p50_us: 1}, N)
     times = {"response_hdr": response, "service_hdr": response, "under_way_s": N * p50_us / 1e6}
-    spoilt = with_load(trial(), lateness_hdr=hdr({late_us: 1}, N), **times)
+    spoilt = with_load(trial(), lateness_generator_hdr=hdr({late_us: 1}, N), **times)
     assert not {c for c, _ in counted(judged(spoilt))} & {"lateness"}
+
+
+def test_sends_that_waited_for_a_free_connection_are_the_servers_doing():
+    waited = with_load(trial(), lateness_hdr=hdr({10: 90, 900_000: 10}, N))
+    assert "lateness" not in {c for c, _ in counted(judged(waited))}
+    assert checks.disturbed(waited) is None
+    older = with_load(waited, lateness_generator_hdr=None)
+    assert "send lateness p99 900 ms = 900 × p50" in (checks.disturbed(older) or ""), "it does not tell why"
 
 
 def test_a_drift_of_little_time_is_none():
@@ -331,7 +341,9 @@ def test_an_answer_after_the_timeout_is_within_what_was_sent():
 
 @pytest.mark.parametrize("missing", ["lateness_hdr", "whole", "workers", "locust"])
 def test_missing_data_is_unknown_and_inconclusive(missing):
-    spoilt = with_load(trial(), **{missing: [] if missing == "workers" else None})
+    old = with_load(trial(), lateness_generator_hdr=None)
+    assert not counted(judged(old)), "an earlier record tells all lateness, and it was small"
+    spoilt = with_load(old, **{missing: [] if missing == "workers" else None})
     summary = judged(spoilt)
     assert (summary.verdict, summary.exit_code) == ("INCONCLUSIVE", 5)
     assert "unknown" in {level for _, level in counted(summary)}
@@ -355,7 +367,7 @@ def test_the_local_runtime_is_suspect_not_unknown():
 
 
 def test_a_check_that_crashes_is_unknown_with_its_error():
-    summary = judged(with_load(trial(), lateness_hdr="no histogram"))
+    summary = judged(with_load(trial(), lateness_hdr="no histogram", lateness_generator_hdr=None))
     finding = next(f for f in summary.findings if f.check == "lateness")
     assert finding.level == "unknown"
     assert "the check itself failed: " in finding.says
