@@ -28,7 +28,10 @@ class Cgroup:
         self._paths: dict[str, str] = {}
 
     def sample(self) -> Iterable[Sample]:
-        """cpu_us, cpu_user_us, cpu_system_us, memory_bytes, memory_peak_bytes, pids, throttled, oom_kills."""
+        """cpu_us, cpu_user_us, cpu_system_us, memory_bytes, memory_peak_bytes, pids, throttled, oom_kills.
+
+        Version 1 also tells the CPU time on each CPU: cpu0_us and so on.
+        """
         for node in self._nodes():
             path = self._paths.get(node) or self._path_of(node)
             if path is None:
@@ -46,6 +49,7 @@ def _version2(root: Path, path: str) -> Iterator[tuple[str, float]]:
         cpu, {"usage_usec": "cpu_us", "user_usec": "cpu_user_us", "system_usec": "cpu_system_us"}
     )
     yield from _known(cpu, {"nr_periods": "cpu_periods", "nr_throttled": "cpu_throttled"})
+    yield from _known(cpu, {"throttled_usec": "cpu_throttled_us"})
     yield from _single(group / "memory.current", "memory_bytes")
     yield from _single(group / "memory.peak", "memory_peak_bytes")
     yield from _single(group / "pids.current", "pids")
@@ -58,8 +62,12 @@ def _version1(root: Path, path: str) -> Iterator[tuple[str, float]]:
     yield from _single(root / "cpuacct" / path / "cpuacct.usage", "cpu_us", 1e-3)
     yield from _single(root / "cpuacct" / path / "cpuacct.usage_user", "cpu_user_us", 1e-3)
     yield from _single(root / "cpuacct" / path / "cpuacct.usage_sys", "cpu_system_us", 1e-3)
+    yield from _each_cpu(root / "cpuacct" / path / "cpuacct.usage_percpu")
     throttle = _table(root / "cpu" / path / "cpu.stat")
     yield from _known(throttle, {"nr_periods": "cpu_periods", "nr_throttled": "cpu_throttled"})
+    yield from (
+        (metric, ns / 1000) for metric, ns in _known(throttle, {"throttled_time": "cpu_throttled_us"})
+    )
     memory = root / "memory" / path
     yield from _single(memory / "memory.usage_in_bytes", "memory_bytes")
     yield from _single(memory / "memory.max_usage_in_bytes", "memory_peak_bytes")
@@ -73,6 +81,15 @@ def _single(path: Path, metric: str, factor: float = 1.0) -> Iterator[tuple[str,
         yield metric, int(path.read_text()) * factor
     except (OSError, ValueError):
         return
+
+
+def _each_cpu(path: Path) -> Iterator[tuple[str, float]]:
+    # One number per possible CPU, in nanoseconds.
+    try:
+        values = [int(word) / 1000 for word in path.read_text().split()]
+    except (OSError, ValueError):
+        return
+    yield from ((f"cpu{cpu}_us", value) for cpu, value in enumerate(values))
 
 
 def _table(path: Path) -> dict[str, float]:

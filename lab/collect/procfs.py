@@ -61,7 +61,8 @@ def _process(pid: int) -> dict[str, float]:
         totals = {
             "threads": float(fields[17]),
             "rss_bytes": float(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-            "cpu_us": (float(fields[11]) + float(fields[12])) * 1e6 / TICKS_PER_S,
+            # utime, stime, and those of reaped children: a sum over living processes keeps them.
+            "cpu_us": sum(map(float, fields[11:15])) * 1e6 / TICKS_PER_S,
         }
         totals["descriptors"] = float(_descriptors(root / "fd"))
         if totals["threads"] <= MOST_TASKS:

@@ -20,6 +20,7 @@ from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.collect.orchestrator import Orchestrator
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
@@ -30,7 +31,7 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, ServerStats
+from lab.results.node import Calibration, CpuPlacement, ServerStats
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
@@ -49,7 +50,7 @@ NULL_SERVERS = {
 RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 4
+RECIPE = 5
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
@@ -125,7 +126,11 @@ class Calibrator:
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
             deployment.wait_event("server", "ready", READY_S)
-            sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
+            sources: list[Collector] = [
+                Cgroup(deployment.nodes, deployment.cgroup),
+                Orchestrator(),
+                HostCollector(),
+            ]
             with Recorder(deployment, sources, logs / "series.csv") as recorder:
                 load = self.driver.run(deployment, null, _mark_window(recorder))
             events = deployment.events("server")
@@ -140,6 +145,7 @@ class Calibrator:
             "ok",
             null.scenario,
             runtime=self.runtime.name,
+            placement=CpuPlacement(**asdict(self.placement)),
             load=load,
             series=series,
         )

@@ -110,6 +110,13 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
     **{("host", "host", f"cpu_{s}_us"): counter(5e6, r) for s, r in [
         ("user", 5e5), ("nice", 0), ("system", 3e5), ("idle", 1.2e6), ("iowait", 0), ("irq", 0),
         ("softirq", 0), ("steal", 0)]},
+    # CPU 0 is the server's, CPU 1 the swarm's; others use 3 and 1 % of them.
+    **{("host", "host", f"cpu{cpu}_{state}_us"): counter(5e6, idle if state == "idle" else 0)
+       for cpu, idle in enumerate((7.7e5, 4.3e5, 1e6))
+       for state in ("idle", "iowait", "irq", "softirq", "steal")},
+    ("lab", "orchestrator", "cpu_us"): counter(3, 1e4),
+    **{("worker-0", "schedstat", f"{name}/43"): counter(9, rate) for name, rate in [
+        ("ran_us", 2.5e5), ("waited_us", 1e5)]},
     **{("host", "host", name): counter(7, 0) for name in ("pswpin", "pswpout", "softnet_dropped")},
     **{("server", "cgroup", name): counter(1, rate) for name, rate in [
         ("cpu_us", 2e5), ("cpu_periods", 10), ("cpu_throttled", 0), ("oom_kills", 0)]},

@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab.analysis.checks import generator, host, known_limits, links, load, network, run_checks, server
+from lab.analysis.checks import (
+    disturbance,
+    generator,
+    host,
+    known_limits,
+    links,
+    load,
+    network,
+    run_checks,
+    server,
+)
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
@@ -116,7 +126,8 @@ TRIAL_CHECKS = (
     Check("link_rate", links.rate, required=False, applies=_linked),
     Check("link_drops", links.drops, applies=_linked),
     Check("delayline_lateness", links.lateness, applies=_linked),
-    Check("host_quiet", host.host_quiet),
+    Check("host_quiet", disturbance.host_quiet),
+    Check("run_delay", disturbance.run_delay, required=False),
     Check("placement", host.placement),
     Check("sampling", host.sampling),
     Check("isolation", host.isolation, required=False),
@@ -137,7 +148,7 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
+    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "run_delay", "sampling", "delayline_lateness"}
 )
 # Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
 # finding is not measured again, whatever else disturbed it.
@@ -184,7 +195,7 @@ def disturbed(trial: TrialRecord) -> str | None:
 def noise(trial: TrialRecord) -> str | None:
     """What else used the host's CPUs while a load ran, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
-    found = _findings("host_quiet", partial(host.host_quiet, view), trial.id)
+    found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
 
 

@@ -1,4 +1,4 @@
-"""Checks of the host and of the lab itself: other load, gaps in the samples, the cost of sampling."""
+"""Checks of the placement and of the lab itself: gaps in the samples, the cost of sampling."""
 
 from __future__ import annotations
 
@@ -8,34 +8,6 @@ from itertools import pairwise
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, told
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
-
-BUSY = ("user", "nice", "system", "irq", "softirq")
-
-
-def host_quiet(view: TrialView) -> Iterator[Result]:
-    """CPU time stolen by the hypervisor, and CPU time used outside the lab's nodes."""
-    total_us = sum(view.increase("host", "host", f"cpu_{state}_us") for state in (*BUSY, "idle", "iowait"))
-    steal_us = view.increase("host", "host", "cpu_steal_us")
-    if not total_us:
-        raise NoData("this host's CPU time did not move")
-    steal = steal_us / (total_us + steal_us)
-    yield from graded(
-        "steal",
-        steal,
-        f"steal time {show_percent(steal)} of the host's CPU time",
-        "run on a quieter machine, or at another time",
-    )
-    # A node's CPU time includes interrupts taken while it ran: the rest is a lower bound of foreign use.
-    source = "cgroup" if view.isolated else "procfs"
-    ours_us = sum(view.increase(node, source, "cpu_us") for node in view.nodes(source))
-    busy_us = sum(view.increase("host", "host", f"cpu_{state}_us") for state in BUSY)
-    foreign = max(0.0, busy_us - ours_us) / total_us
-    yield from graded(
-        "foreign_cpu",
-        foreign,
-        f"other processes used {show_percent(foreign)} of the host's CPU time",
-        "stop other processes and containers on this host",
-    )
 
 
 def placement(view: TrialView) -> Iterator[Result]:

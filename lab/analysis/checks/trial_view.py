@@ -104,6 +104,11 @@ class TrialView:
         return self.trial.scenario.swarm
 
     @property
+    def swarm_nodes(self) -> tuple[str, ...]:
+        """The names of the swarm's nodes: the masters of its groups, and the workers."""
+        return (*(group.master for group in self.swarm.all_groups), *self.swarm.worker_nodes)
+
+    @property
     def open_load(self) -> bool:
         """Whether requests arrive by the clock, independent of the server."""
         return not self.swarm.load.is_closed

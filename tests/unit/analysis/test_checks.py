@@ -39,6 +39,9 @@ def test_a_healthy_trial_passes_and_every_check_was_asked():
     assert all(set(levels) == {"ok"} for levels in summary.checks.values())
 
 
+NODES = ("server", "master", "worker-0", "worker-1")
+
+
 def slow(*ks: int) -> list[dict[str, Any]]:
     return [second(k, {2000: 1} if k in ks else RESPONSE) for k in range(12)]
 
@@ -49,6 +52,10 @@ def busy(cores: float, *ks: int) -> list[dict[str, Any]]:
 
 def host(**per_s: float) -> dict[tuple[str, str, str], Any]:
     return {("host", "host", name): counter(1, rate) for name, rate in per_s.items()}
+
+
+def waited(us_per_s: float) -> dict[tuple[str, str, str], Any]:
+    return {("worker-0", "schedstat", "waited_us/43"): counter(1, us_per_s)}
 
 
 def server(**per_s: float) -> dict[tuple[str, str, str], Any]:
@@ -170,9 +177,12 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a full queue", "kernel_counters", "suspect", lambda t: sampled(t, overflows("listen_overflows"))),
     ("retransmissions", "kernel_counters", "suspect", lambda t: sampled(t, overflows("retransmits"))),
     ("packets dropped", "kernel_counters", "suspect", lambda t: sampled(t, host(softnet_dropped=1))),
-    ("some steal", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_steal_us=5e4))),
-    ("much steal", "host_quiet", "invalid", lambda t: sampled(t, host(cpu_steal_us=3e5))),
-    ("another load on the host", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_user_us=1.5e6))),
+    ("some steal", "host_quiet", "suspect", lambda t: sampled(t, host(cpu0_steal_us=3e4))),
+    ("much steal", "host_quiet", "invalid", lambda t: sampled(t, host(cpu1_steal_us=3e5))),
+    ("others on the server's CPU", "host_quiet", "suspect", lambda t: sampled(t, host(cpu0_idle_us=6e5))),
+    ("much on the swarm's CPU", "host_quiet", "invalid", lambda t: sampled(t, host(cpu1_idle_us=1e5))),
+    ("an engine that waited", "run_delay", "suspect", lambda t: sampled(t, waited(3.5e5))),
+    ("an engine that waited long", "run_delay", "invalid", lambda t: sampled(t, waited(6e5))),
     ("one CPU for all", "placement", "suspect", lambda t: placed(t, "0-1", "1")),
     ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap())),
     ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
@@ -332,7 +342,7 @@ def test_unknown_in_a_check_that_is_not_required_keeps_pass():
 
 def test_the_local_runtime_is_suspect_not_unknown():
     gone = {key: None for key in records.SERIES if key[1] == "cgroup"}
-    procfs = {(node, "procfs", "cpu_us"): counter(1, 4e5) for node in ("server", "worker-0")}
+    procfs = {(node, "procfs", "cpu_us"): counter(1, 2e5) for node in NODES}
     summary = judged(
         replace(trial(), runtime="local", stamps=("not isolated",), series=series({**gone, **procfs}))
     )

@@ -2,18 +2,25 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 
 from lab.collect import Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.collect.orchestrator import Orchestrator
 from lab.collect.procfs import Procfs
+from lab.collect.schedstat import Schedstat
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
 from lab.results.record import Sample
 from lab.results.store import read_series
+from tests.support.runtimes import until
 
 
 def figures(samples):
@@ -50,12 +57,14 @@ def test_cgroup_version_1(tmp_path):
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage", "500000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_user", "300000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_sys", "200000\n")
-    write(tmp_path, f"cpu/{group}/cpu.stat", "nr_periods 9\nnr_throttled 1\nthrottled_time 5\n")
+    write(tmp_path, f"cpuacct/{group}/cpuacct.usage_percpu", "400000 100000 \n")
+    write(tmp_path, f"cpu/{group}/cpu.stat", "nr_periods 9\nnr_throttled 1\nthrottled_time 5000\n")
     write(tmp_path, f"memory/{group}/memory.usage_in_bytes", "4096\n")
     write(tmp_path, f"memory/{group}/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
     write(tmp_path, f"pids/{group}/pids.current", "3\n")
     found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert (found["cpu_us"], found["cpu_user_us"], found["cpu_system_us"]) == (500, 300, 200)
+    assert (found["cpu0_us"], found["cpu1_us"], found["cpu_throttled_us"]) == (400, 100, 5)
     assert (found["memory_bytes"], found["pids"], found["oom_kills"]) == (4096, 3, 0)
 
 
@@ -82,6 +91,52 @@ def test_this_process_through_procfs():
 def test_a_process_that_has_gone_is_left_out():
     assert figures(Procfs(["server"], lambda _: [2**22 + 5]).sample())["processes"] == 1
     assert not figures(Procfs(["server"], lambda _: []).sample())
+
+
+def test_the_cpu_time_of_children_that_have_ended_is_kept():
+    def cpu_us():
+        return figures(Procfs(["server"], lambda _: [os.getpid()]).sample())["cpu_us"]
+
+    before = cpu_us()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"], check=True)
+    assert cpu_us() - before >= 0.2e6
+
+
+def test_how_long_a_process_ran_and_waited():
+    with busy_process() as pid:
+        collector = Schedstat(["server"], lambda _: [pid])
+        until(lambda: figures(collector.sample())[f"ran_us/{pid}"] > 50_000)
+        assert figures(collector.sample())[f"waited_us/{pid}"] >= 0
+
+
+def test_a_process_of_many_threads_has_no_delay_of_its_own():
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert figures(Schedstat(["server"], lambda _: [os.getpid()]).sample()) == {}
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_labs_own_cpu_time():
+    before, until_s = figures(Orchestrator().sample())["cpu_us"], time.process_time() + 0.05
+    while time.process_time() < until_s:
+        pass
+    assert figures(Orchestrator().sample())["cpu_us"] - before >= 0.05e6
+
+
+@contextmanager
+def busy_process():
+    """The pid of a process that uses a CPU."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_sockets_of_this_namespace():
