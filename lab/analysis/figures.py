@@ -71,8 +71,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
             seen = (trial.series.highest(SERVER, *source) for source in sources)
             return next((value for value in seen if value is not None), None)
         case Increase(source, metric):
-            points = trial.series.get(SERVER, source, metric)
-            return points[-1][1] - points[0][1] if points else None
+            return trial.series.growth(SERVER, source, metric)
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
@@ -135,7 +134,7 @@ def _errors(load: LoadResult) -> Errors:
     result = load.result
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
-    return Errors(rate=failed / meant if meant else 0.0, by_kind={k: n for k, n in by_kind.items() if n})
+    return Errors(rate=ratio(failed, meant), by_kind={k: n for k, n in by_kind.items() if n})
 
 
 def failed_of(result: Counts) -> tuple[int, int]:

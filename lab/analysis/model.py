@@ -61,7 +61,7 @@ class Estimate(SummaryModel):
 class Errors(SummaryModel):
     """Failed requests: the share of those sent in the window, and numbers by kind over the whole load."""
 
-    rate: float = 0.0
+    rate: float | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 

@@ -176,4 +176,4 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
     for errors in each:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
-    return Errors(rate=_median(e.rate for e in each) or 0.0, by_kind=kinds)
+    return Errors(rate=_median(e.rate for e in each), by_kind=kinds)

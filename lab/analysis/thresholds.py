@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lab.analysis.figures import failed_of
+from lab.analysis.figures import failed_of, ratio
 from lab.analysis.histogram import Times, fewest, times
 from lab.analysis.model import TrialFigures, figure_of
 from lab.results.load import Counts
@@ -34,7 +34,7 @@ def in_window(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
     failed, meant = failed_of(result)
     if threshold.aggregate == "count":
         return float(failed), ""
-    return (failed / meant if meant else 0.0), ""
+    return ratio(failed, meant), "" if meant else "no request was meant for the window"
 
 
 def _of_times(threshold: Threshold, result: Counts) -> tuple[float | None, str]:

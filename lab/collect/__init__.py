@@ -146,11 +146,13 @@ class Recorder:
                 collector.detach()
 
     def _sample(self, collector: Collector) -> list[Sample]:
+        """What a collector sees; what it saw before it failed is kept."""
+        samples: list[Sample] = []
         try:
-            return list(collector.sample())
+            samples.extend(collector.sample())
         except (OSError, ValueError) as error:
             self._problem(f"collector {collector.source}: {error}")
-            return []
+        return samples
 
     def _problem(self, says: str) -> None:
         if says not in self.problems:

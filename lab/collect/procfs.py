@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lab.common.clock import mono_ms
@@ -42,16 +42,20 @@ class Procfs:
             if now < self._not_before_ms.get(node, 0.0):
                 continue
             pids = self._pids(node)
-            totals = {"processes": float(len(pids))}
-            for pid in pids:
-                for metric, value in _process(pid).items():
-                    totals[metric] = totals.get(metric, 0.0) + value
+            totals = {"processes": float(len(pids)), **_sums([_process(pid) for pid in pids])}
             self._not_before_ms[node] = mono_ms() + PAUSE_FACTOR * (mono_ms() - now - FREE_MS)
             if totals.get("threads", 0) > MOST_TASKS:
                 totals.pop("switches_voluntary", None)
                 totals.pop("switches_involuntary", None)
             if pids:
                 yield from (Sample(now, node, self.source, metric, value) for metric, value in totals.items())
+
+
+def _sums(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sums of what can be read of every process; those that have gone are left out."""
+    there = [one for one in each if one]
+    metrics = [name for name in there[0] if all(name in one for one in there)] if there else []
+    return {name: sum(one[name] for one in there) for name in metrics}
 
 
 def _process(pid: int) -> dict[str, float]:
@@ -64,7 +68,7 @@ def _process(pid: int) -> dict[str, float]:
             # utime, stime, and those of reaped children: a sum over living processes keeps them.
             "cpu_us": sum(map(float, fields[11:15])) * 1e6 / TICKS_PER_S,
         }
-        totals["descriptors"] = float(_descriptors(root / "fd"))
+        totals |= _descriptors(root / "fd")
         if totals["threads"] <= MOST_TASKS:
             for task in (root / "task").iterdir():
                 _add_switches(totals, task / "status")
@@ -78,12 +82,12 @@ def _after_name(stat: str) -> list[str]:
     return stat[stat.rindex(")") + 2 :].split()
 
 
-def _descriptors(folder: Path) -> int:
+def _descriptors(folder: Path) -> dict[str, float]:
     # Since Linux 6.2 the size of /proc/PID/fd is the number of open descriptors; before it is 0.
     try:
-        return folder.stat().st_size or sum(1 for _ in folder.iterdir())
+        return {"descriptors": float(folder.stat().st_size or sum(1 for _ in folder.iterdir()))}
     except PermissionError:
-        return 0
+        return {}
 
 
 def _add_switches(totals: dict[str, float], status: Path) -> None:

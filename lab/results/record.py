@@ -82,6 +82,11 @@ class Series:
         end = self.at(node, source, metric, window_ms[1])
         return None if start is None or end is None else end - start
 
+    def growth(self, node: str, source: str, metric: str) -> float | None:
+        """The last sample of a counter less the first; None for fewer than two."""
+        points = self.get(node, source, metric)
+        return points[-1][1] - points[0][1] if len(points) > 1 else None
+
     def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
         """The values of a gauge within a window."""
         return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]

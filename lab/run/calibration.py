@@ -218,11 +218,15 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
     seconds = [s for s in load.seconds if s.phase == "measure" and s.answered]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
+    if not all(any(s.cpu_cores) for s in seconds):
+        raise NoMeasurement("the swarm's CPU time was not recorded")
     shares = [(float(s.answered), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)
-    bottleneck: Literal["swarm", "server", "neither"] = "server" if server >= SATURATED else "neither"
+    bottleneck: Literal["server", "neither"] | None = None
+    if server is not None:
+        bottleneck = "server" if server >= SATURATED else "neither"
     return Calibration(
         ceiling_per_s=most,
         rate_per_s=rate,
@@ -237,18 +241,18 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 
-def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
-    """CPU time of the server within the window as a share of its CPUs; 0 where it was not recorded."""
+def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float | None:
+    """CPU time of the server within the window as a share of its CPUs; None where it was not recorded."""
     within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
-    if len(within) < 2:
-        return 0.0
-    first, last = within[0], within[-1]
-    used_us = _cpu_us(last) - _cpu_us(first)
-    return used_us / 1000 / (last.mono_ms - first.mono_ms) / cpus
-
-
-def _cpu_us(stats: ServerStats) -> float:
-    return (stats.cpu_user_us or 0.0) + (stats.cpu_system_us or 0.0)
+    used = [
+        (s.mono_ms, s.cpu_user_us + s.cpu_system_us)
+        for s in within
+        if s.cpu_user_us is not None and s.cpu_system_us is not None
+    ]
+    if len(used) < 2:
+        return None
+    (began_ms, first), (ended_ms, last) = used[0], used[-1]
+    return (last - first) / 1000 / (ended_ms - began_ms) / cpus
 
 
 def _file(key: str) -> Path:

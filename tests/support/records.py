@@ -123,6 +123,8 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
     ("server", "cgroup", "memory_bytes"): [(t, 2e7 + (t > START_MS) * 1e7) for t, _ in counter(0, 0)],
     **{(f"worker-{i}", "cgroup", "cpu_us"): counter(1, 2.5e5) for i in range(WORKERS)},
     ("master", "cgroup", "cpu_us"): counter(1, 5e4),
+    **{(node, "cgroup", name): counter(1, 0) for node in ("master", "worker-0", "worker-1")
+       for name in ("cpu_periods", "cpu_throttled")},
     **{(node, "sockets", name): counter(3, 0) for node in ("server", "worker-0", "worker-1") for name in (
         "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
     ("server", "server", "open_peak"): counter(USERS, 0),

@@ -228,14 +228,16 @@ def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
 
 
 def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
+    """What a check says. What it saw before it lacked data, or crashed, is kept."""
+    results: list[Result] = []
     try:
-        results = list(evaluate())
+        results.extend(evaluate())
     except NoData as error:
-        results = [Result("unknown", f"not checked: {error}")]
+        results.append(Result("unknown", f"not checked: {error}"))
     except Exception as error:
         # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
         failure = f"the check itself failed: {type(error).__name__}: {error}"
-        results = [Result("unknown", failure, "please report it")]
+        results.append(Result("unknown", failure, "please report it"))
     return [_finding(name, one, trial) for one in results]
 
 

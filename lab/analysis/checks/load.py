@@ -13,6 +13,7 @@ from lab.results.load import Counts, Second, SlowCount
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
+NONE_MEANT = "no request was meant for the window"
 MISCOUNT = "the swarm's counts disagree: please report it"
 CONNECTION_ERRORS = (
     "connect_refused",
@@ -82,16 +83,29 @@ def lateness(view: TrialView) -> Iterable[Result]:
 
 
 def omission(view: TrialView) -> Iterable[Result]:
-    """Response time (from the intended send) against service time (from the actual send), at the p99."""
-    response, service = view.figures.response_ms.p99, view.figures.service_ms.p99
-    if not view.open_load or response is None or not service:
+    """Response time (from the intended send) against service time (from the actual send), at the p99.
+
+    Where there are too few answers for a p99, at the highest quantile that they support.
+    """
+    if not view.open_load:
         return ()
+    name, response, service = _highest_of_both(view)
     return graded(
         "omission_ratio",
         response / service,
-        f"p99 response time {response:.3g} ms, p99 service time {service:.3g} ms: sends waited",
+        f"{name} response time {response:.3g} ms, {name} service time {service:.3g} ms: sends waited",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
     )
+
+
+def _highest_of_both(view: TrialView) -> tuple[str, float, float]:
+    """The highest quantile up to the p99 that both times have. Raises NoData where there is none."""
+    times = view.figures.response_ms, view.figures.service_ms
+    for name in ("p99", "p95", "p90", "p50"):
+        response, service = (getattr(one, name) for one in times)
+        if response is not None and service:
+            return name, response, service
+    raise NoData("too few answers for a median")
 
 
 def little_law(view: TrialView) -> Iterable[Result]:
@@ -101,8 +115,11 @@ def little_law(view: TrialView) -> Iterable[Result]:
     and then it has just sent something.
     """
     mean_ms, rate = view.figures.response_ms.mean, view.figures.requests_per_s
-    if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
-        return ()  # failed requests are in flight too, and have no response time
+    if mean_ms is None or not rate:
+        raise NoData("nothing was answered")
+    failed = told(view.figures.errors.rate, NONE_MEANT)
+    if failed > (LIMITS["error_rate"].suspect or 0):
+        raise NoData("failed requests are in flight too, and have no response time")
     seen = _mean_in_flight(view)
     lawful = rate * mean_ms / 1000
     off = abs(seen - lawful) / lawful
@@ -188,7 +205,7 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 
 def errors(view: TrialView) -> Iterator[Result]:
     """Failed requests of the window, and connections that failed at any time."""
-    rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
+    rate, kinds = told(view.figures.errors.rate, NONE_MEANT), view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     yield from graded(
         "error_rate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.analysis.checks.links import loses
-from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded
+from lab.analysis.checks.trial_view import SERVER, Result, TrialView, graded
 
 COUNTERS = {
     "listen_overflows": ("connections met a full accept queue", "raise `backlog`, or lower `spawn-rate`"),
@@ -20,9 +20,10 @@ COUNTERS = {
 
 def kernel_counters(view: TrialView) -> Iterator[Result]:
     """Growth of the kernel's drop and retransmission counters over the whole trial, node by node."""
-    nodes = view.nodes("sockets")
-    if SERVER not in nodes:
-        raise NoData("the kernel's counters of the server's network namespace were not sampled")
+    nodes = (SERVER, *view.swarm.worker_nodes)
+    dropped = view.growth("host", "host", "softnet_dropped")
+    says = f"{dropped:,.0f} packets dropped by a full backlog of this host (softnet)"
+    yield from graded("kernel_counter", dropped, says, "raise net.core.netdev_max_backlog, or lower the rate")
     lossy = any(loses(direction) for link in view.trial.links for direction in link.requested)
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
@@ -31,6 +32,3 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
         where = ", ".join(f"{node} {number:,.0f}" for node, number in grown.items() if number > 0)
         total = sum(number for number in grown.values() if number > 0)
         yield from graded("kernel_counter", total, f"{what}: {where}", remedy)
-    dropped = view.growth("host", "host", "softnet_dropped")
-    says = f"{dropped:,.0f} packets dropped by a full backlog of this host (softnet)"
-    yield from graded("kernel_counter", dropped, says, "raise net.core.netdev_max_backlog, or lower the rate")

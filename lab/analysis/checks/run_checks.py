@@ -114,6 +114,10 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
         backlog = trial.ready.backlog if trial.ready else None
         if backlog is not None and trial.model and not _is_udp(trial):
             granted.setdefault(trial.settings.backlog, {})[backlog] = trial.server
+    if len({trial.server for trial in trials}) > 1:
+        blind = {t.server for t in trials if t.model and not _is_udp(t) and not (t.ready and t.ready.backlog)}
+        for server in sorted(blind):
+            yield Result("unknown", f"not checked: the backlog that {server} was granted was not recorded")
     for asked, by_value in granted.items():
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())

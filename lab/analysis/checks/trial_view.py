@@ -151,13 +151,14 @@ class TrialView:
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """The highest sample; 0 where there is none."""
-        return self.trial.series.highest(node, source, metric) or 0.0
+        """The highest sample."""
+        most = self.trial.series.highest(node, source, metric)
+        return told(most, f"{source} {metric} of {node} was not sampled")
 
     def growth(self, node: str, source: str, metric: str) -> float:
-        """Growth of a counter over the whole trial; 0 where it was not sampled."""
-        points = self.trial.series.get(node, source, metric)
-        return points[-1][1] - points[0][1] if points else 0.0
+        """Growth of a counter over the whole trial."""
+        grown = self.trial.series.growth(node, source, metric)
+        return told(grown, f"{source} {metric} of {node} was not sampled over the trial")
 
     def errors(self, *kinds: str) -> int:
         """How many errors of these kinds (of any, without kinds) the swarm counted, over the whole load."""

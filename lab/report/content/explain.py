@@ -65,7 +65,8 @@ def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
         return "no figures"
     if not server.trials_valid:
         return "invalid"
-    return f"failed {percent(server.errors.rate)} of its requests" if server.errors.rate > MOST_ERRORS else ""
+    rate = server.errors.rate
+    return f"failed {percent(rate)} of its requests" if rate is not None and rate > MOST_ERRORS else ""
 
 
 def _last_point(summary: Summary) -> Mapping[str, object]:

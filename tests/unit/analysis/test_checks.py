@@ -25,7 +25,6 @@ from tests.support.records import (
     trial,
     verified,
     with_load,
-    with_scenario,
     with_swarm,
 )
 
@@ -66,9 +65,8 @@ def whole(**changes: Any) -> dict[str, Any]:
     return {**records.result()["whole"], **changes}
 
 
-def limited(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
-    quota = with_scenario(t, servers={"epoll_lt": {"model": "epoll_lt", "backlog": 4096, "cpus": 0.5}})
-    return sampled(quota, server(cpu_throttled=throttled_per_s))
+def limited(t: TrialRecord, throttled_per_s: float, group: str = "") -> TrialRecord:
+    return sampled(t, server(**{f"cpu_periods{group}": 10, f"cpu_throttled{group}": throttled_per_s}))
 
 
 def sampled(t: TrialRecord, changes: dict[tuple[str, str, str], Any]) -> TrialRecord:
@@ -167,6 +165,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("descriptors that ran out", "client_exhausted", "invalid", lambda t: erring(t, emfile=2)),
     ("a throttled server", "throttled", "suspect", lambda t: limited(t, 0.5)),
     ("a strangled server", "throttled", "invalid", lambda t: limited(t, 5)),
+    ("a quota above the server", "throttled", "invalid", lambda t: limited(t, 5, "/docker")),
     ("an OOM kill", "oom", "invalid", lambda t: sampled(t, server(oom_kills=0.1))),
     ("a swapping host", "swap", "invalid", lambda t: sampled(t, host(pswpout=100))),
     ("the wrong model", "model_profile", "invalid", lambda t: calls(t, poll=2000, epoll_wait=None)),

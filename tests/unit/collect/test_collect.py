@@ -41,12 +41,15 @@ def test_cgroup_version_2(tmp_path):
         f"{group}/cpu.stat",
         "usage_usec 500\nuser_usec 300\nsystem_usec 200\nnr_periods 9\nnr_throttled 1\n",
     )
+    write(tmp_path, "cpu.stat", "usage_usec 900\n")
+    write(tmp_path, "docker/cpu.stat", "usage_usec 500\nnr_periods 5\nnr_throttled 4\nthrottled_usec 7\n")
     write(tmp_path, f"{group}/memory.current", "4096\n")
     write(tmp_path, f"{group}/memory.peak", "8192\n")
     write(tmp_path, f"{group}/memory.events", "low 0\noom 1\noom_kill 1\n")
     write(tmp_path, f"{group}/pids.current", "3\n")
     found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert found["cpu_us"] == 500
+    assert (found["cpu_throttled/docker"], found["cpu_throttled_us/docker"]) == (4, 7)
     assert found["memory_bytes"] == 4096
     assert found["memory_peak_bytes"] == 8192
     assert (found["cpu_throttled"], found["oom_kills"], found["pids"]) == (1, 1, 3)
@@ -58,12 +61,16 @@ def test_cgroup_version_1(tmp_path):
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_user", "300000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_sys", "200000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_percpu", "400000 100000 \n")
+    write(tmp_path, "cpu/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    write(tmp_path, "cpu/docker/cpu.stat", "nr_periods 5\nnr_throttled 4\nthrottled_time 0\n")
     write(tmp_path, f"cpu/{group}/cpu.stat", "nr_periods 9\nnr_throttled 1\nthrottled_time 5000\n")
     write(tmp_path, f"memory/{group}/memory.usage_in_bytes", "4096\n")
     write(tmp_path, f"memory/{group}/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
     write(tmp_path, f"pids/{group}/pids.current", "3\n")
     found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert (found["cpu_us"], found["cpu_user_us"], found["cpu_system_us"]) == (500, 300, 200)
+    assert (found["cpu_periods"], found["cpu_periods/docker"], found["cpu_throttled/docker"]) == (9, 5, 4)
+    assert "cpu_periods/" not in found
     assert (found["cpu0_us"], found["cpu1_us"], found["cpu_throttled_us"]) == (400, 100, 5)
     assert (found["memory_bytes"], found["pids"], found["oom_kills"]) == (4096, 3, 0)
 
@@ -99,7 +106,7 @@ def test_the_cpu_time_of_children_that_have_ended_is_kept():
 
     before = cpu_us()
     subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"], check=True)
-    assert cpu_us() - before >= 0.2e6
+    assert cpu_us() - before >= 0.15e6  # four counters, each in whole ticks
 
 
 def test_how_long_a_process_ran_and_waited():
