@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.analysis import memory
 from lab.analysis.histogram import quantiles
 from lab.analysis.limits import SERVER, open_peak
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
@@ -11,10 +12,6 @@ from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quot
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
 from lab.results.record import TrialRecord
-
-# The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
-# in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.
-BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
@@ -45,8 +42,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         cpu_us_per_request=ratio(cpu_us, result.answered),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
-        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
-        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
+        **memory.per_connection(trial, held),
         syscalls_per_request=_syscalls(load, trial),
     )
 
@@ -113,21 +109,6 @@ def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
         return own, "getrusage"
     ticks = trial.series.increase(SERVER, "procfs", "cpu_us", window)
     return ticks, "procfs" if ticks is not None else None
-
-
-def _memory(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:
-    """Growth from before the first connection to the most seen in the window, per connection held.
-
-    None also where that is too little for the kernel's accounting to tell.
-    """
-    assert trial.load is not None
-    points = trial.series.get(SERVER, source, metric)
-    held = trial.series.within(SERVER, source, metric, trial.load.window_ms)
-    if not points or not held or not connections:
-        return None
-    grown = max(0.0, max(held) - points[0][1]) / connections
-    told = BATCH_BYTES / connections <= max(COARSEST_SHARE * grown, FINE_BYTES)
-    return grown if told else None
 
 
 def _errors(load: LoadResult) -> Errors:

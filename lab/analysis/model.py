@@ -95,6 +95,7 @@ class ServerFigures(LoadFigures):
     cpu_cores: float | None = None
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
+    pss_bytes_per_connection: float | None = None
     rss_bytes_per_connection: float | None = None
     switches_per_request: float | None = None
     syscalls_per_request: dict[str, float] = Field(default_factory=dict)
@@ -107,6 +108,7 @@ class ServerFigures(LoadFigures):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+    marks: dict[str, str] = Field(default_factory=dict)  # figure → what must be said beside it
 
 
 class TrialFigures(ServerFigures):

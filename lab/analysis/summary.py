@@ -108,6 +108,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
+        "marks": {name: mark for f in trials for name, mark in f.marks.items()},
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)

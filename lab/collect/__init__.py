@@ -178,6 +178,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     from lab.collect.host import HostCollector
     from lab.collect.orchestrator import Orchestrator
     from lab.collect.procfs import Procfs
+    from lab.collect.pss import Pss
     from lab.collect.schedstat import Schedstat
     from lab.collect.sockets import Sockets
     from lab.collect.syscalls import Syscalls
@@ -187,6 +188,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
         Procfs(nodes, deployment.pids),
+        Pss(["server"], deployment.pids),
         Schedstat(nodes, deployment.pids),
         Orchestrator(),
         Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),

@@ -13,6 +13,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Summing context switches means reading one file per thread: with thousands of threads the reading would be
 # the load. Above this the server's own getrusage(2) figures stand alone.
 MOST_TASKS = 64
+# The thread of the lab's own servers that prints statistics (images/CONTRACT.md). It is none of the model's.
+REPORTER = "lab-reporter"
 # A sample up to FREE_MS is free; one that takes longer is followed by a pause PAUSE_FACTOR times as long.
 FREE_MS, PAUSE_FACTOR = 1.0, 1000
 
@@ -30,6 +32,7 @@ class Procfs:
         self._nodes = tuple(nodes)
         self._pids = pids
         self._not_before_ms: dict[str, float] = {}
+        self._reporters: dict[int, float] = {}  # pid → such threads, when it last had few threads
 
     def force_sample(self) -> None:
         """Sample every node the next time."""
@@ -42,13 +45,22 @@ class Procfs:
             if now < self._not_before_ms.get(node, 0.0):
                 continue
             pids = self._pids(node)
-            totals = {"processes": float(len(pids)), **_sums([_process(pid) for pid in pids])}
+            totals = {"processes": float(len(pids)), **_sums([self._own(pid) for pid in pids])}
             self._not_before_ms[node] = mono_ms() + PAUSE_FACTOR * (mono_ms() - now - FREE_MS)
             if totals.get("threads", 0) > MOST_TASKS:
                 totals.pop("switches_voluntary", None)
                 totals.pop("switches_involuntary", None)
             if pids:
                 yield from (Sample(now, node, self.source, metric, value) for metric, value in totals.items())
+
+    def _own(self, pid: int) -> dict[str, float]:
+        """What a process uses, without its reporter among the threads."""
+        seen = _process(pid)
+        if (reporters := seen.pop("reporters", None)) is not None:
+            self._reporters[pid] = reporters
+        if seen:
+            seen["threads"] -= self._reporters.get(pid, 0.0)
+        return seen
 
 
 def _sums(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -70,8 +82,9 @@ def _process(pid: int) -> dict[str, float]:
         }
         totals |= _descriptors(root / "fd")
         if totals["threads"] <= MOST_TASKS:
+            totals["reporters"] = 0.0
             for task in (root / "task").iterdir():
-                _add_switches(totals, task / "status")
+                _add_task(totals, (task / "status").read_text())
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return totals
@@ -90,9 +103,12 @@ def _descriptors(folder: Path) -> dict[str, float]:
         return {}
 
 
-def _add_switches(totals: dict[str, float], status: Path) -> None:
-    for line in status.read_text().splitlines():
+def _add_task(totals: dict[str, float], status: str) -> None:
+    """Add a thread's context switches; count it if it is a reporter."""
+    for line in status.splitlines():
         key, _, value = line.partition(":")
+        if key == "Name" and value.strip() == REPORTER:
+            totals["reporters"] += 1
         if key.endswith("_ctxt_switches"):
             name = "switches_involuntary" if key.startswith("non") else "switches_voluntary"
             totals[name] = totals.get(name, 0.0) + float(value)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
+from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
@@ -186,6 +187,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
+        recorder.mark(mono_ms())  # what the server holds before the first connection
         builder.load = lab.driver.run(deployment, trial, on_event)
 
         if not timeline.killed("server"):

@@ -111,8 +111,14 @@ def _delays(view: TrialView, side: Side) -> Iterator[tuple[float, str]]:
                 continue
             waited = _increase(view, node, "schedstat", metric)
             ran = _increase(view, node, "schedstat", f"ran_us/{pid}")
-            if waited is not None and ran is not None:
+            if waited is not None and ran is not None and _throughout(view, node, metric):
                 yield max(0.0, waited - held_us - max(0.0, used_us - ran)), node
+
+
+def _throughout(view: TrialView, node: str, metric: str) -> bool:
+    """Whether a process was sampled all through the window: one that had many threads meanwhile was not."""
+    seen = view.trial.series.within(node, "schedstat", metric, view.window_ms)
+    return len(seen) >= view.window_s / 2
 
 
 def _throttled_us(view: TrialView, node: str) -> float:

@@ -77,7 +77,15 @@ def cell(figures: ServerFigures, figure: Figure) -> str:
         return percent(owner.rate) if _measured(figures) else NOTHING
     if isinstance(owner, Estimate) and owner.ci95:
         return f"{number(owner.value)} ({number(owner.ci95[0])}–{number(owner.ci95[1])})"
-    return amount(shown(figures, figure), figure)
+    return amount(shown(figures, figure), figure) + _mark(figures, figure)
+
+
+def _mark(figures: ServerFigures, figure: Figure) -> str:
+    """What must be said beside the figure that is shown, in brackets."""
+    while figure_of(figures, figure) is None and figure.fallback:
+        figure = BY_NAME[figure.fallback]
+    mark = figures.marks.get(figure.name)
+    return f" ({mark})" if mark else ""
 
 
 def amount(value: float | None, figure: Figure) -> str:
@@ -103,7 +111,7 @@ def capital(noun: str) -> str:
 def shown(figures: ServerFigures, figure: Figure) -> float | None:
     """The value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
-    return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
+    return shown(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
 
 def _measured(figures: ServerFigures) -> bool:

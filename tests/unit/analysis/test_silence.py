@@ -52,6 +52,15 @@ def test_figures_of_what_was_not_sampled_are_none():
     assert {name: told[name] for name in of_the_server if told[name] not in (None, {})} == {}
 
 
+def test_a_process_that_was_not_sampled_in_the_window_has_no_delay():
+    """One that had many threads meanwhile: what lies between its first and last sample is not known."""
+    key = ("worker-0", "schedstat", "waited_us/43")
+    start, end = records.WINDOW_MS
+    outside = [(t, 9e5 * (t > end)) for t, _ in records.SERIES[key] if not start <= t <= end]
+    found = checks.check_trial(replace(trial(), series=series({key: outside})))
+    assert [(f.check, f.level) for f in found] == [("run_delay", "unknown")]
+
+
 def test_a_trial_without_a_measurement_has_no_share_of_errors():
     assert figures(replace(trial(), load=None, status="failed")).errors.rate is None
 

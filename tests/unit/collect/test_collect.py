@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,12 @@ from lab.collect import Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.collect.orchestrator import Orchestrator
-from lab.collect.procfs import Procfs
+from lab.collect.procfs import REPORTER, Procfs
+from lab.collect.pss import Pss
 from lab.collect.schedstat import Schedstat
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
+from lab.common.paths import ROOT
 from lab.results.record import Sample
 from lab.results.store import read_series
 from tests.support.runtimes import until
@@ -98,6 +101,53 @@ def test_this_process_through_procfs():
 def test_a_process_that_has_gone_is_left_out():
     assert figures(Procfs(["server"], lambda _: [2**22 + 5]).sample())["processes"] == 1
     assert not figures(Procfs(["server"], lambda _: []).sample())
+
+
+def test_the_reporter_of_a_server_is_none_of_its_threads():
+    """A real server of the lab: one thread serves, one prints statistics."""
+    with server_process("epoll_lt") as pid:
+        until(lambda: REPORTER in names_of_threads(pid))
+        assert len(names_of_threads(pid)) == 2
+        assert figures(Procfs(["server"], lambda _: [pid]).sample())["threads"] == 1
+
+
+def test_own_memory_counts_shared_pages_once_and_is_read_when_forced():
+    with server_process("prefork") as pid:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        until(lambda: len(children.read_text().split()) == 16)
+        pids = [pid, *map(int, children.read_text().split())]
+        pss = Pss(["server"], lambda _: pids)
+        assert list(pss.sample()) == []
+        pss.force_sample()
+        own = figures(pss.sample())["bytes"]
+        assert list(pss.sample()) == []
+        resident = figures(Procfs(["server"], lambda _: pids).sample())["rss_bytes"]
+    assert 1 << 20 < own < resident / 2  # forked, they share most of their pages
+
+
+def test_memory_that_may_not_be_read_is_not_told(tmp_path):
+    write(tmp_path, "7/smaps_rollup", "Rss: 9 kB\n")  # a kernel that keeps no Pss
+    pss = Pss(["server"], lambda _: [7], tmp_path)
+    pss.force_sample()
+    assert list(pss.sample()) == []
+
+
+def names_of_threads(pid):
+    return [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+@contextmanager
+def server_process(model):
+    """The pid of a server of the lab that is ready."""
+    images = ROOT / "images"
+    environment = {**os.environ, "PYTHONPATH": f"{images}:{images / 'server'}", "LAB_PORT": "0"}
+    command = [sys.executable, "-m", "iomodels", model]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert '"ready"' in process.stdout.readline()
+            yield process.pid
+        finally:
+            process.terminate()
 
 
 def test_the_cpu_time_of_children_that_have_ended_is_kept():
