@@ -175,6 +175,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     Nodes' processes are sampled from this host.
     """
     from lab.collect.cgroup import Cgroup
+    from lab.collect.clocks import Clocks
     from lab.collect.host import HostCollector
     from lab.collect.orchestrator import Orchestrator
     from lab.collect.procfs import Procfs
@@ -191,6 +192,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
         Pss(["server"], deployment.pids),
         Schedstat(nodes, deployment.pids),
         Orchestrator(),
+        Clocks(),
         Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         HostCollector(),
     ]

@@ -21,6 +21,7 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     NodeEnd,
     ServerReady,
     ServerStats,
@@ -115,6 +116,7 @@ class TrialRecord:
     runtime: str = ""
     stamps: tuple[str, ...] = ()
     placement: CpuPlacement | None = None
+    cpu_sets: tuple[CpuSet, ...] = ()
     ready: ServerReady | None = None
     verify: tuple[Verification, ...] = ()
     load: LoadResult | None = None

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
+from lab.collect.cpu_sets import read_back
 from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
@@ -168,6 +169,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
         builder.ready = server_state.ready(deployment)
+        builder.cpu_sets += read_back(deployment, topology, "before")
 
         collectors, notes = collect.for_trial(deployment, topology)
         recorder = stack.enter_context(
@@ -196,6 +198,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
             server_state.wait_connections_closed(deployment)
             links.probe("after")
             builder.verify.append(server_state.verify(deployment, asker, "after"))
+        builder.cpu_sets += read_back(deployment, topology, "after")
         say("stopping")
         builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)

@@ -16,6 +16,7 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     NodeEnd,
     ServerReady,
     ServerStats,
@@ -43,6 +44,7 @@ class RecordBuilder:
         self.runtime = ""
         self.stamps: tuple[str, ...] = ()
         self.ready: ServerReady | None = None
+        self.cpu_sets: list[CpuSet] = []
         self.verify: list[Verification] = []
         self.links: LinkRecords | None = None
         self.timeline: Timeline | None = None
@@ -105,6 +107,7 @@ class RecordBuilder:
             runtime=self.runtime,
             stamps=self.stamps,
             placement=CpuPlacement(**vars(placement)),
+            cpu_sets=tuple(self.cpu_sets),
             ready=self.ready,
             verify=tuple(self.verify),
             load=self.load,

@@ -1,5 +1,6 @@
 """What else runs on the CPUs of a measurement, seen in real runs: a real process takes one of them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.lab_command import Project, said
+from tests.support.runtimes import until
 
 SCENARIO = """\
 # Who was on the server's CPU?
@@ -47,6 +49,21 @@ def test_a_busy_loop_on_a_cpu_in_use_is_seen_and_the_cpu_is_named(tmp_path, plac
     assert "other processes used" in found, project.summary["findings"]
     assert f"of the {side} " in found
     assert str(cpu) in found
+
+
+def test_a_server_that_is_moved_to_another_cpu_is_seen(tmp_path):
+    project = Project(tmp_path, SCENARIO, *OPTIONS)
+    folder = "*/trials/epoll_lt-1"
+    with project.start() as process:
+        until(
+            lambda: any('"measure"' in f.read_text() for f in project.results.glob(f"{folder}/master.log")),
+            45,
+        )
+        [log] = project.results.glob(f"{folder}/server.log")
+        os.sched_setaffinity(json.loads(log.read_text().splitlines()[0])["pid"], [1])
+        process.communicate(timeout=120)
+    found = said(project.summary, "cpu_sets")
+    assert "server was to run on CPU 0; after the load: its processes 1" in found, project.summary["findings"]
 
 
 @pytest.mark.alone

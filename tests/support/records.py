@@ -114,6 +114,8 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
     **{("host", "host", f"cpu{cpu}_{state}_us"): counter(5e6, idle if state == "idle" else 0)
        for cpu, idle in enumerate((7.7e5, 4.3e5, 1e6))
        for state in ("idle", "iowait", "irq", "softirq", "steal")},
+    **{("host", "clocks", name): counter(ahead, 0) for name, ahead in [
+        ("realtime_ms", 1.7e12), ("boottime_ms", 0)]},
     ("lab", "orchestrator", "cpu_us"): counter(3, 1e4),
     **{("worker-0", "schedstat", f"{name}/43"): counter(9, rate) for name, rate in [
         ("ran_us", 2.5e5), ("waited_us", 1e5)]},
@@ -163,13 +165,25 @@ def verified(when: str, ok: bool = True) -> dict[str, Any]:
     return {**said, "requests": VERIFIED, "checks": [check]}
 
 
+def cpu_sets(**of_server: str) -> tuple[dict[str, Any], ...]:
+    """The CPUs of each node before and after the load; `of_server` changes those of the server after it."""
+    asked = {"server": "0", "master": "1", "worker-0": "1", "worker-1": "1"}
+    rows = [
+        {"node": node, "when": when, "asked": cpus, "group": cpus, "processes": cpus}
+        for when in ("before", "after") for node, cpus in asked.items()
+    ]  # fmt: skip
+    return tuple(
+        {**row, **(of_server if (row["node"], row["when"]) == ("server", "after") else {})} for row in rows
+    )
+
+
 def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
     """A trial that every check is silent about."""
     fields: dict[str, Any] = {
         "id": name, "server": "epoll_lt", "repeat": int(name.rsplit("/")[-1]), "point": {}, "status": "ok",
         "scenario": scenario(), "model": "epoll_lt", "runtime": "docker", "stamps": (),
         "placement": {"server": "0", "swarm": "1", "overlap": False},
-        "ready": {"event": "ready", "backlog": 4096},
+        "ready": {"event": "ready", "backlog": 4096}, "cpu_sets": cpu_sets(),
         "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
         "exits": {"server": {"code": 0, "signal": None, "oom": False}}, "series": series(),
         "calibration": {"ceiling_per_s": 50_000.0},

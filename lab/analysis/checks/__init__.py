@@ -129,6 +129,8 @@ TRIAL_CHECKS = (
     Check("host_quiet", disturbance.host_quiet),
     Check("run_delay", disturbance.run_delay, required=False),
     Check("placement", host.placement),
+    Check("cpu_sets", host.cpu_sets, required=False),
+    Check("clocks", host.clocks, required=False),
     Check("sampling", host.sampling),
     Check("isolation", host.isolation, required=False),
 )
@@ -148,7 +150,16 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "run_delay", "sampling", "delayline_lateness"}
+    {
+        "lateness",
+        "generator_cpu",
+        "loop_lag",
+        "host_quiet",
+        "run_delay",
+        "clocks",
+        "sampling",
+        "delayline_lateness",
+    }
 )
 # Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
 # finding is not measured again, whatever else disturbed it.

@@ -21,6 +21,41 @@ def placement(view: TrialView) -> Iterator[Result]:
         )
 
 
+def cpu_sets(view: TrialView) -> Iterator[Result]:
+    """Every node may run on the CPUs that it was given, and on no others, before and after the load."""
+    if not view.trial.cpu_sets:
+        raise NoData("the nodes' CPUs were not read back")
+    for one in view.trial.cpu_sets:
+        if one.group is None and one.processes is None:
+            raise NoData(f"the CPUs of {one.node} could not be read {one.when} the load")
+        asked = set(cpu_list(one.asked))
+        others = [
+            f"{what} {cpus}"
+            for what, cpus in (("its control group", one.group), ("its processes", one.processes))
+            if cpus is not None and not set(cpu_list(cpus)) <= asked
+        ]
+        if others:
+            says = f"{one.node} was to run on CPU {one.asked}; {one.when} the load: {', '.join(others)}"
+            yield Result("invalid", says, "find out what moves processes or changes cpusets on this host")
+
+
+def clocks(view: TrialView) -> Iterator[Result]:
+    """Steps of the wall clock, and suspension of the machine, while the window ran."""
+    for metric, limit, what in (
+        ("realtime_ms", "clock_step_ms", "the wall clock was set by"),
+        ("boottime_ms", "suspended_ms", "the machine was suspended for"),
+    ):
+        view.increase("host", "clocks", metric)  # both ends are there
+        start, end = view.window_ms
+        ahead = [
+            *view.trial.series.within("host", "clocks", metric, view.window_ms),
+            *(view.trial.series.at("host", "clocks", metric, moment) for moment in (start, end)),
+        ]
+        known = [value for value in ahead if value is not None]
+        moved = max(known) - min(known)
+        yield from graded(limit, moved, f"{what} {moved:,.0f} ms in the window", "measure again")
+
+
 def sampling(view: TrialView) -> Iterator[Result]:
     """Gaps in the samples, failed collectors, and the time that sampling took."""
     for warning in view.trial.warnings:

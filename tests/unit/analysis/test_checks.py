@@ -183,7 +183,12 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("an engine that waited", "run_delay", "suspect", lambda t: sampled(t, waited(3.5e5))),
     ("an engine that waited long", "run_delay", "invalid", lambda t: sampled(t, waited(6e5))),
     ("one CPU for all", "placement", "suspect", lambda t: placed(t, "0-1", "1")),
-    ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap())),
+    ("a server that was moved", "cpu_sets", "invalid", lambda t: moved(t, processes="0,1")),
+    ("a control group that was widened", "cpu_sets", "invalid", lambda t: moved(t, group="0-1")),
+    ("a step of the clock", "clocks", "suspect", lambda t: sampled(t, clock("realtime_ms", -2000))),
+    ("a machine that slept", "clocks", "invalid", lambda t: sampled(t, clock("boottime_ms", 60_000))),
+    ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap(1.8))),
+    ("a long gap in the samples", "sampling", "invalid", lambda t: sampled(t, gap(3))),
     ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
     ("a collector that failed", "sampling", "suspect", lambda t: replace(t, warnings=("cgroup: gone",))),
     ("plain processes", "isolation", "suspect", lambda t: replace(t, stamps=("not isolated",))),
@@ -232,8 +237,21 @@ def overflows(metric: str) -> dict[tuple[str, str, str], Any]:
 TOOK = ("lab", "recorder", "took_ms")
 
 
-def gap() -> dict[tuple[str, str, str], Any]:
-    return {TOOK: [(t, v) for t, v in records.SERIES[TOOK] if not 4000 < t - WINDOW_MS[0] < 7000]}
+def gap(seconds: float) -> dict[tuple[str, str, str], Any]:
+    """No sample for so long, from 4 s after the window's start."""
+    start = WINDOW_MS[0] + 4000
+    there = [(t, v) for t, v in records.SERIES[TOOK] if not start < t < start + 1000 * seconds]
+    return {TOOK: sorted([*there, (start + 1000 * seconds, 12.0)])}
+
+
+def moved(t: TrialRecord, **cpus: str) -> TrialRecord:
+    return replace(t, cpu_sets=records.cpu_sets(**cpus))
+
+
+def clock(metric: str, by_ms: float) -> dict[tuple[str, str, str], Any]:
+    """A clock that jumps within the window."""
+    key = ("host", "clocks", metric)
+    return {key: [(t, v + by_ms * (t > WINDOW_MS[0] + 3000)) for t, v in records.SERIES[key]]}
 
 
 def costly() -> dict[tuple[str, str, str], Any]:

@@ -13,6 +13,8 @@ import pytest
 
 from lab.collect import Recorder
 from lab.collect.cgroup import Cgroup
+from lab.collect.clocks import Clocks
+from lab.collect.cpu_sets import read_back
 from lab.collect.host import HostCollector
 from lab.collect.orchestrator import Orchestrator
 from lab.collect.procfs import REPORTER, Procfs
@@ -20,7 +22,9 @@ from lab.collect.pss import Pss
 from lab.collect.schedstat import Schedstat
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
+from lab.common.cpus import cpu_list
 from lab.common.paths import ROOT
+from lab.plan.topology import Node, Topology
 from lab.results.record import Sample
 from lab.results.store import read_series
 from tests.support.runtimes import until
@@ -177,6 +181,36 @@ def test_a_process_of_many_threads_has_no_delay_of_its_own():
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_clocks_against_the_monotonic_one():
+    jump_ns = {time.CLOCK_REALTIME: 0, time.CLOCK_BOOTTIME: 0, time.CLOCK_MONOTONIC: 0}
+    collector = Clocks(lambda clock: time.clock_gettime_ns(clock) + jump_ns[clock])
+    before = figures(collector.sample())
+    jump_ns[time.CLOCK_REALTIME] = -(3 * 10**9)
+    jump_ns[time.CLOCK_BOOTTIME] = 60 * 10**9
+    after = figures(collector.sample())
+    assert after["realtime_ms"] - before["realtime_ms"] == pytest.approx(-3000, abs=100)
+    assert after["boottime_ms"] - before["boottime_ms"] == pytest.approx(60_000, abs=100)
+
+
+@pytest.mark.parametrize(
+    "file", ["docker/abc/cpuset.cpus.effective", "cpuset/docker/abc/cpuset.effective_cpus"]
+)
+def test_the_cpus_of_a_node_are_read_back(tmp_path, file):
+    write(tmp_path, file, "0-1\n")
+
+    class Running:
+        def cgroup(self, node):
+            return "/docker/abc"
+
+        def pids(self, node):
+            return [os.getpid()]
+
+    nodes = (Node("server", "server", "server", cpu_set="0"), Node("master", "master", "swarm"))
+    [found] = read_back(Running(), Topology("run", "trial/1", nodes, ()), "after", tmp_path)
+    assert (found.node, found.when, found.asked, found.group) == ("server", "after", "0", "0-1")
+    assert set(cpu_list(found.processes)) == os.sched_getaffinity(0)
 
 
 def test_the_labs_own_cpu_time():
