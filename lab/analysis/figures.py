@@ -27,6 +27,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
     cpu_us, cpu_source = _cpu(trial)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
+    per_connection, marks = memory.per_connection(trial, held)
     return TrialFigures(
         trial=trial.id,
         status=trial.status,
@@ -42,7 +43,10 @@ def figures(trial: TrialRecord) -> TrialFigures:
         cpu_us_per_request=ratio(cpu_us, result.answered),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
-        **memory.per_connection(trial, held),
+        marks=marks,
+        memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
+        pss_bytes_per_connection=per_connection["pss_bytes_per_connection"],
+        rss_bytes_per_connection=per_connection["rss_bytes_per_connection"],
         syscalls_per_request=_syscalls(load, trial),
     )
 
@@ -139,6 +143,14 @@ def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
 def ratio(top: float | None, bottom: float | None) -> float | None:
     """A quotient; None where either side is unknown, or the lower one is 0."""
     return top / bottom if top is not None and bottom else None
+
+
+def overhead_cores(trial: TrialRecord) -> float | None:
+    """CPUs that the orchestrator itself kept busy in the window."""
+    if trial.load is None:
+        return None
+    start, end = window = trial.load.window_ms
+    return ratio(trial.series.increase("lab", "orchestrator", "cpu_us", window), (end - start) * 1000)
 
 
 def _sum(*values: float | None) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab.analysis.limits import SERVER
 from lab.common.units import show_seconds
 from lab.results.record import TrialRecord
@@ -20,8 +18,10 @@ BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
 STILL_SHARE = 0.05
 
 
-def per_connection(trial: TrialRecord, connections: int | None) -> dict[str, Any]:
-    """The fields of TrialFigures: each figure, or None where it cannot be told, and the marks beside them."""
+def per_connection(
+    trial: TrialRecord, connections: int | None
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Each figure, or None where it cannot be told, and the marks beside them; both by figure."""
     found = {name: _grown(trial, *source, connections) for name, source in SOURCES.items()}
     if (trial.series.highest(SERVER, "procfs", "processes") or 1) > 1:
         found["rss_bytes_per_connection"] = None  # a sum would count pages that processes share in each
@@ -32,7 +32,7 @@ def per_connection(trial: TrialRecord, connections: int | None) -> dict[str, Any
             mark = mark or "not every connection was used"
         if mark:
             marks[name] = mark
-    return {**found, "marks": marks}
+    return found, marks
 
 
 def _grown(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:

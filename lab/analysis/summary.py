@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from lab.analysis import limits
-from lab.analysis.figures import figures
+from lab.analysis.figures import figures, overhead_cores
 from lab.analysis.groups import parts
 from lab.analysis.model import (
     Errors,
@@ -23,6 +23,8 @@ from lab.analysis.model import (
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
+from lab.common.units import show_percent
+from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
@@ -43,8 +45,20 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment=run.manifest.environment.to_json() if run.manifest.environment else {},
+        environment=_environment(run),
     )
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    """What the manifest tells, and what the lab itself cost beside its nodes: the median over trials."""
+    environment = run.manifest.environment or Environment()
+    cores = _median(overhead_cores(trial) for trial in run.trials)
+    cpus = environment.host.cpus if environment.host else None
+    if cores is None or not cpus:
+        return environment.to_json()
+    share = show_percent(cores / len(cpus))
+    overhead = {"cpu_cores": round(cores, 4), "cpu": f"{share} of {len(cpus)} CPUs"}
+    return environment.to_json() | {"overhead": overhead}
 
 
 def group(trial: TrialRecord) -> str:

@@ -224,6 +224,9 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
 KEY_FACTS = (
     ("CPU", "host.cpu_model"), ("CPUs", "host.cpus"), ("memory", "host.memory_bytes"),
     ("kernel", "host.kernel"), ("congestion control", "host.congestion_control"), ("cgroup", "host.cgroup"),
+    ("governor", "host.governor"), ("SMT", "host.smt"), ("clock source", "host.clock_source"),
+    ("transparent huge pages", "host.transparent_hugepages"), ("interrupt time", "host.interrupt_time"),
+    ("boot", "host.boot_id"), ("machine", "host.machine_id"), ("lab's own CPU", "overhead.cpu"),
     ("engine", "engine.version"), ("server on CPU", "placement.server"),
     ("swarm on CPU", "placement.swarm"), ("lab", "lab"), ("revision", "revision"),
 )  # fmt: skip

@@ -54,7 +54,7 @@ RECIPE = 5
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
-PASSING = ("memory_available_bytes", "swap_used_bytes")
+PASSING = ("memory_available_bytes", "swap_used_bytes", "boot_id")
 
 
 @dataclass

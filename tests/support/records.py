@@ -211,7 +211,8 @@ def manifest(trials: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
         "lab": "0.1.0", "revision": "0" * 40, "python": "3.11.7", "runtime": "docker",
         "images": {"server": "lab/server:0123"}, "placement": {"server": "0", "swarm": "1"},
         "host": {"kernel": "6.18.5", "machine": "x86_64", "cpu_model": "Example CPU", "cpus": [0, 1],
-                 "memory_bytes": 24 << 30, "cgroup": "v1"},
+                 "memory_bytes": 24 << 30, "cgroup": "v1", "boot_id": "b", "machine_id": "m",
+                 "governor": "none", "smt": "off", "clock_source": "tsc", "transparent_hugepages": "madvise"},
     }  # fmt: skip
     return {
         "schema_version": 1, "run": "20261123T000000Z-healthy-0000", "scenario": "healthy",

@@ -15,6 +15,8 @@ from lab.results.record import Run, TrialRecord
 
 PROVENANCE = ("seed", "scenario_sha256", "argv", "plan", "environment")
 ENVIRONMENT = ("lab", "python", "host", "placement")
+# `interrupt_time` is left out: few kernels tell their configuration.
+HOST = ("boot_id", "machine_id", "governor", "smt", "clock_source", "transparent_hugepages")
 SETTINGS = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
 
 
@@ -77,6 +79,8 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
     environment = run.manifest.environment or Environment()
     missing = [name for name in PROVENANCE if getattr(run.manifest, name) is None]
     missing += [f"environment.{name}" for name in ENVIRONMENT if getattr(environment, name) is None]
+    if environment.host is not None:
+        missing += [f"environment.host.{name}" for name in HOST if getattr(environment.host, name) is None]
     if environment.engine and not environment.images:
         missing.append("environment.images")
     if missing:
