@@ -132,7 +132,7 @@ def measure(backend: str, samples: int) -> dict[str, Any]:
 
 @contextmanager
 def impaired(net: Namespaces, backend: str, there: Impairment, back: Impairment) -> Iterator[ImpairedLinks]:
-    """The link a ↔ b with that in each direction."""
+    """Set up the link a ↔ b with that in each direction."""
     egresses = (Egress("a", "data"), Egress("b", "data", "back"))
     link = Link(("a", "b"), Directions(there, back), egresses, ("a",), net.address("b"))
     with applied(net, [link], backend) as links:
@@ -147,7 +147,7 @@ def round_trips(net: Namespaces, backend: str, each_way: Impairment, samples: in
 
 
 def one_word(net: Namespaces, backend: str, to: Impairment, samples: int) -> dict[str, Any]:
-    """Requested, configured and measured of one impairment, over numbered datagrams one way, 1 ms apart."""
+    """Measure one impairment over numbered datagrams one way, 1 ms apart."""
     count = 4 * samples
     with impaired(net, backend, to, UNTOUCHED) as links:
         payload, interval_us = (1000, 500) if to.rate_bit_per_s else (100, 1000)
@@ -217,7 +217,7 @@ def _flood_cpu_s(net: Namespaces, line: int | None, packets_per_s: int, count: i
 
 
 def flood(net: Namespaces, packets_per_s: int, samples: int) -> dict[str, Any]:
-    """What becomes of so many packets a second at a constant delay of 20 ms."""
+    """Measure what becomes of so many packets a second at a constant delay of 20 ms."""
     with impaired(net, "delayline", Impairment(delay_ms=20), UNTOUCHED) as links:
         sent = net.flood(packets_per_s, packets_per_s * samples // 250)
         links.read()
@@ -251,7 +251,7 @@ def in_user_mode_linux(check: bool) -> dict[str, Any] | None:
 
 
 def compare(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> Iterator[Row]:
-    """The table: the delay line's figures, netem's as the peer's."""
+    """Yield the table: the delay line's figures, netem's as the peer's."""
     for name, part in (("rtt error, mean", statistics.fmean), ("rtt error, p99", _p99)):
         for delay_ms in DELAYS_MS:
             value, peer = (
@@ -287,7 +287,7 @@ def _cost_rows(name: str, case: str, cost_us: Mapping[str, list[float]]) -> Iter
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """The table for people."""
+    """Print the table for people."""
     print(f"{'figure':44} {'case':24} {'value':>9} {'spread':>7} {'aim':>9} {'peer':>7}  unit")
     for row in report["rows"]:
         cells = [_number(row[key]) for key in ("value", "spread", "aim", "peer_value")]
@@ -298,7 +298,7 @@ def show(report: Mapping[str, Any]) -> None:
 
 
 def show_vocabulary(found: Mapping[str, Any], why_no_netem: str | None) -> None:
-    """What was requested, what each backend then held, and what came of it, for every word."""
+    """Compare what was requested, what each backend then held, and what came of it, for every word."""
     if not found["netem"]:
         print(f"\nnetem: not measured: {why_no_netem}")
     for word, to in VOCABULARY.items():

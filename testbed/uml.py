@@ -81,7 +81,7 @@ def _has_amx() -> bool:
 
 
 def _registers(folder: Path) -> dict[str, str]:
-    """The environment in which a kernel can restore the registers of this CPU (uml_registers.c)."""
+    """Return the environment in which a kernel can restore the registers of this CPU (uml_registers.c)."""
     if not _has_amx():
         return {}
     library = folder / "uml_registers.so"

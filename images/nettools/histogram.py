@@ -24,7 +24,7 @@ class Histogram:
             self.max_us = value_us
 
     def quantile_us(self, share: float) -> int | None:
-        """The least bucket end that covers the share of all values, or None without values."""
+        """Return the least bucket end that covers the share of all values, or None without values."""
         if not self.total:
             return None
         left = share * self.total
@@ -35,7 +35,7 @@ class Histogram:
         return self.max_us
 
     def to_json(self) -> dict[str, int | None]:
-        """`samples`, `p50`, `p99`, `max`, in microseconds."""
+        """Return `samples`, `p50`, `p99`, `max`, in microseconds."""
         return {
             "samples": self.total,
             "p50": self.quantile_us(0.50),

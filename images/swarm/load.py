@@ -1,4 +1,4 @@
-"""What the engine asks of a load, and the load before the start: none.
+"""What the engine asks of a load, what a load without a queue answers, and the load before the start: none.
 
 `next_due_s` bounds the engine's wait, `send_due` is called when that time has come, `add_idle` whenever a
 connection can take a request. The load sends by calling the engine's `send`.
@@ -40,7 +40,22 @@ class LoadProcess(Protocol):
         """Count what is still queued as unsent."""
 
 
-class NoLoad:
+class NoQueue:
+    """The part of a load that queues nothing: a request is counted as intended when it is sent."""
+
+    def queued(self) -> int:
+        """Return 0: nothing is queued."""
+        return 0
+
+    def counted_until_s(self, now_s: float) -> float:
+        """Return now: requests are counted when they are sent."""
+        return now_s
+
+    def drop_queue(self) -> None:
+        """Do nothing: nothing is queued."""
+
+
+class NoLoad(NoQueue):
     """Before the load clock starts: connections gather and nothing is sent."""
 
     next_due_s = math.inf
@@ -62,14 +77,3 @@ class NoLoad:
             if not connection.closed:
                 return connection
         return None
-
-    def queued(self) -> int:
-        """Return 0: nothing is queued."""
-        return 0
-
-    def counted_until_s(self, now_s: float) -> float:
-        """Return now: nothing is counted."""
-        return now_s
-
-    def drop_queue(self) -> None:
-        """Do nothing: nothing is queued."""

@@ -42,19 +42,19 @@ def charts(run: Run, summary: Summary, resolution: int = 240) -> dict[str, Any]:
 
 
 def trials_of(run: Run, label: str) -> list[TrialRecord]:
-    """The trials of one label of the summary: `server` or `server,path=value`."""
+    """Return the trials of one label of the summary: `server` or `server,path=value`."""
     return [trial for trial in run.trials if trial.key.group == label]
 
 
 def typical(run: Run, label: str) -> TrialRecord | None:
-    """The valid trial whose p99 is the (lower) median; None where no trial gave a measurement."""
+    """Return the valid trial whose p99 is the (lower) median; None where no trial gave a measurement."""
     valid = [trial for trial in trials_of(run, label) if trial.load is not None and trial.status == "ok"]
     ranked = sorted(valid, key=lambda trial: (_p99_us(trial), trial.repeat))
     return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
 def _system_share(trials: Sequence[TrialRecord]) -> float | None:
-    """The kernel's share of the server's CPU time in the window, by getrusage(2); median over trials."""
+    """Return the kernel's share of the server's CPU time in the window (getrusage(2)); median over trials."""
     shares = []
     for trial in trials:
         if trial.load is None:
@@ -121,7 +121,7 @@ def _curves(run: Run, label: str) -> Iterator[dict[str, Any]]:
 
 
 def _upper_quantile(trials: Sequence[TrialRecord]) -> str:
-    """The highest quantile that nearly every second of the middling trial can support."""
+    """Return the highest quantile that nearly every second of the middling trial can support."""
     counts = sorted(_seldom_fewer(trial.load) for trial in trials if trial.load is not None)
     middling = counts[len(counts) // 2] if counts else 0
     return next((name for name in _UPPER if middling >= FEWEST[name]), "p50")
@@ -225,7 +225,7 @@ def _cpu(trial: TrialRecord, load: LoadResult, resolution: int) -> list[Point]:
 def _gauge(
     trial: TrialRecord, load: LoadResult, names: Sequence[tuple[str, str]], resolution: int
 ) -> list[Point]:
-    """A gauge over time, from the first of the (source, metric) names that was collected."""
+    """Return a gauge over time, from the first of the (source, metric) names that was collected."""
     series = trial.series
     source, metric = next((name for name in names if series.get(SERVER, *name)), names[0])
     values = ((_t(ms, load), series.at(SERVER, source, metric, ms)) for ms in _moments(load, resolution))
@@ -237,7 +237,7 @@ def _t(mono_ms: float, load: LoadResult) -> float:
 
 
 def events(trial: TrialRecord) -> Iterator[dict[str, Any]]:
-    """What happened when: phases, the scenario's own events as they really were, first errors."""
+    """Yield what happened when: phases, the scenario's own events as they really were, first errors."""
     load = trial.load
     if load is None:
         return

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.analysis.comparison_model import Comparison, HeadComparison, MetricRow, ServerComparison
+from lab.analysis.comparison_refusal import labels, refusal
 from lab.analysis.env_diff import differences, several_machines
 from lab.analysis.model import TrialFigures, figure_of
 from lab.analysis.statistics import (
-    DEFAULT_PAIRS,
     FEWEST_FOR_INTERVAL,
     Decision,
     Effect,
     decide,
     effect,
-    fewest_pairs,
     holm,
     log_ratios,
     minimal_detectable,
@@ -98,7 +97,7 @@ class Side:
 
 
 def compare(base: Run, heads: Sequence[Run], gate: Gate | None = None) -> Comparison:
-    """Base against each head, server by server, paired by repeat. Never raises for what the runs hold."""
+    """Compare base with each head, server by server, paired by repeat. Never raise for what the runs hold."""
     asked, first = gate or Gate(), Side.of(base)
     made = []
     for run in heads:
@@ -133,7 +132,7 @@ def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) 
     blocked = [fact.fact for fact in drift if fact.matters] + [f"the machines of {run}" for run in mixed]
     servers = _decided([_server(base, head, *pair, gate) for pair in names])
     if blocked:
-        servers = [_withheld(server, f"{', '.join(blocked)} differ") for server in servers]
+        servers = [_withheld(server, f"these differ: {labels(blocked)}") for server in servers]
     return HeadComparison(
         head=head.run.id,
         decision=_worst([server.decision for server in servers]),
@@ -146,9 +145,9 @@ def _head(base: Side, head: Side, names: Sequence[tuple[str, str]], gate: Gate) 
 
 def _notes(base: Side, head: Side, names: Sequence[tuple[str, str]], blocked: list[str]) -> Iterator[str]:
     if blocked:
-        yield f"{', '.join(blocked)} differ: every decision is INCONCLUSIVE"
+        yield f"these differ, so every decision is INCONCLUSIVE: {labels(blocked)}"
     if not names:
-        yield "the runs have no server in common"
+        yield "no server, at the same sweep point, is in both runs"
     if base.run.id != head.run.id:
         yield (
             "the runs were made one after the other, not interleaved: a change of the host between them "
@@ -185,7 +184,7 @@ def _server(base: Side, head: Side, name: str, head_name: str, gate: Gate) -> Pa
 
 
 def _gated(metric: Metric, gate: Gate, closed: bool) -> bool | None:
-    """True: asked for; None: by default, where it was measured; False: shown only."""
+    """Return True if asked for; None if by default, where it was measured; False if only shown."""
     if gate.metrics is not None:
         return metric.name in gate.metrics
     return None if metric.gate == "always" or (metric.gate == "closed" and closed) else False
@@ -217,7 +216,7 @@ def _row(
         return row.model_copy(update={"says": str(error)}), None
     row = row.model_copy(update={"ratio": math.exp(statistics.median(ratios))})
     if len(ratios) < FEWEST_FOR_INTERVAL:
-        says = f"{len(ratios)} of at least {FEWEST_FOR_INTERVAL} pairs ({DEFAULT_PAIRS} by default)"
+        says = f"{len(ratios)} of at least {FEWEST_FOR_INTERVAL} pairs"
         return row.model_copy(update={"says": says}), None
     found = effect(_worsening(metric, ratios), math.log1p(metric.margin), run.manifest.seed or 0)
     return _with_effect(row, metric, found), found
@@ -250,7 +249,8 @@ def _decided(drafts: Sequence[PairedRows]) -> list[ServerComparison]:
         if row.gated and found is not None
     ]
     adjusted = iter(holm(gated))
-    return [_decided_server(draft, adjusted, len(gated)) for draft in drafts]
+    family = max(1, len(gated))  # without a gated metric, what is shown is one alone
+    return [_decided_server(draft, adjusted, family) for draft in drafts]
 
 
 def _decided_server(draft: PairedRows, adjusted: Iterator[float], family: int) -> ServerComparison:
@@ -295,25 +295,6 @@ def _conclude(base: str, heads: Sequence[HeadComparison], gate: Gate) -> Compari
         base=base,
         decision=decision,
         exit_code=int(EXITS[decision]),
-        refusal=next(filter(None, (_refusal(head, gate) for head in heads)), None),
+        refusal=next(filter(None, (refusal(head, gate.detect) for head in heads)), None),
         heads=tuple(heads),
     )
-
-
-def _refusal(head: HeadComparison, gate: Gate) -> str | None:
-    """Why these pairs can gate nothing: another machine or load, too few, or blind to what is asked."""
-    if head.blocked:
-        few = ", ".join(head.blocked[:3]) + (" …" if len(head.blocked) > 3 else "")
-        return f"{head.head} cannot be compared with the base: {few} differ"
-    gated = [row for server in head.servers for row in server.metrics if row.gated]
-    if not gated:
-        return "no metric to gate on was measured in both runs"
-    fewest = min(row.pairs for row in gated)
-    needed = fewest_pairs(len(gated))
-    if fewest < needed:
-        return f"{fewest} valid pairs cannot decide {len(gated)} metrics: at least {needed} are needed"
-    for row in gated:
-        if gate.detect is not None and (row.mde is None or row.mde - 1 > gate.detect):
-            seen = "nothing" if row.mde is None else f"{row.mde - 1:.1%} or more"
-            return f"{row.metric}: these pairs can see {seen}, not the {gate.detect:.1%} asked for"
-    return None

@@ -47,7 +47,11 @@ def _matters(fact: str) -> bool:
 
 def _facts(run: Run) -> dict[str, Any]:
     # Trials run in a shuffled order: the first by name is at the same sweep point in both runs.
-    first = min(run.trials, key=lambda trial: trial.id).scenario.model_dump(mode="json") if run.trials else {}
+    first = (
+        min(run.trials, key=lambda trial: trial.id).scenario.model_dump(mode="json", by_alias=True)
+        if run.trials
+        else {}
+    )
     load = {name: first.get(name) for name in ("swarm", "handler", "links", "sweep", "servers")}
     manifest = run.manifest.to_json()
     kept = {name: manifest.get(name) for name in ("environment", "limits", "seed", "scenario_sha256")}

@@ -57,7 +57,7 @@ def _read_as_they_are(trial: TrialRecord, load: LoadResult) -> dict[str, Any]:
 
 
 def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
-    """A figure whose row of the table says all that there is to know."""
+    """Return a figure whose row of the table says all that there is to know."""
 
     def grown(counter: str) -> float | None:
         return trial.series.increase(SERVER, "server", counter, load.window_ms)
@@ -76,7 +76,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
 
 
 def _of_load(load: LoadResult) -> dict[str, Any]:
-    """What the swarm alone can tell: rates, times, errors."""
+    """Return what the swarm alone can tell: rates, times, errors."""
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
     return {
@@ -89,7 +89,7 @@ def _of_load(load: LoadResult) -> dict[str, Any]:
 
 
 def connections_peak(trial: TrialRecord) -> int | None:
-    """Connections the server held at once: its own count; the kernel's where the server prints none."""
+    """Return the connections held at once: the server's count; the kernel's where it prints none."""
     own = open_peak(trial)
     return own if own is not None else _whole(trial.series.highest(SERVER, "sockets", "established"))
 
@@ -123,12 +123,12 @@ def _errors(load: LoadResult) -> Errors:
 
 
 def failed_of(result: Counts) -> tuple[int, int]:
-    """Requests that failed or were never sent, and how many there should have been."""
+    """Return requests that failed or were never sent, and how many there should have been."""
     return result.failed + (result.unsent or 0), max(result.intended, result.sent)
 
 
 def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
-    """Calls per request of the warm-up: counting costs the server, so it ends before the window opens."""
+    """Return calls per request of the warm-up: counting costs the server, so it stops before the window."""
     answered = sum(second.answered for second in load.seconds if second.phase == "warmup")
     warmup = (load.phases.warmup or 0.0, load.phases.measure or 0.0)
     found = {}
@@ -141,7 +141,7 @@ def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:
-    """A quotient; None where either side is unknown, or the lower one is 0."""
+    """Return a quotient; None where either side is unknown, or the lower one is 0."""
     return top / bottom if top is not None and bottom else None
 
 

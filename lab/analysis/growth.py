@@ -52,7 +52,7 @@ def position(value: object) -> float | None:
 
 
 def unit(value: object) -> tuple[str, float]:
-    """The unit in which a swept value was written, and how many base units it is; bare numbers: `"", 1`."""
+    """Return the unit that a swept value has, and its size in base units; bare numbers: `"", 1`."""
     found = _parsed(value)
     return ("", 1.0) if found is None else (found[1], _UNITS[found[1]])
 
@@ -123,7 +123,7 @@ class Line:
 
 
 def fit(seen: Mapping[float, Sequence[float]]) -> Line:
-    """The line of least errors, relative to the median of each place, through all trials.
+    """Fit the line of least errors, relative to the median of each place, through all trials.
 
     Raises ValueError for too few, or values of 0.
     """
@@ -143,7 +143,7 @@ def fit(seen: Mapping[float, Sequence[float]]) -> Line:
 
 
 def growth(seen: Mapping[float, Sequence[float]]) -> Growth | None:
-    """The law of growth over x → values of trials; None where there are too few to say."""
+    """Fit the law of growth over x → values of trials; None where there are too few to say."""
     try:
         line = fit(seen)
     except ValueError:

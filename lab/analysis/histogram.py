@@ -31,7 +31,7 @@ def fewest(percentile: float) -> int:
 
 
 def decode(text: str) -> Any:
-    """A histogram from its base64 V2 form. Raises what hdrh raises for text that is none."""
+    """Return a histogram from its base64 V2 form. Raises what hdrh raises for text that is none."""
     return HdrHistogram.decode(text)
 
 
@@ -57,7 +57,7 @@ class Times:
         return self.upto[-1] if self.upto else 0
 
     def quantile_us(self, percentile: float) -> float:
-        """The time that this share of all does not exceed. Raises ValueError without samples."""
+        """Return the time that this share of all does not exceed. Raises ValueError without samples."""
         if not self.samples:
             raise ValueError("no samples, no quantile")
         rank = max(1, int(percentile / 100 * self.samples + 0.5))
@@ -95,12 +95,12 @@ def _slot(index: int) -> tuple[int, int]:
 
 
 def times(histogram: Any) -> Times:
-    """The times of a histogram, or of its base64 form."""
+    """Return the times of a histogram, or of its base64 form."""
     return Times.of(_counts(histogram))
 
 
 def merged(texts: Iterable[str]) -> Times:
-    """The times of many histograms together: the only right way to a quantile over seconds or workers."""
+    """Merge the times of many histograms: the only right way to a quantile over seconds or workers."""
     total: Counter[int] = Counter()
     for text in texts:
         total.update(_counts(text))

@@ -11,17 +11,21 @@ HELD_BACK_SHARE = 0.9
 
 
 def open_peak(trial: TrialRecord) -> int | None:
-    """Connections the server held open at once, by its own count; None where it prints none."""
+    """Return connections the server held open at once, by its own count; None where it prints none."""
     seen = [trial.series.highest(SERVER, "server", name) for name in ("open_peak", "open")]
     said = [stats.open_peak for stats in trial.server_stats]
     known = [value for value in (*seen, *said) if value is not None]
     return int(max(known)) if known else None
 
 
+def refused(trial: TrialRecord) -> bool:
+    """Return whether the server refused connections at a limit of its own."""
+    return any(stats.errors.get("refused_limit") for stats in trial.server_stats)
+
+
 def refused_above(trial: TrialRecord) -> int | None:
-    """The number of connections above which the server refused more; None where it refused none."""
-    refused = any(stats.errors.get("refused_limit") for stats in trial.server_stats)
-    return open_peak(trial) if refused else None
+    """Return the number of connections above which the server refused more; None where it refused none."""
+    return open_peak(trial) if refused(trial) else None
 
 
 def served_at_once(trial: TrialRecord) -> int | None:

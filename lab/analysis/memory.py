@@ -47,7 +47,7 @@ def _grown(trial: TrialRecord, source: str, metric: str, connections: int | None
 
 
 def _before_the_ramp(trial: TrialRecord, source: str, metric: str) -> float | None:
-    """The last sample before the first connection; of a load that does not tell when, the first of all."""
+    """Return the last sample before the first connection; where its time is not told, the first of all."""
     assert trial.load is not None
     points = trial.series.get(SERVER, source, metric)
     starts_ms = trial.load.phases.spawn

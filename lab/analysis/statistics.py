@@ -23,7 +23,7 @@ RESAMPLES = 9_999
 
 
 def median_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> tuple[float, float]:
-    """The exact interval of the median between two order statistics.
+    """Return the exact interval of the median between two order statistics.
 
     Coverage is at least `confidence` (Thompson 1936; scipy.stats.quantile_test). Raises ValueError where even
     the smallest and the largest value do not reach it.
@@ -38,7 +38,7 @@ def median_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> t
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """The BCa bootstrap interval of the median (Efron 1987; scipy.stats.bootstrap), seeded.
+    """Return the BCa bootstrap interval of the median (Efron 1987; scipy.stats.bootstrap), seeded.
 
     Raises ValueError below 30 values, where it does not cover what it claims.
     """
@@ -88,7 +88,7 @@ def fewest_pairs(metrics: int) -> int:
 
 
 def minimal_detectable(spread: float, pairs: int, margin: float, metrics: int = 1) -> float:
-    """The least worsening (as a logarithm) that is found with a power of 80 %; infinite with too few pairs.
+    """Return the least worsening (a logarithm) found with a power of 80 %; infinite with too few pairs.
 
     `spread` is the standard deviation of the log ratios, taken as normal for this forecast only. The sign
     test needs so many of the pairs beyond the margin; their chance to be there must then be `likely` each.
@@ -103,7 +103,7 @@ def minimal_detectable(spread: float, pairs: int, margin: float, metrics: int = 
 
 
 def spread_of(values: Sequence[float]) -> float:
-    """The standard deviation of log ratios; 0 for fewer than two."""
+    """Return the standard deviation of log ratios; 0 for fewer than two."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
@@ -119,7 +119,7 @@ class Effect:
 
 
 def effect(worsening: Sequence[float], margin: float, seed: int) -> Effect:
-    """The effect over block-paired log ratios, positive for worse. Raises ValueError below six pairs."""
+    """Return the effect over paired log ratios, positive for worse. Raises ValueError below six pairs."""
     wide = len(worsening) >= FEWEST_FOR_BOOTSTRAP
     return Effect(
         median=statistics.median(worsening),

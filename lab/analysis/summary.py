@@ -24,7 +24,6 @@ from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.common.units import show_percent
-from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
@@ -36,6 +35,7 @@ def summarise(run: Run) -> Summary:
     groups: dict[str, list[TrialRecord]] = {}
     for trial in run.trials:
         groups.setdefault(group(trial), []).append(trial)
+    environment = run.manifest.environment
     return Summary(
         run=run.id,
         scenario=run.scenario,
@@ -45,29 +45,28 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment=_environment(run),
+        environment={**(environment.to_json() if environment else {}), **_overhead(run)},
     )
 
 
-def _environment(run: Run) -> dict[str, Any]:
-    """What the manifest tells, and what the lab itself cost beside its nodes: the median over trials."""
-    environment = run.manifest.environment or Environment()
+def _overhead(run: Run) -> dict[str, dict[str, float | str]]:
+    """Return what the lab itself cost beside its nodes, the median over trials; empty where it is unknown."""
+    host = run.manifest.environment.host if run.manifest.environment else None
     cores = _median(overhead_cores(trial) for trial in run.trials)
-    cpus = environment.host.cpus if environment.host else None
-    if cores is None or not cpus:
-        return environment.to_json()
-    share = show_percent(cores / len(cpus))
-    overhead = {"cpu_cores": round(cores, 4), "cpu": f"{share} of {len(cpus)} CPUs"}
-    return environment.to_json() | {"overhead": overhead}
+    if cores is None or host is None or not host.cpus:
+        return {}
+    cpus = len(host.cpus)
+    share = f"{show_percent(cores / cpus)} of {cpus} CPUs"
+    return {"overhead": {"cpu_cores": round(cores, 4), "cpu": share}}
 
 
 def group(trial: TrialRecord) -> str:
-    """The key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
+    """Return the key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
     return trial.key.group
 
 
 def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary:
-    """The same server with its medians over the valid trials; over all that were measured where none is.
+    """Return the same server with medians over its valid trials; over all measured ones where none is.
 
     No figure is deleted: `per_trial` keeps every trial.
     """
@@ -115,7 +114,7 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
 
 
 def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
-    """The fields of ServerSummary that are taken over trials."""
+    """Return the fields of ServerSummary that are taken over trials."""
     scalars = {figure.name: _over(figure, trials) for figure in FIGURES if figure.name in SCALARS}
     return scalars | {
         "requests_per_s": estimate([f.requests_per_s for f in trials if f.requests_per_s is not None]),

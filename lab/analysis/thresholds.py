@@ -18,7 +18,7 @@ from lab.scenario.threshold import FIGURE_WORDS, TIMES, Threshold, read
 
 
 def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> tuple[float | None, str]:
-    """The figure that a threshold is about, or None and why there is none."""
+    """Return the figure that a threshold is about, or None and why there is none."""
     if trial.load is None:
         return None, "no measurement came about"
     if threshold.metric in (*TIMES, "errors"):
@@ -28,7 +28,7 @@ def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> t
 
 
 def in_window(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
-    """The same of the window's sums, whole or so far: for times and errors."""
+    """Return the same of the window's sums, whole or so far: for times and errors."""
     if threshold.metric in TIMES:
         return _of_times(threshold, result)
     failed, meant = failed_of(result)
@@ -72,7 +72,7 @@ def _rows(
 
 
 def _aborted(metric: str, text: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """What a threshold's row says where it ended a trial before there was a figure of the whole window."""
+    """Return what a threshold's row says where it ended a trial before its window had a figure."""
     for trial in trials:
         found = trial.aborted
         if found and (found.metric, found.threshold) == (metric, text):

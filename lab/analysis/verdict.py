@@ -20,7 +20,7 @@ LEVELS: dict[Exit, Level] = {Exit.UNTRUSTED: "invalid", Exit.THRESHOLD: "fail"}
 
 
 def judge(run: Run, summary: Summary) -> Summary:
-    """The summary with findings, thresholds, curves, medians over valid trials, verdict and exit code."""
+    """Return the summary with findings, thresholds, curves, medians of valid trials, verdict, exit code."""
     outcome = checks.check(run, summary)
     findings = (*_failed(run), *outcome.findings)
     invalid = invalid_trials(run, findings)
@@ -40,13 +40,13 @@ def judge(run: Run, summary: Summary) -> Summary:
 
 
 def invalid_trials(run: Run, findings: Iterable[Finding]) -> frozenset[str]:
-    """The trials whose figures may not be believed; an invalid run takes all its trials with it."""
+    """Return the trials whose figures may not be believed; an invalid run takes all its trials with it."""
     named = {f.trial for f in findings if f.level == "invalid" and not f.expected}
     return frozenset(t.id for t in run.trials if t.id in named or None in named)
 
 
 def limited_trials(findings: Iterable[Finding]) -> frozenset[str]:
-    """The trials in which a server met a limit of its own, expected or not: it did less than was asked."""
+    """Return the trials in which a server met a limit of its own, expected or not, and so did less."""
     met = (f.trial for f in findings if f.check == checks.KNOWN_LIMIT and f.value is not None)
     return frozenset(trial for trial in met if trial is not None)
 
@@ -71,7 +71,7 @@ def _exit_code(run: Run, summary: Summary) -> Exit:
 
 
 def _code(trial: TrialRecord) -> Exit:
-    """The exit code that a failed trial calls for; one that says nothing is no measurement."""
+    """Return the exit code that a failed trial calls for; one that says nothing is no measurement."""
     known = {int(code): code for code in PRECEDENCE if code is not Exit.OK}
     return known.get(trial.exit_code, Exit.NO_MEASUREMENT)
 

@@ -25,7 +25,7 @@ class Collector(Protocol):
     source: str
 
     def sample(self) -> Iterable[Sample]:
-        """The source's figures of this moment."""
+        """Return the source's figures of this moment."""
 
 
 @runtime_checkable
@@ -146,7 +146,7 @@ class Recorder:
                 collector.detach()
 
     def _sample(self, collector: Collector) -> list[Sample]:
-        """What a collector sees; what it saw before it failed is kept."""
+        """Return what a collector sees; what it saw before it failed is kept."""
         samples: list[Sample] = []
         try:
             samples.extend(collector.sample())
@@ -170,7 +170,7 @@ class Recorder:
 
 
 def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
-    """The collectors that this deployment can feed, and what cannot be collected here and why.
+    """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
     Nodes' processes are sampled from this host.
     """

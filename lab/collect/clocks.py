@@ -30,7 +30,7 @@ class Clocks:
             yield Sample(now, "host", self.source, metric, self._ahead_ns(clock) / 1e6)
 
     def _ahead_ns(self, clock: int) -> int:
-        """The difference, read between two reads of the other clock: of the closest of a few tries."""
+        """Return the difference, read between two reads of the other clock: of the closest of a few tries."""
         tries = []
         for _ in range(TRIES):
             before, there, after = map(self._read, (time.CLOCK_MONOTONIC, clock, time.CLOCK_MONOTONIC))

@@ -39,7 +39,7 @@ class Procfs:
         self._not_before_ms.clear()
 
     def sample(self) -> Iterable[Sample]:
-        """processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
+        """Yield processes, threads, rss_bytes, descriptors, cpu_us; switches_* where the threads are few."""
         for node in self._nodes:
             now = mono_ms()
             if now < self._not_before_ms.get(node, 0.0):
@@ -54,7 +54,7 @@ class Procfs:
                 yield from (Sample(now, node, self.source, metric, value) for metric, value in totals.items())
 
     def _own(self, pid: int) -> dict[str, float]:
-        """What a process uses, without its reporter among the threads."""
+        """Return what a process uses, without its reporter among the threads."""
         seen = _process(pid)
         if (reporters := seen.pop("reporters", None)) is not None:
             self._reporters[pid] = reporters
@@ -64,7 +64,7 @@ class Procfs:
 
 
 def _sums(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The sums of what can be read of every process; those that have gone are left out."""
+    """Return the sums of what can be read of every process; those that have gone are left out."""
     there = [one for one in each if one]
     metrics = [name for name in there[0] if all(name in one for one in there)] if there else []
     return {name: sum(one[name] for one in there) for name in metrics}

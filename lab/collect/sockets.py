@@ -46,7 +46,7 @@ class Sockets:
         self._first: dict[str, int] = {}
 
     def sample(self) -> Iterable[Sample]:
-        """established, tcp_inuse, time_wait, listen_overflows, retransmits and their kin."""
+        """Yield established, tcp_inuse, time_wait, listen_overflows, retransmits and their kin."""
         for node in self._nodes:
             net = self._net(node)
             if net is None:
@@ -56,7 +56,7 @@ class Sockets:
                 yield Sample(now, node, self.source, metric, value)
 
     def _net(self, node: str) -> Path | None:
-        """The folder of the node's namespace: by its first process, by another once that has ended."""
+        """Return the folder of the node's namespace: by its first process, by another once that has ended."""
         if node in self._first and not (self._proc / str(self._first[node])).exists():
             del self._first[node]
         if node not in self._first and (pids := self._pids(node)):
@@ -82,7 +82,7 @@ def _namespace(net: Path) -> Iterator[tuple[str, float]]:
 
 
 def paired_tables(text: str) -> Mapping[str, Mapping[str, float]]:
-    """The format of /proc/net/snmp and netstat: a line of names, then a line of values, per group."""
+    """Read /proc/net/snmp or netstat: a line of names, then a line of values, per group."""
     lines = text.splitlines()
     tables: dict[str, dict[str, float]] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=False):

@@ -42,7 +42,7 @@ class Syscalls:
             yield Sample(now, self._node, self.source, self._names.get(number, f"call_{number}"), count)
 
     def detach(self) -> None:
-        """The window opens: take the program off the tracepoint."""
+        """Take the program off the tracepoint: the window opens."""
         if self._counters is not None:
             self._counters.close()
             self._counters = None

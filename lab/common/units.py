@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -88,7 +89,7 @@ def show_seconds(value_s: float) -> str:
     """Format a duration: `40ms`, `1.5s`, `200us`."""
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value_s >= factor:
-            return f"{value_s / factor:g}{unit}"
+            return f"{show_plain(value_s / factor)}{unit}".replace(",", "")  # as a scenario takes it
     return "0s"
 
 
@@ -125,6 +126,29 @@ def show_number(value: float) -> str:
     if size >= 9.995:
         return f"{value:.1f}"
     return f"{value:.2f}" if size >= 0.9995 else f"{value:.3f}"
+
+
+def show_plain(value: float) -> str:
+    """Format a number as a person wrote it, never with an exponent: `0.1`, `30,000,000`, `0.00001`.
+
+    Fractions have six significant digits; whole numbers are exact.
+    """
+    if not math.isfinite(value):
+        return "∞" if value > 0 else str(value)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{Decimal(f'{value:.6g}'):,f}"
+
+
+def show_ms(value_ms: float) -> str:
+    """Format a measured time with three significant digits: `0.312 ms`, `41.0 ms`, `1,204 ms`."""
+    return f"{show_number(value_ms)} ms"
+
+
+def show_bit_rate(value_bit_per_s: float) -> str:
+    """Format a bit rate with three significant digits: `512 bit/s`, `29.6 Mbit/s`, `1.00 Gbit/s`."""
+    for unit, factor in (("Gbit", 1e9), ("Mbit", 1e6), ("kbit", 1e3)):
+        if abs(value_bit_per_s) >= factor:
+            return f"{show_number(value_bit_per_s / factor)} {unit}/s"
+    return f"{show_number(value_bit_per_s)} bit/s"
 
 
 def show_percent(share: float) -> str:

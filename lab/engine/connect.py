@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import docker.errors
 import docker.utils
 import requests
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 
 from lab.common.errors import HostCannot
 from lab.common.lock import file_lock
@@ -26,6 +26,7 @@ from lab.common.notify import Notify
 from lab.common.owner import state_dir
 from lab.engine import apt, dockerd
 from lab.engine.api import CALL_S, Engine, one_line
+from lab.engine.client import open_client
 from lab.engine.dockerd import Daemon
 
 PROBE_S = 3.0
@@ -102,16 +103,38 @@ def facts(client: Any) -> dict[str, Any]:
 
 
 def _addresses() -> Iterator[str]:
-    """Yield where an engine may answer, in the order in which Docker's own client looks."""
+    """Yield where an engine may answer, in the order in which Docker's own client looks.
+
+    An engine that is named is the only one: no other is tried in its place.
+
+    Raises:
+        HostCannot: The engine that a context names is not there.
+    """
     if given := os.environ.get("DOCKER_HOST"):
         yield given
         return
-    context = ContextAPI.get_current_context()
-    if context is not None and context.Host:
-        yield context.Host
-    for path in ("/var/run/docker.sock", f"/run/user/{os.getuid()}/docker.sock"):
-        if f"unix://{path}" != (context.Host if context else None):
-            yield f"unix://{path}"
+    named = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if named != "default":
+        yield from _of_context(named)
+    usual = [f"unix://{path}" for path in ("/var/run/docker.sock", f"/run/user/{os.getuid()}/docker.sock")]
+    yield from dict.fromkeys(filter(None, (_host(ContextAPI.get_context("default")), *usual)))
+
+
+def _host(context: Any) -> str:
+    """Return the address of a context, empty where there is none; docker-py writes http+unix:// for unix://."""
+    return str(context.Host or "").removeprefix("http+") if context is not None else ""
+
+
+def _of_context(name: str) -> Iterator[str]:
+    """Yield the address of a Docker context. Raises HostCannot where there is none, or nobody answers."""
+    address = _host(ContextAPI.get_context(name))
+    if not address:
+        raise HostCannot(f"there is no Docker context {name!r}: `docker context ls` lists those there are")
+    yield address
+    raise HostCannot(
+        f"no Docker engine answers at {address} (Docker context {name}): start it, or choose another "
+        "context: DOCKER_CONTEXT=default"
+    )
 
 
 def _probe(url: str) -> Any | None:
@@ -120,21 +143,20 @@ def _probe(url: str) -> Any | None:
     if url.startswith("unix://") and not _listens(path):
         return None
     try:
-        # A first client with a short timeout: creating a client asks the engine for its version.
-        quick = docker.DockerClient(base_url=url, version="auto", timeout=PROBE_S, tls=_tls(url))
-        version = quick.api._version
+        quick = open_client(url, PROBE_S, tls=_tls(url))  # CALL_S would be too long to find out that it hangs
         quick.close()
+        return open_client(url, CALL_S, quick.api._version, _tls(url))
     except (
         docker.errors.DockerException,
         requests.exceptions.RequestException,
         ValueError,
         KeyError,
+        TypeError,
     ) as error:
         if url.startswith("unix://") and not _listens(path):
             return None  # it ended just now
         says = f"the Docker engine at {url} does not answer as expected within {PROBE_S:g} s"
         raise HostCannot(f"{says}: {one_line(str(error))}") from error
-    return docker.DockerClient(base_url=url, version=version, timeout=CALL_S, tls=_tls(url))
 
 
 def _tls(url: str) -> Any:

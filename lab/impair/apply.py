@@ -162,7 +162,7 @@ def _clear_all(backend: Backend, interfaces: Sequence[Interface]) -> list[LabErr
 
 
 def _pooled(answers: Sequence[ProbeAnswer]) -> RoundTrips:
-    """The probes of all nodes of one link together."""
+    """Return the probes of all nodes of one link together."""
     samples = sorted(sample for answer in answers for sample in answer.rtt_ms.samples)
     sent, lost = sum(answer.sent for answer in answers), sum(answer.lost for answer in answers)
     found = RoundTrips(sent=sent, lost=lost, loss=lost / sent, by=answers[0].by)

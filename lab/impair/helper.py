@@ -29,7 +29,7 @@ class Helpers(Protocol):
         """Run a command inside the node and wait for it."""
 
     def interface(self, node: str, network: str) -> str | None:
-        """The name of `node`'s interface on `network`; None where it has no own one."""
+        """Return the name of `node`'s interface on `network`; None where it has no own one."""
 
 
 class Helper:
@@ -98,7 +98,7 @@ class Helper:
         )
 
     def interfaces(self) -> Mapping[str, tuple[str, ...]]:
-        """The addresses of each interface, with prefix length."""
+        """Return the addresses of each interface, with prefix length."""
         found = self._ask(answers.InterfacesAnswer, do="interfaces").interfaces
         return {name: one.addresses for name, one in found.items()}
 

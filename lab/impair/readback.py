@@ -24,17 +24,17 @@ assert IN_ORDER_RATE == "100gbit"
 
 
 def find(qdiscs: Sequence[Qdisc], handle: str) -> Qdisc | None:
-    """The netem of that handle; None if somebody has deleted it."""
+    """Return the netem of that handle; None if somebody has deleted it."""
     return next((q for q in qdiscs if q.kind == "netem" and q.handle == handle), None)
 
 
 def impairment(options: NetemOptions) -> Impairment:
-    """The options of a netem as an Impairment."""
+    """Return the options of a netem as an Impairment."""
     return Impairment.read_back({name: value for name, value in _fields(options) if value})
 
 
 def in_force(found: Configured) -> list[tuple[str, Impairment]]:
-    """The impairments of an interface, each with the peers it is for: addresses, `all`, or a class of tc."""
+    """Return an interface's impairments, each with its peers: addresses, `all`, or a class of tc."""
     queues = [(", ".join(queue.peers) or "all", queue.impairment) for queue in found.queues]
     netems = [
         ("all" if qdisc.root else f"class {qdisc.parent}", impairment(qdisc.netem))
@@ -45,7 +45,7 @@ def in_force(found: Configured) -> list[tuple[str, Impairment]]:
 
 
 def counters(qdisc: Qdisc, requested: Impairment) -> Counters:
-    """The statistics of a netem. It counts losses and drops by a full queue as one: then neither is known."""
+    """Return the statistics of a netem; losses and drops by a full queue, counted as one, are not known."""
     known = not requested.loss_share
     return Counters(
         packets=qdisc.packets,

@@ -102,7 +102,7 @@ class _NodesToBe:
         self._stand_ins: dict[str, str] = {}
 
     def address(self, node: str, network: str) -> str:
-        """A stand-in: an address of TEST-NET-1 (RFC 5737), which no host has."""
+        """Return a stand-in: an address of TEST-NET-1 (RFC 5737), which no host has."""
         return self._stand_ins.setdefault(f"{node} {network}", f"192.0.2.{len(self._stand_ins) + 1}")
 
     def interface(self, node: str, network: str) -> str:

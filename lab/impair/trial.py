@@ -23,7 +23,7 @@ class Addresses(Protocol):
     """The addresses of nodes: of a Deployment, or stand-ins."""
 
     def address(self, node: str, network: str) -> str:
-        """The node's address on the network."""
+        """Return the node's address on the network."""
 
 
 class Nodes(Helpers, Addresses, Protocol):
@@ -129,7 +129,7 @@ def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) ->
 
 
 def _swarm_ends(swarm: Swarm) -> dict[str, tuple[str, ...]]:
-    """The workers of each endpoint on the swarm's side: all, those of a group, or one."""
+    """Return the workers of each endpoint on the swarm's side: all, those of a group, or one."""
     workers = swarm.worker_nodes
     groups = {group.name: group.workers for group in swarm.all_groups if group.name}
     return {"swarm": workers, **groups, **{worker: (worker,) for worker in workers}}

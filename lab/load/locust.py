@@ -97,7 +97,7 @@ class _SwarmMonitor:
             self.done.set()
 
     def load(self, master: str) -> LoadResult:
-        """What one master measured."""
+        """Return what one master measured."""
         events = self._events[master]
         seconds = tuple(event for event in events if isinstance(event, Second))
         return LoadResult(self._results[master], seconds, phases(events))

@@ -103,7 +103,7 @@ def _timing(results: Sequence[SwarmResult]) -> dict[str, Timing]:
 
 
 def _with_nodes(group: str, result: SwarmResult) -> SwarmResult:
-    """The result, whose workers tell which node they are: their index counts within the group only."""
+    """Return the result, whose workers tell which node they are: their index counts within the group only."""
     workers = tuple(
         worker.model_copy(update={"node": f"{group}-worker-{worker.index}"}) for worker in result.workers
     )

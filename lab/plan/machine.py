@@ -13,7 +13,7 @@ NO_GOVERNOR = "none"  # the hypervisor or the firmware sets the clock rate: ther
 
 
 def facts(root: Path = ROOT) -> dict[str, str | None]:
-    """The fields of Host that are read here; None for what cannot be read."""
+    """Return the fields of Host that are read here; None for what cannot be read."""
     cpus = root / "sys/devices/system/cpu"
     return {
         "boot_id": _text(root / "proc/sys/kernel/random/boot_id"),
@@ -38,7 +38,7 @@ def interrupt_time(config: str | None) -> str | None:
 
 
 def _config(root: Path) -> str | None:
-    """The kernel's configuration: its own copy, or the distribution's (proc(5), /proc/config.gz)."""
+    """Return the kernel's configuration: its own copy, or the distribution's (proc(5), /proc/config.gz)."""
     try:
         return gzip.decompress((root / "proc/config.gz").read_bytes()).decode()
     except OSError:
@@ -46,7 +46,7 @@ def _config(root: Path) -> str | None:
 
 
 def _hashed(machine_id: str | None) -> str | None:
-    """A digest that tells machines apart and does not tell the id, as machine-id(5) asks."""
+    """Return a digest that tells machines apart and does not tell the id, as machine-id(5) asks."""
     if not machine_id:
         return None
     return hmac.new(machine_id.encode(), b"io-model-lab", hashlib.sha256).hexdigest()[:16]
@@ -64,7 +64,7 @@ def _smt(active: str | None) -> str | None:
 
 
 def _chosen(text: str | None) -> str | None:
-    """The word in brackets: `always [madvise] never` → `madvise`."""
+    """Return the word in brackets: `always [madvise] never` → `madvise`."""
     return next((word.strip("[]") for word in (text or "").split() if word.startswith("[")), None)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from lab.analysis.model import Summary
-from lab.report.content import findings, text
+from lab.report.content import findings, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.markdown import fit, markdown
 from lab.results.record import Run
@@ -58,7 +58,7 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
         if not threshold["ok"]:
-            words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
+            words = thresholds.words(threshold)
             yield _command("error", f"{summary.scenario}: threshold", f"did not hold: {words}", file)
 
 
@@ -83,7 +83,7 @@ def _property(value: str) -> str:
 
 
 def gitlab_section(name: str, title: str, body: str, at_s: int) -> str:
-    """A section of GitLab's job log, collapsed. `at_s` is the Unix time that GitLab wants in its markers."""
+    """Return a section of GitLab's job log, collapsed. `at_s` is the Unix time for its markers."""
     start = f"\x1b[0Ksection_start:{at_s}:{_section(name)}[collapsed=true]\r\x1b[0K{text.clean(title)}"
     return f"{start}\n{body.rstrip()}\n\x1b[0Ksection_end:{at_s}:{_section(name)}\r\x1b[0K\n"
 

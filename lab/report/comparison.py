@@ -16,6 +16,7 @@ from lab.analysis.comparison_model import Comparison, Drift, HeadComparison, Met
 from lab.analysis.statistics import Decision
 from lab.report import markdown as md
 from lab.report.content import text
+from lab.results.fact_labels import label
 
 HEADINGS = ("metric", "base", "head", "head ÷ base", "95 % interval", "MDE", "decision")
 DIFFERENCE_HEADINGS = ("fact", "base", "head", "prevents a decision")
@@ -23,14 +24,14 @@ PIPE_WIDTH = 100
 NOTE = (
     "base and head are medians over valid trials; the ratio is the median over pairs of trials, with its "
     "exact 95 % interval. MDE (minimal detectable effect) is the smallest worsening that these pairs detect "
-    "with 80 % power. Decisions in brackets are of metrics that do not gate."
+    "with 80 % power. Decisions in brackets are of metrics that do not decide."
 )
 STYLE: dict[Decision, str] = {"REGRESSION": "bold red", "OK": "green", "INCONCLUSIVE": "yellow"}
 CELL_WIDTH = 24
 
 
 def row(metric: MetricRow) -> list[str]:
-    """The cells under HEADINGS."""
+    """Return the cells under HEADINGS."""
     return [
         metric.metric,
         _figure(metric.base, metric.unit),
@@ -43,14 +44,14 @@ def row(metric: MetricRow) -> list[str]:
 
 
 def rows(server: ServerComparison) -> list[list[str]]:
-    """A row for every metric that decides or was measured; sentences say why one that decides was not."""
+    """Return a row for every metric that decides or was measured; sentences say why one was not."""
     return [row(metric) for metric in server.metrics if metric.gated or metric.base is not None]
 
 
 def sentences(made: Comparison) -> Iterator[str]:
-    """What was decided and of what: the refusal first, then every gated metric that is not simply OK."""
+    """Yield what was decided and of what: the refusal, then every gated metric that is not simply OK."""
     if made.refusal:
-        yield f"no gate is possible: {text.clean(made.refusal)}"
+        yield f"no decision is possible: {text.clean(made.refusal)}"
     for head in made.heads:
         for server in head.servers:
             for metric in server.metrics:
@@ -79,7 +80,7 @@ def terminal(made: Comparison, console: Console) -> None:
 
 
 def markdown(made: Comparison) -> str:
-    """The comparison for a pull request."""
+    """Return the comparison for a pull request."""
     lines = [f"# Comparison: {made.decision}", "", f"Base `{text.clean(made.base)}`.", ""]
     lines += [f"- {md.escape(sentence)}" for sentence in sentences(made)]
     sections = [lines]
@@ -108,7 +109,7 @@ def markdown(made: Comparison) -> str:
 
 
 def html(made: Comparison) -> str:
-    """The comparison as a part of a page: plain elements, everything a run brought along escaped."""
+    """Return the comparison as a part of a page: plain elements, everything a run brought along escaped."""
     parts = [_tag("h1", f"Comparison: {made.decision}"), _tag("p", f"Base {made.base}")]
     parts.append(_list(sentences(made)))
     for head in made.heads:
@@ -161,7 +162,7 @@ def _pairs(server: ServerComparison) -> str:
 def _drift(drift: Drift, width: int | None = None) -> list[str]:
     values = [text.clean(value) for value in (drift.base, drift.head)]
     short = [v if width is None or len(v) <= width else v[: width - 1] + "…" for v in values]
-    return [text.clean(drift.fact), *short, "yes" if drift.matters else "no"]
+    return [text.clean(label(drift.fact)), *short, "yes" if drift.matters else "no"]
 
 
 def _table(

@@ -29,7 +29,7 @@ def _row(figure: Figure) -> str:
 
 
 def renewed(page: str) -> str:
-    """The page with a fresh table between its marks. Raises ValueError where the marks are not there."""
+    """Return the page with a fresh table between its marks. Raises ValueError where there are no marks."""
     return renew(page, BEGIN, END, table())
 
 

@@ -30,7 +30,7 @@ RESOLUTIONS = (240, 120, 60, 30, 0)
 
 
 def html(run: Run, summary: Summary) -> str:
-    """The page. The same run and summary give the same bytes."""
+    """Return the page. The same run and summary give the same bytes."""
     summary = in_order(summary)
     for resolution in RESOLUTIONS:
         text = _render(run, summary, resolution)
@@ -66,7 +66,7 @@ def _render(run: Run, summary: Summary, resolution: int) -> str:
 
 
 def policy(scripts: tuple[str, ...]) -> str:
-    """The content-security policy: only these scripts, our styles, and nothing from anywhere."""
+    """Return the content-security policy: only these scripts, our styles, and nothing from anywhere."""
     sources = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     return (
         f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data:; "

@@ -8,13 +8,17 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
 LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
+# The figures of the page's tables.
+SHOWN = tuple(
+    figure for figure in FIGURES if figure.column or figure.per_trial or figure.behind or figure.swept
+)
 FIGURE_SPACE, POINT_SPACE = "\u2007", "\u2008"
 
 
@@ -32,13 +36,14 @@ class Table:
 def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the template asks for; `data` is what the charts draw."""
     several = any(server.trials_valid > 1 for server in summary.servers.values())
+    concerned, aside = findings.divided(summary, SHOWN)
     shown = {
         "summary": summary,
         "meaning": findings.verdict_meaning(summary),
         "facts": list(_facts(run, summary)),
-        "findings": [
-            (group, [findings.sentence(f) for f in group.rest]) for group in findings.groups(summary)
-        ],
+        "findings": _with_rest(concerned),
+        "aside": _with_rest(aside),
+        "aside_words": findings.aside_words(aside),
         "checks": _checks(summary),
         "comparison": _comparison(summary),
         "meanings": [
@@ -66,6 +71,10 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
     return shown | {"sections": list(_sections(shown))}
 
 
+def _with_rest(groups: Sequence[findings.Group]) -> list[tuple[findings.Group, list[str]]]:
+    return [(group, [findings.sentence(f) for f in group.rest]) for group in groups]
+
+
 def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     names = {
         "findings": "Findings", "servers": "Servers", "sweep": "Growth", "latency": "Response time",
@@ -80,7 +89,7 @@ def _sections(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _facts(run: Run, summary: Summary) -> Iterator[tuple[str, str]]:
     yield "Run", text.clean(run.id)
     servers = len({server.server for server in summary.servers.values()})
-    yield "Trials", f"{len(run.trials):,} of {text.plural(servers, 'server')}"
+    yield "Measured", f"{text.plural(len(run.trials), 'trial')} of {text.plural(servers, 'server')}"
     if run.trials:
         yield "Load", load_words(run.trials)
         runtimes = dict.fromkeys(trial.runtime for trial in run.trials if trial.runtime)
@@ -170,17 +179,8 @@ def _why(summary: Summary) -> Table | None:
 def _thresholds(summary: Summary) -> Table | None:
     if not summary.thresholds:
         return None
-    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
-    rows = [[_cell(threshold.get(key)) for key in keys] for threshold in summary.thresholds]
-    return Table("Thresholds of the scenario", [key.replace("_", " ") for key in keys], rows)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return text.number(value)
-    return text.facts(value) if isinstance(value, dict | list | None) else text.clean(value)
+    rows = thresholds.rows(summary)
+    return Table("Thresholds of the scenario", thresholds.headings(summary), rows)
 
 
 def _links(summary: Summary) -> Table | None:
@@ -221,19 +221,8 @@ def _failures(run: Run) -> Iterator[dict[str, Any]]:
         yield {"title": text.clean(damage.trial), "says": text.clean(damage.says), "logs": []}
 
 
-KEY_FACTS = (
-    ("CPU", "host.cpu_model"), ("CPUs", "host.cpus"), ("memory", "host.memory_bytes"),
-    ("kernel", "host.kernel"), ("congestion control", "host.congestion_control"), ("cgroup", "host.cgroup"),
-    ("governor", "host.governor"), ("SMT", "host.smt"), ("clock source", "host.clock_source"),
-    ("transparent huge pages", "host.transparent_hugepages"), ("interrupt time", "host.interrupt_time"),
-    ("boot", "host.boot_id"), ("machine", "host.machine_id"), ("lab's own CPU", "overhead.cpu"),
-    ("engine", "engine.version"), ("server on CPU", "placement.server"),
-    ("swarm on CPU", "placement.swarm"), ("lab", "lab"), ("revision", "revision"),
-)  # fmt: skip
-
-
 def _last_words(lines: Sequence[str]) -> str:
-    """What a node said last, without the statistics that it prints every second."""
+    """Return what a node said last, without the statistics that it prints every second."""
     said = [text.clean(line) for line in lines if not line.startswith(STATISTICS)]
     if len(said) < len(lines):
         said.append(f"({text.plural(len(lines) - len(said), 'line')} of statistics left out)")
@@ -241,15 +230,9 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def _environment(summary: Summary) -> Table:
-    """What a reader asks first."""
-    known = dict(text.leaves("", summary.environment))
-    rows = [[name, known[path]] for name, path in KEY_FACTS if path in known]
-    return Table("The machine and the versions", ("fact", "value"), rows)
+    return Table("The machine and the versions", environment.HEADINGS, environment.key_facts(summary))
 
 
 def _recorded(run: Run, summary: Summary) -> Table:
-    """All of it, one leaf a row."""
-    kept = ("limits", "seed", "argv", "scenario_sha256")
-    more = {name: value for name, value in run.manifest.to_json().items() if name in kept}
-    rows = [list(leaf) for leaf in text.leaves("", {**summary.environment, **more})]
-    return Table("Everything recorded of the environment", ("fact", "value"), rows)
+    rows = environment.all_facts(run, summary)
+    return Table("Everything recorded of the environment", environment.HEADINGS, rows)

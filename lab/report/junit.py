@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from lab.analysis.model import Finding, Summary
-from lab.report.content import findings, text
+from lab.report.content import findings, text, thresholds
 from lab.results.record import Run, TrialRecord
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def junit(run: Run, summary: Summary) -> str:
-    """The document. Times are those of the measured windows, so that it can be made again."""
+    """Return the document. Times are those of the measured windows, so that it can be made again."""
     suite = TestSuite(text.clean(summary.scenario))
     suite.add_property("run", text.clean(run.id))
     suite.add_property("verdict", summary.verdict)
@@ -65,7 +65,7 @@ def _words(finding: Finding) -> str:
 
 
 def _whole_run(summary: Summary) -> Iterator[TestCase]:
-    """Findings that are about no single trial."""
+    """Yield findings that are about no single trial."""
     for finding in findings.in_order(summary):
         result = _result(finding)
         if finding.trial is None and result is not None:
@@ -76,7 +76,7 @@ def _whole_run(summary: Summary) -> Iterator[TestCase]:
 
 def _thresholds(summary: Summary) -> Iterator[TestCase]:
     for threshold in summary.thresholds:
-        words = text.facts({key: value for key, value in threshold.items() if key != "ok"})
+        words = thresholds.words(threshold)
         case = TestCase(words, f"{text.clean(summary.scenario)}.thresholds")
         if not threshold["ok"]:
             case.result = [Failure(f"did not hold: {words}", "threshold")]

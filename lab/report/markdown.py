@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lab.analysis.model import Summary
 from lab.common.figure import Figure
-from lab.report.content import explain, findings, groups, links, sweeps, text
+from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
 from lab.results.record import Run
@@ -19,7 +19,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def markdown(run: Run, summary: Summary) -> str:
-    """The whole report. Sections come in order of weight; what does not fit is cut by rows and counted."""
+    """Return the whole report. Sections come in order of weight; rows that do not fit are cut and counted."""
     summary = in_order(summary)
     sections = [
         _heading(summary),
@@ -33,7 +33,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _links(summary),
         _failures(summary),
         _checks(summary),
-        _environment(summary),
+        _environment(run, summary),
         _problems(run),
     ]
     return fit([section for section in sections if section], LIMIT_BYTES)
@@ -63,13 +63,13 @@ def escape(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> list[str]:
-    """A table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
+    """Return a table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
     ruler = [":--" if place < numbers_from else "--:" for place in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in [head, ruler, *rows]]
 
 
 def bar(share: float, cells: int = BAR_CELLS) -> str:
-    """A horizontal bar in eighths of a character; at least one eighth, so that no value is invisible."""
+    """Return a horizontal bar in eighths of a character; at least one, so that no value is invisible."""
     eighths = max(1, round(min(1.0, share) * cells * 8))
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
@@ -87,7 +87,12 @@ def _heading(summary: Summary) -> list[str]:
 
 
 def _findings(summary: Summary) -> list[str]:
-    lines = [_finding(group) for group in findings.groups(summary)]
+    concerned, aside = findings.divided(summary, (*text.COLUMNS, *explain.COLUMNS))
+    lines = [_finding(group) for group in concerned]
+    if aside:
+        folded = [_finding(group) for group in aside]
+        title = f"<details><summary>{findings.aside_words(aside)}</summary>"
+        lines += ["", title, "", *folded, "", "</details>"]
     return ["## Findings", "", *lines] if lines else []
 
 
@@ -153,9 +158,9 @@ def _why(summary: Summary) -> list[str]:
 def _thresholds(summary: Summary) -> list[str]:
     if not summary.thresholds:
         return []
-    keys = list(dict.fromkeys(key for threshold in summary.thresholds for key in threshold))
-    rows = [[escape(text.facts(t.get(key))) for key in keys] for t in summary.thresholds]
-    return ["## Thresholds", "", *table([escape(key) for key in keys], rows, len(keys))]
+    head = thresholds.headings(summary)
+    rows = [[escape(cell) for cell in cells] for cells in thresholds.rows(summary)]
+    return ["## Thresholds", "", *table(head, rows, len(head))]
 
 
 def _links(summary: Summary) -> list[str]:
@@ -189,13 +194,13 @@ def _checks(summary: Summary) -> list[str]:
     return _folded(f"{text.plural(len(rows), 'validity check')} made", ["check", "trials"], rows)
 
 
-def _environment(summary: Summary) -> list[str]:
-    rows = [[escape(key), escape(text.facts(value))] for key, value in summary.environment.items()]
-    return _folded("Environment", ["fact", "value"], rows)
+def _environment(run: Run, summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in environment.all_facts(run, summary)]
+    return _folded("Environment", environment.HEADINGS, rows)
 
 
 def _folded(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table behind a line to click on; nothing where it is empty."""
+    """Return a table behind a line to click on; nothing where it is empty."""
     if not rows:
         return []
     return [

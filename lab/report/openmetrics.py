@@ -67,7 +67,7 @@ FAMILIES = (
 
 
 def openmetrics(summary: Summary) -> str:
-    """The whole exposition, ended by `# EOF`."""
+    """Return the whole exposition, ended by `# EOF`."""
     return "\n".join([*_verdict(summary), *_families(summary), "# EOF", ""])
 
 

@@ -61,13 +61,16 @@ def _heading(summary: Summary, console: Console) -> None:
 
 def _findings(summary: Summary, console: Console) -> None:
     console.print()
-    for group in findings.groups(summary):
+    concerned, aside = findings.divided(summary, text.COLUMNS)
+    for group in concerned:
         line = Text(f"{group.word:9} ", style=LEVEL_STYLE[group.word])
         line.append(f"{group.first} ", style="default")
         line.append(f"{group.more} ".lstrip() + f"[{group.check}]", style="dim")
         _line(console, line, 2)
         if group.do:
             _line(console, Text("→ " + group.do, style="dim"), 12)
+    if aside:
+        _line(console, Text(f"{findings.aside_words(aside)}: see report.html", style="dim"), 2)
     if summary.findings:
         console.print()
 
@@ -86,7 +89,7 @@ def _comparison(summary: Summary, console: Console) -> None:
 
 
 def _groups(summary: Summary, console: Console) -> None:
-    """What each named group of the swarm saw."""
+    """Print what each named group of the swarm saw."""
     found = groups.rows(summary)
     if not found:
         return

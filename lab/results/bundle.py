@@ -68,7 +68,7 @@ def unpack(archive: Path, results: Path) -> Path:
 
 
 def _extract(archive: Path, target: Path) -> str:
-    """The one folder that the archive holds: plain files only, and none outside of it."""
+    """Return the one folder that the archive holds: plain files only, and none outside of it."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             members = tar.getmembers()

@@ -48,7 +48,7 @@ class Directions(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Directions:
-        """The reverse of `to_json`. Raises ValueError for an unknown key."""
+        """Reverse `to_json`. Raises ValueError for an unknown key."""
         if not set(data) & set(cls._fields):
             return cls(Impairment.read_back(data), Impairment.read_back(data))
         if unknown := set(data) - set(cls._fields):

@@ -42,7 +42,7 @@ class Source:
         return self.manifest.environment.runtime if self.manifest.environment else None
 
     def files(self) -> Mapping[str, str]:
-        """The files that the scenario names, with their sums. Raises UsageError for a name that leads out."""
+        """Return the files that the scenario names, and sums. Raises UsageError for a name that leads out."""
         for name in self.manifest.files_sha256:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise UsageError(f"merge: {self.id}: {name!r} leads out of the run's folder")
@@ -50,7 +50,7 @@ class Source:
 
 
 def merge(paths: Sequence[Path], results: Path, argv: Sequence[str]) -> Path:
-    """A new run folder below `results` with the trials of all; returns it. Raises UsageError, LabError.
+    """Make a run folder below `results` with the trials of all; return it. Raises UsageError, LabError.
 
     Runs that measured the same server keep all their trials: those of later runs become further repeats, so
     that each run stays a block of its own. Runs of different scenarios or runtimes are refused.
@@ -93,7 +93,7 @@ def _join(sources: Sequence[Source], folder: store.RunFolder, argv: Sequence[str
 
 
 def by_scenario(paths: Sequence[Path]) -> list[list[Path]]:
-    """The runs in groups of one scenario each, in the order in which scenarios first appear."""
+    """Return the runs in groups of one scenario each, in the order in which scenarios first appear."""
     groups: dict[str | None, list[Path]] = {}
     for path in paths:
         groups.setdefault(store.read_manifest(path).scenario_sha256, []).append(path)
@@ -143,14 +143,14 @@ def _shifted(key: TrialKey, shift: int) -> TrialKey:
 
 
 def _copy(source: Path, folder: store.RunFolder, old: TrialKey, new: TrialKey) -> None:
-    """A trial's folder under its new id; a trial that never came about has none."""
+    """Copy a trial's folder under its new id; a trial that never came about has none."""
     path = source / store.TRIALS / old.folder
     if path.is_dir():
         _copy_folder(path, folder, f"{store.TRIALS}/{new.folder}", old, new)
 
 
 def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
-    """The trials that were set aside, with the reasons, under new ids; one with a torn reason as it is."""
+    """Keep the trials that were set aside, with the reasons, under new ids; a torn reason stays as it is."""
     for path in sorted((source.path / store.REPEATED).glob("*")):
         try:
             told = Repeated.model_validate(read_json(path / f"{store.REPEATED}.json"))
@@ -180,7 +180,7 @@ def _copy_folder(path: Path, folder: store.RunFolder, name: str, old: TrialKey, 
 def _manifest(
     run: str, sources: Sequence[Source], trials: Sequence[PlannedTrial], argv: Sequence[str]
 ) -> Manifest:
-    """The first run's manifest, with the plan of all, where each came from and on how many machines."""
+    """Return the first run's manifest, with all plans, where each came from and on how many machines."""
     first = sources[0].manifest
     return first.replaced(
         run=run,
@@ -202,6 +202,6 @@ def _manifest(
 
 
 def _hosts(manifest: Manifest) -> Iterator[HostFacts]:
-    """The machine of a run; of a merged run those of each that it was merged of."""
+    """Yield the machine of a run; of a merged run those of each that it was merged of."""
     for one in manifest.sources or (manifest,):
         yield (one.environment or Environment()).host or HostFacts()

@@ -65,7 +65,7 @@ class Series:
         return self.points.get((node, source, metric), [])
 
     def at(self, node: str, source: str, metric: str, mono_ms: float) -> float | None:
-        """A counter at a moment, interpolated; None outside what was sampled (1 s of grace)."""
+        """Return a counter at a moment, interpolated; None outside what was sampled (1 s of grace)."""
         points = self.get(node, source, metric)
         if not points or mono_ms < points[0][0] - 1000 or mono_ms > points[-1][0] + 1000:
             return None
@@ -84,16 +84,16 @@ class Series:
         return None if start is None or end is None else end - start
 
     def growth(self, node: str, source: str, metric: str) -> float | None:
-        """The last sample of a counter less the first; None for fewer than two."""
+        """Return the last sample of a counter less the first; None for fewer than two."""
         points = self.get(node, source, metric)
         return points[-1][1] - points[0][1] if len(points) > 1 else None
 
     def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
-        """The values of a gauge within a window."""
+        """Return the values of a gauge within a window."""
         return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]
 
     def highest(self, node: str, source: str, metric: str) -> float | None:
-        """The largest value ever seen, or None."""
+        """Return the largest value ever seen, or None."""
         return max((value for _, value in self.get(node, source, metric)), default=None)
 
 
@@ -158,7 +158,7 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], series: Series) -> TrialRecord:
-        """The reverse of `to_json`, for records of every version. Raises ValueError for what is none."""
+        """Reverse `to_json`, for records of every version. Raises ValueError for what is none."""
         record = upgrade(data)
         del record["schema_version"]
         return _adapter().validate_python({**record, "series": series})

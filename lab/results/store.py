@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
+from lab.common.short import shortened
 from lab.common.trial_key import TrialKey
 from lab.results.base import describe, read_json
 from lab.results.manifest import Manifest, Repeated
@@ -53,6 +54,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
+# A run's id names containers: at most 63 characters, of which the time stamp takes 17 and the number 5.
+NAME_LENGTH = 63 - 17 - 5
+
+
 class RunFolder:
     """One run's folder while it is being written."""
 
@@ -62,7 +67,7 @@ class RunFolder:
     @classmethod
     def create(cls, results: Path, scenario: str) -> RunFolder:
         """Make a new folder. Raises LabError where it cannot."""
-        path = results / f"{utc_stamp()}-{scenario}-{secrets.token_hex(2)}"
+        path = results / f"{utc_stamp()}-{shortened(scenario, NAME_LENGTH)}-{secrets.token_hex(2)}"
         try:
             (path / TRIALS).mkdir(parents=True)
         except OSError as error:
@@ -75,7 +80,7 @@ class RunFolder:
         return self.path.name
 
     def trial(self, folder: str) -> Path:
-        """The folder of one trial, made if need be."""
+        """Return the folder of one trial, made if need be."""
         path = self.path / TRIALS / folder
         try:
             path.mkdir(exist_ok=True)
@@ -159,7 +164,7 @@ def _sample(row: list[str]) -> Sample:
 
 
 def find(results: Path, name: str) -> Path:
-    """A run by path, id, unique prefix, `latest` or `latest~N`. Raises UsageError naming what there is."""
+    """Find a run by path, id, unique prefix, `latest` or `latest~N`. Raises UsageError with what is there."""
     direct = Path(name)
     if (direct / "manifest.json").exists():
         return direct.resolve()
@@ -201,7 +206,7 @@ def list_folders(results: Path) -> list[Path]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the run in `path`. Raises UsageError for what is no run."""
+    """Return the manifest of the run in `path`. Raises UsageError for what is no run."""
     try:
         return Manifest.model_validate(read_json(path / "manifest.json"))
     except (OSError, ValueError) as error:
@@ -233,13 +238,13 @@ def read_run(path: Path) -> Run:
 
 
 def read_trial(folder: Path) -> tuple[TrialRecord, int]:
-    """The record of the trial in `folder`, and how many torn rows its series had."""
+    """Return the record of the trial in `folder`, and how many torn rows its series had."""
     series, torn_rows = read_series(folder / "series.csv")
     return TrialRecord.from_json(read_json(folder / "record.json"), series), torn_rows
 
 
 def _trial_id(folder: Path) -> str:
-    """The id of a trial by its folder; a folder that somebody else named keeps its name."""
+    """Return the id of a trial by its folder; a folder that somebody else named keeps its name."""
     try:
         return TrialKey.of_folder(folder.name).id
     except ValueError:
@@ -247,7 +252,7 @@ def _trial_id(folder: Path) -> str:
 
 
 def _repeated(path: Path) -> Iterator[Repeated]:
-    """The trials that were set aside and measured again, each with the reason."""
+    """Yield the trials that were set aside and measured again, each with the reason."""
     for file in sorted((path / REPEATED).glob(f"*/{REPEATED}.json")):
         try:
             yield Repeated.model_validate(read_json(file))

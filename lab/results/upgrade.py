@@ -11,7 +11,7 @@ _EMPTY_WAS_NONE = ("placement", "ready", "calibration")
 
 
 def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of a record in today's version; the argument is left alone. Raises ValueError."""
+    """Return the JSON of a record in today's version; the argument is left alone. Raises ValueError."""
     version = record.get("schema_version")
     if version == SCHEMA_VERSION:
         return dict(record)

@@ -64,7 +64,7 @@ class Live:
 
 
 def at_end(trial: TrialRecord) -> Aborted | None:
-    """The first aborting threshold that a valid trial does not hold, or None. Never raises for a record."""
+    """Return the first aborting threshold that a valid trial does not hold. Never raises for a record."""
     asked = aborting(trial.scenario.thresholds, trial.server)
     if trial.status != "ok" or any(f.level == "invalid" and not f.expected for f in check_trial(trial)):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from lab.impair import choose, readback
 from lab.impair.answers import ProbeAnswer
 from lab.impair.helper import Helper
 from lab.impair.link import Egress
-from lab.runtime import ExecResult, journal
+from lab.runtime import ExecResult, docker_spec, journal
 from lab.scenario.impairment import Impairment
 
 HELPER = "net-"
@@ -64,7 +63,7 @@ def _containers(engine: Engine) -> list[NodeRow]:
 def _row(one: _Container) -> NodeRow:
     name = one.names[0].lstrip("/")
     run, trial, mark = (one.labels.get(label, "") for label in (RUN, TRIAL, OWNER))
-    prefix = re.sub(r"[^A-Za-z0-9._-]", "-", f"lab-{run}-{trial}-")
+    prefix = docker_spec.name_prefix(run, trial)
     owner = Owner.parse(mark)
     networks = {network.removeprefix(prefix): at.address for network, at in (one.networks or {}).items()}
     return NodeRow(

@@ -83,7 +83,7 @@ class Calibrator:
         return self.known[key]
 
     def _key(self, null: Trial) -> str:
-        """The digest of everything that the maximum rate depends on."""
+        """Return the digest of everything that the maximum rate depends on."""
         topology = self._topology(null, "calibration", Addressing()).to_json()
         host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
         known = {"topology": topology, "host": host, "versions": dict(self.versions), "recipe": RECIPE}
@@ -179,7 +179,7 @@ def _mark_window(recorder: Recorder) -> OnEvent:
 
 
 def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
-    """The trial's swarm in a closed loop without think time, against a null server, with nothing between."""
+    """Return the trial's swarm in a closed loop without think time, straight against a null server."""
     scenario, swarm = trial.scenario, trial.scenario.swarm
     model, handler = NULL_SERVERS[swarm.wire]
     many = max(_count(placement.server), min_workers(swarm.max_users, host.nofile_hard))
@@ -237,7 +237,7 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
 
 
 def _busiest(cores: Sequence[float], cpus: int) -> float:
-    """The share of its capacity that the swarm used: its busiest engine, or all on their CPUs."""
+    """Return the share of its capacity that the swarm used: its busiest engine, or all on their CPUs."""
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 

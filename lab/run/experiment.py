@@ -36,16 +36,16 @@ class Watcher(Protocol):
     """Follows a run: the terminal's view."""
 
     def trial_started(self, index: int, total: int, trial_id: str) -> None:
-        """A trial begins; `index` counts from 1."""
+        """Tell that a trial begins; `index` counts from 1."""
 
     def step(self, text: str) -> None:
-        """A step of the trial: starting, verifying, impairing."""
+        """Tell a step of the trial: starting, verifying, impairing."""
 
     def event(self, event: LoadEvent) -> None:
-        """A phase of the load begins, the load progresses, or a worker is lost."""
+        """Tell that a phase of the load begins, the load progresses, or a worker is lost."""
 
     def gauge(self, name: str, value: float) -> None:
-        """A figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
+        """Tell a figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Its record is written."""
@@ -58,7 +58,7 @@ class Gate(Protocol):
         """Take the events of the trial's load; return which threshold does not hold, if any."""
 
     def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
-        """The first threshold that a trial that has ended does not hold; its series are in `folder`."""
+        """Return the first threshold that an ended trial does not hold; its series are in `folder`."""
 
 
 class Links(Protocol):
@@ -75,7 +75,7 @@ class AppliedLinks(ChangesLinks, Protocol):
         """Measure the links before, during or after the load."""
 
     def phase(self, name: str) -> None:
-        """A phase of the load begins."""
+        """Show that a phase of the load begins."""
 
     def records(self) -> Sequence[LinkRecord]:
         """Return the record of every link so far."""
@@ -85,10 +85,10 @@ class Page(Protocol):
     """Locust's own page, where it is wanted (lab/run/web_ui.py)."""
 
     def added(self, topology: Topology) -> Topology:
-        """The same topology, whose masters serve it."""
+        """Return the same topology, whose masters serve it."""
 
     def shown(self, deployment: Deployment) -> AbstractContextManager[None]:
-        """It can be reached within the `with`; raises HostCannot where it cannot."""
+        """Make it reachable within the `with`. Raises HostCannot where it cannot be."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,12 @@ Opened = tuple[Runtime, dict[str, Any]]
 Opener = Callable[[Prepared, Notify, tuple[str, ...]], AbstractContextManager[Opened]]
 
 
+def require_known(wanted: str) -> None:
+    """Raise UsageError for an unknown name of a runtime."""
+    if wanted not in OPEN:
+        raise UsageError(f"unknown runtime {wanted!r}: give --runtime {', '.join(sorted(OPEN))}")
+
+
 @contextmanager
 def open_runtime(
     wanted: str, prepared: Prepared, notify: Notify, more_images: tuple[str, ...] = ()
@@ -23,8 +29,7 @@ def open_runtime(
 
     Yields the runtime, and the facts about it that the manifest keeps. Raises UsageError for an unknown name.
     """
-    if wanted not in OPEN:
-        raise UsageError(f"unknown runtime {wanted!r}: give --runtime {', '.join(sorted(OPEN))}")
+    require_known(wanted)
     if wanted == "auto":
         notify("runtime: docker (auto)")
     with OPEN[wanted](prepared, notify, more_images) as opened:

@@ -78,7 +78,7 @@ class RecordBuilder:
                 self.last_lines[node] = _tail(deployment.log_path(node))
 
     def _server_stats(self, events: Iterable[Event]) -> tuple[ServerStats, ...]:
-        """The lines of statistics; a server that prints others than the contract's is noted once."""
+        """Return the lines of statistics; a server that prints others than the contract's is noted once."""
         found: list[ServerStats] = []
         for event in events:
             if event["event"] not in ("stats", "stopped"):

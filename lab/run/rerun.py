@@ -39,7 +39,7 @@ class Recorded(NamedTuple):
 
 
 def read(run: Path, now: Settings) -> Recorded:
-    """A run's scenario with the values it had, its servers, its runtime. Raises UsageError."""
+    """Return a run's scenario with the values it had, its servers, its runtime. Raises UsageError."""
     manifest = store.read_manifest(run)
     as_it_was = _as_it_was(run)
     ran = {trial.server for trial in manifest.plan.trials}
@@ -60,7 +60,7 @@ def read(run: Path, now: Settings) -> Recorded:
 
 
 def _as_it_was(run: Path) -> Resolved:
-    """The scenario with the values that it had. Raises UsageError for torn values, and another run's."""
+    """Return the scenario with the values it had. Raises UsageError for torn values, or another run's."""
     values, stored = run / "scenario.resolved.yaml", run / "scenario.resolved.json"
     if not values.exists():
         raise UsageError(

@@ -78,7 +78,7 @@ def wait_connections_closed(deployment: Deployment) -> None:
 
 
 def last_stats(deployment: Deployment) -> ServerStats | None:
-    """The server's newest line of statistics; None where it printed none that can be read."""
+    """Return the server's newest line of statistics; None where it printed none that can be read."""
     for event in reversed(deployment.events("server")):
         if event["event"] == "stats":
             with suppress(ValueError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -21,7 +20,7 @@ import yaml
 
 from lab import __version__
 from lab.common.cpus import cpu_list
-from lab.common.errors import HostCannot, UsageError
+from lab.common.errors import HostCannot
 from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.load.locust import LocustDriver
@@ -33,13 +32,12 @@ from lab.results.manifest import Manifest
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
-from lab.run.open_runtime import open_runtime
+from lab.run.open_runtime import open_runtime, require_known
 from lab.runtime import Runtime
+from lab.scenario import trust
 from lab.scenario.resolve import Resolved
 
 ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
-# An image by its content: the digest in a registry, or the id of a local image.
-DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
@@ -72,15 +70,23 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
     return Prepared(resolved, expanded, facts, capacity, place(facts, resolved.scenario))
 
 
+def require(prepared: Prepared, request: Request) -> None:
+    """Refuse what can be refused before anything starts. Raises UsageError or HostCannot."""
+    require_known(request.runtime)
+    prepared.capacity.require()
+    if not request.trusted:
+        trust.require_digests(prepared.resolved)
+
+
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
     """Run every trial, write the run's folder and return it. Reports are made from the folder later."""
     from lab.run.abort import AbortGate
 
-    prepared.capacity.require()
-    _only_trusted(prepared, request)
+    require(prepared, request)
     with ExitStack() as stack:
         runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
         _only_images_it_runs(prepared, runtime)
+        _only_events_it_can_do(prepared, runtime)
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
         notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
@@ -173,20 +179,19 @@ def _links() -> experiment.Links:
     return TrialLinks()
 
 
-def _only_trusted(prepared: Prepared, request: Request) -> None:
-    for name, server in prepared.resolved.scenario.servers.items():
-        if server.image and not DIGEST.search(server.image) and not request.trusted:
-            raise UsageError(
-                f"servers.{name}.image: {server.image} is a tag, which can change: give a digest "
-                "(name@sha256:…), or run with --trusted"
-            )
-
-
 def _only_images_it_runs(prepared: Prepared, runtime: Runtime) -> None:
     for name, server in prepared.resolved.scenario.servers.items():
         if server.image and runtime.own_images_only:
             raise HostCannot(
                 f"servers.{name}.image: the {runtime.name} runtime runs the lab's own images only"
+            )
+
+
+def _only_events_it_can_do(prepared: Prepared, runtime: Runtime) -> None:
+    for index, event in enumerate(prepared.resolved.scenario.events):
+        if event.limit is not None and not runtime.isolated:
+            raise HostCannot(
+                f"events[{index}].limit: the {runtime.name} runtime cannot limit a node: use --runtime docker"
             )
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from lab.common.clock import mono_ms
-from lab.common.errors import LabError
+from lab.common.errors import LabError, NoMeasurement
 from lab.plan.plan import Trial
 from lab.results.node import TimedEvent
 from lab.runtime import Deployment
@@ -66,7 +66,7 @@ class Timeline:
             thread.join(timeout=10)
 
     def begin(self, start_mono_ms: float) -> None:
-        """The measured window begins then. Each event has a thread: a slow one delays no other."""
+        """Begin the measured window then. Each event has a thread: a slow one delays no other."""
         for due in self._due:
             wanted = start_mono_ms + due.at_s * 1000
             thread = threading.Thread(
@@ -101,7 +101,7 @@ class Timeline:
             return any(event.what == "kill" and event.target == node for event in self._happened)
 
     def records(self) -> list[TimedEvent]:
-        """What happened, in the order of its time."""
+        """Return what happened, in the order of its time."""
         with self._lock:
             return sorted(self._happened, key=lambda event: event.wanted_mono_ms)
 
@@ -118,7 +118,7 @@ def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks) -> list[
 
 
 def _node(event: Event, trial: Trial) -> str | None:
-    """The node of this trial that the event is about; None when it is about another trial's server."""
+    """Return the node of this trial that the event is about; None when it is about another trial's server."""
     if event.node in trial.scenario.servers:
         return "server" if event.node == trial.server else None
     return event.node
@@ -148,4 +148,28 @@ def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]
     if event.action in SIGNALS:
         name = SIGNALS[event.action]
         return [_Due(event.at, 0.0, event.action, node, now(lambda: deployment.signal(node, name)))]
-    return [_Due(event.at, 0.0, "limit", node, now(lambda: deployment.limit(node, event.cpus, event.memory)))]
+    limit = _Limit(event, node, deployment)
+    due = [_Due(event.at, 0.0, "limit", node, now(limit.begin))]
+    return (
+        due
+        if event.duration is None
+        else [*due, _Due(event.ends_s, 0.0, "restore limit", node, now(limit.end))]
+    )
+
+
+class _Limit:
+    """A limit of a node for a time: what it changes is restored at its end."""
+
+    def __init__(self, event: Event, node: str, deployment: Deployment) -> None:
+        self._event, self._node, self._deployment = event, node, deployment
+        self._restore: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Set the limit. Raises LabError where that fails."""
+        self._restore = self._deployment.limit(self._node, self._event.cpus, self._event.memory)
+
+    def end(self) -> None:
+        """Restore the former limit. Raises LabError where there was none to restore."""
+        if self._restore is None:
+            raise NoMeasurement("the limit was not set, so there is none to restore")
+        self._restore()

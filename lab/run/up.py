@@ -18,6 +18,7 @@ from typing import Any
 from lab.common.errors import LabError, NoMeasurement, UsageError
 from lab.common.notify import Notify
 from lab.common.owner import state_dir
+from lab.common.short import shortened
 from lab.impair.trial import TrialLinks
 from lab.load.barrier import begin_when_held
 from lab.plan import plan, render
@@ -25,6 +26,7 @@ from lab.plan.plan import Trial
 from lab.plan.prepared import Prepared
 from lab.plan.topology import DATA, Topology
 from lab.results.link import LinkRecord
+from lab.results.store import NAME_LENGTH
 from lab.run import session
 from lab.run.open_runtime import open_runtime
 from lab.run.server_state import SERVER_READY_S
@@ -84,7 +86,7 @@ class Interactive:
 def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) -> Iterator[Interactive]:
     """Start the plan's first trial with its links applied; remove it at the end. Raises LabError."""
     trial = prepared.plan.trials[0]
-    run = f"up-{trial.scenario.name}-{secrets.token_hex(2)}"
+    run = f"up-{shortened(trial.scenario.name, NAME_LENGTH)}-{secrets.token_hex(2)}"
     remove_old_logs()
     logs = logs_folder() / run
     with ExitStack() as stack:

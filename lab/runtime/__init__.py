@@ -74,8 +74,11 @@ class Deployment(Protocol):
     def unpause(self, node: str) -> None:
         """Let every process of the node continue."""
 
-    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
-        """Change the node's CPU or memory limit while it runs. Raises HostCannot where that is impossible."""
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> Callable[[], None]:
+        """Change the node's CPU or memory limit while it runs; return what restores the former limit.
+
+        Raises HostCannot where that is impossible.
+        """
 
     def wait_event(self, node: str, event: str, deadline_s: float) -> Event:
         """Return the first JSON line of `node` whose `event` has that name, past or future.

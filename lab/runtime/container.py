@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import docker.errors
@@ -144,14 +144,28 @@ class Container:
         self._call("unpause", self._engine.api.unpause)
         self._paused = False
 
-    def limit(self, cpus: float | None, memory_bytes: int | None) -> None:
-        """Change its limits. A CPU limit is a quota of each period (cgroups(7), CFS bandwidth)."""
+    def limit(self, cpus: float | None, memory_bytes: int | None) -> Callable[[], None]:
+        """Change its limits; return what restores the former ones.
+
+        A CPU limit is a quota of each period (cgroups(7), CFS bandwidth); a quota of -1 is unlimited.
+        """
+        before = self._call("inspect", self._engine.api.inspect_container)["HostConfig"]
         settings: Arguments = {}
+        former: Arguments = {}
         if cpus is not None:
             settings |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(cpus * CPU_PERIOD_US)}
+            former |= {
+                "cpu_period": before["CpuPeriod"] or CPU_PERIOD_US,
+                "cpu_quota": before["CpuQuota"] or -1,
+            }
         if memory_bytes is not None:
             settings |= {"mem_limit": memory_bytes, "memswap_limit": memory_bytes}
-        self._call("limit", self._engine.api.update_container, **settings)
+            former |= {"mem_limit": before["Memory"], "memswap_limit": before["MemorySwap"]}
+        self._update("limit", settings)
+        return lambda: self._update("restore the limit of", former)
+
+    def _update(self, what: str, settings: Arguments) -> None:
+        self._call(what, self._engine.api.update_container, **settings)
 
     def stop(self, grace_s: float) -> NodeExit:
         """Send SIGTERM, after `grace_s` SIGKILL, and read the rest of its output. Raises NoMeasurement."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,9 +222,9 @@ class DockerDeployment(LoggedDeployment):
         """See Deployment."""
         self._container(node).unpause()
 
-    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> Callable[[], None]:
         """See Deployment."""
-        self._container(node).limit(cpus, memory_bytes)
+        return self._container(node).limit(cpus, memory_bytes)
 
     def stop(self, node: str, grace_s: float) -> NodeExit:
         """See Deployment."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.common.errors import UsageError
+from lab.common.short import shortened
 from lab.plan.topology import Node, Topology
 
 USER = "10001:10001"
@@ -51,10 +51,13 @@ def container_name(topology: Topology, node: str) -> str:
     for part in (topology.run, node):
         if not NAME.match(part.lower()):
             raise UsageError(f"'{part}' is not a valid name: at most 63 letters, digits, '.', '_' and '-'")
-    trial = re.sub(r"[^A-Za-z0-9._-]", "-", topology.trial)
-    if len(trial) > TRIAL_LENGTH:
-        trial = f"{trial[: TRIAL_LENGTH - 9]}-{zlib.crc32(topology.trial.encode()):08x}"
-    return f"lab-{topology.run}-{trial}-{node}"
+    return name_prefix(topology.run, topology.trial) + node
+
+
+def name_prefix(run: str, trial: str) -> str:
+    """Return how the names of a trial's containers and networks begin."""
+    short = shortened(trial, TRIAL_LENGTH)
+    return f"lab-{run}-{re.sub(r'[^A-Za-z0-9._-]', '-', short)}-"
 
 
 def host_config(node: Node, place: Place) -> Arguments:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -168,7 +168,7 @@ class LocalDeployment(LoggedDeployment):
         """See Deployment: SIGCONT to the node's process group."""
         _kill_group(self._running(node).pid, signal.SIGCONT)
 
-    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> None:
+    def limit(self, node: str, cpus: float | None, memory_bytes: int | None) -> Callable[[], None]:
         """See Deployment: plain processes have no cgroup of their own."""
         raise HostCannot(f"{node}: the local runtime cannot limit a node: use --runtime docker")
 

@@ -16,6 +16,7 @@ import traceback
 from lab.common.paths import ROOT
 
 SETTLE_S = 3.0
+CALL_S = 10.0
 
 
 class Watchdog:
@@ -69,12 +70,11 @@ def main() -> None:
 
 def _remove(where: str, run: str) -> None:
     """Remove until nothing new appears: something may have been in creation when the orchestrator died."""
-    import docker
-
     from lab.engine.api import Engine
+    from lab.engine.client import open_client
     from lab.runtime import cleanup
 
-    client = docker.DockerClient(base_url=where, version="auto", timeout=10)
+    client = open_client(where, CALL_S)
     engine = Engine(client.api)
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < SETTLE_S:

@@ -1,6 +1,6 @@
 """Timed events of a scenario: changes of links and nodes during the measured window.
 
-`at` counts from the start of the window; after `for` the change is undone.
+`at` counts from the start of the window; after `for` the change is undone. A ramp stays at its last value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, model_validator
 
 from lab.scenario.link import D, Direction, LinkSpec, override
-from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds, as_written
+from lab.scenario.problem import wrong
+from lab.scenario.strict import Bytes, Name, ScenarioModel, Seconds, as_written, kebab
 
 ACTIONS = ("set", "merge", "clear", "ramp", "partition", "pause", "kill", "restart", "limit")
 RAMP_STEPS = 10
@@ -27,8 +28,15 @@ class Ramp(ScenarioModel):
     @model_validator(mode="after")
     def _check_fields(self, info: ValidationInfo) -> Ramp:
         for name, value in self.to if as_written(info) else ():
-            if value is not None and _number(self.to, name) is None:
-                raise ValueError(f"{name} cannot change in steps: write it with set or merge")
+            if value is None:
+                continue
+            try:
+                is_number = _number(self.to, name) is not None
+            except ValueError as error:
+                raise wrong(str(error), ("to", name)) from None
+            if not is_number:
+                message = f"{kebab(name)} cannot change in steps: write it with set or merge"
+                raise wrong(message, ("to", kebab(name)), at_key=True)
         return self
 
 
@@ -69,6 +77,24 @@ class Event(ScenarioModel):
         return self.pause or self.kill or self.restart or self.limit
 
     @property
+    def change(self) -> tuple[Direction, tuple[str, ...]] | None:
+        """The values that the event sets at its link, and their path in the event, or None."""
+        if self.ramp is not None:
+            return self.ramp.to, ("ramp", "to")
+        set_or_merge = self.set or self.merge
+        return (set_or_merge, (self.action,)) if set_or_merge else None
+
+    def overlaps(self, later: Event) -> bool:
+        """Tell whether `later` begins while this event lasts, and changes the same thing."""
+        if self.duration is None or not self.at <= later.at < self.ends_s:
+            return False
+        if self.endpoints is not None:
+            return self.endpoints == later.endpoints
+        shares = self.cpus is not None and later.cpus is not None
+        shares = shares or (self.memory is not None and later.memory is not None)
+        return self.node == later.node and self.action == later.action and (shares or self.action != "limit")
+
+    @property
     def ends_s(self) -> float:
         """The end of the event, in seconds after the start of the window."""
         return self.at + (self.duration or 0.0)
@@ -78,24 +104,27 @@ class Event(ScenarioModel):
         found = [name for name in ACTIONS if getattr(self, name) is not None]
         if len(found) != 1:
             has = ", ".join(found) or "none"
-            raise ValueError(f"an event has exactly one of {', '.join(ACTIONS)}; this one has {has}")
+            message = f"an event has exactly one of {', '.join(ACTIONS)}; this one has {has}"
+            raise wrong(message, *((name,) for name in found[1:]), at_key=bool(found))
         action = found[0]
         on_link = action in ("set", "merge", "clear", "ramp")
         if on_link and self.link is None:
-            raise ValueError(f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}")
+            message = f"{action} needs a link: {{at: …, link: [swarm, servers], {action}: …}}"
+            raise wrong(message, (action,), at_key=True)
         if not on_link and self.link is not None:
-            raise ValueError(f"{action} takes no link")
+            raise wrong(f"{action} takes no link", ("link",), at_key=True)
         if action in ("pause", "partition", "ramp") and self.duration is None:
-            raise ValueError(f"{action} needs `for`, its duration")
+            raise wrong(f"{action} needs `for`, its duration", (action,), at_key=True)
         if action in ("kill", "restart", "clear") and self.duration is not None:
-            raise ValueError(f"{action} cannot be undone: leave out `for`")
-        has_limits = self.cpus is not None or self.memory is not None
-        if action == "limit" and not has_limits:
-            raise ValueError("limit needs cpus or memory")
-        if action != "limit" and has_limits:
-            raise ValueError(f"{action} takes no cpus and no memory: they belong to limit")
+            raise wrong(f"{action} cannot be undone: leave out `for`", ("for",), at_key=True)
+        limits = [name for name in ("cpus", "memory") if getattr(self, name) is not None]
+        if action == "limit" and not limits:
+            raise wrong("limit needs cpus or memory", ("limit",), at_key=True)
+        if action != "limit" and limits:
+            message = f"{action} takes no cpus and no memory: they belong to limit"
+            raise wrong(message, (limits[0],), at_key=True)
         if action == "clear" and self.clear is not True:
-            raise ValueError("clear must be true")
+            raise wrong("clear must be true", ("clear",))
         return self
 
 

@@ -19,8 +19,22 @@ _RATE_MIN_BIT_PER_S = 1000.0
 # The keys that a person writes, where they differ from the fields.
 _WORDS = {
     "delay_ms": "delay", "jitter_ms": "jitter", "delay_correlation": "correlation", "reorder_gap": "gap",
-    "limit_packets": "limit", "loss_state": "loss: state", "loss_gemodel": "loss: gemodel",
+    "limit_packets": "limit", "rate_bit_per_s": "rate",
+    "loss_state": "loss: state", "loss_gemodel": "loss: gemodel",
 }  # fmt: skip
+
+
+class ImpairmentError(ValueError):
+    """A value that is out of range, or values that exclude each other.
+
+    `fields` are the fields of Impairment that it concerns, the likeliest error first. `message` is for where
+    the key is named already; the text of the error always names it.
+    """
+
+    def __init__(self, message: str, *fields: str, text: str | None = None) -> None:
+        super().__init__(text or message)
+        self.message = message
+        self.fields = fields
 
 
 class ImpairmentFields(TypedDict, total=False):
@@ -55,7 +69,7 @@ class Impairment:
     sent at once, ahead of delayed ones; only every `reorder_gap`-th packet is a candidate. Where
     `limit_packets` is None, it is computed from rate and delay.
 
-    Raises ValueError for values that are out of range or that exclude each other.
+    Raises ImpairmentError for values that are out of range or that exclude each other.
     """
 
     delay_ms: float = 0.0
@@ -84,46 +98,57 @@ class Impairment:
     def _check_ranges(self) -> None:
         for name in (*_PROBABILITIES, *_CORRELATIONS):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{_word(name)}: {getattr(self, name)} is not within 0 … 1")
+                raise _out_of_range(name, f"{getattr(self, name)} is not within 0 … 1")
         for name in ("delay_ms", "jitter_ms"):
             value = getattr(self, name)
             if value < 0:
-                raise ValueError(f"{_word(name)}: {value:g} ms is below 0s")
+                raise _out_of_range(name, f"{value:g} ms is below 0s")
             if not value <= DELAY_MAX_MS:
                 longest = show_seconds(DELAY_MAX_MS / 1e3)
-                raise ValueError(f"{_word(name)}: {show_seconds(value / 1e3)} is more than {longest}")
+                raise _out_of_range(name, f"{show_seconds(value / 1e3)} is more than {longest}")
         if self.distribution not in get_args(Distribution):
             known = ", ".join(get_args(Distribution))
-            raise ValueError(f"distribution: unknown {self.distribution!r}; known: {known}")
+            raise _out_of_range("distribution", f"unknown {self.distribution!r}; known: {known}")
         if self.rate_bit_per_s is not None and self.rate_bit_per_s < _RATE_MIN_BIT_PER_S:
-            raise ValueError(f"rate: {self.rate_bit_per_s:g} bit/s is below the minimum of 1kbit")
+            raise _out_of_range(
+                "rate_bit_per_s", f"{self.rate_bit_per_s:g} bit/s is below the minimum of 1kbit"
+            )
         for name in ("limit_packets", "reorder_gap"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{_word(name)}: {value} is below 1")
+                raise _out_of_range(name, f"{value} is below 1")
 
     def _check_together(self) -> None:
         for name, of in _CORRELATIONS.items():
             if getattr(self, name) and not getattr(self, of):
-                raise ValueError(f"{_word(name)} needs {_word(of)}")
+                raise ImpairmentError(f"{_word(name)} needs {_word(of)}", name, of)
         if self.jitter_ms > self.delay_ms and self.distribution == "uniform":
-            raise ValueError(f"jitter {self.jitter_ms:g} ms exceeds the delay of {self.delay_ms:g} ms")
+            message = f"jitter {self.jitter_ms:g} ms exceeds the delay of {self.delay_ms:g} ms"
+            if not self.delay_ms:
+                message = f"jitter needs a delay, of at least {self.jitter_ms:g} ms here"
+            raise ImpairmentError(message, "jitter_ms", "delay_ms")
         if self.distribution != "uniform" and not self.jitter_ms:
-            raise ValueError(f"distribution {self.distribution} needs jitter")
+            raise ImpairmentError(
+                f"distribution {self.distribution} needs jitter", "distribution", "jitter_ms"
+            )
         if self.reorder_gap > 1 and not self.reorder:
-            raise ValueError("gap needs reorder: it selects the packets that may be reordered")
+            message = "gap needs reorder: it selects the packets that may be reordered"
+            raise ImpairmentError(message, "reorder_gap", "reorder")
         if self.reorder and not self.delay_ms:
-            raise ValueError("reorder needs a delay: it sends packets ahead of delayed ones")
+            message = "reorder needs a delay: it sends packets ahead of delayed ones"
+            raise ImpairmentError(message, "reorder", "delay_ms")
         if sum([bool(self.loss), self.loss_state is not None, self.loss_gemodel is not None]) > 1:
-            raise ValueError("loss: only one of random, state and gemodel is possible")
+            raise _out_of_range("loss", "only one of random, state and gemodel is possible")
         for name, size in (("loss_state", 5), ("loss_gemodel", 4)):
             values = getattr(self, name)
             if values is not None and not (len(values) == size and all(0 <= value <= 1 for value in values)):
-                raise ValueError(f"{_word(name)} needs {size} numbers within 0 … 1, not {values}")
+                message = f"{_word(name)} needs {size} numbers within 0 … 1, not {values}"
+                raise ImpairmentError(message, name)
         if self.loss_state:
             p13, p31, p32, _p23, p14 = self.loss_state
             if max(p13 + p14, p31 + p32) > 1 + 1e-9:
-                raise ValueError("loss: state: p13 + p14 and p31 + p32 must be at most 1 each")
+                message = "loss: state: p13 + p14 and p31 + p32 must be at most 1 each"
+                raise ImpairmentError(message, "loss_state")
 
     @property
     def constant(self) -> bool:
@@ -160,6 +185,15 @@ class Impairment:
         vars(found).update({f.name: f.default for f in fields(cls)})
         vars(found).update(_known(data))
         return found
+
+
+def key_of(name: str) -> str:
+    """Return the key of a link that sets a field: `delay_ms` → `delay`, `loss_state` → `loss`."""
+    return _word(name).partition(":")[0]
+
+
+def _out_of_range(name: str, message: str) -> ImpairmentError:
+    return ImpairmentError(message, name, text=f"{_word(name)}: {message}")
 
 
 def _word(name: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from lab.common import units
-from lab.scenario.impairment import Impairment, ImpairmentFields
+from lab.scenario.impairment import Impairment, ImpairmentError, ImpairmentFields, key_of
+from lab.scenario.problem import wrong
 from lab.scenario.profile import PROFILES, ProfileName
 from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written, with_unit
+from lab.scenario.yaml_file import Keys
 
 BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 LossFields = dict[str, float | tuple[float, ...]]
@@ -48,9 +52,16 @@ def _loss(value: Any, info: ValidationInfo) -> LossFields:
             raise ValueError("write a percentage, {state: [5 percentages]} or {gemodel: [4 percentages]}")
         kind, shares = next(iter(value.items()))
         if not isinstance(shares, list) or len(shares) != (5 if kind == "state" else 4):
-            raise ValueError(f"{kind} takes a list of {5 if kind == 'state' else 4} percentages")
-        return {f"loss_{kind}": tuple(units.share(share) for share in shares)}
+            raise wrong(f"write a list of {5 if kind == 'state' else 4} percentages", (kind,))
+        return {f"loss_{kind}": tuple(_share_at(kind, index, share) for index, share in enumerate(shares))}
     return {"loss": units.share(value)}
+
+
+def _share_at(kind: str, index: int, text: object) -> float:
+    try:
+        return units.share(text)
+    except ValueError as error:
+        raise wrong(str(error), (kind, index)) from None
 
 
 Loss = Annotated[LossFields, BeforeValidator(_loss), WithJsonSchema(LOSS_SCHEMA)]
@@ -115,7 +126,10 @@ class Direction(ScenarioModel):
     @model_validator(mode="after")
     def _is_possible_alone(self) -> Direction:
         if self.delay is not None:  # without a delay, the rest of the link decides whether it is possible
-            Impairment(**self.impairment_fields())
+            try:
+                Impairment(**self.impairment_fields())
+            except ImpairmentError as error:
+                raise impossible(error, (self, ())) from None
         return self
 
 
@@ -147,12 +161,35 @@ class LinkSpec(Direction):
         unseeded = replace(profile, **fields)
         return unseeded if unseeded.constant else replace(unseeded, seed=seed)
 
+    def holders(self, at: Keys = ()) -> Iterator[tuple[Direction, Keys]]:
+        """Yield the directions that set values, and the path of each below `at`: the one that wins first."""
+        for name in ("there", "back"):
+            if own := getattr(self, name):
+                yield own, (*at, name)
+        yield self, at
+
     @model_validator(mode="after")
     def _is_possible(self) -> LinkSpec:
-        self.impairments()
+        try:
+            self.impairments()
+        except ImpairmentError as error:
+            raise impossible(error, *self.holders()) from None
         if self.endpoints[0] == self.endpoints[1]:
-            raise ValueError(f"both endpoints are {self.endpoints[0]}: a link joins two different endpoints")
+            message = f"both endpoints are {self.endpoints[0]}: a link joins two different endpoints"
+            raise wrong(message, ("endpoints", 1), ("endpoints", 0))
         return self
+
+
+def impossible(error: ImpairmentError, *holders: tuple[Direction, Keys]) -> PydanticCustomError:
+    """Make the error of a validator: at the keys that set the fields, those of the first holder first."""
+    keys = [key_of(name) for name in error.fields]
+    found = [(*at, key) for one, at in holders for key in keys if _is_set(one, key)]
+    found += [(*at, "profile") for one, at in holders if isinstance(one, LinkSpec) and one.profile]
+    return wrong(error.message, *found) if found else wrong(str(error))
+
+
+def _is_set(direction: Direction, key: str) -> bool:
+    return getattr(direction, key.replace("-", "_"), None) is not None
 
 
 def override(lower: D, upper: Direction) -> D:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from lab.scenario.problem import KIND, Problem
 from lab.scenario.strict import unknown
 from lab.scenario.threshold import METRICS
 from lab.scenario.yaml_file import Keys
@@ -67,13 +69,20 @@ EXAMPLES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def first_message(error: ValidationError) -> tuple[Keys, str]:
-    """Return the path and the text of the first error, in plain words."""
+def first_problem(error: ValidationError) -> Problem:
+    """Return the first error in plain words: which keys it concerns, and what is wrong."""
     first = error.errors(include_url=False)[0]
     path: Keys = first["loc"]
+    if first["type"] == KIND:
+        found = first["ctx"]
+        return Problem(tuple((*path, *one) for one in found["paths"]), found["message"], found["at_key"])
+    is_key = path[-1:] == ("[key]",)
+    path, message = _path_and_message(path[:-1] if is_key else path, first)
+    return Problem((path,), message, is_key or first["type"] == "unknown_key")
+
+
+def _path_and_message(path: Keys, first: ErrorDetails) -> tuple[Keys, str]:
     kind, context = first["type"], first.get("ctx", {})
-    if path[-1:] == ("[key]",):
-        path = path[:-1]
     if kind == "unknown_key":
         return (*path, context["key"]), first["msg"]
     if kind == "value_error":

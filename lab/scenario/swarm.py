@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeGuard
 
@@ -11,8 +12,9 @@ from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, Validatio
 
 from lab.common import units
 from lab.scenario.load import BY_GROUP, OWN_USERS, Load, by_group, own_users
+from lab.scenario.problem import wrong
 from lab.scenario.strict import BytesPerS, Name, ScenarioModel, Seconds, Share, as_written, kebab, unknown
-from lab.scenario.yaml_file import YamlMap
+from lab.scenario.yaml_file import Keys, YamlMap
 
 Wire = Literal["http1", "echo", "greet", "datagram"]
 # Wires with one exchange per connection, or without connections: users hold none between requests.
@@ -36,7 +38,7 @@ class Phases(ScenarioModel):
     @model_validator(mode="after")
     def _check_measure(self) -> Phases:
         if self.measure < 1:
-            raise ValueError("measure must be at least 1s: figures are recorded per second")
+            raise wrong("must be at least 1s: figures are recorded per second", ("measure",))
         return self
 
 
@@ -57,11 +59,14 @@ class Clients(ScenarioModel):
     @model_validator(mode="after")
     def _check_clients(self) -> Clients:
         if self.idle and self.churn:
-            raise ValueError("idle and churn exclude each other: idle holds a connection, churn closes it")
-        if "slow" not in self.model_fields_set and (self.slow_side or self.slow_rate is not None):
-            raise ValueError("slow-side and slow-rate need slow (such as slow: 5%)")
+            message = "idle and churn exclude each other: idle holds a connection, churn closes it"
+            raise wrong(message, ("churn",), ("idle",))
+        if "slow" not in self.model_fields_set:
+            for key, value in (("slow-side", self.slow_side), ("slow-rate", self.slow_rate)):
+                if value is not None:
+                    raise wrong("slow-side and slow-rate need slow (such as slow: 5%)", (key,), at_key=True)
         if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MAX_BYTES_PER_S:
-            raise ValueError(f"slow-rate must be above 0B/s and at most {SLOW_MAX_BYTES_PER_S:g}B/s")
+            raise wrong(f"must be above 0B/s and at most {SLOW_MAX_BYTES_PER_S:g}B/s", ("slow-rate",))
         return self
 
 
@@ -73,9 +78,9 @@ class Page(ScenarioModel):
 
     @model_validator(mode="after")
     def _check_paths(self) -> Page:
-        for path in self.paths:
+        for index, path in enumerate(self.paths):
             if path not in PAGE_PATHS:
-                raise ValueError("paths: " + unknown(path, list(PAGE_PATHS), "resource"))
+                raise wrong(unknown(path, list(PAGE_PATHS), "resource"), ("paths", index))
         return self
 
 
@@ -146,7 +151,8 @@ class Swarm(ScenarioModel):
             return data
         for name in ("load", "clients", "page", "engines"):
             if name in data and as_written(info):
-                raise ValueError(f"{name} cannot be set together with locustfile: the locustfile decides it")
+                message = f"{name} cannot be set together with locustfile: the locustfile decides it"
+                raise wrong(message, (name,), ("locustfile",), at_key=True)
         return {"load": own_users(), **data}
 
     @model_validator(mode="after")
@@ -166,14 +172,18 @@ class Swarm(ScenarioModel):
         if self.groups:  # each group was checked
             return self
         if self.users < self.workers:
-            raise ValueError(f"{self.workers} workers need at least {self.workers} users, not {self.users}")
+            message = f"{self.workers} workers need at least {self.workers} users, not {self.users}"
+            raise wrong(message, ("workers",), ("users",))
         engines = self.workers * self.engines
         if self.users < engines:
-            raise ValueError(f"{engines} engines need at least {engines} users, not {self.users}")
+            message = f"{engines} engines need at least {engines} users, not {self.users}"
+            raise wrong(message, ("engines",), ("workers",), ("users",))
         each = self.users // engines
         if each <= int(each * self.clients.idle) + int(each * self.clients.slow):
-            raise ValueError(
-                f"clients: idle and slow take all {each} users of an engine, so none sends the load"
+            raise wrong(
+                f"idle and slow clients are all {each} users of an engine, so none sends the load",
+                *(("clients", name) for name in ("idle", "slow") if getattr(self.clients, name)),
+                *(("users",), ("workers",), ("engines",)),
             )
         return self
 
@@ -181,7 +191,8 @@ class Swarm(ScenarioModel):
     def _check_stages(self) -> Swarm:
         if self.load.stages_s > self.phases.measure:
             took, window = (units.show_seconds(s) for s in (self.load.stages_s, self.phases.measure))
-            raise ValueError(f"load.stages take {took}, but the measured window is {window}")
+            message = f"the stages take {took}, but the measured window is {window}"
+            raise wrong(message, ("load", "stages"), ("phases", "measure"))
         return self
 
     @model_validator(mode="after")
@@ -189,16 +200,20 @@ class Swarm(ScenarioModel):
         """Refuse what excludes each other; the swarm's nodes refuse the same (images/CONTRACT.md)."""
         clients = self.clients
         if self.page is not None and (self.wire != "http1" or clients.churn or clients.slow):
-            raise ValueError("page needs wire http1, without churn and without slow clients")
-        if self.wire in ONE_EXCHANGE and (clients.idle or clients.slow or clients.churn):
-            raise ValueError(
-                f"clients: wire {self.wire} has one exchange per connection: no idle, slow or churn"
-            )
+            others = [("wire",)] if self.wire != "http1" else []
+            message = "a page needs wire http1, without churn and without slow clients"
+            raise wrong(message, ("page",), *others, *self._set_clients("churn", "slow"))
+        if self.wire in ONE_EXCHANGE and (found := self._set_clients("idle", "slow", "churn")):
+            message = f"wire {self.wire} has one exchange per connection: no idle, slow or churn"
+            raise wrong(message, *found, ("wire",))
         if clients.idle and self.load.executor == "ramping-users":
-            raise ValueError(
-                "clients.idle and ramping-users exclude each other: which users stop is undefined"
-            )
+            message = "idle clients and ramping-users exclude each other: which users stop is undefined"
+            raise wrong(message, ("clients", "idle"), ("load", "executor"))
         return self
+
+    def _set_clients(self, *names: str) -> list[Keys]:
+        """Return the paths of these keys of `clients` that are in force."""
+        return [("clients", name) for name in names if getattr(self.clients, name)]
 
 
 @dataclass(frozen=True)
@@ -250,19 +265,27 @@ def _all_maps(value: dict[object, object]) -> bool:
     return all(isinstance(one, dict) for one in value.values())
 
 
+def _check_same(groups: Mapping[str, Swarm], what: str) -> None:
+    """Refuse groups that differ in what they share: at the first that differs from the group before."""
+    for (before, one), (name, other) in pairwise(groups.items()):
+        if getattr(one, what) != getattr(other, what):
+            message = f"{what} must be the same in all groups: they are measured together"
+            raise wrong(message, *(("groups", group, what) for group in (name, before)))
+
+
 def _combined(groups: Mapping[str, Swarm]) -> dict[str, object]:
     """Return the fields of all groups as one swarm. Raises ValueError for groups that exclude each other."""
     if len(groups) > MAX_GROUPS:
-        raise ValueError(f"at most {MAX_GROUPS} groups are possible, not {len(groups)}")
+        message = f"at most {MAX_GROUPS} groups are possible, not {len(groups)}"
+        raise wrong(message, ("groups", list(groups)[MAX_GROUPS]), at_key=True)
     for name, swarm in groups.items():
         if is_reserved(name):
-            raise ValueError(f"{name} cannot name a group: {RESERVED_TEXT}")
+            raise wrong(f"{name} cannot name a group: {RESERVED_TEXT}", ("groups", name), at_key=True)
         if swarm.groups:
-            raise ValueError(f"{name}: a group cannot have groups")
-    each = list(groups.values())
+            raise wrong("a group cannot have groups", ("groups", name))
     for what in ("wire", "phases"):
-        if any(getattr(swarm, what) != getattr(each[0], what) for swarm in each):
-            raise ValueError(f"{what} must be the same in all groups: they are measured together")
+        _check_same(groups, what)
+    each = list(groups.values())
     users = sum(swarm.users for swarm in each)
     return {
         "wire": each[0].wire,

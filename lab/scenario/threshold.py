@@ -50,7 +50,20 @@ def _count(text: str) -> float:
 
 MS = Quantity("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
 US = Quantity("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
-SHARE = Quantity("0.1%", units.share, "{:.3%}".format)
+
+
+def _share(text: str) -> float:
+    """Read a share. A bare number may be one of k6 (0.01 is 1 %), or a percentage without its sign."""
+    bare = re.fullmatch(r"\d+(?:\.\d+)?", text.strip())
+    if bare and float(text) <= 1:
+        percent = f"{float(text) * 100:.10g}"
+        raise ValueError(
+            f"{text} has no unit: write {percent}% if it is a share of 1 (as in k6), else {text}%"
+        )
+    return units.share(text)
+
+
+SHARE = Quantity("0.1%", _share, "{:.3%}".format)
 PER_S = Quantity("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
 BYTES = Quantity("64KiB", units.size_bytes, "{:,.0f} bytes".format)
 NUMBER = Quantity("1000", _count, "{:,.6g}".format)

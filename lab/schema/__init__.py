@@ -19,6 +19,7 @@ from lab.scenario import catalog
 from lab.scenario.resolve import Settings
 from lab.scenario.scenario import Scenario
 from lab.scenario.swarm import MAX_GROUPS
+from lab.schema.descriptions import DESCRIPTIONS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
@@ -41,7 +42,7 @@ def _scenario() -> JsonSchemaValue:
     one = {"$ref": "#/$defs/Swarm"}
     groups = {"type": "object", "additionalProperties": one, "minProperties": 1, "maxProperties": MAX_GROUPS}
     schema["properties"]["swarm"] = {"anyOf": [one, groups]}
-    return schema
+    return _described(schema)
 
 
 def _settings() -> JsonSchemaValue:
@@ -60,7 +61,7 @@ def _settings() -> JsonSchemaValue:
         "properties": properties,
         "additionalProperties": False,
     }
-    return schema
+    return _described(schema)
 
 
 def _summary() -> JsonSchemaValue:
@@ -88,6 +89,28 @@ def _written(schema: Any) -> Any:
     if "title" in tidy and isinstance(tidy["title"], str):
         del tidy["title"]
     return tidy
+
+
+def _described(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """Describe every property, by the definition that it stands in."""
+    for name, part in schema.get("$defs", {}).items():
+        _describe(part, DESCRIPTIONS.get(name, {}))
+    _describe({key: part for key, part in schema.items() if key != "$defs"}, DESCRIPTIONS[""])
+    return schema
+
+
+def _describe(part: Any, known: Mapping[str, str]) -> None:
+    """Add the descriptions that are missing, also to properties of properties."""
+    if isinstance(part, list):
+        for one in part:
+            _describe(one, known)
+    elif isinstance(part, dict):
+        for name, one in part.get("properties", {}).items():
+            if name in known:
+                one.setdefault("description", known[name])
+        for key, one in part.items():
+            for inner in one.values() if key == "properties" else (one,):
+                _describe(inner, known)
 
 
 def _misleads(schema: JsonSchemaValue, key: str) -> bool:

@@ -2,92 +2,96 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.common.errors import Exit, LabError, UsageError
+from lab.common.errors import Exit, UsageError
 from lab.common.paths import ROOT
 from lab.verbs import completion, shared, streams
+from lab.verbs.compare_ab import PAIRS, Versions, measure
 from lab.verbs.shared import JsonOption, NoCalibrationOption, ResultsOption, SetOption, TrustedOption
 
 if TYPE_CHECKING:
     from lab.analysis.comparison import Gate
     from lab.analysis.comparison_model import Comparison
-    from lab.run.ab import Version
+    from lab.results.record import Run
 
-PAIRS = 10
+WhatArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BASE HEAD…",
+        help="Runs; with --within two servers; with --ab two versions and a SCENARIO.",
+        autocompletion=completion.runs,
+    ),
+]
+WithinOption = Annotated[
+    str | None,
+    typer.Option(
+        "--within", metavar="RUN", help="Compare two servers of this run.", autocompletion=completion.runs
+    ),
+]
+AbOption = Annotated[
+    bool,
+    typer.Option("--ab", help="Measure two versions now, in turn: git refs (. is the work tree) or images."),
+]
+PairsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--pairs", metavar="N", min=1, help="With --ab: the number of pairs.", show_default=str(PAIRS)
+    ),
+]
+RepositoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--repository",
+        metavar="FOLDER",
+        help="With --ab: the git repository of the refs.",
+        show_default="this checkout",
+    ),
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Decide by the metrics named here, not by the usual ones (repeatable).",
+    ),
+]
+DetectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detect",
+        metavar="SHARE",
+        help="Exit 5 if a worsening by this share, such as 20%, could go unnoticed.",
+    ),
+]
+FailOption = Annotated[
+    bool,
+    typer.Option("--fail-on-regression", help="Exit 99 on a regression, 5 if one could not be detected."),
+]
+OutputOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write the comparison as .md, .html or .json (repeatable)."
+    ),
+]
 
 
 def compare(
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="BASE HEAD…",
-            help="Runs; with --within two servers; with --ab two versions and a SCENARIO.",
-            autocompletion=completion.runs,
-        ),
-    ],
-    within: Annotated[
-        str | None,
-        typer.Option(
-            "--within", metavar="RUN", help="Compare two servers of this run.", autocompletion=completion.runs
-        ),
-    ] = None,
-    ab: Annotated[
-        bool,
-        typer.Option(
-            "--ab", help="Measure two versions now, in turn: git refs (. is the work tree) or images."
-        ),
-    ] = False,
-    pairs: Annotated[
-        int | None,
-        typer.Option(
-            "--pairs", metavar="N", min=1, help="With --ab: the number of pairs.", show_default=str(PAIRS)
-        ),
-    ] = None,
+    what: WhatArgument,
+    within: WithinOption = None,
+    ab: AbOption = False,
+    pairs: PairsOption = None,
     overrides: SetOption = None,
-    repository: Annotated[
-        Path | None,
-        typer.Option(
-            "--repository",
-            metavar="FOLDER",
-            help="With --ab: the git repository of the refs.",
-            show_default="this checkout",
-        ),
-    ] = None,
+    repository: RepositoryOption = None,
     trusted: TrustedOption = False,
     no_calibration: NoCalibrationOption = False,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME",
-            help="Decide by the metrics named here, not by the usual ones (repeatable).",
-        ),
-    ] = None,
-    detect: Annotated[
-        str | None,
-        typer.Option(
-            "--detect",
-            metavar="SHARE",
-            help="Exit 5 if a worsening by this share, such as 20%, could go unnoticed.",
-        ),
-    ] = None,
-    fail: Annotated[
-        bool,
-        typer.Option("--fail-on-regression", help="Exit 99 on a regression, 5 if one could not be detected."),
-    ] = False,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write the comparison as .md, .html or .json (repeatable)."
-        ),
-    ] = None,
+    metric: MetricOption = None,
+    detect: DetectOption = None,
+    fail: FailOption = False,
+    output: OutputOption = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -107,16 +111,15 @@ def compare(
         "--no-calibration": no_calibration,
     }  # fmt: skip
     _refuse_combinations(within, ab, [option for option, value in only_ab.items() if value])
-    gate = _gate(metric, detect)
-    for file in output or ():
-        if file.suffix not in WRITERS:
-            raise UsageError(f"-o {file}: the name must end with {', '.join(WRITERS)}")
-    gates, files = fail or gate.detect is not None, output or []
+    gate, files = _gate(metric, detect), output or []
+    _refuse_formats(files)
+    gates = fail or gate.detect is not None
     if ab:
-        where = repository or ROOT
-        measured = _Measured(pairs or PAIRS, overrides, where, trusted, not no_calibration, results)
-        return _ab(what, measured, gate, lambda made, more: tell(made, gates, [*files, *more], as_json))
-    made = _within(within, what, gate, results) if within else _runs(what, gate, results)
+        versions = Versions(
+            pairs or PAIRS, overrides, repository or ROOT, trusted, not no_calibration, results
+        )
+        return measure(what, versions, gate, lambda made, more: tell(made, gates, [*files, *more], as_json))
+    made = _servers(within, what, gate, results) if within else _runs(what, gate, results)
     return tell(made, gates, files, as_json)
 
 
@@ -126,6 +129,13 @@ def _refuse_combinations(within: str | None, ab: bool, only_ab: list[str]) -> No
         raise UsageError("compare: --ab measures now, --within reads a stored run: give one of them")
     if only_ab and not ab:
         raise UsageError(f"compare: {', '.join(only_ab)}: only with --ab, which measures")
+
+
+def _refuse_formats(files: list[Path]) -> None:
+    """Raise UsageError for a file whose name tells no format."""
+    for file in files:
+        if file.suffix not in WRITERS:
+            raise UsageError(f"-o {file}: the name must end with {', '.join(WRITERS)}")
 
 
 def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
@@ -144,111 +154,66 @@ def _gate(metrics: list[str] | None, detect: str | None) -> Gate:
 
 
 def _runs(names: list[str], gate: Gate, results: Path | None) -> Comparison:
+    """Compare stored runs. Raises UsageError for runs that have nothing to compare."""
     from lab.analysis.comparison import compare as compared
     from lab.results import store
 
     if len(names) < 2:
-        raise UsageError("compare: give a base and at least one head")
+        raise UsageError(
+            "compare: one run is named: give a base and at least one head (`lab compare latest~1 latest`), "
+            "or compare two servers of one run with --within RUN"
+        )
     base, *heads = [store.read_run(shared.find_run(name, results)) for name in names]
+    for head in heads:
+        _refuse_unlike(base, head)
     return compared(base, heads, gate)
 
 
-def _within(run: str, names: list[str], gate: Gate, results: Path | None) -> Comparison:
+def _refuse_unlike(base: Run, head: Run) -> None:
+    """Raise UsageError for two runs without a trial of one server at one sweep point."""
+    if base.id == head.id:
+        raise UsageError(
+            f"compare: base and head are the same run, {base.id}: name two runs, "
+            f"or compare two of its servers with --within {base.id}"
+        )
+    for run in (base, head):
+        if not run.trials:
+            raise UsageError(f"compare: {run.id} has no trial: name a run that has measured something")
+    ours, theirs = ({trial.key.group for trial in run.trials} for run in (base, head))
+    if not ours & theirs:
+        raise UsageError(
+            "compare: no server, at the same sweep point, is in both runs: "
+            f"{_contents(base)}; {_contents(head)}: name two runs of one scenario"
+        )
+
+
+def _contents(run: Run) -> str:
+    """`RUN of smoke has thread, epoll_lt`; of a long sweep only the first groups."""
+    groups = list(dict.fromkeys(trial.key.group for trial in run.trials))
+    more = ", …" if len(groups) > MOST_GROUPS else ""
+    return f"{run.id} of {run.manifest.scenario} has {', '.join(groups[:MOST_GROUPS])}{more}"
+
+
+def _servers(run: str, names: list[str], gate: Gate, results: Path | None) -> Comparison:
+    """Compare two servers of one stored run. Raises UsageError for others than two of its servers."""
     from lab.analysis.comparison import compare_within
     from lab.results import store
     from lab.scenario.strict import unknown
 
-    if len(names) != 2:
-        raise UsageError("compare --within RUN: give two servers, the base and the head")
     found = store.read_run(shared.find_run(run, results))
     known = list(dict.fromkeys(trial.server for trial in found.trials))
+    where = f"compare --within {found.id}"
+    if not known:
+        raise UsageError(f"{where}: the run has no trial: name a run that has measured something")
     for name in names:
         if name not in known:
-            raise UsageError(f"compare --within {found.id}: {unknown(name, known, 'server')}")
+            raise UsageError(f"{where}: {unknown(name, known, 'server')}")
+    if len(names) != 2 or names[0] == names[1]:
+        raise UsageError(
+            f"{where}: give two different servers, the base and the head, not {' '.join(names)}; "
+            f"the run has {', '.join(known)}"
+        )
     return compare_within(found, names[0], names[1], gate)
-
-
-class _Measured(NamedTuple):
-    """How to measure the two versions."""
-
-    pairs: int
-    overrides: list[str] | None
-    repository: Path
-    trusted: bool
-    calibrate: bool
-    results: Path | None
-
-
-def _ab(asked: list[str], how: _Measured, gate: Gate, finish: Callable[[Comparison, list[Path]], int]) -> int:
-    """Measure base and head of a scenario in one run, then compare within it."""
-    from lab import report
-    from lab.analysis.comparison import compare_alternatives
-    from lab.results import store
-    from lab.run import ab, session
-    from lab.verbs.run import record
-
-    if len(asked) != 3:
-        raise UsageError("compare --ab: give a base and a head (git refs or images), and a scenario")
-    path, resolved = shared.load(asked[2], how.overrides, "docker")
-    base, head = _versions(asked[:2], how.repository)
-    doubled, names = ab.alternatives(resolved, base.image, head.image, how.pairs)
-    prepared = session.prepare(doubled)
-    _forecast(how.pairs, len(prepared.plan.trials) // (2 * how.pairs), gate)
-    request = session.Request(
-        scenario=path,
-        runtime="docker",
-        results=shared.results_folder(how.results, resolved),
-        argv=sys.argv[1:],
-        trusted=how.trusted,
-        calibrate=how.calibrate,
-        alternatives={"base": base._asdict(), "head": head._asdict()},
-    )
-    folder = record(prepared, request)
-    summary = report.write_all(folder)
-    code = finish(
-        compare_alternatives(store.read_run(folder), names, gate),
-        [folder / f"comparison{suffix}" for suffix in WRITERS],
-    )
-    shared.print_err(f"\nreport: {shared.relative(folder)}/report.html ({summary.verdict})")
-    return Exit.INTERRUPTED if summary.exit_code == Exit.INTERRUPTED else code
-
-
-def _versions(asked: list[str], repository: Path) -> list[Version]:
-    from lab.engine import connect
-    from lab.run import ab
-
-    client = connect.ensure(shared.print_err)
-    try:
-        return ab.versions(client, asked, shared.print_err, repository)
-    finally:
-        client.close()
-
-
-def _forecast(pairs: int, servers: int, gate: Gate) -> None:
-    """Print what the pairs can detect, before measuring. Raises CannotDetect where that is nothing."""
-    from lab.analysis.comparison import METRICS
-    from lab.analysis.statistics import fewest_pairs, minimal_detectable
-
-    gated = [m for m in METRICS if (m.name in gate.metrics if gate.metrics else m.gate == "always")]
-    family = servers * len(gated)
-    if pairs < fewest_pairs(family):
-        raise CannotDetect(
-            f"{pairs} pairs cannot decide {family} metrics: give --pairs {fewest_pairs(family)} or more, "
-            "or fewer metrics (--metric) or servers"
-        )
-    for metric in gated:
-        margin = math.log1p(metric.margin)
-        least = [math.expm1(minimal_detectable(spread, pairs, margin, family)) for spread in SPREADS]
-        shared.print_err(
-            f"{metric.name}: {pairs} pairs detect a worsening of {least[0]:.0%} if they vary by "
-            f"{SPREADS[0]:.0%}, and of {least[1]:.0%} if they vary by {SPREADS[1]:.0%}"
-        )
-
-
-class CannotDetect(LabError):
-    """The pairs are too few, or vary too much, to detect a regression."""
-
-    exit_code = Exit.UNTRUSTED
 
 
 def _json(made: Comparison) -> str:
@@ -267,7 +232,7 @@ def _html(made: Comparison) -> str:
     return html(made)
 
 
-SPREADS = (0.02, 0.05)
+MOST_GROUPS = 4
 WRITERS = {".md": _markdown, ".html": _html, ".json": _json}
 
 

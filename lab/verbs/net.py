@@ -36,7 +36,7 @@ def show(
       lab net show up-smoke-3f9a
     """
     from lab.plan.topology import DATA
-    from lab.report.content import text
+    from lab.report.content import links
     from lab.scenario.impairment import Impairment
 
     with _attached(run) as attached:
@@ -52,8 +52,8 @@ def show(
         return Exit.OK
     for name, each in found.items():
         for to, impairment in each or [("all", Impairment())]:
-            values = impairment.to_json()
-            shared.print_out(f"{name:14} to {to:20} {text.facts(values) if values else 'not impaired'}")
+            values = links.words(impairment) if impairment.to_json() else "not impaired"
+            shared.print_out(f"{name:14} to {to:20} {values}")
     return Exit.OK
 
 
@@ -154,7 +154,7 @@ def _impairment(words: list[str]) -> Impairment:
 
     from lab.scenario.impairment import Impairment
     from lab.scenario.link import Direction
-    from lab.scenario.messages import first_message
+    from lab.scenario.messages import first_problem
     from lab.scenario.strict import AS_WRITTEN
     from lab.scenario.yaml_file import read_value, show_path
 
@@ -165,7 +165,7 @@ def _impairment(words: list[str]) -> Impairment:
     try:
         return Impairment(**Direction.model_validate(values, context=AS_WRITTEN).impairment_fields())
     except ValidationError as error:
-        path, message = first_message(error)
-        raise UsageError(f"net set: {show_path(path)}{message}") from None
+        problem = first_problem(error)
+        raise UsageError(f"net set: {show_path(problem.paths[0])}{problem.message}") from None
     except ValueError as error:
         raise UsageError(f"net set: {error}") from None

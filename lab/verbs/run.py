@@ -107,6 +107,7 @@ def rerun(
       lab rerun latest
       lab rerun 20261123T071705Z-c10k-3f9a.tar.gz
     """
+    from lab.results.fact_labels import label
     from lab.run import rerun as stored
     from lab.run import session
     from lab.scenario import resolve
@@ -115,13 +116,14 @@ def rerun(
     folder = shared.find_run(run, results)
     recorded = stored.read(folder, resolve.load_settings(LAB_YAML))
     prepared = session.prepare(recorded.resolved, recorded.servers)
-    for what, then, now in stored.differences(
-        recorded.environment, session.environment(prepared), known=False
-    ):
-        shared.print_err(f"differs: {what}: was {then}, is {now}")
     request = _request(recorded.scenario_file, runtime or recorded.runtime, shared.results_folder(results))
     request = replace(request, trusted=trusted, rerun_of=folder.name, calibrate=not no_calibration)
     request = replace(request, repeat_disturbed=not no_repeats)
+    session.require(prepared, request)
+    for what, then, now in stored.differences(
+        recorded.environment, session.environment(prepared), known=False
+    ):
+        shared.print_err(f"differs: {label(what)}: was {then}, is {now}")
     code = measure(prepared, request, as_json, ci)
     shared.print_err(f"this was a rerun of {folder.name}; to compare them: lab compare {folder.name} latest")
     return code

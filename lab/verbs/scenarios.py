@@ -10,10 +10,12 @@ import typer
 from lab.common.errors import Exit, UsageError
 from lab.common.paths import ROOT
 from lab.verbs import completion, shared
-from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption
+from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption, TrustedOption
 
 
-def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
+def validate(
+    scenarios: ScenariosArgument, trusted: TrustedOption = False, as_json: JsonOption = False
+) -> int:
     """Check scenarios without running them: print `valid`, or one error with its position.
 
     \b
@@ -22,7 +24,7 @@ def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
       lab validate scenarios
       lab validate mine.yaml --json
     """
-    found = {name: _error(name) for name in _with_folders(scenarios)}
+    found = {name: _error(name, trusted) for name in _with_folders(scenarios)}
     if as_json:
         rows = [{"scenario": name, "valid": not error, "error": error} for name, error in found.items()]
         shared.print_json(rows)
@@ -33,9 +35,13 @@ def validate(scenarios: ScenariosArgument, as_json: JsonOption = False) -> int:
     return Exit.USAGE if any(found.values()) else Exit.OK
 
 
-def _error(name: str) -> str | None:
+def _error(name: str, trusted: bool) -> str | None:
+    from lab.scenario import trust
+
     try:
-        shared.load(name)
+        _, resolved = shared.load(name)
+        if not trusted:
+            trust.require_digests(resolved)
     except UsageError as error:
         return shared.error_text(error)
     return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.common.errors import Exit, UsageError
+from lab.common.units import show_ms
 from lab.verbs import completion, shared
 from lab.verbs.shared import (
     JsonOption,
@@ -75,13 +76,13 @@ def up(
 
 
 def _describe(nodes: Interactive, *, waiting: bool) -> None:
-    from lab.report.content import text
+    from lab.report.content.links import requested_words
 
     shared.print_out(f"{nodes.run} is up; its logs: {nodes.logs}")
     for node, address in nodes.addresses().items():
         shared.print_out(f"  {node:10} {address}")
     for link in nodes.links:
-        requested = text.facts(link.requested.to_json())
+        requested = requested_words(link.requested)
         shared.print_out(f"  link {' - '.join(link.endpoints)} ({link.backend}): {requested}")
     if waiting:
         shared.print_out(f"start the load: {nodes.start_command()}")
@@ -101,7 +102,7 @@ def _print_event(node: str, event: Mapping[str, Any]) -> None:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3g} ms"
+    return "n/a" if value is None else show_ms(value)
 
 
 def ps(as_json: JsonOption = False) -> int:

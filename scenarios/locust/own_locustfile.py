@@ -11,12 +11,12 @@ class Visitor(HttpUser):
 
     @task(3)
     def front_page(self) -> None:
-        """The handler's own answer."""
+        """Ask for the handler's own answer."""
         self.client.get("/")
 
     @task
     def data(self) -> None:
-        """A small fixed resource."""
+        """Ask for a small fixed resource."""
         with self.client.get("/json", catch_response=True) as answer:
             if answer.json() != {"message": "Hello, World!"}:
                 answer.failure("another message")
@@ -30,5 +30,5 @@ class Program(FastHttpUser):
 
     @task
     def plaintext(self) -> None:
-        """The smallest resource."""
+        """Ask for the smallest resource."""
         self.client.get("/plaintext")

@@ -82,10 +82,32 @@ def test_limits_and_sysctls_are_the_nodes_own(runtime: DockerRuntime, tmp_path: 
 def test_limits_can_be_changed_while_it_runs(runtime: DockerRuntime, tmp_path: Path) -> None:
     run = topology(idle("one", limits=NodeLimits(cpus=0.5, memory_bytes=256 * 1024**2)))
     with runtime.up(run, tmp_path / "logs") as deployment, docker_client() as client:
-        deployment.limit("one", 0.25, 128 * 1024**2)
         (found,) = client.containers.list(filters={"label": f"{RUN}={run.run}"})
-        config = found.attrs["HostConfig"]
-    assert (config["CpuQuota"], config["Memory"]) == (25_000, 128 * 1024**2)
+        limits = []
+        restore = deployment.limit("one", 0.25, 128 * 1024**2)
+        for change in (lambda: None, restore):
+            change()
+            found.reload()
+            config = found.attrs["HostConfig"]
+            limits.append((config["CpuQuota"], config["Memory"], config["MemorySwap"]))
+    assert limits == [(25_000, 128 * 1024**2, 128 * 1024**2), (50_000, 256 * 1024**2, 256 * 1024**2)]
+
+
+def test_a_node_without_a_cpu_limit_has_none_again_after_one(runtime: DockerRuntime, tmp_path: Path) -> None:
+    with runtime.up(topology(idle("one")), tmp_path / "logs") as deployment:
+        quota = ["cat", "/sys/fs/cgroup/cpu.max"]
+        v1 = ["cat", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"]
+
+        def cpu_quota() -> str:
+            found = deployment.exec("one", quota, 10)
+            return (found.out or deployment.exec("one", v1, 10).out).split()[0]
+
+        first = cpu_quota()
+        restore = deployment.limit("one", 0.25, None)
+        assert cpu_quota() == "25000"
+        restore()
+        assert cpu_quota() == first
+        assert first in ("max", "-1")
 
 
 def test_networks_are_internal_cut_from_the_pool_and_know_names(

@@ -7,12 +7,13 @@ from heapq import heappop, heappush
 from random import Random
 
 from swarm.connection import Connection
+from swarm.load import NoQueue
 
 from .base import Start
 from .think_time import ThinkTime
 
 
-class ClosedLoad:
+class ClosedLoad(NoQueue):
     """Sends for each user when its think time is over.
 
     The first requests are spread over one think time, so that users do not send in step. A closed load
@@ -61,17 +62,6 @@ class ClosedLoad:
             if not connection.closed:
                 return connection
         return None
-
-    def queued(self) -> int:
-        """Return 0: a closed load queues nothing."""
-        return 0
-
-    def counted_until_s(self, now_s: float) -> float:
-        """Return now: requests are counted when they are sent."""
-        return now_s
-
-    def drop_queue(self) -> None:
-        """Do nothing: a closed load queues nothing."""
 
     def _send_for(self, connection: Connection, due_s: float, now_s: float) -> None:
         second = self._second

@@ -51,7 +51,7 @@ def _model(view: TrialView) -> bool:
 
 
 def _unramped(view: TrialView) -> bool:
-    """A load that changes by design has no steady state."""
+    """Tell whether there is a steady state to judge: a load that changes by design has none."""
     return _always(view) and not view.swarm.load.is_ramping
 
 
@@ -190,7 +190,7 @@ def check(run: Run, summary: Summary) -> Outcome:
 
 
 def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
-    """The findings of one trial alone, to decide at once whether to repeat it."""
+    """Return the findings of one trial alone, to decide at once whether to repeat it."""
     view = TrialView(trial, figures(trial))
     return tuple(sorted((f for _, found in _of_trial(view) for f in found), key=_order))
 
@@ -204,7 +204,7 @@ def disturbed(trial: TrialRecord) -> str | None:
 
 
 def noise(trial: TrialRecord) -> str | None:
-    """What else used the host's CPUs while a load ran, or why that is unknown; None for a quiet host."""
+    """Return what else used the host's CPUs under load, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
     found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
@@ -217,6 +217,7 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """
     died = view.trial.exit_code == Exit.THRESHOLD
     excused = False
+    unchecked: list[str] = []
     for one in TRIAL_CHECKS:
         if died:
             return
@@ -225,6 +226,8 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
         if not parts:
             continue
         found = [f for name, part in parts.items() for f in _of_part(one, name, part)]
+        found = [f for f in found if not _is_told(f, unchecked)]
+        unchecked += [f.says for f in found if f.level == "unknown"]
         if excused and one.excused:
             found = [f.model_copy(update={"expected": True}) for f in found]
         died = died or any(f.level == "fail" for f in found)
@@ -232,14 +235,19 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
         yield one.name, found
 
 
+def _is_told(finding: Finding, unchecked: Iterable[str]) -> bool:
+    """Whether a finding is the reason for which a check before could not be made: one cause is told once."""
+    return finding.level == "suspect" and any(finding.says in reason for reason in unchecked)
+
+
 def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
-    """The check's findings; those of a named group begin with its name."""
+    """Return the check's findings; those of a named group begin with its name."""
     found = _findings(one.name, partial(one.evaluate, view), view.trial.id)
     return [f.model_copy(update={"says": f"{group}: {f.says}"}) for f in found] if group else found
 
 
 def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
-    """What a check says. What it saw before it lacked data, or crashed, is kept."""
+    """Return what a check says. What it saw before it lacked data, or crashed, is kept."""
     results: list[Result] = []
     try:
         results.extend(evaluate())
@@ -265,7 +273,7 @@ def _finding(check: str, result: Result, trial: str | None) -> Finding:
 
 
 def _worst(found: Iterable[Finding]) -> Level:
-    """The worst level that counts; what is expected is ok."""
+    """Return the worst level that counts; what is expected is ok."""
     levels = [f.level for f in found if not f.expected]
     return max(levels, key=BADNESS.index, default="ok")
 

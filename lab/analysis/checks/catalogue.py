@@ -38,7 +38,7 @@ def _remarks(check: Check | RunCheck) -> Iterator[str]:
 
 
 def renewed(page: str) -> str:
-    """The page with fresh tables between its marks. Raises ValueError where the marks are not there."""
+    """Return the page with fresh tables between its marks. Raises ValueError where there are no marks."""
     return renew(page, BEGIN, END, tables())
 
 

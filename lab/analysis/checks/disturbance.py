@@ -65,11 +65,12 @@ def run_delay(view: TrialView) -> Iterator[Result]:
             message = f"{node} waited {show_percent(share)} of the window for a CPU that others used"
             yield from graded("run_delay", share, message, QUIET)
     if not engines:
-        raise NoData("how long the engines waited for a CPU was not sampled (/proc/PID/schedstat)")
+        missing = "how long the engines waited for a CPU was not sampled (/proc/PID/schedstat)"
+        raise NoData(view.why_missing("schedstat", missing))
 
 
 def sides(view: TrialView) -> list[Side]:
-    """The CPUs of the server and of the swarm; on a host with one CPU they are the same."""
+    """Return the CPUs of the server and of the swarm; on a host with one CPU they are the same."""
     where = told(view.trial.placement, "the CPU placement was not recorded")
     server, swarm = tuple(cpu_list(where.server)), tuple(cpu_list(where.swarm))
     if not server or not swarm:
@@ -83,7 +84,7 @@ def sides(view: TrialView) -> list[Side]:
 
 
 def _others(view: TrialView, side: Side) -> Iterator[Share]:
-    """What others used: of each CPU where nodes' time is told by CPU, else of all of them together."""
+    """Return what others used: of each CPU where nodes' time is told by CPU, else of all of them together."""
     if all(_by_cpu(view, node, side.cpus[0]) is not None for node in side.nodes if node != LAB):
         for cpu in side.cpus:
             used = sum(_by_cpu(view, node, cpu) or 0.0 for node in side.nodes) + _lab_us(view, side)
@@ -138,7 +139,7 @@ def _used_us(view: TrialView, side: Side) -> float:
 
 
 def _lab_us(view: TrialView, side: Side) -> float:
-    """The orchestrator's CPU time; earlier records do not have it."""
+    """Return the orchestrator's CPU time; earlier records do not have it."""
     return (_increase(view, LAB, "orchestrator", "cpu_us") or 0.0) if LAB in side.nodes else 0.0
 
 

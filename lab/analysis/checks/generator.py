@@ -11,8 +11,8 @@ from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
 from lab.results.node import Calibration
 
+QUOTA = "remove the CPU quota: the lab sets none for the swarm, so somebody else did"
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
-MORE_WORKERS = "give the swarm more workers or CPUs, or lower the load"
 
 
 def generator_cpu(view: TrialView) -> Iterator[Result]:
@@ -22,26 +22,34 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
-    message = f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds"
-    yield from graded("generator_cpu", used, message, MORE_WORKERS)
+    seen = [(used, f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds")]
     cpus = cpu_list(told(view.trial.placement, "the CPU placement was not recorded").swarm)
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
-        message = (
-            f"{workers} swarm engines used {show_percent(used)} of their {len(cpus)} CPU for two seconds"
+        shares = f"{show_percent(used)} of their {len(cpus)} CPU"
+        seen.append((used, f"{workers} swarm engines used {shares} for two seconds"))
+    yield from graded("generator_cpu", *max(seen), _relief(view))
+
+
+def _relief(view: TrialView) -> str:
+    """Return what helps a swarm at its limit: more workers, but only on CPUs that have none yet."""
+    cpus = len(cpu_list(view.trial.placement.swarm if view.trial.placement else ""))
+    if view.swarm.workers < cpus:
+        return (
+            f"raise `workers` of the swarm ({view.swarm.workers}; it has {cpus} CPUs), or {view.lower_load}"
         )
-        yield from graded("generator_cpu", used, message, MORE_WORKERS)
+    return f"{view.lower_load}: the swarm has no CPU for another worker on this host"
 
 
 def _twice(values: Sequence[float]) -> float:
-    """The highest level held for two samples in a row; a single sample stands for itself."""
+    """Return the highest level held for two samples in a row; a single sample stands for itself."""
     return max(map(min, pairwise(values)), default=max(values))
 
 
 def generator_throttled(view: TrialView) -> Iterator[Result]:
     """CPU quota periods in which a swarm node was throttled; without a quota there are no periods."""
     for node in view.swarm_nodes:
-        yield from held_back(view, node, "run the swarm without a CPU quota")
+        yield from held_back(view, node, QUOTA)
 
 
 def loop_lag(view: TrialView) -> Iterator[Result]:
@@ -53,11 +61,11 @@ def loop_lag(view: TrialView) -> Iterator[Result]:
     lag_ms = worst.loop_lag_p99_us / 1000
     node = worst.node or f"worker-{worst.index}"
     message = f"{node}: event loop lag p99 {lag_ms:.2f} ms"
-    yield from graded("loop_lag_p99_ms", lag_ms, message, MORE_WORKERS)
+    yield from graded("loop_lag_p99_ms", lag_ms, message, _relief(view))
 
 
 def generator_ceiling(view: TrialView) -> Iterable[Result]:
-    """The measured rate against this swarm's maximum rate with a null server."""
+    """Compare the measured rate with this swarm's maximum rate with a null server."""
     calibration = view.trial.calibration or Calibration()
     ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
     disturbed = f", measured while {calibration.disturbed}" if calibration.disturbed else ""
@@ -69,15 +77,17 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
         rate / ceiling,
         f"generator-limited: {rate:,.0f} requests/s is {show_percent(rate / ceiling)} of the swarm's maximum "
         f"rate of {ceiling:,.0f}/s{disturbed}",
-        MORE_WORKERS,
+        _relief(view),
     )
 
 
 def client_exhausted(view: TrialView) -> Iterator[Result]:
     """Client ports or descriptors that ran out: those connections never reached the server."""
     remedies = {
-        "ports_exhausted": "add swarm workers, each with its own address, or open fewer connections",
-        "emfile": "add swarm workers, or raise the hard nofile limit",
+        "ports_exhausted": "raise `workers` of the swarm: each has its own address; or use fewer users"
+        if view.isolated
+        else "use fewer users, or the docker runtime, where each worker has its own address",
+        "emfile": "raise `workers` of the swarm, or the hard limit of open files on this host",
     }
     for kind, remedy in remedies.items():
         number = view.errors(kind)

@@ -16,9 +16,7 @@ def placement(view: TrialView) -> Iterator[Result]:
     server, swarm = set(cpu_list(where.server)), set(cpu_list(where.swarm))
     if where.overlap or not server or not swarm or server & swarm:
         message = "the server and the swarm share CPUs, so each takes CPU time from the other"
-        yield Result(
-            "suspect", message, "use a host with two CPUs or more, and leave the placement to the lab"
-        )
+        yield Result("suspect", message, "use a host with two CPUs or more")
 
 
 def cpu_sets(view: TrialView) -> Iterator[Result]:
@@ -27,7 +25,8 @@ def cpu_sets(view: TrialView) -> Iterator[Result]:
         raise NoData("the nodes' CPUs were not read back")
     for one in view.trial.cpu_sets:
         if one.group is None and one.processes is None:
-            raise NoData(f"the CPUs of {one.node} could not be read {one.when} the load")
+            missing = f"the CPUs of {one.node} could not be read {one.when} the load"
+            raise NoData(view.why_missing("cgroup", missing))
         asked = set(cpu_list(one.asked))
         others = [
             f"{what} {cpus}"
@@ -40,7 +39,7 @@ def cpu_sets(view: TrialView) -> Iterator[Result]:
 
 
 def clocks(view: TrialView) -> Iterator[Result]:
-    """Steps of the wall clock, and suspension of the machine, while the window ran."""
+    """Wall clock set, or machine suspended, while the window ran."""
     for metric, limit, what in (
         ("realtime_ms", "clock_step_ms", "the wall clock was set by"),
         ("boottime_ms", "suspended_ms", "the machine was suspended for"),
@@ -59,7 +58,7 @@ def clocks(view: TrialView) -> Iterator[Result]:
 def sampling(view: TrialView) -> Iterator[Result]:
     """Gaps in the samples, failed collectors, and the time that sampling took."""
     for warning in view.trial.warnings:
-        yield Result("suspect", warning, "the figures of this collector are missing or incomplete")
+        yield Result("suspect", warning, "run `lab doctor`: it tells what this host lacks")
     took = [
         (t, v) for t, v in view.trial.series.get("lab", "recorder", "took_ms") if _inside(t, view.window_ms)
     ]
@@ -71,14 +70,14 @@ def sampling(view: TrialView) -> Iterator[Result]:
         "sampling_gap_s",
         gap_s,
         f"no samples for {gap_s:.1f} s of the window",
-        "the host was too busy to sample",
+        f"stop other processes on this host, or {view.lower_load}",
     )
     cost = sum(v for _, v in took) / (view.window_s * 1000)
     yield from graded(
         "sampling_cost",
         cost,
         f"sampling took {show_percent(cost)} of the window",
-        "run the server with fewer processes or threads, or give the lab its own CPU",
+        "run the server with fewer processes or threads",
     )
 
 

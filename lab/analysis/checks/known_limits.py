@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
-from lab.analysis.limits import open_peak, refused_above, served_at_once
+from lab.analysis.limits import open_peak, refused, refused_above, served_at_once
 
 
 def known_limits(view: TrialView) -> Iterator[Result]:
@@ -15,9 +15,8 @@ def known_limits(view: TrialView) -> Iterator[Result]:
     """
     users = view.swarm.users
     if not view.trial.server_stats and (view.trial.model or view.expects):
-        raise NoData("the server's statistics are missing")
-    refused = any(stats.errors.get("refused_limit") for stats in view.trial.server_stats)
-    if refused and open_peak(view.trial) is None:
+        raise NoData(view.why_missing("server", "the server's statistics are missing"))
+    if refused(view.trial) and open_peak(view.trial) is None:
         raise NoData("the server refused connections, and did not tell how many it held")
     seen = {"max_open": refused_above(view.trial), "served_at_once": served_at_once(view.trial)}
     for name, found in seen.items():

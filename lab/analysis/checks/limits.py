@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.model import Level
+from lab.common.units import show_plain
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Limit:
     of: str = ""  # what a share is a share of
 
     def grade(self, value: float) -> Level:
-        """The level of a value. NaN is beyond every limit."""
+        """Return the level of a value. NaN is beyond every limit."""
         if self._beyond(value, self.invalid):
             return "invalid"
         return "suspect" if self._beyond(value, self.suspect) else "ok"
@@ -39,12 +40,12 @@ class Limit:
         return ", ".join(f"{level} {word} {self._show(v)}" for level, v in parts if v is not None)
 
     def crossed(self, level: Level) -> str:
-        """The limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
+        """Return the limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
         limit = self.invalid if level == "invalid" else self.suspect
         return "limit 0" if not limit else f"limit {self._show(limit)}"
 
     def _show(self, value: float) -> str:
-        shown = f"{value * 100:g} %" if self.unit == "share" else f"{value:g} {self.unit}"
+        shown = f"{show_plain(value * 100)} %" if self.unit == "share" else f"{show_plain(value)} {self.unit}"
         return f"{shown} of {self.of}" if self.of else shown.strip()
 
 

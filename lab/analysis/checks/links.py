@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded
-from lab.common.units import show_percent
+from lab.common.units import show_bit_rate, show_ms, show_percent, show_plain
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
@@ -26,14 +26,18 @@ def _loss_is_dependent(direction: Impairment) -> bool:
 
 
 def in_force(view: TrialView) -> Iterator[Result]:
-    """The link was in force to the end: no rule vanished, no helper died, no event failed."""
+    """Check that the link was in force to the end: no rule vanished, no helper died, no event failed."""
     for link in view.trial.links:
         for problem in link.problems:
-            yield Result("invalid", f"{link.name}: {problem}", "read the helper's log in the trial's folder")
+            yield Result(
+                "invalid",
+                f"{link.name}: {problem}",
+                "see this problem in the trial's logs, and measure the trial again",
+            )
     for event in view.trial.events:
         if event.error:
             says = f"event {event.what} on {event.target} failed: {event.error}"
-            yield Result("invalid", says, "fix the event, or run where it is supported")
+            yield Result("invalid", says, "correct the event in the scenario, or take it out")
 
 
 def delay(view: TrialView) -> Iterator[Result]:
@@ -50,9 +54,9 @@ def delay(view: TrialView) -> Iterator[Result]:
             yield from both(
                 ("link_delay_ms", error_ms),
                 ("link_delay_share", error_ms / requested_ms if requested_ms else math.inf),
-                f"{link.name}: median round trip {median_ms:.2f} ms {when} the load, "
-                f"{requested_ms:g} ms requested",
-                "check the load of this host, and the backend of the link",
+                f"{link.name}: median round trip {show_ms(median_ms)} {when} the load, "
+                f"{show_plain(requested_ms)} ms requested",
+                f"stop other processes on this host, or {view.lower_load}",
             )
 
 
@@ -71,12 +75,12 @@ def loss(view: TrialView) -> Iterator[Result]:
             _confidence(lost, sent, requested),
             f"{link.name}: {lost} of {sent} probes lost, "
             f"{show_percent(requested)} loss of round trips requested",
-            "find what else drops packets on this host",
+            "lower the rate of the load, and see what drops packets: `ip -s link`, `nstat`",
         )
 
 
 def _confidence(lost: int, sent: int, requested: float) -> float:
-    """The confidence that the loss is not the requested one."""
+    """Return the confidence that the loss is not the requested one."""
     if not requested:
         return float(lost > 0)
     from scipy.stats import binomtest
@@ -85,7 +89,7 @@ def _confidence(lost: int, sent: int, requested: float) -> float:
 
 
 def rate(view: TrialView) -> Iterator[Result]:
-    """The measured bit rate against the requested one."""
+    """Compare the measured bit rate with the requested one."""
     for link in _links(view):
         requested = _rate(link)
         if requested is None:
@@ -93,12 +97,14 @@ def rate(view: TrialView) -> Iterator[Result]:
         measured = link.measured.rate_bit_per_s
         if measured is None:
             raise NoData(f"{link.name}: the rate was configured and read back, not measured")
-        says = f"{link.name}: {measured:.4g} bit/s measured, {requested:g} requested"
-        yield from graded("link_rate", abs(measured / requested - 1), says, "check the load of this host")
+        says = f"{link.name}: {show_bit_rate(measured)} measured, {show_bit_rate(requested)} requested"
+        yield from graded(
+            "link_rate", abs(measured / requested - 1), says, "stop other processes on this host"
+        )
 
 
 def _rate(link: LinkRecord) -> float | None:
-    """The lower of both directions' requested rates, in bit/s."""
+    """Return the lower of both directions' requested rates, in bit/s."""
     return min((one.rate_bit_per_s for one in link.requested if one.rate_bit_per_s), default=None)
 
 
@@ -134,7 +140,7 @@ def _utilisation(link: LinkRecord, counted: Counters, rate_bit_per_s: float, vie
 
 
 def _dropped_queue(link: LinkRecord, place: str, counted: Counters) -> int:
-    """Drops by a full queue. Where netem counts losses with them: the drops that the loss cannot explain."""
+    """Count drops by a full queue; where netem counts losses too, those that the loss cannot explain."""
     if counted.dropped_queue is not None:
         return counted.dropped_queue
     from scipy.stats import binom
@@ -158,8 +164,8 @@ def lateness(view: TrialView) -> Iterator[Result]:
             elif link.backend == "delayline" and counted.packets:
                 raise NoData(f"{link.name}: the delay line of {place} did not report its lateness")
         for worst_ms, place in sorted(late)[-1:]:
-            says = f"{link.name}: lateness p99 {worst_ms:.2f} ms in the delay line of {place}"
-            remedy = "lower the packet rate, give the delay line a CPU, or use a kernel with netem"
+            says = f"{link.name}: lateness p99 {show_ms(worst_ms)} in the delay line of {place}"
+            remedy = f"{view.lower_load}, or use a kernel with netem"
             yield from graded("delayline_lateness_p99_ms", worst_ms, says, remedy)
 
 
@@ -176,7 +182,7 @@ def _counters(link: LinkRecord) -> Iterator[tuple[str, Counters]]:
 
 
 def _probes(link: LinkRecord) -> Iterator[tuple[str, RoundTrips]]:
-    """The probes before the load and, unless events have changed the link, after it."""
+    """Yield the probes before the load and, unless events have changed the link, after it."""
     before, after = link.measured.before, link.measured.after
     if before is None or after is None:
         raise NoData(f"{link.name}: it was not probed before and after the load")

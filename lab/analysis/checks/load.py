@@ -8,25 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.histogram import FEWEST, merged, times
-from lab.common.units import show_percent
+from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
 NONE_MEANT = "no request was meant for the window"
-MISCOUNT = "the swarm's counts disagree: please report it"
+MISCOUNT = "please report it with the run's folder (`lab bundle RUN`): the swarm miscounted"
 CONNECTION_ERRORS = (
     "connect_refused",
     "connect_timeout",
     "connect_reset",
     "idle_closed",
-    "emfile",
-    "ports_exhausted",
-)
+)  # what the client itself ran out of is told by the check `client_exhausted`
 
 
 def own_users(view: TrialView) -> Iterator[Result]:
-    """The checks that do not apply to own Locust users: they have no schedule and time themselves."""
+    """List the checks that do not apply to own Locust users: they have no schedule and time themselves."""
     timing = told(view.result.timing, "the source of the times was not recorded")
     yield Result(
         "ok",
@@ -54,7 +52,7 @@ def offered_load(view: TrialView) -> Iterable[Result]:
 
 
 def connections_reached(view: TrialView) -> Iterable[Result]:
-    """Connections open at once on the client's side, as a share of the users requested."""
+    """Compare the connections open at once on the client's side with the users requested."""
     if view.swarm.one_exchange:
         return ()
     asked = view.swarm.load.max_users(view.swarm.users)
@@ -78,7 +76,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
         ("lateness_p99_ms", late_ms),
         ("lateness_of_p50", share),
         f"send lateness p99 {late_ms:.2f} ms = {_ratio(share)} p50",
-        "the generator or its connections are the bottleneck: add users or workers, or lower the rate",
+        f"{view.lower_load}, or add workers: the generator or its connections are the bottleneck",
     )
 
 
@@ -93,13 +91,13 @@ def omission(view: TrialView) -> Iterable[Result]:
     return graded(
         "omission_ratio",
         response / service,
-        f"{name} response time {response:.3g} ms, {name} service time {service:.3g} ms: sends waited",
+        f"{name} response time {show_ms(response)}, {name} service time {show_ms(service)}: sends waited",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
     )
 
 
 def _highest_of_both(view: TrialView) -> tuple[str, float, float]:
-    """The highest quantile up to the p99 that both times have. Raises NoData where there is none."""
+    """Return the highest quantile up to the p99 that both times have. Raises NoData where there is none."""
     times = view.figures.response_ms, view.figures.service_ms
     for name in ("p99", "p95", "p90", "p50"):
         response, service = (getattr(one, name) for one in times)
@@ -126,8 +124,9 @@ def little_law(view: TrialView) -> Iterable[Result]:
     return graded(
         "little_law",
         off,
-        f"{seen:.4g} requests in flight on average, {lawful:.4g} by rate × mean response time",
-        "the measurement contradicts itself: please report it with the run's folder",
+        f"{show_number(seen)} requests in flight on average, "
+        f"{show_number(lawful)} by rate × mean response time",
+        "please report it with the run's folder (`lab bundle RUN`): the measurement contradicts itself",
     )
 
 
@@ -150,7 +149,7 @@ def outcomes(view: TrialView) -> Iterator[Result]:
 
 
 def server_count(view: TrialView) -> Iterable[Result]:
-    """The server's count lies between the answers that the swarm received and the requests that it sent.
+    """Check that the server's count lies between the swarm's answers received and requests sent.
 
     The server counts each resource of a page. A request of a slow client that was ended or still in flight
     may have been answered or not.
@@ -164,12 +163,12 @@ def server_count(view: TrialView) -> Iterable[Result]:
         "server_count",
         off / max(sent, 1),
         f"the server counted {counted:,} requests; the swarm sent {sent:,} and received {answered:,} answers",
-        "one of the two miscounted, or another client talked to the server",
+        "let no other client talk to the server; if none did, please report it (`lab bundle RUN`)",
     )
 
 
 def _server_sees(view: TrialView) -> tuple[int, int]:
-    """The fewest and the most requests of one group that the server may have counted."""
+    """Return the fewest and the most requests of one group that the server may have counted."""
     parts = len(view.swarm.page.paths) if view.swarm.page else 1
     slow = view.result.slow or SlowCount(answered=0, ended=0)
     open_ended = slow.ended + math.ceil(view.swarm.clients.slow * view.swarm.users)
@@ -177,10 +176,10 @@ def _server_sees(view: TrialView) -> tuple[int, int]:
 
 
 def _requests_of_load(view: TrialView) -> int:
-    """The server's last count without the requests of the verifications before it."""
+    """Return the server's last count without the requests of the verifications before it."""
     counts = sorted((s.mono_ms, s.requests) for s in view.trial.server_stats if s.requests is not None)
     if not counts:
-        raise NoData("the server's statistics are missing")
+        raise NoData(view.why_missing("server", "the server's statistics are missing"))
     told_ms, counted = counts[-1]
     if told_ms < view.window_ms[1]:
         raise NoData("the server's statistics end before the load")
@@ -199,7 +198,7 @@ def locust_count(view: TrialView) -> Iterable[Result]:
         off / max(ended, 1),
         f"Locust counted {theirs.requests:,} requests and {theirs.failures:,} failures, "
         f"the engine {ended:,} and {failed:,}",
-        "the two disagree: please report it with the run's folder",
+        "please report it with the run's folder (`lab bundle RUN`): the two disagree",
     )
 
 
@@ -211,7 +210,7 @@ def errors(view: TrialView) -> Iterator[Result]:
         "error_rate",
         rate,
         f"{show_percent(rate)} of the window's requests failed; {what}",
-        "lower the load, or set the server's known limit under `expect:`",
+        f"{view.lower_load}, or set the server's known limit under `expect:`",
     )
     refused = {
         k: seen.count for k, seen in view.result.errors.items() if k in CONNECTION_ERRORS and seen.count
@@ -243,9 +242,9 @@ def steady(view: TrialView) -> Iterable[Result]:
     return both(
         ("drift_ms", moved_ms),
         ("drift_share", share),
-        f"median {first:.3g} ms in the window's first half, {second:.3g} ms in the second "
+        f"median {show_ms(first)} in the window's first half, {show_ms(second)} in the second "
         f"({show_percent(share)})",
-        "lengthen the warm-up, or lower the load: a growing queue has no steady state",
+        f"lengthen the warm-up, or {view.lower_load}: a growing queue has no steady state",
     )
 
 
@@ -258,19 +257,20 @@ def _median_ms(seconds: Sequence[Second]) -> float | None:
 
 
 def tail_support(view: TrialView) -> Iterator[Result]:
-    """The window is long enough, and has enough answers, for the quantiles of the tail."""
+    """Check that the window is long enough, and has enough answers, for the quantiles of the tail."""
     samples = view.figures.response_ms.samples
     lacks = next((name for name, needed in FEWEST.items() if samples < needed), "")
     yield from graded(
         "samples",
         samples,
         f"{samples:,} answers in the window: too few for {lacks}",
-        "lengthen the window, or raise the rate",
+        view.more_requests,
     )
+    window_s = round(view.window_s, 2)  # its marks are read from a clock of milliseconds
     yield from graded(
         "window_s",
-        view.window_s,
-        f"window of {view.window_s:g} s",
+        window_s,
+        f"window of {show_plain(window_s)} s",
         "lengthen the window: scheduling and garbage collection come in bursts of seconds",
     )
 

@@ -10,20 +10,17 @@ from lab.analysis.checks.trial_view import SERVER, Result, TrialView, graded
 COUNTERS = {
     "listen_overflows": ("connections met a full accept queue", "raise `backlog`, or lower `spawn-rate`"),
     "syn_retransmits": ("SYNs retransmitted, after 1 s or more", "raise `backlog`, or lower `spawn-rate`"),
-    "retransmits": ("segments retransmitted", "look for drops on the link and in this host's queues"),
+    "retransmits": ("segments retransmitted", "see what drops packets: `ip -s link`, `nstat`"),
     "udp_receive_errors": (
-        "datagrams dropped by a full receive buffer", "lower the rate: UDP has no flow control"
+        "datagrams dropped by a full receive buffer", "use a lower load: UDP has no flow control"
     ),
-    "udp_send_errors": ("datagrams dropped by a full send buffer", "lower the rate"),
+    "udp_send_errors": ("datagrams dropped by a full send buffer", "use a lower load"),
 }  # fmt: skip
 
 
 def kernel_counters(view: TrialView) -> Iterator[Result]:
     """Growth of the kernel's drop and retransmission counters over the whole trial, node by node."""
     nodes = (SERVER, *view.swarm.worker_nodes)
-    dropped = view.growth("host", "host", "softnet_dropped")
-    says = f"{dropped:,.0f} packets dropped by a full backlog of this host (softnet)"
-    yield from graded("kernel_counter", dropped, says, "raise net.core.netdev_max_backlog, or lower the rate")
     lossy = any(loses(direction) for link in view.trial.links for direction in link.requested)
     for metric, (what, remedy) in COUNTERS.items():
         if lossy and "retransmits" in metric:
@@ -32,3 +29,8 @@ def kernel_counters(view: TrialView) -> Iterator[Result]:
         where = ", ".join(f"{node} {number:,.0f}" for node, number in grown.items() if number > 0)
         total = sum(number for number in grown.values() if number > 0)
         yield from graded("kernel_counter", total, f"{what}: {where}", remedy)
+    dropped = view.growth("host", "host", "softnet_dropped")
+    says = f"{dropped:,.0f} packets dropped by a full backlog of this host (softnet)"
+    yield from graded(
+        "kernel_counter", dropped, says, f"{view.lower_load}, or raise net.core.netdev_max_backlog"
+    )

@@ -24,7 +24,7 @@ def held_back(view: TrialView, node: str, remedy: str) -> Iterator[Result]:
 
 
 def _above(view: TrialView, node: str) -> Iterator[str]:
-    """The groups above a node's own, as paths: `/docker`."""
+    """Return the groups above a node's own, as paths: `/docker`."""
     for metric in view.metrics(node, "cgroup"):
         name, slash, path = metric.partition("/")
         if name == "cpu_periods" and slash:

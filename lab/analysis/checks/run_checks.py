@@ -10,6 +10,7 @@ from lab.analysis.checks.trial_view import NoData, Result
 from lab.analysis.env_diff import several_machines
 from lab.analysis.model import Level, Summary
 from lab.common.units import show_percent
+from lab.results.fact_labels import label
 from lab.results.manifest import Environment
 from lab.results.record import Run, TrialRecord
 
@@ -84,7 +85,9 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
     if environment.engine and not environment.images:
         missing.append("environment.images")
     if missing:
-        yield Result("suspect", f"not recorded: {', '.join(missing)}", "the run cannot be repeated exactly")
+        yield Result(
+            "suspect", f"not recorded: {', '.join(map(label, missing))}", "the run cannot be repeated exactly"
+        )
 
 
 def fairness(run: Run, _: Summary) -> Iterator[Result]:
@@ -126,7 +129,11 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())
             message = f"the kernel granted different backlogs for the requested {asked}: {pairs}"
-            yield Result("invalid", message, "set the same net.core.somaxconn for all servers")
+            yield Result(
+                "invalid",
+                message,
+                "measure them again in one run: net.core.somaxconn changed between the trials",
+            )
 
 
 def _is_udp(trial: TrialRecord) -> bool:

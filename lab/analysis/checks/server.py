@@ -10,6 +10,8 @@ from lab.scenario import catalog
 
 # Statistics come once a second: a server whose last line is this long before the window's end had died.
 SILENT_MS = 2_500.0
+NOT_THE_MODEL = "correct the model, or its system calls in images/server/manifest.toml"
+SEE_LOG = "see the server's log in the trial's folder"
 FIX_SERVER = "fix the server: a wrong answer is often a quick one"
 # The start of the program and its statistics thread may make calls that the model itself never makes.
 STRAY_CALLS_PER_REQUEST = 0.01
@@ -25,13 +27,13 @@ VARIANTS = (
 
 
 def server_died(view: TrialView) -> Iterator[Result]:
-    """The server ended, crashed or was killed before the load ended."""
+    """Check that the server lived until the load ended."""
     how = death(view)
     if how is not None:
         last = view.trial.last_lines.get(SERVER, [])
         line = f"; its last line: {last[-1].strip()[:200]}" if last else ""
         message = f"the server died under load ({how}){line}"
-        yield Result("fail", message, "see the server's log in the trial's folder")
+        yield Result("fail", message, SEE_LOG)
 
 
 def death(view: TrialView) -> str | None:
@@ -48,13 +50,13 @@ def death(view: TrialView) -> str | None:
 
 
 def server_stopped(view: TrialView) -> Iterator[Result]:
-    """The server ended with exit code 0 on SIGTERM (images/CONTRACT.md)."""
+    """Check that the server ended with exit code 0 on SIGTERM (images/CONTRACT.md)."""
     ended = told(view.trial.exits.get(SERVER), "how the server ended was not recorded")
     if death(view) is not None:
         return
     if ended.code or ended.signal:
         how = ended.signal or f"exit code {ended.code}"
-        yield Result("suspect", f"the server did not exit with 0 on SIGTERM ({how})", "see its log")
+        yield Result("suspect", f"the server did not exit with 0 on SIGTERM ({how})", SEE_LOG)
 
 
 def throttled(view: TrialView) -> Iterable[Result]:
@@ -80,7 +82,7 @@ def swap(view: TrialView) -> Iterator[Result]:
 
 
 def model_profile(view: TrialView) -> Iterator[Result]:
-    """The server makes the system calls of its model, and none that the model never makes."""
+    """Check that the server makes the system calls of its model, and none that the model never makes."""
     model = catalog.models().get(view.trial.model or "")
     if model is None:
         raise NoData(f"{view.trial.model} is no longer in the catalog of models")
@@ -89,13 +91,14 @@ def model_profile(view: TrialView) -> Iterator[Result]:
         for metric in view.metrics(SERVER, "syscalls")
     }
     if not made:
-        raise NoData("system calls were not counted: that needs root, BPF and containers")
+        default = "system calls were not counted: that needs root, BPF and containers"
+        raise NoData(view.why_missing("syscalls", default))
     missing = [name for name in model.syscalls.must if not _made(made, name)]
     if missing:
         yield Result(
             "invalid",
             f"{model.name} never called {', '.join(missing)}",
-            "the server is not the model that it claims",
+            NOT_THE_MODEL,
         )
     if not view.figures.syscalls_per_request:
         raise NoData("no system call of the warm-up was counted")
@@ -105,7 +108,7 @@ def model_profile(view: TrialView) -> Iterator[Result]:
             message = (
                 f"{model.name} called {name} {per_request[name]:.2g} times per request, and never should"
             )
-            yield Result("invalid", message, "the server is not the model that it claims", per_request[name])
+            yield Result("invalid", message, NOT_THE_MODEL, per_request[name])
 
 
 def _plain(metric: str) -> str:
@@ -119,7 +122,7 @@ def _made(made: Mapping[str, float], name: str) -> bool:
 
 
 def right_answers(view: TrialView) -> Iterator[Result]:
-    """The server's answers are right before, during and after the load."""
+    """Check that the server's answers are right before, during and after the load."""
     asked = {v.when: v for v in view.trial.verify}
     if "before" not in asked:
         raise NoData("the server's answers were not verified before the load")
@@ -131,4 +134,8 @@ def right_answers(view: TrialView) -> Iterator[Result]:
     wrong = view.errors("wrong_answer", "protocol")
     yield from graded("wrong_answers", wrong, f"{wrong:,} wrong or malformed answers under load", FIX_SERVER)
     if "after" not in asked and not view.expects:
-        yield Result("suspect", "the server's answers were not verified again after the load")
+        yield Result(
+            "suspect",
+            "the server's answers were not verified again after the load",
+            "see the server's log in the trial's folder: it may have stopped answering",
+        )

@@ -18,6 +18,16 @@ from lab.scenario.swarm import Swarm
 
 SERVER = "server"
 T = TypeVar("T")
+# How the record's warnings begin where a source has no data; those of other collectors name the collector.
+NOT_VISIBLE = "the nodes' processes are not visible from here"
+_WARNINGS = {
+    "syscalls": ("system calls were not counted", NOT_VISIBLE),
+    "server": ("the server's statistics break images/CONTRACT.md",),
+    "cgroup": (NOT_VISIBLE,),
+    "procfs": (NOT_VISIBLE,),
+    "schedstat": (NOT_VISIBLE,),
+    "sockets": (NOT_VISIBLE,),
+}
 
 
 class NoData(Exception):
@@ -125,6 +135,18 @@ class TrialView:
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
 
     @property
+    def lower_load(self) -> str:
+        """How to ask less of this load."""
+        if self.open_load:
+            return "lower the rate"
+        return "use fewer users" if self.own_users else "use fewer users, or a longer think time"
+
+    @property
+    def more_requests(self) -> str:
+        """How to get more answers out of this load."""
+        return "lengthen the window, or " + ("raise the rate" if self.open_load else "use more users")
+
+    @property
     def expects(self) -> Mapping[str, int]:
         """The known limits that the scenario expects of this server: max_open, served_at_once."""
         expect = self.trial.scenario.expect.get(self.trial.server, Expect())
@@ -135,30 +157,37 @@ class TrialView:
         """Whether nodes have their own network namespaces and cgroups: containers, not plain processes."""
         return "not isolated" not in self.trial.stamps
 
+    def why_missing(self, source: str, default: str) -> str:
+        """Return the recorded reason why a source gave no data; `default` where none was recorded."""
+        begins = (f"collector {source}:", *_WARNINGS.get(source, ()))
+        return next((warning for warning in self.trial.warnings if warning.startswith(begins)), default)
+
     def increase(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the measured window."""
         grown = self.trial.series.increase(node, source, metric, self.window_ms)
         if grown is None:
-            raise NoData(f"{source} {metric} of {node} was not sampled over the window")
+            missing = f"{source} {metric} of {node} was not sampled over the window"
+            raise NoData(self.why_missing(source, missing))
         return grown
 
     def nodes(self, source: str) -> list[str]:
-        """The nodes that a collector saw."""
+        """Return the nodes that a collector saw."""
         return sorted({node for node, from_, _ in self.trial.series.points if from_ == source})
 
     def metrics(self, node: str, source: str) -> list[str]:
-        """What a collector sampled of a node."""
+        """Return what a collector sampled of a node."""
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """The highest sample."""
+        """Return the highest sample."""
         most = self.trial.series.highest(node, source, metric)
-        return told(most, f"{source} {metric} of {node} was not sampled")
+        return told(most, self.why_missing(source, f"{source} {metric} of {node} was not sampled"))
 
     def growth(self, node: str, source: str, metric: str) -> float:
         """Growth of a counter over the whole trial."""
         grown = self.trial.series.growth(node, source, metric)
-        return told(grown, f"{source} {metric} of {node} was not sampled over the trial")
+        missing = f"{source} {metric} of {node} was not sampled over the trial"
+        return told(grown, self.why_missing(source, missing))
 
     def errors(self, *kinds: str) -> int:
         """How many errors of these kinds (of any, without kinds) the swarm counted, over the whole load."""

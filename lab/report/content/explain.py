@@ -36,7 +36,7 @@ HEADINGS = (*(figure.heading for figure in COLUMNS), CALLS)
 
 
 def row(server: ServerSummary) -> list[str]:
-    """The cells under HEADINGS."""
+    """Return the cells under HEADINGS."""
     most = sorted(server.syscalls_per_request.items(), key=lambda item: (-item[1], item[0]))[:3]
     calls = ", ".join(f"{name}\u00a0{number(each)}" for name, each in most) or NOTHING
     return [*(cell(server, figure).split(" (")[0] for figure in COLUMNS), calls]

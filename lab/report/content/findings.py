@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from lab.analysis.checks import KNOWN_LIMIT, REQUIRED, TRIAL_CHECKS
 from lab.analysis.model import Finding, Summary
+from lab.common.figure import Figure
 from lab.common.trial_key import TrialKey
+from lab.report.content import text
 from lab.report.content.text import clean, plural
 
 # Worst first; known limits that were met come last.
 _ORDER = ("invalid", "fail", "unknown", "suspect", "expected")
 MOST_TRIALS = 4
-KNOWN_LIMIT = "known_limit"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Group:
 
 
 def level_word(finding: Finding) -> str:
-    """The finding's level as readers see it: a known limit that was met is `expected`."""
+    """Return the finding's level as readers see it: a known limit that was met is `expected`."""
     return "expected" if finding.expected else finding.level
 
 
@@ -69,16 +72,73 @@ def in_order(summary: Summary) -> list[Finding]:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """The same, by level and check; known limits by server, the limit itself before what follows from it."""
+    """Return the same by level and check; known limits by server, limit first; not checked: by reason."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in in_order(summary):
-        about = _server(finding) if finding.expected else finding.check
+        about = _subject(finding)
         together.setdefault((level_word(finding), about), []).append(finding)
     made = []
     for (level, _), found in together.items():
         found.sort(key=lambda finding: finding.check != KNOWN_LIMIT)
-        made.append(Group(level, clean(found[0].check), tuple(found)))
+        checks = (
+            dict.fromkeys(clean(f.check) for f in found) if level == "unknown" else [clean(found[0].check)]
+        )
+        made.append(Group(level, ", ".join(checks), _once(found)))
     return made
+
+
+# About every figure of a trial: no figure names them among the checks that it rests on.
+ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation"})
+_OF_A_TRIAL = frozenset(check.name for check in TRIAL_CHECKS) - ABOUT_ALL
+
+
+def divided(summary: Summary, figures: Iterable[Figure]) -> tuple[list[Group], list[Group]]:
+    """Return the groups that concern a figure that is shown, or the verdict; and those that concern neither.
+
+    Args:
+        summary: A judged run.
+        figures: What this report has a place for. One without a value and a threshold is not shown.
+    """
+    asked = {row.get("metric") for row in summary.thresholds}
+    shown = [
+        figure
+        for figure in figures
+        if (figure.threshold or figure.name) in asked
+        or any(text.shown(server, figure) is not None for server in summary.servers.values())
+    ]
+    needed = {check for figure in shown for check in figure.needs}
+    concerned: tuple[list[Group], list[Group]] = ([], [])
+    for group in groups(summary):
+        concerned[not any(_concerns(finding, needed) for finding in group.findings)].append(group)
+    return concerned
+
+
+def _concerns(finding: Finding, needed: Collection[str]) -> bool:
+    decides = finding.level == "unknown" and finding.check in REQUIRED
+    return (
+        decides
+        or finding.level not in ("suspect", "unknown")
+        or finding.check in needed
+        or finding.check not in _OF_A_TRIAL
+    )
+
+
+def aside_words(aside: Sequence[Group]) -> str:
+    """`2 more findings concern no figure shown here`."""
+    count = sum(len(group.findings) for group in aside)
+    return f"{plural(count, 'more finding')} {'concerns' if count == 1 else 'concern'} no figure shown here"
+
+
+def _once(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings without those that say the same of the same trial: several checks, one reason."""
+    return tuple({(f.trial, f.says): f for f in reversed(found)}.values())[::-1]
+
+
+def _subject(finding: Finding) -> str:
+    """Return what a finding is told with: known limits by server, what was not checked by its reason."""
+    if finding.expected:
+        return _server(finding)
+    return finding.says if finding.level == "unknown" else finding.check
 
 
 def _server(finding: Finding) -> str:

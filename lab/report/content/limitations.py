@@ -12,14 +12,23 @@ from lab.results.link import Directions
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
 
+NOT_ISOLATED = "not isolated"
+
 
 def topology(run: Run, summary: Summary) -> dict[str, str]:
-    """The boxes' texts, and the whole in one sentence (`says`)."""
+    """Return the boxes' texts, and the whole in one sentence (`says`)."""
     trial = next(iter(run.trials), None)
     swarm, placement = (trial.scenario.swarm, trial.placement) if trial else (None, None)
     workers, users = (swarm.workers, swarm.users) if swarm else (0, 0)
     masters = plural(len(swarm.all_groups) if swarm else 1, "master")
     load = f"{masters}, {plural(workers, 'worker')}, {plural(users, 'connection')}"
+    isolated = not trial or NOT_ISOLATED not in trial.stamps
+    network = "data network" if isolated else "host's loopback"
+    control = (
+        "a control network of its own joins the master and its workers"
+        if isolated
+        else "the master and its workers use it too"
+    )
     servers = list(dict.fromkeys(clean(server.server) for server in summary.servers.values()))
     asked = dict.fromkeys(
         requested_words(link.requested) for link in summary.links if link.requested != Directions()
@@ -30,13 +39,12 @@ def topology(run: Run, summary: Summary) -> dict[str, str]:
         "swarm": load,
         "swarm_cpus": _cpus(placement and placement.swarm),
         "above": f"{impaired}, each way" if impaired else "no impairment",
-        "below": f"data network, {wire}",
+        "below": f"{network}, {wire}",
         "server": f"one at a time: {', '.join(servers)}",
         "server_cpus": _cpus(placement and placement.server),
         "says": (
-            f"A swarm of {load} drives one server at a time over the data network "
-            f"({impaired + ', each way' if impaired else 'not impaired'}); "
-            "a control network of its own joins the master and its workers."
+            f"A swarm of {load} drives one server at a time over the {network} "
+            f"({impaired + ', each way' if impaired else 'not impaired'}); {control}."
         ),
     }
 
@@ -46,7 +54,7 @@ def _cpus(cpus: object) -> str:
 
 
 def limits(run: Run, summary: Summary) -> list[str]:
-    """What the figures do not say."""
+    """Tell what the figures do not say."""
     return list(_limits(run.trials, summary))
 
 
@@ -54,6 +62,8 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
     for runtime in sorted({trial.runtime for trial in trials} & _RUNTIMES.keys()):
         yield _RUNTIMES[runtime]
     for stamp in summary.stamps:
+        if stamp == NOT_ISOLATED and any(trial.runtime in _RUNTIMES for trial in trials):
+            continue  # the sentence about the runtime says so
         yield f"Stamped “{clean(stamp)}”{_STAMPS.get(stamp, '.')}"
     if any(trial.placement and trial.placement.overlap for trial in trials):
         yield "The server and the swarm share CPUs, so each takes time from the other."
@@ -107,7 +117,7 @@ def _distinct(swarms: Iterable[Swarm]) -> Iterator[Swarm]:
 
 
 def _kinds(swarm: Swarm) -> Iterator[str]:
-    """What the kinds of clients, and what a request is, mean for the figures."""
+    """Tell what the kinds of clients, and what a request is, mean for the figures."""
     clients, page = swarm.clients, swarm.page
     if clients.idle:
         yield f"{percent(clients.idle)} of the users hold a connection and never speak."

@@ -23,7 +23,7 @@ _SHARES = ("loss", "corrupt", "duplicate", "reorder", "correlation")
 
 
 def rows(summary: Summary) -> list[list[str]]:
-    """The cells under HEADINGS, in the order of the trials."""
+    """Return the cells under HEADINGS, in the order of the trials."""
     together: dict[tuple[str, ...], list[LinkSummary]] = {}
     for link in summary.links:
         backend = clean(f"{link.backend} ({link.stamp})" if link.stamp else link.backend)

@@ -22,7 +22,7 @@ WIDEST = 72
 
 
 def as_text(prepared: Prepared) -> str:
-    """The trials in order, what they need of this host, limits, placement and links."""
+    """Return the trials in order, what they need of this host, limits, placement and links."""
     scenario, trials = prepared.plan.scenario, prepared.plan.trials
     swarm = scenario.swarm
     lines = [f"{scenario.name}: {scenario.question}" if scenario.question else scenario.name, ""]
@@ -63,7 +63,7 @@ def as_text(prepared: Prepared) -> str:
 
 
 def as_json(prepared: Prepared) -> dict[str, Any]:
-    """The same as data."""
+    """Return the same as data."""
     return {
         **prepared.plan.to_json(),
         "needs": [{**vars(need), "enough": need.enough} for need in prepared.capacity.requirements],

@@ -13,7 +13,7 @@ from lab.scenario import catalog
 
 
 def in_order(summary: Summary) -> Summary:
-    """The same summary with its servers in reading order."""
+    """Return the same summary with its servers in reading order."""
     places = {name: place for place, name in enumerate(catalog.models())}
 
     def key(item: tuple[str, ServerSummary]) -> tuple[object, ...]:

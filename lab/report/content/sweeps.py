@@ -39,7 +39,7 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
 
 
 def _chart(figure: Figure) -> dict[str, Any]:
-    """The key of a figure in rows, the title of its chart, and how much one unit of its axis is."""
+    """Return the key of a figure in rows, the title of its chart, and how much one unit of its axis is."""
     unit, size_of_unit = ("KiB", 1024) if figure.unit == "B" else (figure.unit, 1)
     return {"key": figure.name, "title": f"{capital(figure.noun)} [{unit}]", "unit": size_of_unit}
 
@@ -75,13 +75,13 @@ BARE = Unit("", 1.0)
 
 
 def _units(summary: Summary) -> dict[str, Unit]:
-    """The unit of each swept path: of the first value that was measured."""
+    """Return the unit of each swept path: of the first value that was measured."""
     points = [server.point for server in summary.servers.values()]
     return {path: Unit(*unit(point[path])) for point in reversed(points) for path in point}
 
 
 def laws(summary: Summary) -> list[list[str]]:
-    """The cells under HEADINGS, a row for every curve."""
+    """Return the cells under HEADINGS, a row for every curve."""
     units = _units(summary)
     return [
         [

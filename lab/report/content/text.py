@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
@@ -18,7 +18,8 @@ from lab.analysis.model import (
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
-from lab.common.units import show_bytes, show_number, show_percent
+from lab.common.leaves import leaves
+from lab.common.units import show_bytes, show_number, show_percent, show_plain
 
 NOTHING = "—"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
@@ -38,7 +39,7 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
+    """Return a share as a percentage: `0 %`, `0.030 %`, `12.5 %`."""
     return NOTHING if share is None else show_percent(share)
 
 
@@ -51,7 +52,7 @@ def quantile(quantiles: Quantiles, name: str) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number where it is one: `1`, `10,001`."""
+    """Return a whole number where it is one: `1`, `10,001`."""
     return number(value) if value is None or value % 1 else f"{value:,.0f}"
 
 
@@ -81,7 +82,7 @@ def cell(figures: ServerFigures, figure: Figure) -> str:
 
 
 def _mark(figures: ServerFigures, figure: Figure) -> str:
-    """What must be said beside the figure that is shown, in brackets."""
+    """Return what must be said beside the figure that is shown, in brackets."""
     while figure_of(figures, figure) is None and figure.fallback:
         figure = BY_NAME[figure.fallback]
     mark = figures.marks.get(figure.name)
@@ -89,7 +90,7 @@ def _mark(figures: ServerFigures, figure: Figure) -> str:
 
 
 def amount(value: float | None, figure: Figure) -> str:
-    """A value of a figure as it is written in a table, without its unit; bytes have theirs."""
+    """Return a value of a figure as it is written in a table, without its unit; bytes have theirs."""
     if figure.unit == "B":
         return size(value)
     if figure.unit == "share":
@@ -104,12 +105,12 @@ def with_unit(value: float, figure: Figure) -> str:
 
 
 def capital(noun: str) -> str:
-    """A noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
+    """Return a noun at the beginning of a sentence: `Memory per connection`, but `p99 response time`."""
     return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
 
 
 def shown(figures: ServerFigures, figure: Figure) -> float | None:
-    """The value of a figure; of its fallback where it was not measured."""
+    """Return the value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
     return shown(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
@@ -119,7 +120,7 @@ def _measured(figures: ServerFigures) -> bool:
 
 
 def row(server: ServerSummary) -> list[str]:
-    """The cells of one server, in the order of COLUMNS."""
+    """Return the cells of one server, in the order of COLUMNS."""
     return [cell(server, figure) for figure in COLUMNS]
 
 
@@ -129,7 +130,7 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """The server's name; one whose every trial is invalid says so wherever its figures stand."""
+    """Return the server's name; one whose every trial is invalid says so wherever its figures stand."""
     doubted = measured(server) and not server.trials_valid
     return clean(name) + (" (invalid)" if doubted else "")
 
@@ -176,25 +177,21 @@ def quantile_name(name: str) -> str:
     return _QUANTILE_NAMES.get(name, name)
 
 
-def facts(value: object) -> str:
-    """Plain nested data in one line: `delay_ms 20, loss 0.1`."""
-    return ", ".join(f"{name} {shown}" if name else shown for name, shown in leaves("", value)) or NOTHING
+def leaf_texts(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Nested plain data as (dotted path, text) pairs; what is null or empty is left out."""
+    for path, value in leaves(data):
+        if value not in (None, {}):
+            yield ".".join(path), plain_value(path[-1], value)
 
 
-def leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """Nested plain data as (dotted path, text) pairs; what is null is left out."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from leaves(f"{name}.{key}" if name else str(key), child)
-    elif isinstance(value, list | tuple):
-        yield name, " ".join(clean(v) for v in value)
-    elif value is not None:
-        yield name, _fact(name, value)
-
-
-def _fact(name: str, value: object) -> str:
+def plain_value(name: str, value: object) -> str:
+    """One plain value as text: `yes`, `0 1`, `4.00 GiB` if its name says bytes; a dash for none."""
+    if value is None:
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(clean, value))
     if isinstance(value, int | float) and name.endswith("_bytes"):
         return size(value)
-    return f"{value:.6g}" if isinstance(value, float) else clean(value)
+    return show_plain(value) if isinstance(value, float) else clean(value)

@@ -39,19 +39,19 @@ class State:
     happened: list[tuple[float, str]] = field(default_factory=list)
 
     def begin(self, index: int, total: int, trial: str, now_s: float) -> None:
-        """A new trial: nothing of the last one is left on show."""
+        """Begin a new trial: nothing of the last one is left on show."""
         self.index, self.total, self.trial, self.trial_started_s = index, total, clean(trial), now_s
         self.phase, self.doing, self.progress, self.gauges, self.happened = "", "", None, {}, []
 
     def step(self, text: str, now_s: float) -> None:
-        """What goes on now; under load it happens beside the load, which goes on."""
+        """Show what goes on now; under load it happens beside the load, which goes on."""
         if self.trial and self.phase in LOADED:
             self.happened.append((now_s - self.trial_started_s, clean(text)))
         else:
             self.doing = clean(text)
 
     def enter(self, phase: str) -> None:
-        """A phase of the load begins."""
+        """Show that a phase of the load begins."""
         self.phase = self.doing = clean(phase)
 
     def remaining_s(self, now_s: float) -> float | None:
@@ -65,7 +65,7 @@ class State:
 
 
 def panel(state: State, now_s: float, height: int) -> Group:
-    """The whole panel, as high as the terminal allows."""
+    """Return the whole panel, as high as the terminal allows."""
     lines: list[Text | Table] = []
     room = max(1, height - 10 - MOST_EVENTS)
     hidden = len(state.finished) - room
@@ -96,7 +96,7 @@ def _finished_line(trial: str, says: str) -> Text:
 
 
 def progress_cells(progress: Progress | None) -> dict[str, str]:
-    """The figures of a `progress` event, named and formatted; absent ones are left out."""
+    """Return the figures of a `progress` event, named and formatted; absent ones are left out."""
     if progress is None:
         return {}
     cells = {
@@ -110,7 +110,7 @@ def progress_cells(progress: Progress | None) -> dict[str, str]:
 
 
 def gauge_cells(gauges: Mapping[str, float]) -> dict[str, str]:
-    """The server's CPU and memory."""
+    """Return the server's CPU and memory."""
     cells = {}
     if "server_cpu_cores" in gauges:
         cells[GAUGES["server_cpu_cores"]] = number(gauges["server_cpu_cores"])
@@ -120,7 +120,7 @@ def gauge_cells(gauges: Mapping[str, float]) -> dict[str, str]:
 
 
 def outcome(record: TrialRecord) -> str:
-    """A finished trial in one line."""
+    """Return a finished trial in one line."""
     if record.load is None or record.status == "failed":
         return f"failed: {clean(record.reason or 'no measurement')}"
     result, (start, end) = record.load.result, record.load.window_ms

@@ -26,19 +26,19 @@ class View(Protocol):
     """Shows a run. Calls come from the runtime's threads as well as from the caller's own."""
 
     def trial_started(self, index: int, total: int, trial_id: str) -> None:
-        """A trial begins; `index` counts from 1."""
+        """Tell that a trial begins; `index` counts from 1."""
 
     def step(self, text: str) -> None:
-        """A step of the run or of a trial."""
+        """Tell a step of the run or of a trial."""
 
     def event(self, event: LoadEvent) -> None:
-        """An event of the swarm's master (images/CONTRACT.md): phases, progress, lost workers."""
+        """Tell an event of the swarm's master (images/CONTRACT.md): phases, progress, lost workers."""
 
     def gauge(self, name: str, value: float) -> None:
-        """A figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
+        """Tell a figure of this moment: `server_cpu_cores`, `server_memory_bytes`."""
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """A trial is over."""
+        """Tell that a trial is over."""
 
     def close(self) -> None:
         """Nothing more will be shown."""
@@ -53,7 +53,7 @@ class View(Protocol):
 def make_view(
     console: Console, plain: bool, clock: Clock = time.monotonic, trial_s: float | None = None
 ) -> View:
-    """A live panel, or plain lines: one per step and phase, and one every 5 s of load.
+    """Make a live panel, or plain lines: one per step and phase, and one every 5 s of load.
 
     `trial_s` is about how long a trial will take: what remains is told from it until the first has ended.
     """
@@ -130,7 +130,7 @@ class _Base:
         raise NotImplementedError
 
     def _progressed(self) -> None:
-        """New progress figures."""
+        """Show new progress figures."""
         raise NotImplementedError
 
 
@@ -177,7 +177,7 @@ class LiveView(_Base):
         del line
 
     def _progressed(self) -> None:
-        """The next refresh shows it."""
+        """Leave it to the next refresh to show it."""
 
     def _render(self) -> Group:
         with self._lock:

@@ -10,6 +10,7 @@ from lab.common import units
 from lab.scenario.load.fields import LoadFields
 from lab.scenario.load.settings import LoadSettings
 from lab.scenario.load.think_time import ThinkTime
+from lab.scenario.problem import wrong
 from lab.scenario.strict import unknown
 
 KEYS = ("rate", "start-rate", "arrivals", "think-time", "stages")
@@ -37,11 +38,12 @@ class Executor(ABC):
         given = [key for key in KEYS if getattr(load, key.replace("-", "_")) not in (None, ())]
         for key, example in self.required.items():
             if key not in given:
-                raise ValueError(f"{self.name} needs {key} (such as {example})")
+                raise wrong(f"{self.name} needs {key} (such as {example})", (), ("executor",))
         takes = (*self.required, *self.optional)
         for key in given:
             if key not in takes:
-                raise ValueError(f"{self.name} takes no {key}; it takes {', '.join(takes) or 'no other key'}")
+                message = f"{self.name} takes no {key}; it takes {', '.join(takes) or 'no other key'}"
+                raise wrong(message, (key,), ("executor",), at_key=True)
 
     def rates(self, load: LoadFields) -> tuple[float, ...]:
         """Return requests/s at the window's start and at the end of each stage; empty for a closed load."""
@@ -68,9 +70,11 @@ class OpenLoad(Executor):
         super().check(load)
         for number, stage in enumerate(load.stages):
             if isinstance(stage.target, int):
-                raise ValueError(f"stages[{number}].target: {self.name} needs a rate, such as 900/s")
+                message = f"{self.name} needs a rate, such as 900/s"
+                raise wrong(message, ("stages", number, "target"), ("executor",))
         if not any(self.rates(load)):
-            raise ValueError("the rate is always 0/s: no request would be sent")
+            keys = [(key,) for key in ("rate", "start-rate", "stages") if key in self.required]
+            raise wrong("the rate is always 0/s: no request would be sent", *keys)
 
     def describe(self, load: LoadFields) -> str:
         """Describe the load: `open: 2,000 arrivals/s`, `open: 100 → 900 in 5s arrivals/s, Poisson`."""

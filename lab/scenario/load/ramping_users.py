@@ -8,6 +8,7 @@ from typing import ClassVar
 from lab.scenario.load.executor import ClosedLoad, register
 from lab.scenario.load.fields import LoadFields
 from lab.scenario.load.settings import LoadSettings, StageSettings
+from lab.scenario.problem import wrong
 
 
 @register
@@ -26,7 +27,8 @@ class RampingUsers(ClosedLoad):
         super().check(load)
         for number, stage in enumerate(load.stages):
             if not isinstance(stage.target, int):
-                raise ValueError(f"stages[{number}].target: {self.name} needs a number of users, such as 900")
+                message = f"{self.name} needs a number of users, such as 900"
+                raise wrong(message, ("stages", number, "target"), ("executor",))
 
     def max_users(self, load: LoadFields, users: int) -> int:
         """Return the users of the highest stage, or those at the start."""

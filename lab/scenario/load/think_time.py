@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, mod
 
 from lab.common import units
 from lab.scenario.load.settings import ThinkTimeSettings
+from lab.scenario.problem import wrong
 from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
 
 
@@ -27,12 +28,17 @@ class ThinkTime(ScenarioModel):
 
     @model_validator(mode="after")
     def _is_one(self) -> ThinkTime:
-        if sum(value is not None for value in (self.uniform, self.exponential, self.lognormal)) != 1:
-            raise ValueError("write exactly one of uniform, exponential and lognormal")
+        given = [name for name in ("uniform", "exponential", "lognormal") if getattr(self, name) is not None]
+        if len(given) != 1:
+            message = "write exactly one of uniform, exponential and lognormal"
+            raise wrong(message, *((name,) for name in given[1:]), at_key=bool(given))
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
-            raise ValueError("uniform: write the shorter time first, such as [100ms, 900ms]")
-        if self.exponential == 0 or (self.lognormal is not None and self.lognormal.median == 0):
-            raise ValueError("must be above 0s; for no pause write think-time: 0s")
+            raise wrong("write the shorter time first, such as [100ms, 900ms]", ("uniform",))
+        is_zero = "must be above 0s; for no pause write think-time: 0s"
+        if self.exponential == 0:
+            raise wrong(is_zero, ("exponential",))
+        if self.lognormal is not None and self.lognormal.median == 0:
+            raise wrong(is_zero, ("lognormal", "median"))
         return self
 
     def describe(self) -> str:

@@ -1,5 +1,6 @@
 """Each check fires on its fault and is silent on a healthy trial."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from lab.analysis import checks
 from lab.analysis.checks.limits import LIMITS, Limit
 from lab.analysis.checks.trial_view import graded
+from lab.analysis.model import Finding
+from lab.report.content.findings import groups
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import (
@@ -419,3 +422,113 @@ def test_own_users_say_what_is_not_asked_of_them():
         assert name not in summary.checks
     assert summary.verdict == "PASS"
     assert {"closed load", "times by locust users, in steps of 1 µs"} <= set(summary.stamps)
+
+
+HIDDEN = (
+    "system calls were not counted: server shares this host's PID namespace: its calls cannot be told apart"
+)
+NOT_VISIBLE = "the nodes' processes are not visible from here: no figures from /proc and cgroups"
+
+
+def without(t: TrialRecord, *sources: str, warning: str) -> TrialRecord:
+    """The trial without a sample of these sources, and with the recorder's warning about it."""
+    gone = {key: None for key in records.SERIES if key[1] in sources}
+    return replace(t, series=series(gone), warnings=(warning,))
+
+
+@pytest.mark.parametrize(
+    ("sources", "warning", "unknown"),
+    [
+        (("syscalls",), HIDDEN, {"model_profile"}),
+        (("syscalls",), "system calls were not counted: bpf(2): Operation not permitted", {"model_profile"}),
+        (
+            ("host",),
+            "collector host: [Errno 5] Input/output error",
+            {"swap", "host_quiet", "kernel_counters"},
+        ),
+        (("sockets",), "collector sockets: no such process", {"kernel_counters"}),
+        (
+            ("syscalls", "cgroup", "sockets"),
+            NOT_VISIBLE,
+            {
+                "model_profile",
+                "kernel_counters",
+                "generator_throttled",
+                "throttled",
+                "oom",
+                "host_quiet",
+                "run_delay",
+            },
+        ),
+    ],
+)
+def test_one_cause_is_one_finding(sources: tuple[str, ...], warning: str, unknown: set[str]) -> None:
+    """What a check lacks is told as its reason, and not once more as a fault of the samples."""
+    summary = judged(without(trial(), *sources, warning=warning))
+    assert {f.check for f in summary.findings if f.level == "unknown"} == unknown
+    assert {f.says for f in summary.findings if f.check in unknown} == {f"not checked: {warning}"}
+    assert [f for f in summary.findings if f.check == "sampling"] == []
+    [group] = [group for group in groups(summary) if group.word == "unknown"]
+    assert set(group.check.split(", ")) == unknown
+    assert group.rest == ()
+
+
+def test_a_server_whose_statistics_cannot_be_read_is_one_finding() -> None:
+    says = "the server's statistics break images/CONTRACT.md: requests: not a number"
+    summary = judged(replace(trial(), server_stats=(), warnings=(says,)))
+    assert {f.says for f in summary.findings} == {f"not checked: {says}"}
+    assert {f.check for f in summary.findings} == {"known_limit", "server_count"}
+    assert len(groups(summary)) == 1
+
+
+def test_a_client_that_ran_out_of_ports_is_one_finding() -> None:
+    assert counted(judged(erring(trial(), ports_exhausted=100))) == {("client_exhausted", "invalid")}
+
+
+def test_engines_that_share_a_busy_cpu_are_one_finding() -> None:
+    """Each engine near a CPU, and both together over theirs: the greater figure speaks for both."""
+    seconds = [second(k, cpu_cores=[0.95, 0.1]) for k in range(12)]
+    summary = judged(with_load(trial(), seconds=seconds))
+    [finding] = [f for f in summary.findings if f.check == "generator_cpu"]
+    assert finding.says.startswith("2 swarm engines used")
+
+
+CLOSED = {"executor": "constant-users", "think_time": 0.0, "rate": None}
+LOCAL = ("not isolated",)
+
+
+def wrong(record: TrialRecord) -> list[Finding]:
+    return [f for f in judged(record).findings if f.level in ("suspect", "invalid", "fail")]
+
+
+@pytest.mark.parametrize("spoil", [fault[3] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+def test_every_fault_comes_with_advice_that_fits_the_load(spoil: Spoil) -> None:
+    """A closed load has no rate that anybody could lower or raise."""
+    opened = wrong(spoil(trial()))
+    assert [f.check for f in opened if not f.do] == []
+    closed = wrong(spoil(with_swarm(trial(), load=CLOSED)))
+    assert [f.do for f in closed if re.search(r"\b(lower|raise) the rate\b", f.do)] == []
+
+
+def advice(record: TrialRecord, check: str) -> str:
+    [found] = {f.do for f in wrong(record) if f.check == check}
+    return found
+
+
+def test_workers_are_advised_only_where_the_swarm_has_a_cpu_for_them() -> None:
+    full = with_load(trial(), seconds=busy(0.95, 4, 5))
+    assert advice(full, "generator_cpu").startswith("lower the rate")
+    wide = replace(full, placement={"server": "0", "swarm": "1-7", "overlap": False})
+    assert "raise `workers` of the swarm (2; it has 7 CPUs)" in advice(wide, "generator_cpu")
+
+
+def test_workers_have_addresses_of_their_own_in_containers_only() -> None:
+    out = erring(trial(), ports_exhausted=1)
+    assert "raise `workers`" in advice(out, "client_exhausted")
+    local = advice(replace(out, stamps=LOCAL, runtime="local"), "client_exhausted")
+    assert "use fewer users, or the docker runtime" in local
+
+
+def test_a_closed_load_is_lowered_by_its_users() -> None:
+    full = with_load(with_swarm(trial(), load=CLOSED), seconds=busy(0.95, 4, 5))
+    assert "fewer users, or a longer think time" in advice(full, "generator_cpu")

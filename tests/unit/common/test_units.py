@@ -1,5 +1,7 @@
 """Quantities: right readings, and refusals that say what would be right."""
 
+import math
+
 import pytest
 
 from lab.common import units
@@ -80,3 +82,36 @@ def test_shows_how_long_something_takes(value, text):
 )
 def test_shows_bytes(value, text):
     assert units.show_bytes(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.1, "0.1"),
+        (1e-5, "0.00001"),
+        (30e6, "30,000,000"),
+        (12_345_678.0, "12,345,678"),
+        (1_234_567.25, "1,234,570"),
+        (-2.5, "-2.5"),
+        (math.inf, "∞"),
+    ],
+)
+def test_shows_a_number_without_an_exponent(value, text):
+    assert units.show_plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 ms"), (0.3124, "0.312 ms"), (41.02, "41.0 ms"), (1204.3, "1,204 ms")],
+)
+def test_shows_milliseconds(value, text):
+    assert units.show_ms(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(512, "512 bit/s"), (64e3, "64.0 kbit/s"), (29_612_345.0, "29.6 Mbit/s"), (1e9, "1.00 Gbit/s")],
+)
+def test_shows_a_bit_rate(value, text):
+    assert units.show_bit_rate(value) == text

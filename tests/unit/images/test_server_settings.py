@@ -10,11 +10,12 @@ import pytest
 from iomodels import app, handlers, manifest, settings, units
 from iomodels.session import SendFile
 from swarm.answers import expected_answer
+from wire import datagram
 
 from lab.common.errors import LabError
 from lab.common.paths import ROOT
-from lab.scenario import catalog
-from lab.scenario.scenario import HANDLERS
+from lab.scenario import catalog, handler
+from lab.scenario.handler import HANDLERS
 from lab.verbs import completion
 
 MODELS = manifest.load()
@@ -200,3 +201,8 @@ def test_units() -> None:
     assert units.size_bytes("64KiB") == 65536
     with pytest.raises(ValueError, match="longer than 60s"):
         units.seconds("61s")
+
+
+def test_a_scenario_knows_the_bounds_of_the_server_and_of_the_wire():
+    assert (handler.MAX_S, handler.MAX_BYTES) == (units.MAX_SECONDS, units.MAX_BYTES)
+    assert handler.MAX_DATAGRAM_BYTES == datagram.MAX_PAYLOAD_BYTES

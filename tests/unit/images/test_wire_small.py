@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import datagram, echo, greet
 
-from lab.scenario.scenario import HANDLERS
+from lab.scenario.handler import HANDLERS
 from lab.scenario.swarm import Wire
 
 

@@ -132,8 +132,13 @@ def test_a_server_without_any_measurement_tells_why() -> None:
 
 def test_facts_show_units_by_name() -> None:
     nested = {"delay_ms": 20.0, "memory_bytes": 2048, "cpus": [0, 1], "nothing": None, "deep": {"on": True}}
-    assert text.facts(nested) == "delay_ms 20, memory_bytes 2.00 KiB, cpus 0 1, deep.on yes"
-    assert text.facts({}) == text.NOTHING
+    assert list(text.leaf_texts(nested)) == [
+        ("delay_ms", "20"),
+        ("memory_bytes", "2.00 KiB"),
+        ("cpus", "0 1"),
+        ("deep.on", "yes"),
+    ]
+    assert list(text.leaf_texts({"empty": {}})) == []
 
 
 def _server(name: str, **figures: object) -> ServerSummary:

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from lab.common.errors import UsageError
+from lab.common.short import shortened
 from lab.plan.topology import Node, NodeLimits, Topology
+from lab.results.store import RunFolder
 from lab.runtime import docker_spec
 from lab.runtime.docker_spec import Place
 
@@ -123,3 +125,19 @@ def test_the_seccomp_profile_allows_io_uring_only_on_demand() -> None:
         "reboot",
         "init_module",
     }
+
+
+@pytest.mark.parametrize("length", [40, 41, 42, 50, 63])
+def test_a_run_of_any_valid_name_names_containers(tmp_path, length: int) -> None:
+    name = "n" * length
+    run = RunFolder.create(tmp_path, name).id
+    assert len(run) <= 63
+    assert docker_spec.container_name(Topology(run, "thread/1", (), ()), "net-server").startswith(
+        f"lab-{run}-"
+    )
+    assert (name in run) == (length <= 41)
+
+
+def test_names_that_are_shortened_stay_distinct() -> None:
+    assert shortened("a" * 62 + "b", 41) != shortened("a" * 62 + "c", 41)
+    assert len(shortened("a" * 62, 41)) == 41

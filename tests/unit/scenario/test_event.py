@@ -1,5 +1,7 @@
 """Timed events: what they mean, what is refused, and that they happen when they should."""
 
+# ruff: noqa: E501  (tables are easier to read in one line a row)
+
 import threading
 
 import pytest
@@ -93,15 +95,15 @@ def test_a_merge_replaces_another_kind_of_loss(tmp_path):
         ("{at: 1s, kill: thread, link: [swarm, servers]}", "kill takes no link"),
         (
             "{at: 1s, link: [swarm, servers], merge: {jitter: 30ms}}",
-            "events[0]: jitter 30 ms exceeds the delay of 20 ms",
+            "events[0].merge.jitter: jitter 30 ms exceeds the delay of 20 ms",
         ),
         (
             "{at: 1s, link: [swarm, servers], ramp: {to: {limit: 9}}, for: 1s}",
-            "events[0].ramp: limit cannot change in steps: write it with set or merge",
+            "events[0].ramp.to.limit: limit cannot change in steps: write it with set or merge",
         ),
         (
             "{at: 1s, link: [swarm, servers], ramp: {to: {loss: {gemodel: [1%, 1%, 1%, 1%]}}}, for: 1s}",
-            "events[0].ramp: a ramp of loss needs a percentage at both ends",
+            "events[0].ramp.to.loss: a ramp of loss needs a percentage at both ends",
         ),
         ("{at: 1s, link: [swarm, servers], clear: false}", "clear must be true"),
         ("{at: 1, clear: true}", "events[0].at: 1 has no unit"),
@@ -126,7 +128,8 @@ def test_a_ramp_from_a_profile_is_refused(tmp_path):
 class Fake:
     """A deployment and its links, as far as events need them."""
 
-    def __init__(self, wanted):
+    def __init__(self, wanted, can_limit=False):
+        self.can_limit = can_limit
         self.done = []
         self.said = []
         self._wanted = wanted
@@ -148,16 +151,18 @@ class Fake:
 
     def limit(self, node, cpus, memory_bytes):
         self._note("limit", node, cpus)
-        raise HostCannot("not here")
+        if not self.can_limit:
+            raise HostCannot("not here")
+        return lambda: self._note("restore", node, cpus)
 
     def change_link(self, endpoints, to, at_mono_ms):
         self._note("link", endpoints)
         return at_mono_ms
 
 
-def run(tmp_path, wanted, *events):
+def run(tmp_path, wanted, *events, can_limit=False):
     trial = next(t for t in expand(scenario(tmp_path, *events)).trials if t.server == "thread")
-    fake = Fake(wanted)
+    fake = Fake(wanted, can_limit)
     start = mono_ms() + 100
     with Timeline(trial, fake, fake, fake.said.append) as timeline:
         timeline.begin(start)
@@ -182,6 +187,65 @@ def test_they_happen_in_time_and_are_written_down(tmp_path):
     assert records[1].error == "not here"
     assert "event at 0.15 s: limit server, which failed: not here" in fake.said
     assert records[3].actual_mono_ms == records[3].wanted_mono_ms == pytest.approx(start + 300)
+
+
+def test_a_limit_is_restored_at_its_end_and_both_are_recorded(tmp_path):
+    start, fake, timeline = run(
+        tmp_path, 3,
+        "{at: 50ms, limit: thread, cpus: 0.5, for: 200ms}",
+        "{at: 100ms, limit: thread, memory: 1GiB}",
+        can_limit=True,
+    )  # fmt: skip
+    assert [done[1:] for done in fake.done] == [
+        ("limit", "server", 0.5),
+        ("limit", "server", None),
+        ("restore", "server", 0.5),
+    ]
+    assert fake.done[2][0] >= start + 250
+    assert [r.what for r in timeline.records()] == ["limit", "limit", "restore limit"]
+    assert [r.error for r in timeline.records()] == [None] * 3
+
+
+def test_a_limit_that_could_not_be_set_is_not_restored(tmp_path):
+    trial = next(
+        t
+        for t in expand(scenario(tmp_path, "{at: 10ms, limit: thread, cpus: 1, for: 10ms}")).trials
+        if t.server == "thread"
+    )
+    fake, told = Fake(1), threading.Event()
+    with Timeline(trial, fake, fake, lambda text: "restore" in text and told.set()) as timeline:
+        timeline.begin(mono_ms())
+        assert told.wait(10)
+    assert [r.error for r in timeline.records()] == [
+        "not here",
+        "the limit was not set, so there is none to restore",
+    ]
+    assert len(fake.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "refused"),
+    [
+        ("pause: thread, for: 2s", "pause: thread, for: 1s", True),
+        ("pause: thread, for: 2s", "pause: epoll_lt, for: 1s", False),
+        ("pause: thread, for: 2s", "kill: thread", False),
+        ("pause: thread, for: 1s", "pause: thread, for: 1s", False),
+        ("limit: thread, cpus: 1, for: 2s", "limit: thread, cpus: 0.5", True),
+        ("limit: thread, cpus: 1, for: 2s", "limit: thread, memory: 1GiB", False),
+        ("limit: thread, cpus: 1", "limit: thread, cpus: 0.5", False),
+        ("partition: [swarm, servers], for: 2s", "link: [swarm, servers], clear: true", True),
+        ("link: [swarm, servers], ramp: {to: {delay: 9ms}}, for: 2s", "link: [swarm, servers], clear: true", True),
+        ("link: [swarm, servers], merge: {loss: 2%}, for: 2s", "link: [swarm, servers], merge: {delay: 9ms}", True),
+        ("link: [swarm, servers], merge: {loss: 2%}", "link: [swarm, servers], merge: {delay: 9ms}", False),
+    ],
+)  # fmt: skip
+def test_an_event_that_the_end_of_another_would_undo_is_refused(tmp_path, one, other, refused):
+    events = (f"{{at: 3s, {other}}}", f"{{at: 2s, {one}}}")
+    if not refused:
+        assert scenario(tmp_path, *events)
+        return
+    with pytest.raises(UsageError, match=r"events\[0\].at: events\[1\] changes the same \(2s … 4s\)"):
+        scenario(tmp_path, *events)
 
 
 def test_a_link_change_is_handed_over_ahead_of_its_time(tmp_path):

@@ -70,7 +70,7 @@ def test_a_swarm_without_groups_keeps_its_names(tmp_path) -> None:
         (
             "    users: 100\n",
             "    users: 1\n",
-            "scenario.yaml:11:5: swarm.holders: 2 workers need at least 2 users, not 1",
+            "scenario.yaml:12:14: swarm.holders.workers: 2 workers need at least 2 users, not 1",
         ),
         ("    drain: 9s\n", "    wire: echo\n", "wire must be the same in all groups"),
         ("measure: 4s}\n  holders", "measure: 5s}\n  holders", "phases must be the same in all groups"),
@@ -211,7 +211,14 @@ def of_groups(load: LoadResult) -> TrialRecord:
         s.replaced(requests=2 * (s.requests - asked) + asked, open_peak=2 * records.USERS)
         for s, asked in zip(record.server_stats, (5, 5, 10), strict=True)
     )
-    return records.with_scenario(replace(record, load=load, server_stats=stats), swarm=whole)
+    sampled = {
+        (f"{group}-{node}", source, metric): values
+        for (node, source, metric), values in records.SERIES.items()
+        if node in ("master", "worker-0", "worker-1")
+        for group in groups
+    }
+    record = replace(record, load=load, server_stats=stats, series=records.series(sampled))
+    return records.with_scenario(record, swarm=whole)
 
 
 def test_each_group_has_its_own_figures_and_all_have_one() -> None:

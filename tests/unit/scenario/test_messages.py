@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from lab.common.errors import UsageError
-from lab.scenario.messages import first_message
+from lab.scenario.messages import first_problem
 from lab.scenario.resolve import load
 from lab.scenario.scenario import Scenario
 from lab.scenario.strict import AS_WRITTEN
@@ -90,8 +90,8 @@ def message_of(data: Any) -> str:
     try:
         Scenario.model_validate(data, context=AS_WRITTEN)
     except ValidationError as error:
-        path, message = first_message(error)
-        return show_path(path) + message
+        problem = first_problem(error)
+        return show_path(problem.paths[0]) + problem.message
     return ""
 
 
@@ -164,9 +164,9 @@ def test_no_wrong_value_of_any_key_gives_text_of_pydantic():
         (("links", 0, "endpoints"), ["a", "b", "c"], "links[0].endpoints: give two endpoints, such as [swarm, servers]"),
         (("thresholds",), {"thread": {"latency": "p(99)<1ms"}}, "thresholds.thread.latency: write a list: ['p(99)<1ms']"),
         (("thresholds",), {"latency": ["p(99)<1ms"]}, "thresholds.latency: the name of a server comes first: {thread: {latency: ['p(99)<100ms']}}"),
-        (("links", 0, "delay"), "1h", "links[0]: delay: 3600s is more than 60s"),
-        (("links", 0, "jitter"), "0s", "links[0]: correlation needs jitter"),
-        (("links", 0, "loss"), "0%", "links[0]: loss-correlation needs loss"),
+        (("links", 0, "delay"), "1h", "links[0].delay: 3,600s is more than 60s"),
+        (("links", 0, "jitter"), "0s", "links[0].correlation: correlation needs jitter"),
+        (("links", 0, "loss"), "0%", "links[0].loss-correlation: loss-correlation needs loss"),
         (("swarm", "spawn_rate"), 100, "swarm.spawn_rate: unknown key 'spawn_rate'; did you mean spawn-rate?"),
         (("events", 0, "duration"), "1s", "events[0].duration: unknown key 'duration'; did you mean for?"),
     ],

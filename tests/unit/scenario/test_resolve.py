@@ -79,10 +79,10 @@ def test_flags_win_over_the_environment(loading):
         ("name: good", "name: Good Name", "s.yaml:2:7: name: 'Good Name' is not a valid name: use lower-case letters"),
         ("{model: thread}", "{}", "s.yaml:4:11: servers.thread: a server needs a model of the catalog, or an image"),
         ("{model: thread}", "{model: thread, memory: 64mb}", "s.yaml:4:35: servers.thread.memory: '64mb'"),
-        ("users: 10", "users: 10\n  wire: datagram", "server thread: thread supports tcp, but wire datagram needs udp"),
+        ("users: 10", "users: 10\n  wire: datagram", "s.yaml:4:19: servers.thread.model: thread supports tcp, but wire datagram needs udp"),
         ("name: good", "name: good\nhandler: slep", "s.yaml:3:10: handler: unknown handler 'slep'; did you mean sleep"),
         ("name: good", "name: good\nhandler: {sleep: 10}", "no unit"),
-        ("name: good", "name: good\nthresholds: {thread: {latency: ['p(99)<100']}}", "thresholds.thread.latency: 'p(99)<100': 100 has no unit"),
+        ("name: good", "name: good\nthresholds: {thread: {latency: ['p(99)<100']}}", "s.yaml:3:33: thresholds.thread.latency[0]: 'p(99)<100': 100 has no unit"),
         ("name: good", "name: good\nthresholds: {thread: {latncy: ['p(99)<1s']}}", "unknown metric 'latncy'; did you mean latency"),
         ("name: good", "name: good\nthresholds: {thread: {errors: [1]}}", "write 'p(99)<100ms', or"),
         ("name: good", "name: good\nexpect: {nobody: {max_open: 3}}", "unknown server 'nobody'"),
@@ -123,21 +123,21 @@ def test_a_wrong_variable_names_itself(loading):
 
 SWEEPS = [
     ("{swarm.users: []}", "s.yaml:9:22: sweep.swarm.users: give at least one value"),
-    ("{swarm.users: [10, 10]}", "s.yaml:9:22: sweep.swarm.users: 10 is there twice"),
-    ("{swarm.users: [10, '10']}", "s.yaml:9:22: sweep.swarm.users: 10 is there twice"),
-    ("{swarm.users: [10, 10.0]}", "s.yaml:9:22: sweep.swarm.users: 10.0 is there twice"),
+    ("{swarm.users: [10, 10]}", "s.yaml:9:27: sweep.swarm.users[1]: 10 is there twice"),
+    ("{swarm.users: [10, '10']}", "s.yaml:9:27: sweep.swarm.users[1]: 10 is there twice"),
+    ("{swarm.users: [10, 10.0]}", "s.yaml:9:27: sweep.swarm.users[1]: 10.0 is there twice"),
     ("{swarm.users: 10}", "s.yaml:9:22: sweep.swarm.users: write a list of values, such as [10, 100]"),
     ("{swarm.users: [10, x]}", "s.yaml:9:27: sweep.swarm.users = x: write a whole number, such as 100"),
-    ("{foo: [1]}", "s.yaml:9:15: sweep.foo = 1: unknown key 'foo'; known: name, servers"),
-    ("{swarm.foo: [1]}", "s.yaml:9:21: sweep.swarm.foo = 1: unknown key 'foo'"),
+    ("{foo: [1]}", "s.yaml:9:9: sweep.foo: unknown key 'foo'; known: name, servers"),
+    ("{swarm.foo: [1]}", "s.yaml:9:9: sweep.swarm.foo: unknown key 'foo'"),
     ("{links.5.delay: [1ms]}", "sweep.links.5.delay = 1ms: "),
     (
         "{swarm.workers: [2, 20]}",
-        "s.yaml:9:28: sweep.swarm.workers = 20: swarm: 20 workers need at least 20 users",
+        "s.yaml:9:28: sweep.swarm.workers = 20: 20 workers need at least 20 users",
     ),
     (
         "{swarm.workers: [2, 20], swarm.users: [100, 10]}",
-        "s.yaml:9:28: sweep.swarm.workers = 20: swarm: 20 workers",
+        "s.yaml:9:28: sweep.swarm.workers = 20: 20 workers",
     ),
 ]
 

@@ -209,7 +209,7 @@ def test_what_a_person_writes_needs_its_unit(tmp_path: Path, old: str, new: str,
         ("loss: 0.1", "links[0].loss: 0.1 has no unit"),
         ("loss: {loss: 0.1}", "links[0].loss: write a percentage, {state"),
         ("loss: {loss_state: [0, 0, 0, 0, 0]}", "links[0].loss: write a percentage, {state"),
-        ("loss: {gemodel: [0.1, 0.2, 0.7, 0.1]}", "links[0].loss: 0.1 has no unit"),
+        ("loss: {gemodel: [0.1, 0.2, 0.7, 0.1]}", "links[0].loss.gemodel[0]: 0.1 has no unit"),
         ("rate: 1000000", "links[0].rate: 1000000 has no unit"),
     ],
 )

@@ -15,6 +15,7 @@ from lab.common.errors import UsageError
 from lab.common.paths import LAB_YAML, ROOT
 from lab.plan import plan
 from lab.scenario import catalog
+from lab.schema.descriptions import DESCRIPTIONS
 from lab.verbs import shared
 from lab.verbs.completion import scenario_names
 from tests.support.scenarios import TEXT
@@ -99,3 +100,41 @@ def test_the_example_of_the_reference_is_a_scenario(tmp_path):
     _, resolved = shared.load(str(tmp_path / "example.yaml"))
     assert resolved.scenario.question.endswith("?")
     assert len(plan.expand(resolved).trials) == 24
+
+
+def properties(part, where=""):
+    """Yield the place and the schema of every property."""
+    if isinstance(part, list):
+        for one in part:
+            yield from properties(one, where)
+    elif isinstance(part, dict):
+        for key, one in part.items():
+            if key == "properties":
+                for name, inner in one.items():
+                    yield f"{where}.{name}", inner
+                    yield from properties(inner, f"{where}.{name}")
+            elif key == "$defs":
+                for name, inner in one.items():
+                    yield from properties(inner, name)
+            elif key != "examples":
+                yield from properties(one, where)
+
+
+@pytest.mark.parametrize("name", ["scenario", "settings"])
+def test_every_property_is_described(name):
+    missing = [
+        where for where, one in properties(json.loads(schema.text(name))) if not one.get("description")
+    ]
+    assert not missing, f"say in lab/schema/descriptions.py what they are: {', '.join(missing)}"
+
+
+def test_every_description_has_its_property_and_is_a_sentence():
+    places = {
+        where for name in ("scenario", "settings") for where, _ in properties(json.loads(schema.text(name)))
+    }
+    last = {(place.split(".")[0], place.split(".")[-1]) for place in places}
+    for part, keys in DESCRIPTIONS.items():
+        for key, words in keys.items():
+            assert (part, key) in last or (not part and any(place.endswith(f".{key}") for place in places))
+            assert words[0].isupper()
+            assert words.endswith(".")

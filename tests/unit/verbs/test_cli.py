@@ -142,7 +142,7 @@ WRONG = [
     (["compare", "latest", "latest~1", "--metric", "cpu"], "cpu_us_per_request"),
     (["compare", "latest", "latest~1", "--detect", "20"], "no unit"),
     (["compare", "latest", "latest~1", "--results", "absent"], "no runs in absent"),
-    (["compare", "base", "--within", "latest"], "two servers"),
+    (["compare", "base", "--within", "latest", "--results", "absent"], "no runs in absent"),
     (["compare", "--ab", "HEAD", "smoke"], "and a scenario"),
     (["compare", "--ab", "a", "b", "smoke", "--within", "latest"], "give one of them"),
     (["compare", "a", "b", "--pairs", "10", "--set", "seed=1"], "--pairs, --set: only with --ab"),

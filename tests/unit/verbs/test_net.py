@@ -26,8 +26,8 @@ def test_words_become_an_impairment(words: list[str], impairment: Impairment) ->
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["jitter=5ms"], "net set: jitter 5 ms exceeds the delay of 0 ms"),
-        (["delay=1ms", "jitter=5ms"], "net set: jitter 5 ms exceeds the delay of 1 ms"),
+        (["jitter=5ms"], "net set: jitter needs a delay, of at least 5 ms here"),
+        (["delay=1ms", "jitter=5ms"], "net set: jitter: jitter 5 ms exceeds the delay of 1 ms"),
         (["gap=5"], "net set: gap needs reorder"),
         (["gap=5.5"], "net set: gap: write a whole number, such as 5"),
         (["limit=many"], "net set: limit: 'many': write auto, or a number of packets above 0"),

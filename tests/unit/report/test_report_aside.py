@@ -1,0 +1,75 @@
+"""Findings that concern no figure shown come after the others: folded in pages, counted in the terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+from rich.console import Console
+
+from lab.analysis.model import Summary
+from lab.common.figures import BY_NAME
+from lab.report.content import findings, text
+from lab.report.html import html
+from lab.report.markdown import markdown
+from lab.report.terminal import table
+from lab.results.record import Run, TrialRecord
+from tests.support.records import judged, run, series, trial
+
+STOPPED = {"server": {"code": 137, "signal": "SIGKILL", "oom": False, "early": False}}
+
+
+def told(record: TrialRecord, **facts: object) -> tuple[Run, Summary]:
+    return run(record, **facts), judged(record, **facts)
+
+
+def printed(summary: Summary) -> str:
+    file = io.StringIO()
+    table(summary, Console(file=file, width=120))
+    return file.getvalue()
+
+
+def checks_of(groups: list[findings.Group]) -> set[str]:
+    return {group.check for group in groups}
+
+
+def test_a_server_that_would_not_stop_concerns_no_figure() -> None:
+    made, summary = told(replace(trial(), exits=STOPPED))
+    concerned, aside = findings.divided(summary, text.COLUMNS)
+    assert (checks_of(concerned), checks_of(aside)) == (set(), {"server_stopped"})
+    says = "1 more finding concerns no figure shown here"
+    assert f"{says}: see report.html" in printed(summary)
+    assert "[server_stopped]" not in printed(summary)
+    for page in (html(made, summary), markdown(made, summary)):
+        folded = page[page.index(f"<summary>{says}</summary>") :]
+        assert "did not exit with 0 on SIGTERM" in folded
+        assert not re.search(r"<details[^>]* open", page)
+
+
+def test_what_a_shown_figure_rests_on_is_told_first() -> None:
+    one_cpu = {"server": "0-1", "swarm": "1", "overlap": False}
+    _, summary = told(replace(trial(), exits=STOPPED, placement=one_cpu))
+    concerned, aside = findings.divided(summary, text.COLUMNS)
+    assert (checks_of(concerned), checks_of(aside)) == ({"placement"}, {"server_stopped"})
+    no_cpu = [figure for figure in text.COLUMNS if "placement" not in figure.needs]
+    assert checks_of(findings.divided(summary, no_cpu)[1]) == {"placement", "server_stopped"}
+
+
+def test_a_figure_without_a_value_is_not_shown_unless_a_threshold_asks_for_it() -> None:
+    uncounted = series(
+        {("server", "syscalls", name): None for name in ("epoll_wait", "read", "write", "accept4")}
+    )
+    _, summary = told(replace(trial(), series=uncounted))
+    calls = [BY_NAME["syscalls_per_request"]]
+    assert checks_of(findings.divided(summary, calls)[1]) == {"model_profile"}
+    asked = summary.model_copy(update={"thresholds": ({"metric": "syscalls_per_request", "ok": False},)})
+    assert checks_of(findings.divided(asked, calls)[0]) == {"model_profile"}
+
+
+def test_what_decides_the_verdict_and_what_is_about_the_run_is_never_folded() -> None:
+    unsampled = replace(trial(), series=series({("host", "host", "pswpin"): None}), stamps=("not isolated",))
+    _, summary = told(unsampled, seed=None)
+    concerned, aside = findings.divided(summary, ())
+    assert checks_of(concerned) >= {"swap", "isolation", "provenance"}
+    assert checks_of(aside) & {"swap", "isolation", "provenance"} == set()
