@@ -13,7 +13,8 @@ from lab.common.figure import Figure
 from lab.results.link import LinkRecord
 
 # `fail` is the server's fault (it died), `invalid` the measurement's: the figures may not be believed.
-Level = Literal["ok", "suspect", "invalid", "unknown", "fail"]
+# `limit` is a result: the server did less than was asked of it.
+Level = Literal["ok", "limit", "suspect", "invalid", "unknown", "fail"]
 VerdictWord = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"]
 
 
@@ -73,6 +74,9 @@ class LoadFigures(SummaryModel):
     service_ms: Quantiles = Quantiles()
     errors: Errors = Errors()
     connections_peak: int | None = None
+    kept_up: bool | None = (
+        None  # False: the backlog grew over the window; None where nothing arrives by the clock
+    )
 
 
 class GroupFigures(LoadFigures):

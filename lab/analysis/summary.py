@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from lab.analysis import limits
-from lab.analysis.figures import figures, overhead_cores
+from lab.analysis.figures import all_known, figures, overhead_cores
 from lab.analysis.groups import parts
 from lab.analysis.model import (
     Errors,
@@ -28,6 +28,8 @@ from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
 CLOSED = "closed load"
+# A record of an earlier version: what a slow server answered after the window counts in its rate.
+BY_INTENDED_SEND = "answers counted by intended send"
 
 
 def summarise(run: Run) -> Summary:
@@ -80,6 +82,8 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     each = parts(trial)
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (link.stamp for link in trial.links if link.stamp)
+    if trial.load and trial.load.result.completed is None:
+        yield BY_INTENDED_SEND
     for name, part in each.items():
         if part.scenario.swarm.load.is_closed:
             # A closed load sends less when the server is slow: its response times leave the waiting out.
@@ -122,6 +126,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
         "marks": {name: mark for f in trials for name, mark in f.marks.items()},
+        "kept_up": all_known(f.kept_up for f in trials),
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)
@@ -152,6 +157,7 @@ def _group(each: Sequence[GroupFigures]) -> GroupSummary:
         response_ms=_median_quantiles([one.response_ms for one in each]),
         service_ms=_median_quantiles([one.service_ms for one in each]),
         errors=_merged_errors([one.errors for one in each]),
+        kept_up=all_known(one.kept_up for one in each),
         connections_peak=_most(one.connections_peak for one in each),
     )
 

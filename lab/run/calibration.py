@@ -215,12 +215,12 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
 
     Raises NoMeasurement if nothing was answered.
     """
-    seconds = [s for s in load.seconds if s.phase == "measure" and s.answered]
+    seconds = [s for s in load.seconds if s.phase == "measure" and s.done]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
     if not all(any(s.cpu_cores) for s in seconds):
         raise NoMeasurement("the swarm's CPU time was not recorded")
-    shares = [(float(s.answered), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
+    shares = [(float(s.done), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)

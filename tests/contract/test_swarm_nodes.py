@@ -23,16 +23,19 @@ from tests.support.swarm_nodes import (
 )
 
 RESULT_KEYS = {
-    "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",
-    "lateness_hdr", "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
+    "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connects", "response_hdr",
+    "service_hdr", "in_flight_start", "in_flight_end", "queued_start", "queued_end", "lateness_hdr",
+    "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
     "workers", "locust",
 }  # fmt: skip
 SECOND_KEYS = {
-    "k", "phase", "intended", "sent", "answered", "failed", "unsent", "errors", "connected", "connects",
-    "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores",
-    "in_flight",
+    "k", "phase", "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connected",
+    "connects", "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us",
+    "cpu_cores", "in_flight", "queued",
 }  # fmt: skip
-COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
+COUNTERS = (
+    "intended", "sent", "answered", "completed", "failed", "unsent", "connects", "bytes_in", "bytes_out",
+)  # fmt: skip
 
 
 def assert_consistent(result: Event, seconds: list[Event]) -> None:
@@ -45,7 +48,12 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
         assert figures["sent"] == figures["answered"] + figures["failed"]
         for name in ("response_hdr", "service_hdr"):
             assert decode(figures[name]).get_total_count() == figures["answered"]
+    last = {phase: [s for s in seconds if s["phase"] == phase][-1] for phase in ("warmup", "measure")}
+    for name in ("in_flight", "queued"):
+        assert result[f"{name}_start"] == last["warmup"][name]
+        assert result[f"{name}_end"] == last["measure"][name]
     whole = result["whole"]
+    assert whole["completed"] == whole["answered"]
     assert whole["sent"] == sum(second["sent"] for second in seconds)
     for key in ("sent", "answered", "failed"):
         assert whole[key] == sum(worker[key] for worker in result["workers"])

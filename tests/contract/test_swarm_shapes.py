@@ -258,6 +258,8 @@ def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
     assert set(result["errors"]) == {"wrong_answer"}
     assert decode(result["response_hdr"]).get_total_count() == result["answered"]
     whole = result["whole"]
+    assert whole["completed"] == whole["answered"]
+    assert {result[f"{what}_{end}"] for what in ("in_flight", "queued") for end in ("start", "end")} == {None}
     assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
 
 

@@ -54,7 +54,7 @@ def second(k: int, response: Values = RESPONSE, **changes: Any) -> dict[str, Any
         "answered": RATE, "failed": 0, "unsent": 0, "errors": {}, "connected": USERS, "connects": 0,
         "response_hdr": hdr(response, RATE), "service_hdr": hdr(response, RATE), "bytes_in": 150 * RATE,
         "bytes_out": 40 * RATE, "late_p99_us": 40, "loop_lag_p99_us": 300, "cpu_cores": [0.2, 0.21],
-        "in_flight": 2,
+        "in_flight": 2, "queued": 0, "completed": RATE,
     } | changes  # fmt: skip
 
 
@@ -67,13 +67,23 @@ def worker(index: int, loop_lag_p99_us: int = 310) -> dict[str, Any]:
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    counts = {"intended": N, "sent": N, "answered": N, "failed": 0, "unsent": 0, "connects": 0}
-    whole = {"intended": ALL, "sent": ALL, "answered": ALL, "failed": 0, "unsent": 0, "connects": USERS}
+    counts = {
+        "intended": N,
+        "sent": N,
+        "answered": N,
+        "completed": N,
+        "failed": 0,
+        "unsent": 0,
+        "connects": 0,
+    }
+    whole = {"intended": ALL, "sent": ALL, "answered": ALL, "completed": ALL, "failed": 0, "unsent": 0}
+    under_way = {"in_flight_start": 2, "in_flight_end": 2, "queued_start": 0, "queued_end": 0}
     return {
         "event": "result", **counts, "errors": {}, "bytes_in": 150 * N, "bytes_out": 40 * N,
         "response_hdr": hdr(RESPONSE, N), "service_hdr": hdr(RESPONSE, N), "lateness_hdr": hdr(LATE, N),
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
-        "whole": whole | {"bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
+        **under_way,
+        "whole": whole | {"connects": USERS, "bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
         "under_way_s": N * 1.098e-3, "locust": {"requests": ALL, "failures": 0},
         "workers": [worker(i) for i in range(WORKERS)],
     } | changes  # fmt: skip

@@ -51,8 +51,21 @@ def _model(view: TrialView) -> bool:
 
 
 def _unramped(view: TrialView) -> bool:
-    """Tell whether there is a steady state to judge: a load that changes by design has none."""
-    return _always(view) and not view.swarm.load.is_ramping
+    """Tell whether there is a steady state to judge: not of a load that changes, or whose backlog grows."""
+    return _support(view) and not view.swarm.load.is_ramping
+
+
+def _open(view: TrialView) -> bool:
+    return _engine(view) and view.open_load
+
+
+def _kept_up(view: TrialView) -> bool:
+    return _engine(view) and _support(view)
+
+
+def _support(view: TrialView) -> bool:
+    """Tell whether more samples would bring the times closer to a state: not where the backlog grew."""
+    return _always(view) and view.figures.kept_up is not False
 
 
 def _linked_or_timed(view: TrialView) -> bool:
@@ -98,17 +111,18 @@ TRIAL_CHECKS = (
     Check(KNOWN_LIMIT, known_limits.known_limits),
     Check("server_stopped", server.server_stopped),
     Check("own_users", load.own_users, required=False, applies=_own_users, per_group=True),
+    Check("backlog", load.backlog, required=False, excused=True, applies=_open, per_group=True),
     Check("offered_load", load.offered_load, excused=True, applies=_engine, per_group=True),
     Check("connections_reached", load.connections_reached, excused=True, applies=_engine, per_group=True),
     Check("lateness", load.lateness, excused=True, applies=_engine, per_group=True),
     Check("omission", load.omission, excused=True, applies=_engine, per_group=True),
-    Check("little_law", load.little_law, required=False, excused=True, applies=_engine, per_group=True),
+    Check("little_law", load.little_law, required=False, excused=True, applies=_kept_up, per_group=True),
     Check("outcomes", load.outcomes, excused=True),
     Check("server_count", load.server_count, excused=True, applies=_model),
     Check("locust_count", load.locust_count, excused=True),
     Check("errors", load.errors, excused=True),
     Check("steady", load.steady, excused=True, applies=_unramped, per_group=True),
-    Check("tail_support", load.tail_support, excused=True),
+    Check("tail_support", load.tail_support, excused=True, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
     Check("loop_lag", generator.loop_lag),
@@ -143,7 +157,7 @@ RUN_CHECKS = (
     RunCheck("fairness", run_checks.fairness),
 )
 # From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
-BADNESS: tuple[Level, ...] = ("ok", "suspect", "unknown", "fail", "invalid")
+BADNESS: tuple[Level, ...] = ("ok", "limit", "suspect", "unknown", "fail", "invalid")
 REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
 
 

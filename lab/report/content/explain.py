@@ -2,7 +2,8 @@
 
 The sentences name figures that differ together; that is no proof of a cause. They mention costs that differ
 by at least 1.25 × and explaining figures that differ by at least 1.5 ×. Servers that failed more than 1 % of
-their requests are left out: the requests they answered are no fair sample.
+their requests are left out: the requests they answered are no fair sample. So are
+servers that did not keep up.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
         return "no figures"
     if not server.trials_valid:
         return "invalid"
+    if server.kept_up is False:
+        return "at its limit"
     rate = server.errors.rate
     return f"failed {percent(rate)} of its requests" if rate is not None and rate > MOST_ERRORS else ""
 

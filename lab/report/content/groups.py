@@ -16,8 +16,8 @@ def rows(summary: Summary) -> list[list[str]]:
             text.label(name, server),
             text.clean(group),
             text.number(found.requests_per_s.value),
-            text.quantile(found.response_ms, "p50"),
-            text.quantile(found.response_ms, "p99"),
+            text.response(found, "p50"),
+            text.response(found, "p99"),
             text.percent(found.errors.rate),
             text.count(found.connections_peak),
         ]

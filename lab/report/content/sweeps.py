@@ -45,7 +45,8 @@ def _chart(figure: Figure) -> dict[str, Any]:
 
 
 def _limited(server: ServerSummary) -> bool:
-    return server.refused_above is not None or server.served_at_once is not None
+    held_back = server.refused_above is not None or server.served_at_once is not None
+    return held_back or server.kept_up is False
 
 
 def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:

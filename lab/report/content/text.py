@@ -10,6 +10,7 @@ from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
+    LoadFigures,
     Quantiles,
     ServerFigures,
     ServerSummary,
@@ -22,6 +23,8 @@ from lab.common.leaves import leaves
 from lab.common.units import show_bytes, show_number, show_percent, show_plain
 
 NOTHING = "—"
+# Beside a time of a server that did not keep up: its backlog grew, so a longer window has longer times.
+GROWS = " (grows)"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 # Overrides and isolates reorder a line on the screen (Unicode TR 9); XML 1.0 forbids the last two.
 _UNWANTED = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -51,6 +54,13 @@ def quantile(quantiles: Quantiles, name: str) -> str:
     return number(value)
 
 
+def response(figures: LoadFigures, name: str) -> str:
+    """Return a quantile of the response time; `1,480 (grows)` of a server that did not keep up."""
+    told = quantile(figures.response_ms, name)
+    grows = figures.kept_up is False and getattr(figures.response_ms, name) is not None
+    return told + (GROWS if grows else "")
+
+
 def count(value: float | None) -> str:
     """Return a whole number where it is one: `1`, `10,001`."""
     return number(value) if value is None or value % 1 else f"{value:,.0f}"
@@ -73,7 +83,7 @@ def cell(figures: ServerFigures, figure: Figure) -> str:
     """Return a figure as it stands in a table, with its interval if there is one; a dash if not measured."""
     owner = getattr(figures, figure.path[0])
     if isinstance(owner, Quantiles):
-        return quantile(owner, figure.path[-1])
+        return response(figures, figure.path[-1])
     if isinstance(owner, Errors):
         return percent(owner.rate) if _measured(figures) else NOTHING
     if isinstance(owner, Estimate) and owner.ci95:
@@ -130,9 +140,10 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """Return the server's name; one whose every trial is invalid says so wherever its figures stand."""
+    """Return the server's name; one whose every trial is invalid, or that did not keep up, says so."""
     doubted = measured(server) and not server.trials_valid
-    return clean(name) + (" (invalid)" if doubted else "")
+    limited = " (at its limit)" if server.kept_up is False else ""
+    return clean(name) + (" (invalid)" if doubted else limited)
 
 
 def failure(server: ServerSummary) -> str | None:

@@ -144,6 +144,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("waiting to be sent", "omission", "suspect", lambda t: with_load(t, service_hdr=hdr({500: 1}, N))),
     ("books that disagree", "little_law", "suspect", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 1.07)),
     ("books far apart", "little_law", "invalid", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 0.8)),
+    ("an answer of no second", "outcomes", "invalid", lambda t: with_load(t, whole=whole(completed=ALL - 1))),
     ("a request without outcome", "outcomes", "invalid", lambda t: with_load(t, answered=N - 1)),
     ("a lost arrival", "outcomes", "invalid", lambda t: with_load(t, whole=whole(intended=ALL + 1))),
     ("a server that lost count", "server_count", "suspect", lambda t: recount(t, -3)),
@@ -279,6 +280,7 @@ def test_every_check_has_a_fault_that_it_sees():
     seen = {fault[1] for fault in FAULTS}
     elsewhere = {
         "known_limit",
+        "backlog",
         "own_users",
         "link_in_force",
         "link_delay",

@@ -47,6 +47,7 @@ def test_figures_of_what_was_not_sampled_are_none():
     told = seen.model_dump(exclude={"trial", "status", "reason", "groups", "cpu_source"})
     of_the_server = set(told) - {
         "offered_per_s", "requests_per_s", "response_ms", "service_ms", "errors", "connect_ms",
+        "kept_up",
         "connections_peak",  # the server's own last words tell it too
     }  # fmt: skip
     assert {name: told[name] for name in of_the_server if told[name] not in (None, {})} == {}

@@ -34,8 +34,8 @@ START_MS = 1000.0
 
 
 def load(rate: int = 20_000, cores: Sequence[float] = (0.5,), seconds: int = 3) -> LoadResult:
-    each = second(1, answered=rate, cpu_cores=list(cores), phase="measure")
-    rows = [second(0, answered=1), *([each] * seconds)]
+    each = second(1, answered=rate, completed=rate, cpu_cores=list(cores), phase="measure")
+    rows = [second(0, answered=1, completed=1), *([each] * seconds)]
     return LoadResult(result(window_mono_ms=[START_MS, START_MS + 3000]), tuple(rows), {})
 
 
