@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lab.analysis import limits
+from lab.analysis import limits, scheduling
 from lab.analysis.figures import all_known, figures, overhead_cores
 from lab.analysis.groups import parts
 from lab.analysis.model import (
@@ -37,7 +37,6 @@ def summarise(run: Run) -> Summary:
     groups: dict[str, list[TrialRecord]] = {}
     for trial in run.trials:
         groups.setdefault(group(trial), []).append(trial)
-    environment = run.manifest.environment
     return Summary(
         run=run.id,
         scenario=run.scenario,
@@ -47,7 +46,7 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment={**(environment.to_json() if environment else {}), **_overhead(run)},
+        environment=_environment(run),
     )
 
 
@@ -75,6 +74,14 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
     measured = [f for f in server.per_trial if f.status == "ok"]
     valid = [f for f in measured if f.trial not in invalid]
     return server.model_copy(update={**_medians(valid or measured), "trials_valid": len(valid)})
+
+
+def _environment(run: Run) -> dict[str, object]:
+    """Return what the manifest tells of the environment, and how the processes of the load were scheduled."""
+    told = run.manifest.environment.to_json() if run.manifest.environment else {}
+    scheduled = scheduling.facts(run.trials)
+    told |= _overhead(run)
+    return {**told, "scheduling": scheduled} if scheduled else told
 
 
 def _stamps(trial: TrialRecord) -> Iterable[str]:

@@ -60,6 +60,21 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
     assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_worker_tells_in_which_class_its_engines_are_scheduled(asked: bool) -> None:
+    with swarm(settings(free_port(), engines=2, real_time=asked)) as nodes:
+        nodes.workers[0].event("ready", 30.0)
+        told = sorted(nodes.workers[0].named("scheduled"), key=lambda one: one["task"])
+        policies = [os.sched_getscheduler(one["pid"]) for one in told]
+    assert [(one["task"], one["asked"]) for one in told] == [("engine 0", asked), ("engine 1", asked)]
+    for one, policy in zip(told, policies, strict=True):
+        if one["policy"] == "SCHED_RR":
+            assert (asked, one["why_not"], policy) == (True, None, os.SCHED_RR)
+        else:
+            why_not = "sched_setscheduler(2): Operation not permitted" if asked else "not asked for"
+            assert (one["policy"], one["why_not"], policy) == ("SCHED_OTHER", why_not, os.SCHED_OTHER)
+
+
 def test_a_load_from_hello_to_result() -> None:
     with model_server("epoll_lt", "http1", "hello") as (server, port):
         given = settings(port, workers=2, engines=2, users=50, phases={"warmup_s": 1, "measure_s": 2})

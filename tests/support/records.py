@@ -141,6 +141,9 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
         "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
     ("server", "server", "open_peak"): counter(USERS, 0),
     ("lab", "recorder", "took_ms"): [(t, 12.0) for t, _ in counter(0, 0)],
+    **{("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in [
+        ("ran_us", 2e5), ("waited_us", 2e3), ("cpu", 0)]},
+    ("worker-0", "realtime", "budget_us/41"): [(t, 950_000.0) for t, _ in counter(0, 0)],
     **{("server", "syscalls", name): counter(0, rate) for name, rate in [
         ("epoll_wait", 600), ("read", 2000), ("write", 2000), ("accept4", 80)]},
 }  # fmt: skip
@@ -187,6 +190,14 @@ def cpu_sets(**of_server: str) -> tuple[dict[str, Any], ...]:
     )
 
 
+def scheduled(task: str = "engine 0", **changes: Any) -> dict[str, Any]:
+    """How a process was scheduled: an engine in the real-time class, or the server."""
+    if task == "server":
+        return {"node": "server", "task": task, "pid": 40, "policy": "SCHED_OTHER"} | changes
+    budget = {"by": "outside", "runtime_us": 950_000, "period_us": 1_000_000}
+    return {"node": "worker-0", "task": task, "pid": 41, "policy": "SCHED_RR", **budget} | changes
+
+
 def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
     """A trial that every check is silent about."""
     fields: dict[str, Any] = {
@@ -196,7 +207,7 @@ def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
         "ready": {"event": "ready", "backlog": 4096}, "cpu_sets": cpu_sets(),
         "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
         "exits": {"server": {"code": 0, "signal": None, "oom": False}}, "series": series(),
-        "calibration": {"ceiling_per_s": 50_000.0},
+        "calibration": {"ceiling_per_s": 50_000.0}, "scheduling": (scheduled(), scheduled("server")),
     }  # fmt: skip
     return TrialRecord(**(fields | changes))
 

@@ -19,6 +19,7 @@ from lab.analysis.checks import (
     links,
     load,
     network,
+    real_time,
     run_checks,
     server,
 )
@@ -48,6 +49,10 @@ def _isolated(view: TrialView) -> bool:
 
 def _model(view: TrialView) -> bool:
     return _always(view) and view.trial.model is not None
+
+
+def _real_time(view: TrialView) -> bool:
+    return _always(view) and bool(real_time.real_time(view))
 
 
 def _unramped(view: TrialView) -> bool:
@@ -125,6 +130,7 @@ TRIAL_CHECKS = (
     Check("tail_support", load.tail_support, excused=True, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
+    Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
@@ -175,9 +181,9 @@ DISTURBANCES = frozenset(
         "delayline_lateness",
     }
 )
-# Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
-# finding is not measured again, whatever else disturbed it.
-NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
+# Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial
+# with such a finding is not measured again, whatever else disturbed it.
+NO_DISTURBANCE = frozenset({"generator_throttled", "real_time_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ _ROWS = (
     Limit("generator_cpu", 0.70, 0.90, "share", "Locust's 90 %; Treadmill"),
     Limit("loop_lag_p99_ms", 5.0, 20.0, "ms", "Locust; Treadmill"),
     Limit("generator_ceiling", 0.80, 0.95, "share", "closed-loop saturation against a null server; ours"),
+    Limit("real_time_throttled_ms", None, 0.0, "ms", "cpu.rt_runtime_us, /proc/PID/schedstat; ours"),
     Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
     # server
     Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),

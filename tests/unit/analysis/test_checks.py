@@ -107,6 +107,14 @@ def worker_quota(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
     return replace(t, series=series(changes))
 
 
+def throttled(t: TrialRecord, budget_s: float) -> TrialRecord:
+    """An engine that wants all of its CPU runs until its budget is used up, and waits for the next period."""
+    rates = {"ran_us": budget_s * 1e6, "waited_us": (1 - budget_s) * 1e6}
+    changes = {("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in rates.items()}
+    budgets = [(time, budget_s * 1e6) for time, _ in counter(0, 0)]
+    return replace(t, series=series(changes | {("worker-0", "realtime", "budget_us/41"): budgets}))
+
+
 def lasting(t: TrialRecord, ms: float) -> TrialRecord:
     return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
 
@@ -138,6 +146,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("users without a connection", "connections_reached", "suspect", lambda t: connected(t, 985)),
     ("a worker under a quota", "generator_throttled", "suspect", lambda t: worker_quota(t, 0.5)),
     ("a worker held back by its quota", "generator_throttled", "invalid", lambda t: worker_quota(t, 8)),
+    ("an engine held back by its budget", "real_time_throttled", "invalid", lambda t: throttled(t, 0.2)),
     ("many without a connection", "connections_reached", "invalid", lambda t: connected(t, 900)),
     ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
     ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),
