@@ -294,8 +294,12 @@ class Engine:
     def fail(self, connection: Connection, kind: str, message: str) -> None:
         """Count an error, close its connection and fail the request in flight, if any."""
         self._count_error(connection, kind, message)
-        if connection.second is not None:
-            connection.second.failed += 1
+        second = connection.second
+        if second is not None:
+            now_s = monotonic()
+            second.failed += 1
+            record(second.response_censored, now_s - connection.intended_s)
+            record(second.service_censored, now_s - connection.sent_s)
             connection.second = None
             del self.in_flight[connection]
         self.pool.drop(connection, self.now_s)
@@ -317,7 +321,7 @@ class Engine:
 
     def end_drain(self) -> None:
         """End the drain: requests in flight fail as unanswered, queued arrivals count as unsent."""
-        self.load.drop_queue()
+        self.load.drop_queue(monotonic())
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
 

@@ -45,8 +45,8 @@ class LoadProcess(Protocol):
     def counted_until_s(self, now_s: float) -> float:
         """Return the time before which no further request will be counted as intended."""
 
-    def drop_queue(self) -> None:
-        """Count what is still queued as unsent."""
+    def drop_queue(self, now_s: float, /) -> None:
+        """Count what is still queued as unsent, with the time that it has waited."""
 
 
 class NoQueue:
@@ -64,7 +64,7 @@ class NoQueue:
         """Return now: requests are counted when they are sent."""
         return now_s
 
-    def drop_queue(self) -> None:
+    def drop_queue(self, _now_s: float, /) -> None:
         """Do nothing: nothing is queued."""
 
 

@@ -56,6 +56,8 @@ class Totals:
             "under_way_s": round(self.under_way_s, 6),
             "response_hdr": encode(self.histograms["response"]),
             "service_hdr": encode(self.histograms["service"]),
+            "response_censored_hdr": encode(self.histograms["response_censored"]),
+            "service_censored_hdr": encode(self.histograms["service_censored"]),
         }
         if self.parts:
             record["parts_hdr"] = {name: encode(counts) for name, counts in self.parts.items()}

@@ -30,7 +30,9 @@ COUNTERS = (
     "bytes_in",
     "bytes_out",
 )
-HISTOGRAMS = ("response", "service", "lateness", "connect", "loop_lag")
+HISTOGRAMS = (
+    "response", "service", "response_censored", "service_censored", "lateness", "connect", "loop_lag",
+)  # fmt: skip
 
 
 class Second:
@@ -58,8 +60,10 @@ class Second:
         "queued",
         "reported",
         "response",
+        "response_censored",
         "sent",
         "service",
+        "service_censored",
         "starts_s",
         "under_way_s",
         "unsent",
@@ -73,6 +77,9 @@ class Second:
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
+        # How long requests without an answer had waited: right-censored response and service times.
+        self.response_censored: Counts = {}
+        self.service_censored: Counts = {}
         self.lateness: Counts = defaultdict(int)
         self.connect: Counts = {}
         self.loop_lag: Counts = {}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.analysis import memory
 from lab.analysis.groups import parts
-from lab.analysis.histogram import quantiles
-from lab.analysis.limits import SERVER, backlog, open_peak
+from lab.analysis.histogram import quantiles, response_times, service_times
+from lab.analysis.limits import SERVER, backlog, open_peak, refused_above
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
 from lab.results.record import TrialRecord
+from lab.scenario.load import OWN_USERS
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
@@ -35,14 +36,17 @@ def figures(trial: TrialRecord) -> TrialFigures:
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
-        **_of_load(load),
+        **_of_load(load, _left_out(*parts(trial).values())),
         **_read_as_they_are(trial, load),
         kept_up=all_known(kept_up.values()),
         groups={
             name: GroupFigures(
-                connections_peak=one.result.connected_peak, kept_up=kept_up.get(name), **_of_load(one)
+                connections_peak=one.result.connected_peak,
+                kept_up=kept_up.get(name),
+                **_of_load(one, _left_out(part)),
             )
-            for name, one in load.groups.items()
+            for name, part in parts(trial).items()
+            if name and (one := part.load)
         },
         connections_peak=peak,
         connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
@@ -81,16 +85,16 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
-def _of_load(load: LoadResult) -> dict[str, Any]:
+def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
     """Return what the swarm alone can tell: rates, times, errors."""
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
     return {
         "offered_per_s": ratio(result.intended, seconds),
         "requests_per_s": ratio(result.done, seconds),
-        "response_ms": quantiles(result.response_hdr),
-        "service_ms": quantiles(result.service_hdr),
-        "errors": _errors(load),
+        "response_ms": response_times(result).quantiles(),
+        "service_ms": service_times(result).quantiles(),
+        "errors": _errors(load, left_out),
     }
 
 
@@ -132,11 +136,45 @@ def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
     return ticks, "procfs" if ticks is not None else None
 
 
-def _errors(load: LoadResult) -> Errors:
+class LeftOut(NamedTuple):
+    """Users that never had a connection, of so many; None where the load is open and leaves nobody out."""
+
+    number: int | None
+    users: int
+
+    @property
+    def share(self) -> float:
+        """Their share of the users."""
+        return (self.number or 0) / self.users if self.users else 0.0
+
+
+def _left_out(*trials: TrialRecord) -> LeftOut:
+    """Users of closed loads that the server refused, or whose connection never opened.
+
+    A user that holds no connection between requests, and one of a locustfile, is not told apart.
+    """
+    users, numbers = 0, []
+    for trial in trials:
+        swarm = trial.scenario.swarm
+        users += swarm.max_users
+        told = swarm.load.is_closed and not swarm.one_exchange and swarm.load.executor != OWN_USERS
+        if told and trial.load is not None:
+            held = [trial.load.result.connected_peak, *([refused_above(trial)] if len(trials) == 1 else [])]
+            numbers.append(max(0, swarm.max_users - min(n for n in held if n is not None)))
+    return LeftOut(sum(numbers) if numbers else None, users)
+
+
+def _errors(load: LoadResult, left_out: LeftOut) -> Errors:
     result = load.result
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
-    return Errors(rate=ratio(failed, meant), by_kind={k: n for k, n in by_kind.items() if n})
+    of_those_sent = failed / meant if meant else 0.0
+    known = meant or left_out.number  # where nobody asked anything, nothing has failed or succeeded
+    return Errors(
+        rate=left_out.share + (1 - left_out.share) * of_those_sent if known else None,
+        users_left_out=left_out.number,
+        by_kind={k: n for k, n in by_kind.items() if n},
+    )
 
 
 def failed_of(result: Counts) -> tuple[int, int]:

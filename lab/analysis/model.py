@@ -39,10 +39,21 @@ class Finding(SummaryModel):
     expected: bool = False
 
 
+QuantileName = Literal["p50", "p90", "p95", "p99", "p999"]
+
+
 class Quantiles(SummaryModel):
-    """Milliseconds. p50 … p999 are null where there are too few samples to support them."""
+    """Milliseconds. p50 … p999 are null where there are too few samples to support them.
+
+    A request without an answer would have taken longer than it waited, so p50 … p999 are those of `samples`
+    answers and `unanswered` requests together. One that is named in `at_least` is a lower bound: so many had
+    no answer that it is a waiting time of theirs; it is null where those are unknown. `mean` and `max` are
+    those of the answers.
+    """
 
     samples: int = 0
+    unanswered: int = 0
+    at_least: tuple[QuantileName, ...] = ()
     mean: float | None = None
     p50: float | None = None
     p90: float | None = None
@@ -59,10 +70,26 @@ class Estimate(SummaryModel):
     ci95: tuple[float, float] | None = None
 
 
+class Interval(SummaryModel):
+    """What `n` trials say of their median: its exact 95 % interval from six on, below that the extremes.
+
+    `low` and `high` are null where a trial's figure is a lower bound: nobody knows how high it is.
+    """
+
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
 class Errors(SummaryModel):
-    """Failed requests: the share of those sent in the window, and numbers by kind over the whole load."""
+    """Failed requests: the share of those meant for the window, and numbers by kind over the whole load.
+
+    `users_left_out`, of a closed load: users that never had a connection. They sent nothing, so `rate` counts
+    as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
+    """
 
     rate: float | None = None
+    users_left_out: int | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 
@@ -89,6 +116,7 @@ class GroupSummary(LoadFigures):
     """The same over the trials: medians, as of the server."""
 
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ServerFigures(LoadFigures):
@@ -128,7 +156,10 @@ class TrialFigures(ServerFigures):
 
 
 class ServerSummary(ServerFigures):
-    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled."""
+    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled.
+
+    `intervals`: by the name of a figure, where more than one trial has it.
+    """
 
     server: str
     point: dict[str, Any] = Field(default_factory=dict)
@@ -138,13 +169,15 @@ class ServerSummary(ServerFigures):
     trials: int = 0
     trials_valid: int = 0
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 
 
-def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
+def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
     """Return a figure's value: the middle of an estimate, the sum of a map; None if not measured."""
     value: object = figures
     for name in figure.path:
@@ -154,6 +187,38 @@ def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
     if isinstance(value, dict):
         return sum(value.values()) if value else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def at_limit(server: ServerSummary) -> bool:
+    """Whether a server met a limit: on connections, on how many it serves at once, or on its rate."""
+    held_back = server.refused_above is not None or server.served_at_once is not None
+    return held_back or server.kept_up is False
+
+
+def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:
+    """Whether a figure's value is a lower bound: a quantile that falls among requests without an answer."""
+    owner: object = getattr(figures, figure.path[0])
+    return isinstance(owner, Quantiles) and figure.path[-1] in owner.at_least
+
+
+class ThresholdResult(SummaryModel):
+    """One threshold of a server at one sweep point.
+
+    `ok`: it held in every valid trial. `told`: whether that can be told; a trial in which it failed tells it.
+    `value` is that of the worst trial, a lower bound with `at_least`; `failed`: in how many trials it failed.
+    """
+
+    server: str
+    metric: str
+    threshold: str
+    ok: bool
+    told: bool = True
+    value: float | None = None
+    at_least: bool = False
+    trial: str | None = None
+    says: str = ""
+    valid_trials: int | None = None
+    failed: int | None = None
 
 
 class LinkSummary(LinkRecord):
@@ -191,6 +256,7 @@ class Curve(SummaryModel):
     """One figure of one server against one swept path; `at` holds the other swept values.
 
     `limit_met_at`: the lowest swept value at which a limit of the server was met; its trials are left out.
+    `lower_bound_at`: the lowest at which the figure is a lower bound in a trial, which is left out.
     """
 
     server: str
@@ -201,6 +267,7 @@ class Curve(SummaryModel):
     points: tuple[CurvePoint, ...]
     growth: Growth | None = None
     limit_met_at: float | None = None
+    lower_bound_at: float | None = None
 
 
 class Summary(SummaryModel):
@@ -215,7 +282,7 @@ class Summary(SummaryModel):
     stamps: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     checks: dict[str, dict[str, int]] = Field(default_factory=dict)
-    thresholds: tuple[dict[str, Any], ...] = ()
+    thresholds: tuple[ThresholdResult, ...] = ()
     links: tuple[LinkSummary, ...] = ()
     servers: dict[str, ServerSummary] = Field(default_factory=dict)
     curves: tuple[Curve, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -9,16 +10,22 @@ from typing import Any
 from lab.analysis import limits, scheduling
 from lab.analysis.figures import all_known, figures, overhead_cores
 from lab.analysis.groups import parts
+from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
     GroupFigures,
     GroupSummary,
+    Interval,
     LinkSummary,
+    LoadFigures,
+    QuantileName,
     Quantiles,
     ServerSummary,
     Summary,
     TrialFigures,
+    figure_of,
+    is_lower_bound,
 )
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
@@ -117,6 +124,7 @@ def _server(trials: Sequence[TrialRecord]) -> ServerSummary:
         image=first.settings.image,
         trials=len(trials),
         trials_valid=len(measured),
+        users=first.scenario.swarm.max_users,
         refused_above=_most(limits.refused_above(trial) for trial in trials),
         served_at_once=_most(limits.served_at_once(trial) for trial in trials),
         per_trial=tuple(each),
@@ -133,6 +141,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
         "marks": {name: mark for f in trials for name, mark in f.marks.items()},
+        "intervals": _intervals(FIGURES, trials),
         "kept_up": all_known(f.kept_up for f in trials),
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
@@ -166,7 +175,23 @@ def _group(each: Sequence[GroupFigures]) -> GroupSummary:
         errors=_merged_errors([one.errors for one in each]),
         kept_up=all_known(one.kept_up for one in each),
         connections_peak=_most(one.connections_peak for one in each),
+        intervals=_intervals([f for f in FIGURES if f.path[0] in GroupFigures.model_fields], each),
     )
+
+
+def _intervals(figures_: Iterable[Figure], each: Sequence[LoadFigures]) -> dict[str, Interval]:
+    """Of every figure that more than one of these has."""
+    found = {figure.name: _interval(figure, each) for figure in figures_}
+    return {name: interval for name, interval in found.items() if interval.n > 1}
+
+
+def _interval(figure: Figure, each: Sequence[LoadFigures]) -> Interval:
+    values = [value for one in each if (value := figure_of(one, figure)) is not None]
+    if len(values) < 2 or any(is_lower_bound(one, figure) for one in each):
+        return Interval(n=len(values))
+    enough = len(values) >= FEWEST_FOR_INTERVAL
+    low, high = median_interval(values) if enough else (min(values), max(values))
+    return Interval(n=len(values), low=low, high=high)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -192,10 +217,19 @@ def _median_map(maps: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _median_quantiles(each: Sequence[Quantiles]) -> Quantiles:
-    fields: dict[str, Any] = {
-        name: _median(getattr(q, name) for q in each) for name in Quantiles.model_fields if name != "samples"
-    }
-    return Quantiles(samples=sum(q.samples for q in each), **fields)
+    """Medians over trials. One is a lower bound where that of a trial may move it: any could be higher."""
+    medians = {name: _median(getattr(q, name) for q in each) for name in (*FEWEST, "mean", "max")}
+    highest = {name: _median(_highest(q, name) for q in each) for name in FEWEST}
+    return Quantiles(
+        samples=sum(q.samples for q in each),
+        unanswered=sum(q.unanswered for q in each),
+        at_least=tuple(name for name in FEWEST if highest[name] != medians[name]),
+        **medians,
+    )
+
+
+def _highest(quantiles: Quantiles, name: QuantileName) -> float | None:
+    return math.inf if name in quantiles.at_least else getattr(quantiles, name)
 
 
 def _merged_errors(each: Sequence[Errors]) -> Errors:
@@ -203,4 +237,8 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
     for errors in each:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
-    return Errors(rate=_median(e.rate for e in each), by_kind=kinds)
+    return Errors(
+        rate=_median(e.rate for e in each),
+        users_left_out=_most(e.users_left_out for e in each),
+        by_kind=kinds,
+    )

@@ -65,7 +65,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "errors", "share", "lower", Computed("outcomes by kind"),
         title="errors", per="share", noun="share of errors",
-        explains="Share of the requests meant for the window without a right answer: failed or never sent.",
+        explains="Share of the requests meant for the window without a right answer: failed or never sent. "
+        "In a closed load it counts what users without a connection did not send.",
         needs=(*_ANSWERS, "client_exhausted", "link_loss"), field=("errors", "rate"),
         column=True, per_trial=True,
     ),

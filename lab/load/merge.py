@@ -24,6 +24,7 @@ ADDED = frozenset({
     "connected", "connected_peak", "users", "requests_per_s", "cpu_cores", "workers",
     "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
     "response_hdr", "service_hdr", "lateness_hdr", "connect_ms_hdr", "parts_hdr",
+    "response_censored_hdr", "service_censored_hdr",
 })  # fmt: skip
 # Added where every master told it; else the sum is unknown.
 ADDED_WHOLE = frozenset({

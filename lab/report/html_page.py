@@ -50,7 +50,8 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
             ("family", "How the server waits for its connections (Stevens)."),
             *((column.heading, column.explains) for column in text.COLUMNS),
         ],
-        "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
+        "limits_met": text.limits_met(summary.servers),
+        "brackets": text.brackets(summary),
         "sweep": data["sweep"],
         "groups": _groups(summary),
         "growth": _growth(summary),
@@ -179,8 +180,7 @@ def _why(summary: Summary) -> Table | None:
 def _thresholds(summary: Summary) -> Table | None:
     if not summary.thresholds:
         return None
-    rows = thresholds.rows(summary)
-    return Table("Thresholds of the scenario", thresholds.headings(summary), rows)
+    return Table("Thresholds of the scenario", thresholds.HEADINGS, thresholds.rows(summary))
 
 
 def _links(summary: Summary) -> Table | None:

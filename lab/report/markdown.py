@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lab.analysis.model import Summary
+from lab.analysis.model import Summary, is_lower_bound
 from lab.common.figure import Figure
 from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
@@ -111,16 +111,30 @@ def _comparison(summary: Summary) -> list[str]:
     note = (
         "Response time counts from the moment a request was meant to be sent; medians over the valid trials."
     )
-    return ["## Servers", "", *table(head, rows), "", note]
+    met = [f"- At its limit: {escape(sentence)}" for sentence in text.limits_met(summary.servers)]
+    return [
+        "## Servers",
+        "",
+        *table(head, rows),
+        "",
+        *met,
+        *([""] if met else []),
+        f"{note} {text.brackets(summary)}".rstrip(),
+    ]
 
 
 def _bars(summary: Summary, figure: Figure) -> list[str]:
     shown = {name: text.shown(server, figure) for name, server in summary.servers.items()}
     values = {name: value for name, value in shown.items() if value is not None}
+    bounds = {name for name, server in summary.servers.items() if is_lower_bound(server, figure)}
     highest = max(values.values(), default=0.0)
     if len(values) < 2 or highest <= 0:
         return []
-    names, cells = list(values), [text.amount(value, figure) for value in values.values()]
+    amounts = {name: text.amount(value, figure) for name, value in values.items()}
+    names, cells = (
+        list(values),
+        [text.at_least(cell) if name in bounds else cell for name, cell in amounts.items()],
+    )
     wide, broad = max(map(len, names)), max(map(len, cells))
     lines = [
         f"{name:{wide}}  {cell:>{broad}}  {bar(value / highest)}"
@@ -158,9 +172,8 @@ def _why(summary: Summary) -> list[str]:
 def _thresholds(summary: Summary) -> list[str]:
     if not summary.thresholds:
         return []
-    head = thresholds.headings(summary)
     rows = [[escape(cell) for cell in cells] for cells in thresholds.rows(summary)]
-    return ["## Thresholds", "", *table(head, rows, len(head))]
+    return ["## Thresholds", "", *table(thresholds.HEADINGS, rows, len(thresholds.HEADINGS))]
 
 
 def _links(summary: Summary) -> list[str]:

@@ -40,6 +40,7 @@ def table(summary: Summary, console: Console) -> None:
     else:
         _blocks(summary, console)
     _groups(summary, console)
+    _notes(summary, console)
     _failures(summary, console)
 
 
@@ -77,16 +78,18 @@ def _findings(summary: Summary, console: Console) -> None:
 
 
 def _comparison(summary: Summary, console: Console) -> None:
-    """Columns two blanks apart where they fit, else one: a row that wraps is hard to read and to grep."""
+    """Columns two blanks apart where they fit, else one, else blocks: a row that wraps is hard to read."""
     if not console.is_terminal:
         shown = _table(summary, framed=False, gap=2)
         console.width = max(console.width, _natural_width(shown, console))
         console.print(shown)
         return
-    shown = _table(summary, framed=True, gap=2)
-    if _natural_width(shown, console) > console.width:
-        shown = _table(summary, framed=True, gap=1)
-    console.print(shown)
+    each = (_table(summary, framed=True, gap=gap) for gap in (2, 1))
+    fitting = next((one for one in each if _natural_width(one, console) <= console.width), None)
+    if fitting is None:
+        _blocks(summary, console)
+    else:
+        console.print(fitting)
 
 
 def _groups(summary: Summary, console: Console) -> None:
@@ -129,6 +132,13 @@ def _blocks(summary: Summary, console: Console) -> None:
         cells = zip(text.COLUMNS, text.row(server), strict=True)
         pairs = " · ".join(f"{column.heading} {cell}" for column, cell in cells if cell != text.NOTHING)
         console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+
+
+def _notes(summary: Summary, console: Console) -> None:
+    if note := text.brackets(summary):
+        _line(console, Text(note, style="dim"))
+    for sentence in text.limits_met(summary.servers):
+        _line(console, Text(sentence, style="cyan"))
 
 
 def _failures(summary: Summary, console: Console) -> None:

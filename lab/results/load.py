@@ -60,6 +60,9 @@ class Counts(RecordModel):
     under_way_s: Number | None = None  # request-seconds: the sum of answer − intended send
     response_hdr: Histogram | None = None  # from the intended send
     service_hdr: Histogram | None = None  # from the actual send
+    # How long those without an answer had waited: the failed, and for the response time the unsent too.
+    response_censored_hdr: Histogram | None = None
+    service_censored_hdr: Histogram | None = None
     parts_hdr: Mapping[str, Histogram] = Field(
         default_factory=dict
     )  # service time by the name of a page's part

@@ -183,6 +183,13 @@ def test_silence_ends_in_timeouts_and_what_is_left_is_unanswered() -> None:
     assert run.sum("answered") == 0
     assert set(run.errors()) <= {"timeout", "unanswered", "closed"}
     assert run.errors()["timeout"] >= 20
+    waited = [
+        us
+        for s in run.seconds.values()
+        for us, n in zip(*s["service_censored"], strict=True)
+        for _ in range(n)
+    ]
+    assert sum(us >= 0.799e6 for us in waited) >= run.errors()["timeout"], "as long as the request timeout"
     assert run.sum("intended") == 400
 
 

@@ -24,14 +24,15 @@ from tests.support.swarm_nodes import (
 
 RESULT_KEYS = {
     "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connects", "response_hdr",
-    "service_hdr", "in_flight_start", "in_flight_end", "queued_start", "queued_end", "lateness_hdr",
+    "service_hdr", "response_censored_hdr", "service_censored_hdr", "in_flight_start", "in_flight_end",
+    "queued_start", "queued_end", "lateness_hdr",
     "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
     "workers", "locust",
 }  # fmt: skip
 SECOND_KEYS = {
     "k", "phase", "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connected",
-    "connects", "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us",
-    "cpu_cores", "in_flight", "queued",
+    "connects", "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in",
+    "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight", "queued",
 }  # fmt: skip
 COUNTERS = (
     "intended", "sent", "answered", "completed", "failed", "unsent", "connects", "bytes_in", "bytes_out",
@@ -48,6 +49,9 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
         assert figures["sent"] == figures["answered"] + figures["failed"]
         for name in ("response_hdr", "service_hdr"):
             assert decode(figures[name]).get_total_count() == figures["answered"]
+        gave_up = figures["failed"] + figures["unsent"]
+        assert decode(figures["response_censored_hdr"]).get_total_count() == gave_up
+        assert decode(figures["service_censored_hdr"]).get_total_count() == figures["failed"]
     last = {phase: [s for s in seconds if s["phase"] == phase][-1] for phase in ("warmup", "measure")}
     for name in ("in_flight", "queued"):
         assert result[f"{name}_start"] == last["warmup"][name]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from swarm.connection import Connection
+from swarm.histogram import record
 from swarm.seconds import Second
 
 from .base import Start
@@ -71,10 +72,11 @@ class OpenLoad:
         """Return the time of the next arrival if it is overdue: arrivals are counted in order, maybe late."""
         return min(now_s, self.next_due_s)
 
-    def drop_queue(self) -> None:
-        """Count the queued arrivals as unsent."""
-        for _, second in self._queue:
+    def drop_queue(self, now_s: float) -> None:
+        """Count the queued arrivals as unsent, with the time that they have waited."""
+        for intended_s, second in self._queue:
             second.unsent += 1
+            record(second.response_censored, now_s - intended_s)
         self._queue.clear()
 
     def _advance(self) -> None:

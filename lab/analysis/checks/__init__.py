@@ -23,6 +23,13 @@ from lab.analysis.checks import (
     run_checks,
     server,
 )
+from lab.analysis.checks.known_limits import (
+    arrivals_wait,
+    failed_share,
+    fewer_answers,
+    fewer_connections,
+    full_queue,
+)
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
@@ -81,13 +88,17 @@ def _linked(view: TrialView) -> bool:
     return _always(view) and bool(view.trial.scenario.links or view.trial.links)
 
 
+Excuse = Callable[[TrialView, known_limits.Met, Finding], bool]
+
+
 @dataclass(frozen=True)
 class Check:
     """One check of a trial.
 
     Attributes:
         required: without data the run is INCONCLUSIVE; False for what not every host can record.
-        excused: a server at a limit that the scenario expects may fail it: then its findings do not count.
+        excused: whether a limit that the scenario expects, and the server met, explains a finding of it: then
+            the finding does not count. None: no limit explains any.
         applies: for which trials there is anything to check; by default those with a load.
         per_group: each group of the swarm is checked; the sum of groups would hide or invent a fault.
     """
@@ -95,7 +106,7 @@ class Check:
     name: str
     evaluate: Callable[[TrialView], Iterable[Result]]
     required: bool = True
-    excused: bool = False
+    excused: Excuse | None = None
     applies: Callable[[TrialView], bool] = _always
     per_group: bool = False
 
@@ -111,23 +122,29 @@ class RunCheck:
 
 KNOWN_LIMIT = "known_limit"
 TRIAL_CHECKS = (
-    # These two come first: a dead server ends the list, a limit that was met excuses others.
+    # A dead server ends the list. Conservation, right answers, generator, host and links are never excused.
     Check("server_died", server.server_died),
     Check(KNOWN_LIMIT, known_limits.known_limits),
     Check("server_stopped", server.server_stopped),
     Check("own_users", load.own_users, required=False, applies=_own_users, per_group=True),
-    Check("backlog", load.backlog, required=False, excused=True, applies=_open, per_group=True),
-    Check("offered_load", load.offered_load, excused=True, applies=_engine, per_group=True),
-    Check("connections_reached", load.connections_reached, excused=True, applies=_engine, per_group=True),
-    Check("lateness", load.lateness, excused=True, applies=_engine, per_group=True),
-    Check("omission", load.omission, excused=True, applies=_engine, per_group=True),
-    Check("little_law", load.little_law, required=False, excused=True, applies=_kept_up, per_group=True),
-    Check("outcomes", load.outcomes, excused=True),
-    Check("server_count", load.server_count, excused=True, applies=_model),
-    Check("locust_count", load.locust_count, excused=True),
-    Check("errors", load.errors, excused=True),
-    Check("steady", load.steady, excused=True, applies=_unramped, per_group=True),
-    Check("tail_support", load.tail_support, excused=True, applies=_support),
+    Check("backlog", load.backlog, required=False, excused=arrivals_wait, applies=_open, per_group=True),
+    Check("offered_load", load.offered_load, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check(
+        "connections_reached",
+        load.connections_reached,
+        excused=fewer_connections,
+        applies=_engine,
+        per_group=True,
+    ),
+    Check("lateness", load.lateness, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check("omission", load.omission, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check("little_law", load.little_law, required=False, applies=_kept_up, per_group=True),
+    Check("outcomes", load.outcomes),
+    Check("server_count", load.server_count, applies=_model),
+    Check("locust_count", load.locust_count),
+    Check("errors", load.errors, excused=failed_share),
+    Check("steady", load.steady, excused=arrivals_wait, applies=_unramped, per_group=True),
+    Check("tail_support", load.tail_support, excused=fewer_answers, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
     Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
@@ -139,7 +156,7 @@ TRIAL_CHECKS = (
     Check("swap", server.swap),
     Check("model_profile", server.model_profile, required=False, applies=_model),
     Check("right_answers", server.right_answers),
-    Check("kernel_counters", network.kernel_counters, required=False, excused=True, applies=_isolated),
+    Check("kernel_counters", network.kernel_counters, required=False, excused=full_queue, applies=_isolated),
     Check("link_in_force", links.in_force, applies=_linked_or_timed),
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
@@ -236,7 +253,7 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     No check follows that of a server that died: half a load has no rate, no steady state and no last count.
     """
     died = view.trial.exit_code == Exit.THRESHOLD
-    excused = False
+    limit = _limit(view)
     unchecked: list[str] = []
     for one in TRIAL_CHECKS:
         if died:
@@ -248,11 +265,26 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
         found = [f for name, part in parts.items() for f in _of_part(one, name, part)]
         found = [f for f in found if not _is_told(f, unchecked)]
         unchecked += [f.says for f in found if f.level == "unknown"]
-        if excused and one.excused:
-            found = [f.model_copy(update={"expected": True}) for f in found]
+        if limit and one.excused:
+            found = [_excused(one.excused, view, limit, f) for f in found]
         died = died or any(f.level == "fail" for f in found)
-        excused = excused or (one.name == KNOWN_LIMIT and any(f.expected for f in found))
         yield one.name, found
+
+
+def _excused(follows: Excuse, view: TrialView, limit: known_limits.Met, finding: Finding) -> Finding:
+    """Mark a finding as expected if it follows from the limit; without data nobody can say so."""
+    try:
+        expected = follows(view, limit, finding)
+    except NoData:
+        expected = False
+    return finding.model_copy(update={"expected": True}) if expected else finding
+
+
+def _limit(view: TrialView) -> known_limits.Met | None:
+    try:
+        return known_limits.met(view)
+    except NoData:
+        return None
 
 
 def _is_told(finding: Finding, unchecked: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.figures import failed_of
-from lab.analysis.histogram import FEWEST, merged, times
+from lab.analysis.histogram import FEWEST, merged, quantiles, times
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
@@ -100,7 +100,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
     An arrival that waited for a free connection is late from then on: the wait is the server's doing.
     """
     late_ms = _quantile_ms(told(view.result.lateness_hdr, "the lateness of the sends was not recorded"), 99.0)
-    p50_ms = view.figures.response_ms.p50
+    p50_ms = quantiles(view.result.response_hdr).p50  # of the answers: of the others the wait is the server's
     if late_ms is None or p50_ms is None:
         raise NoData("too few requests for the lateness of the sends")
     share = late_ms / p50_ms if p50_ms else math.inf
@@ -130,7 +130,8 @@ def omission(view: TrialView) -> Iterable[Result]:
 
 def _highest_of_both(view: TrialView) -> tuple[str, float, float]:
     """Return the highest quantile up to the p99 that both times have. Raises NoData where there is none."""
-    times = view.figures.response_ms, view.figures.service_ms
+    # Of the answers: a request without one waited in either.
+    times = [quantiles(text) for text in (view.result.response_hdr, view.result.service_hdr)]
     for name in ("p99", "p95", "p90", "p50"):
         response, service = (getattr(one, name) for one in times)
         if response is not None and service:
@@ -247,15 +248,18 @@ def errors(view: TrialView) -> Iterator[Result]:
     What a server that did not keep up left over when the drain ended is its backlog, not an error.
     """
     failed, meant = failed_of(view.result)
-    if not meant:
-        raise NoData(NONE_MEANT)
-    rate = max(0, failed - sum(_left_over(view))) / meant
+    told(view.figures.errors.rate, NONE_MEANT)
+    of_those_sent = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
+    rate = without_any + (1 - without_any) * of_those_sent
     kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
+    left_out = view.figures.errors.users_left_out
+    without = f", with those of {left_out:,} users that never had a connection" if left_out else ""
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the window's requests failed; {what}",
+        f"{show_percent(rate)} of the window's requests failed{without}; {what}",
         f"{view.lower_load}, or set the server's known limit under `expect:`",
     )
     refused = {

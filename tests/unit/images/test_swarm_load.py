@@ -81,8 +81,10 @@ def test_arrivals_without_a_connection_wait_in_order_and_keep_their_times() -> N
     assert (load.queued(), counts.at(START_S).intended, send.sent) == (3, 3, [])
     load.add_idle(Connection(), START_S + 2.0)
     assert (send.sent[0][1], send.free_s) == (START_S, [START_S + 2.0])
-    load.drop_queue()
+    load.drop_queue(START_S + 3.0)
     assert (load.queued(), counts.at(START_S).unsent) == (0, 2)
+    waited_us = sorted(counts.at(START_S).response_censored)
+    assert waited_us == [pytest.approx(2_800_000, abs=1), pytest.approx(2_900_000, abs=1)]
 
 
 def test_connections_take_turns() -> None:
