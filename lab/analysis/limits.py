@@ -69,10 +69,14 @@ def _by_rate(trial: TrialRecord) -> float:
     return max(0.0, rates[-1] - rates[0]) * seen.min_us / 1e6 if seen.samples else 0.0
 
 
+def refused(trial: TrialRecord) -> bool:
+    """Return whether the server refused connections at a limit of its own."""
+    return any(stats.errors.get("refused_limit") for stats in trial.server_stats)
+
+
 def refused_above(trial: TrialRecord) -> int | None:
     """Return the number of connections above which the server refused more; None where it refused none."""
-    refused = any(stats.errors.get("refused_limit") for stats in trial.server_stats)
-    return open_peak(trial) if refused else None
+    return open_peak(trial) if refused(trial) else None
 
 
 def queue_overran(link: LinkRecord) -> bool:

@@ -88,7 +88,7 @@ class Errors(SummaryModel):
     as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
     """
 
-    rate: float = 0.0
+    rate: float | None = None
     users_left_out: int | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
@@ -153,6 +153,7 @@ class ServerFigures(LoadFigures):
     cpu_cores: float | None = None
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
+    pss_bytes_per_connection: float | None = None
     rss_bytes_per_connection: float | None = None
     switches_per_request: float | None = None
     syscalls_per_request: dict[str, float] = Field(default_factory=dict)
@@ -165,6 +166,7 @@ class ServerFigures(LoadFigures):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+    marks: dict[str, str] = Field(default_factory=dict)  # figure → what must be said beside it
 
 
 class TrialFigures(ServerFigures):

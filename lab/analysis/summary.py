@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from lab.analysis import limits, scheduling
-from lab.analysis.figures import all_known, figures
+from lab.analysis.figures import all_known, figures, overhead_cores
 from lab.analysis.groups import parts
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
@@ -32,6 +32,7 @@ from lab.analysis.model import (
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
+from lab.common.units import show_percent
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
@@ -58,6 +59,17 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def _overhead(run: Run) -> dict[str, dict[str, float | str]]:
+    """Return what the lab itself cost beside its nodes, the median over trials; empty where it is unknown."""
+    host = run.manifest.environment.host if run.manifest.environment else None
+    cores = _median(overhead_cores(trial) for trial in run.trials)
+    if cores is None or host is None or not host.cpus:
+        return {}
+    cpus = len(host.cpus)
+    share = f"{show_percent(cores / cpus)} of {cpus} CPUs"
+    return {"overhead": {"cpu_cores": round(cores, 4), "cpu": share}}
+
+
 def group(trial: TrialRecord) -> str:
     """Return the key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
     return trial.key.group
@@ -77,6 +89,7 @@ def _environment(run: Run) -> dict[str, object]:
     """Return what the manifest tells of the environment, and how the processes of the load were scheduled."""
     told = run.manifest.environment.to_json() if run.manifest.environment else {}
     scheduled = scheduling.facts(run.trials)
+    told |= _overhead(run)
     return {**told, "scheduling": scheduled} if scheduled else told
 
 
@@ -129,6 +142,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
+        "marks": {name: mark for f in trials for name, mark in f.marks.items()},
         "intervals": _intervals(FIGURES, trials),
         "kept_up": all_known(f.kept_up for f in trials),
         "groups": {
@@ -255,7 +269,7 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
     return Errors(
-        rate=_median(e.rate for e in each) or 0.0,
+        rate=_median(e.rate for e in each),
         users_left_out=_most(e.users_left_out for e in each),
         by_kind=kinds,
     )

@@ -144,6 +144,16 @@ class CpuPlacement(RecordModel):
     overlap: bool = False
 
 
+class CpuSet(RecordModel):
+    """On which CPUs a node was to run, and may run: its control group, and all its processes together."""
+
+    node: str
+    when: Literal["before", "after"]
+    asked: str
+    group: str | None = None
+    processes: str | None = None
+
+
 class Calibration(RecordModel):
     """The most that the swarm does on this host, in requests per second, or why that is not known.
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
+from lab.collect.cpu_sets import read_back
+from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
@@ -172,6 +174,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
         builder.ready = server_state.ready(deployment)
+        builder.cpu_sets += read_back(deployment, topology, "before")
         builder.real_time = real_time = RealTime(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
@@ -192,6 +195,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
+        recorder.mark(mono_ms())  # what the server holds before the first connection
         builder.load = lab.driver.run(deployment, trial, on_event)
         real_time.read_again()
 
@@ -201,6 +205,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
             server_state.wait_connections_closed(deployment)
             links.probe("after")
             builder.verify.append(server_state.verify(deployment, asker, "after"))
+        builder.cpu_sets += read_back(deployment, topology, "after")
         say("stopping")
         builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lab.analysis.checks import (
+    disturbance,
     generator,
     host,
     known_limits,
@@ -168,8 +169,11 @@ TRIAL_CHECKS = (
     Check("link_rate", links.rate, required=False, applies=_linked),
     Check(LINK_DROPS, links.drops, applies=_linked),
     Check("delayline_lateness", links.lateness, applies=_linked),
-    Check("host_quiet", host.host_quiet),
+    Check("host_quiet", disturbance.host_quiet),
+    Check("run_delay", disturbance.run_delay, required=False),
     Check("placement", host.placement),
+    Check("cpu_sets", host.cpu_sets, required=False),
+    Check("clocks", host.clocks, required=False),
     Check("sampling", host.sampling),
     Check("isolation", host.isolation, required=False),
 )
@@ -189,7 +193,17 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness", "event_on_time"}
+    {
+        "lateness",
+        "generator_cpu",
+        "loop_lag",
+        "host_quiet",
+        "run_delay",
+        "clocks",
+        "sampling",
+        "delayline_lateness",
+        "event_on_time",
+    }
 )
 # What follows where a link's full queue dropped packets: those findings name the link, never the server.
 FROM_DROPS = frozenset(
@@ -241,7 +255,7 @@ def disturbed(trial: TrialRecord) -> str | None:
 def noise(trial: TrialRecord) -> str | None:
     """Return what else used the host's CPUs under load, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
-    found = _findings("host_quiet", partial(host.host_quiet, view), trial.id)
+    found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
 
 
@@ -308,14 +322,16 @@ def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
 
 
 def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
+    """Return what a check says. What it saw before it lacked data, or crashed, is kept."""
+    results: list[Result] = []
     try:
-        results = list(evaluate())
+        results.extend(evaluate())
     except NoData as error:
-        results = [Result("unknown", f"not checked: {error}")]
+        results.append(Result("unknown", f"not checked: {error}"))
     except Exception as error:
         # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
         failure = f"the check itself failed: {type(error).__name__}: {error}"
-        results = [Result("unknown", failure, "please report it")]
+        results.append(Result("unknown", failure, "please report it"))
     return [_finding(name, one, trial) for one in results]
 
 

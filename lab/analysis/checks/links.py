@@ -76,6 +76,8 @@ def delay(view: TrialView) -> Iterator[Result]:
         # Probes without a median were all lost: link_loss judges that.
         probes = [(probe.rtt_p50_ms, when) for when, probe in _probes(link)]
         medians = [(median_ms, when) for median_ms, when in probes if median_ms is not None]
+        if not medians:
+            raise NoData(f"{link.name}: no probe came back")
         for median_ms, when in sorted(medians, key=lambda one: abs(one[0] - requested_ms))[-1:]:
             error_ms = abs(median_ms - requested_ms)
             yield from both(

@@ -17,6 +17,7 @@ from lab.results.load import Counts, Second, SlowCount
 FEWEST_CALM_S = 2  # a half of what events leave of the window has at least a second
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
+NONE_MEANT = "no request was meant for the window"
 MISCOUNT = "please report it with the run's folder (`lab bundle RUN`): the swarm miscounted"
 CONNECTION_ERRORS = (
     "connect_refused",
@@ -128,17 +129,30 @@ def _lateness_p99_ms(view: TrialView) -> float | None:
 
 
 def omission(view: TrialView) -> Iterable[Result]:
-    """Response time (from the intended send) against service time (from the actual send), at the p99."""
-    # Of the answers: a request without one waited in either.
-    response, service = (quantiles(text).p99 for text in (view.result.response_hdr, view.result.service_hdr))
-    if not view.open_load or response is None or not service:
+    """Response time (from the intended send) against service time (from the actual send), at the p99.
+
+    Where there are too few answers for a p99, at the highest quantile that they support.
+    """
+    if not view.open_load:
         return ()
+    name, response, service = _highest_of_both(view)
     return graded(
         "omission_ratio",
         response / service,
-        f"p99 response time {show_ms(response)}, p99 service time {show_ms(service)}: sends waited",
+        f"{name} response time {show_ms(response)}, {name} service time {show_ms(service)}: sends waited",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
     )
+
+
+def _highest_of_both(view: TrialView) -> tuple[str, float, float]:
+    """Return the highest quantile up to the p99 that both times have. Raises NoData where there is none."""
+    # Of the answers: a request without one waited in either.
+    times = [quantiles(text) for text in (view.result.response_hdr, view.result.service_hdr)]
+    for name in ("p99", "p95", "p90", "p50"):
+        response, service = (getattr(one, name) for one in times)
+        if response is not None and service:
+            return name, response, service
+    raise NoData("too few answers for a median")
 
 
 def little_law(view: TrialView) -> Iterable[Result]:
@@ -150,8 +164,11 @@ def little_law(view: TrialView) -> Iterable[Result]:
     if view.stalled:
         return ()  # in the span of an event it is not judged
     mean_ms, rate = view.figures.response_ms.mean, view.result.answered / view.window_s
-    if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
-        return ()  # failed requests are in flight too, and have no response time
+    if mean_ms is None or not rate:
+        raise NoData("nothing was answered")
+    failed = told(view.figures.errors.rate, NONE_MEANT)
+    if failed > (LIMITS["error_rate"].suspect or 0):
+        raise NoData("failed requests are in flight too, and have no response time")
     seen = _mean_in_flight(view)
     lawful = rate * mean_ms / 1000
     off = abs(seen - lawful) / lawful
@@ -251,6 +268,7 @@ def errors(view: TrialView) -> Iterator[Result]:
     What a server that did not keep up left over when the drain ended is its backlog, not an error. Where an
     event stalls answers, what fails in its span is its doing: those seconds are left out.
     """
+    told(view.figures.errors.rate, NONE_MEANT)
     without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
     rate = without_any + (1 - without_any) * _failed_share(view)
     kinds = view.figures.errors.by_kind

@@ -26,6 +26,7 @@ _WARNINGS = {
     "server": ("the server's statistics break images/CONTRACT.md",),
     "cgroup": (NOT_VISIBLE,),
     "procfs": (NOT_VISIBLE,),
+    "schedstat": (NOT_VISIBLE,),
     "sockets": (NOT_VISIBLE,),
 }
 
@@ -114,6 +115,11 @@ class TrialView:
         return self.trial.scenario.swarm
 
     @property
+    def swarm_nodes(self) -> tuple[str, ...]:
+        """The names of the swarm's nodes: the masters of its groups, and the workers."""
+        return (*(group.master for group in self.swarm.all_groups), *self.swarm.worker_nodes)
+
+    @property
     def open_load(self) -> bool:
         """Whether requests arrive by the clock, independent of the server."""
         return not self.swarm.load.is_closed
@@ -186,13 +192,15 @@ class TrialView:
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """Return the highest sample; 0 where there is none."""
-        return self.trial.series.highest(node, source, metric) or 0.0
+        """Return the highest sample."""
+        most = self.trial.series.highest(node, source, metric)
+        return told(most, self.why_missing(source, f"{source} {metric} of {node} was not sampled"))
 
     def growth(self, node: str, source: str, metric: str) -> float:
-        """Growth of a counter over the whole trial; 0 where it was not sampled."""
-        points = self.trial.series.get(node, source, metric)
-        return points[-1][1] - points[0][1] if points else 0.0
+        """Growth of a counter over the whole trial."""
+        grown = self.trial.series.growth(node, source, metric)
+        missing = f"{source} {metric} of {node} was not sampled over the trial"
+        return told(grown, self.why_missing(source, missing))
 
     def errors(self, *kinds: str) -> int:
         """How many errors of these kinds (of any, without kinds) the swarm counted, over the whole load."""

@@ -70,7 +70,8 @@ def test_an_expected_limit_that_is_met_does_not_count(spoilt, limits):
     assert judged(spoilt).exit_code == 5
     summary = judged(expecting(spoilt, **limits))
     assert (summary.verdict, summary.exit_code) == ("PASS", 0)
-    assert counted(summary) <= {("server_count", "ok")}
+    # Little's law cannot be asked of a load in which requests fail, and says so.
+    assert counted(summary) <= {("server_count", "ok"), ("little_law", "unknown")}
     known = [f for f in summary.findings if f.check == "known_limit"]
     assert [(f.level, f.expected) for f in known] == [("ok", True)]
     assert {f.check for f in summary.findings if f.expected} >= {"known_limit", "errors"}
