@@ -297,5 +297,5 @@ def test_the_null_trial_keeps_what_costs_the_swarm_and_holds_all_its_users(tmp_p
     trial_ = expand(resolved(tmp_path, scenario(RAMP, more), ("swarm.users=50000",))).trials[0]
     null = null_trial(trial_, place(host(), trial_.scenario), host()).scenario
     assert (null.swarm.users, null.swarm.engines, null.swarm.clients.idle) == (50_000, 2, 0.5)
-    assert (null.swarm.load.executor, null.swarm.load.stages) == ("constant-users", ())
+    assert (null.swarm.load.executor, null.swarm.load.stages) == ("constant-arrival-rate", ())
     assert null.servers["null"].workers == min_workers(50_000, host().nofile_hard) == 3
