@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from lab.common.figure import Compared, Computed, Figure, Increase, Peak, PerRequest, Quotient
 
-_ANSWERS = ("right_answers", "outcomes")
+_ANSWERS = ("right_answers", "outcomes", "seconds")
 _RATE = (*_ANSWERS, "offered_load", "generator_cpu", "generator_ceiling", "steady")
-_GENERATOR = ("lateness", "generator_cpu", "loop_lag")
+_GENERATOR = ("lateness", "generator_cpu", "loop_lag", "generator_stalls")
 _LINK = ("link_delay", "delayline_lateness")
 _RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", "run_delay", *_LINK, "omission", "tail_support")
 _CPU = (*_ANSWERS, "throttled", "host_quiet", "placement", "sampling")
 _MEMORY = ("connections_reached", "oom", "swap", "sampling")
-_COUNT = (*_ANSWERS, "server_count", "sampling")
+_COUNT = (*_ANSWERS, "server_count", "server_window", "sampling")
 _ENGINES = Computed("the swarm's engines, summed exactly")
 _CPU_TIME = Computed("the server's cgroup; else `getrusage(2)`; else `/proc` (`cpu_source` says which)")
 _HISTOGRAM = Computed("one HdrHistogram per second (1 µs … 600 s, 3 digits), merged, never averaged")
