@@ -32,9 +32,8 @@ from lab.results.manifest import Manifest
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
-from lab.run.open_runtime import open_runtime, require_known
+from lab.run.open_runtime import open_runtime, require_allowed
 from lab.runtime import Runtime
-from lab.scenario import trust
 from lab.scenario.resolve import Resolved
 
 ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
@@ -72,10 +71,8 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
 
 def require(prepared: Prepared, request: Request) -> None:
     """Refuse what can be refused before anything starts. Raises UsageError or HostCannot."""
-    require_known(request.runtime)
+    require_allowed(request.runtime, prepared, request.trusted)
     prepared.capacity.require()
-    if not request.trusted:
-        trust.require_digests(prepared.resolved)
 
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
@@ -84,7 +81,9 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
 
     require(prepared, request)
     with ExitStack() as stack:
-        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
+        runtime, facts = stack.enter_context(
+            open_runtime(request.runtime, prepared, notify, trusted=request.trusted)
+        )
         _only_images_it_runs(prepared, runtime)
         _only_events_it_can_do(prepared, runtime)
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)

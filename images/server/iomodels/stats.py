@@ -224,7 +224,7 @@ class Stats:
 
 
 class Slots:
-    """Counters in memory shared with children, one slot for each child. `Stats` holds its lock for each call."""
+    """Counters in memory shared with children, one slot for each child. `Stats` locks around each call."""
 
     def __init__(self, count: int) -> None:
         memory = mmap.mmap(-1, count * ctypes.sizeof(SharedCounters))  # MAP_SHARED | MAP_ANONYMOUS
