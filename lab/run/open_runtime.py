@@ -9,6 +9,7 @@ from typing import Any
 from lab.common.errors import UsageError
 from lab.common.notify import Notify
 from lab.plan.prepared import Prepared
+from lab.run.abilities import require_able
 from lab.runtime import Runtime
 from lab.scenario import trust
 
@@ -41,12 +42,14 @@ def open_runtime(
     """Open the runtime named `wanted`: engine up, images built. `auto` takes docker and says so.
 
     Yields the runtime, and the facts about it that the manifest keeps. Raises UsageError for an unknown name,
-    and for what needs `--trusted`: nothing is started before.
+    and for what needs `--trusted`, before anything is started; HostCannot or UsageError for what this runtime
+    cannot do.
     """
     require_allowed(wanted, prepared, trusted)
     if wanted == "auto":
         notify("runtime: docker (auto)")
     with OPEN[wanted](prepared, notify, more_images) as opened:
+        require_able(prepared, opened[0])
         yield opened
 
 

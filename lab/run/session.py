@@ -20,7 +20,6 @@ import yaml
 
 from lab import __version__
 from lab.common.cpus import cpu_list
-from lab.common.errors import HostCannot
 from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.load.locust import LocustDriver
@@ -84,8 +83,6 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
         runtime, facts = stack.enter_context(
             open_runtime(request.runtime, prepared, notify, trusted=request.trusted)
         )
-        _only_images_it_runs(prepared, runtime)
-        _only_events_it_can_do(prepared, runtime)
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
         notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
@@ -176,22 +173,6 @@ def _links() -> experiment.Links:
     from lab.impair.trial import TrialLinks
 
     return TrialLinks()
-
-
-def _only_images_it_runs(prepared: Prepared, runtime: Runtime) -> None:
-    for name, server in prepared.resolved.scenario.servers.items():
-        if server.image and runtime.own_images_only:
-            raise HostCannot(
-                f"servers.{name}.image: the {runtime.name} runtime runs the lab's own images only"
-            )
-
-
-def _only_events_it_can_do(prepared: Prepared, runtime: Runtime) -> None:
-    for index, event in enumerate(prepared.resolved.scenario.events):
-        if event.limit is not None and not runtime.isolated:
-            raise HostCannot(
-                f"events[{index}].limit: the {runtime.name} runtime cannot limit a node: use --runtime docker"
-            )
 
 
 def _write_plan(folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Manifest) -> None:
