@@ -26,6 +26,7 @@ from .histogram import record
 from .load import LoadProcess, NoLoad
 from .poller import Poller
 from .pool import Pool, overdue
+from .second_ends import SecondEnds
 from .seconds import Second, Seconds
 
 EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
@@ -52,6 +53,7 @@ class Engine:
         self._exchange, self._request = exchange, exchange.request
         self._request_timeout_s = request_timeout_s
         self.seconds, self.faults = Seconds(), Faults()
+        self._ends = SecondEnds(self.seconds)
         self.load: LoadProcess = NoLoad()
         self.in_flight: dict[Connection, None] = {}  # in the order of sending
         self.poller = Poller()
@@ -76,7 +78,9 @@ class Engine:
     def run_once(self) -> None:
         """Wait once, then handle all events and all that is due."""
         events = self.poller.wait(min(self.load.next_due_s, self._next_tick_s), MAX_EVENTS)
-        self.now_s = monotonic()
+        self.now_s = now_s = monotonic()
+        if now_s >= self._ends.current.ends_s:
+            self._ends.pass_to(now_s, self.in_flight, self.load)
         by_fd = self.pool.by_fd
         for fd, mask in events:
             connection = by_fd.get(fd)
@@ -93,6 +97,7 @@ class Engine:
             self._tick(now_s)
 
     def _tick(self, now_s: float) -> None:
+        self._ends.pass_to(now_s, self.in_flight, self.load)
         second = self.seconds.at(now_s)
         record(second.loop_lag, now_s - self._next_tick_s)
         self._next_tick_s = now_s + TICK_S
@@ -101,7 +106,7 @@ class Engine:
             kind = "timeout" if connection.socket is None else "connect_timeout"
             self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
         self.pool.tick(now_s)
-        second.connected, second.in_flight = self.pool.open, len(self.in_flight)
+        second.connected = self.pool.open
         second.bytes_in += self._bytes_in
         second.bytes_out += self._bytes_out
         self._bytes_in = self._bytes_out = 0
@@ -109,14 +114,19 @@ class Engine:
 
     # -- requests
 
-    def send(self, connection: Connection, intended_s: float, second: Second) -> None:
-        """Send one request that was due at `intended_s` and is counted in `second`."""
+    def send(
+        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+    ) -> None:
+        """Send one request that was due at `intended_s` and is counted in `second`.
+
+        The wait for a free connection, until `free_s`, is the server's doing: only what comes after is late.
+        """
         request = self._request or self._make_request(connection)
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
         connection.sent_s = sent_s = monotonic()
-        second.lateness[int((sent_s - intended_s) * 1e6)] += 1
+        second.lateness[int((sent_s - (free_s or intended_s)) * 1e6)] += 1
         if connection.fd < 0:
             connection.unsent = request
             self.pool.dial(connection)
@@ -314,6 +324,10 @@ class Engine:
         self.load.drop_queue(monotonic())
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
+
+    def end_load(self) -> None:
+        """Close the last second: no more answers will come."""
+        self._ends.close(self.in_flight, self.load)
 
     def is_drained(self) -> bool:
         """Whether nothing is in flight and nothing more will be sent."""

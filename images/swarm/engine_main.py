@@ -178,6 +178,7 @@ class EngineMain:
         if self._engine.is_drained():
             self._done = True
             self._slow.pause()
+            self._engine.end_load()
             self._report(math.inf)
             many = self._engine.pool.open > MANY_CONNECTIONS
             self._closes_s = now_s + (CLOSE_MANY_AFTER_S if many else CLOSE_AFTER_S)

@@ -7,13 +7,19 @@ connection can take a request. The load sends by calling the engine's `send`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 from .connection import Connection
 from .seconds import Second
 
-Send = Callable[[Connection, float, Second], None]  # connection, intended time, the second that counts it
+
+class Send(Protocol):
+    """Sends a request on a connection, for an intended time, counted in a second."""
+
+    def __call__(
+        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+    ) -> None:
+        """`free_s`: when the connection became free, of an arrival that had to wait for one."""
 
 
 class LoadProcess(Protocol):
@@ -33,6 +39,9 @@ class LoadProcess(Protocol):
     def queued(self) -> int:
         """Return how many arrivals are due and have no connection yet."""
 
+    def queued_before(self, time_s: float) -> int:
+        """Return how many of them were due before this time."""
+
     def counted_until_s(self, now_s: float) -> float:
         """Return the time before which no further request will be counted as intended."""
 
@@ -44,6 +53,10 @@ class NoQueue:
     """The part of a load that queues nothing: a request is counted as intended when it is sent."""
 
     def queued(self) -> int:
+        """Return 0: nothing is queued."""
+        return 0
+
+    def queued_before(self, _time_s: float) -> int:
         """Return 0: nothing is queued."""
         return 0
 

@@ -111,6 +111,14 @@ class EngineRecords:
         """Return the merged seconds of the load clock, in order."""
         return sorted(self._seconds, key=lambda second: (second["k"], second["phase"] == "measure"))
 
+    def under_way(self) -> Record:
+        """Return what was under way at both ends of the window; nothing was before the load clock started."""
+        seconds, nothing = self.seconds(), {"in_flight": 0, "queued": 0}
+        last = {phase: [s for s in seconds if s["phase"] == phase][-1:] for phase in LOAD_PHASES}
+        before, after = last["warmup"] or [nothing], last["measure"] or [nothing]
+        ends = {"start": before[0], "end": after[0]}
+        return {f"{name}_{end}": second[name] for end, second in ends.items() for name in nothing}
+
     def window(self) -> Totals:
         """Return the totals of the measured window."""
         return self._sums.get("measure", Totals())
@@ -159,11 +167,18 @@ def merged_second(key: Key, by_engine: Mapping[str, Record]) -> Record:
         "phase": key[1],
         **added.as_record(),
         "connected": sum(record["connected"] for record in in_order),
-        "in_flight": sum(record["in_flight"] for record in in_order),
+        "in_flight": _sum(record["in_flight"] for record in in_order),
+        "queued": _sum(record["queued"] for record in in_order),
         "late_p99_us": quantile_us(added.histograms["lateness"], 0.99),
         "loop_lag_p99_us": quantile_us(added.histograms["loop_lag"], 0.99),
         "cpu_cores": [round(r["cpu_s"] / r["length_s"], 4) if r["length_s"] else 0.0 for r in in_order],
     }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """Return a sum; None if any of its parts is unknown."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
 
 
 def merged_faults(done: Iterable[Record]) -> dict[str, Record]:

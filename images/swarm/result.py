@@ -67,6 +67,7 @@ def build(
     begins_s = start_s + settings.warmup_s
     return {
         **window.as_record(),
+        **records.under_way(),
         "lateness_hdr": encode(window.histograms["lateness"]),
         "connect_ms_hdr": encode(whole.histograms["connect"]),
         "window_mono_ms": [begins_s * 1e3, (begins_s + settings.measure_s) * 1e3],

@@ -2,7 +2,8 @@
 
 The load clock starts with the warm-up. A `Second` covers [k, k+1) of that clock, cut where a phase ends
 inside it. A request counts in the second of its intended send (open load) or of its send (closed load),
-however late its answer; connections, bytes, CPU and lag count in the second in which they happen.
+however late its answer; connections, bytes, CPU, lag and `completed` count in the second in which they
+happen: an answer that comes late is `answered` in the second of its request, `completed` in its own.
 `BEFORE_START` (k = -1, phase `spawn`) holds what happens before the clock starts, the last second (phase
 `drain`) all that comes after the window.
 """
@@ -18,7 +19,17 @@ from typing import Any
 from .histogram import Counts, pack
 
 BEFORE_START = -1
-COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
+COUNTERS = (
+    "intended",
+    "sent",
+    "answered",
+    "completed",
+    "failed",
+    "unsent",
+    "connects",
+    "bytes_in",
+    "bytes_out",
+)
 HISTOGRAMS = (
     "response", "service", "response_censored", "service_censored", "lateness", "connect", "loop_lag",
 )  # fmt: skip
@@ -31,6 +42,7 @@ class Second:
         "answered",
         "bytes_in",
         "bytes_out",
+        "completed",
         "connect",
         "connected",
         "connects",
@@ -45,6 +57,7 @@ class Second:
         "loop_lag",
         "parts",
         "phase",
+        "queued",
         "reported",
         "response",
         "response_censored",
@@ -59,7 +72,7 @@ class Second:
     def __init__(self, k: int, phase: str, starts_s: float, ends_s: float) -> None:
         self.k, self.phase, self.starts_s, self.ends_s = k, phase, starts_s, ends_s
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
-        self.connects = self.bytes_in = self.bytes_out = 0
+        self.completed = self.connects = self.bytes_in = self.bytes_out = 0
         self.under_way_s = 0.0  # sum of response times: the integral of the number of requests under way
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
@@ -71,7 +84,10 @@ class Second:
         self.connect: Counts = {}
         self.loop_lag: Counts = {}
         self.errors: dict[str, int] = {}
-        self.connected = self.in_flight = 0
+        self.connected = 0
+        # At its end: requests sent and without an outcome; arrivals without a free connection. None: unknown.
+        self.in_flight: int | None = None
+        self.queued: int | None = None
         self.cpu_s = 0.0
         self.reported: tuple[int, ...] = ()  # its fingerprint when it was last reported
 
@@ -80,6 +96,7 @@ class Second:
         return (
             self.intended,
             self.answered,
+            self.completed,
             self.failed,
             self.unsent,
             self.connects,
@@ -96,7 +113,8 @@ class Second:
         record |= {name: getattr(self, name) for name in COUNTERS}
         record |= {name: pack(getattr(self, name)) for name in HISTOGRAMS}
         record["parts"] = {name: pack(counts) for name, counts in self.parts.items()}
-        record |= {"connected": self.connected, "in_flight": self.in_flight, "errors": self.errors}
+        record |= {"connected": self.connected, "errors": self.errors}
+        record |= {"in_flight": self.in_flight, "queued": self.queued}
         record["under_way_s"] = self.under_way_s
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 
@@ -161,6 +179,10 @@ class Seconds:
                 self._seconds.remove(second)
                 for name in COUNTERS:
                     self._dropped[name] += getattr(second, name)
+
+    def answered(self) -> int:
+        """Return the number of answers so far."""
+        return self._dropped["answered"] + sum(second.answered for second in self._seconds)
 
     def totals(self) -> dict[str, int]:
         """Return the sums of all counters so far."""

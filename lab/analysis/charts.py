@@ -150,6 +150,8 @@ def _timeline(label: str, trial: TrialRecord, upper: QuantileName, resolution: i
 def per_second(load: LoadResult, upper: QuantileName, resolution: int) -> Iterator[dict[str, Any]]:
     """Per second of the load clock: middle `t`, rates per second, quantiles of the response time.
 
+    Answers are `completed` in the second in which they came; all else is of requests meant for the second.
+
     Longer loads are cut into fewer, longer steps whose histograms are merged, which is exact.
     """
     warmup_s = _warmup_s(load)
@@ -163,9 +165,8 @@ def per_second(load: LoadResult, upper: QuantileName, resolution: int) -> Iterat
         length_s = until_s - begin_s
         if length_s <= 0:
             continue
-        sums = {
-            name: sum(getattr(s, name) for s in step) for name in ("intended", "answered", "failed", "unsent")
-        }
+        sums = {name: sum(getattr(s, name) for s in step) for name in ("intended", "failed", "unsent")}
+        sums["completed"] = sum(s.done for s in step)
         yield {
             "t": round((begin_s + until_s) / 2 - warmup_s, 3),
             **{name: round(total / length_s, 1) for name, total in sums.items()},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
-from lab.analysis.limits import SERVER, open_peak, refused_above
+from lab.analysis.limits import SERVER, backlog, open_peak, refused_above
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
@@ -32,20 +33,26 @@ def figures(trial: TrialRecord) -> TrialFigures:
     cpu_us, cpu_source = _cpu(trial)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
+    kept_up = {name: _kept_up(part) for name, part in parts(trial).items()}
     return TrialFigures(
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
         **_of_load(load, _left_out(*parts(trial).values())),
         **_read_as_they_are(trial, load),
+        kept_up=all_known(kept_up.values()),
         groups={
-            name: GroupFigures(connections_peak=one.result.connected_peak, **_of_load(one, _left_out(part)))
+            name: GroupFigures(
+                connections_peak=one.result.connected_peak,
+                kept_up=kept_up.get(name),
+                **_of_load(one, _left_out(part)),
+            )
             for name, part in parts(trial).items()
             if name and (one := part.load)
         },
         connections_peak=peak,
         connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
-        cpu_us_per_request=ratio(cpu_us, result.answered),
+        cpu_us_per_request=ratio(cpu_us, result.done),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
         memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
@@ -67,7 +74,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
 
     match figure.source:
         case PerRequest(counters):
-            return ratio(_sum(*map(grown, counters)), load.result.answered)
+            return ratio(_sum(*map(grown, counters)), load.result.done)
         case Quotient(top, bottom):
             return ratio(grown(top), grown(bottom))
         case Peak(sources):
@@ -85,11 +92,22 @@ def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
     seconds = (window[1] - window[0]) / 1000
     return {
         "offered_per_s": ratio(result.intended, seconds),
-        "requests_per_s": ratio(result.answered, seconds),
+        "requests_per_s": ratio(result.done, seconds),
         "response_ms": response_times(result).quantiles(),
         "service_ms": service_times(result).quantiles(),
         "errors": _errors(load, left_out),
     }
+
+
+def _kept_up(trial: TrialRecord) -> bool | None:
+    found = backlog(trial)
+    return None if found is None else not found.grew
+
+
+def all_known(each: Iterable[bool | None]) -> bool | None:
+    """Tell whether all of them hold, of those that are known; None where none is."""
+    known = [one for one in each if one is not None]
+    return all(known) if known else None
 
 
 def connections_peak(trial: TrialRecord) -> int | None:
@@ -181,7 +199,7 @@ def failed_of(result: Counts) -> tuple[int, int]:
 
 def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
     """Return calls per request of the warm-up: counting costs the server, so it stops before the window."""
-    answered = sum(second.answered for second in load.seconds if second.phase == "warmup")
+    answered = sum(second.done for second in load.seconds if second.phase == "warmup")
     warmup = (load.phases.warmup or 0.0, load.phases.measure or 0.0)
     found = {}
     for node, source, metric in trial.series.points:

@@ -13,7 +13,8 @@ from lab.common.figure import Figure
 from lab.results.link import LinkRecord
 
 # `fail` is the server's fault (it died), `invalid` the measurement's: the figures may not be believed.
-Level = Literal["ok", "suspect", "invalid", "unknown", "fail"]
+# `limit` is a result: the server did less than was asked of it.
+Level = Literal["ok", "limit", "suspect", "invalid", "unknown", "fail"]
 VerdictWord = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE", "UNKNOWN"]
 
 
@@ -100,6 +101,9 @@ class LoadFigures(SummaryModel):
     service_ms: Quantiles = Quantiles()
     errors: Errors = Errors()
     connections_peak: int | None = None
+    kept_up: bool | None = (
+        None  # False: the backlog grew over the window; None where nothing arrives by the clock
+    )
 
 
 class GroupFigures(LoadFigures):
@@ -184,8 +188,9 @@ def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
 
 
 def at_limit(server: ServerSummary) -> bool:
-    """Whether a server met a limit of its own: on connections, or on how many it serves at once."""
-    return server.refused_above is not None or server.served_at_once is not None
+    """Whether a server met a limit: on connections, on how many it serves at once, or on its rate."""
+    held_back = server.refused_above is not None or server.served_at_once is not None
+    return held_back or server.kept_up is False
 
 
 def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lab.analysis import limits
-from lab.analysis.figures import figures
+from lab.analysis import limits, scheduling
+from lab.analysis.figures import all_known, figures
 from lab.analysis.groups import parts
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
@@ -34,6 +34,8 @@ from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
 CLOSED = "closed load"
+# A record of an earlier version: what a slow server answered after the window counts in its rate.
+BY_INTENDED_SEND = "answers counted by intended send"
 
 
 def summarise(run: Run) -> Summary:
@@ -50,7 +52,7 @@ def summarise(run: Run) -> Summary:
             LinkSummary(trial=trial.id, **dict(link)) for trial in run.trials for link in trial.links
         ),
         servers={name: _server(trials) for name, trials in groups.items()},
-        environment=run.manifest.environment.to_json() if run.manifest.environment else {},
+        environment=_environment(run),
     )
 
 
@@ -69,11 +71,20 @@ def over_valid(server: ServerSummary, invalid: Collection[str]) -> ServerSummary
     return server.model_copy(update={**_medians(valid or measured), "trials_valid": len(valid)})
 
 
+def _environment(run: Run) -> dict[str, object]:
+    """Return what the manifest tells of the environment, and how the processes of the load were scheduled."""
+    told = run.manifest.environment.to_json() if run.manifest.environment else {}
+    scheduled = scheduling.facts(run.trials)
+    return {**told, "scheduling": scheduled} if scheduled else told
+
+
 def _stamps(trial: TrialRecord) -> Iterable[str]:
     yield from trial.stamps
     each = parts(trial)
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (link.stamp for link in trial.links if link.stamp)
+    if trial.load and trial.load.result.completed is None:
+        yield BY_INTENDED_SEND
     for name, part in each.items():
         if part.scenario.swarm.load.is_closed:
             # A closed load sends less when the server is slow: its response times leave the waiting out.
@@ -117,6 +128,7 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
         "intervals": _intervals(FIGURES, trials),
+        "kept_up": all_known(f.kept_up for f in trials),
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)
@@ -147,6 +159,7 @@ def _group(each: Sequence[GroupFigures]) -> GroupSummary:
         response_ms=_median_quantiles([one.response_ms for one in each]),
         service_ms=_median_quantiles([one.service_ms for one in each]),
         errors=_merged_errors([one.errors for one in each]),
+        kept_up=all_known(one.kept_up for one in each),
         connections_peak=_most(one.connections_peak for one in each),
         intervals=_intervals([f for f in FIGURES if f.path[0] in GroupFigures.model_fields], each),
     )

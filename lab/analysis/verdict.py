@@ -47,8 +47,12 @@ def invalid_trials(run: Run, findings: Iterable[Finding]) -> frozenset[str]:
 
 def limited_trials(findings: Iterable[Finding]) -> frozenset[str]:
     """Return the trials in which a server met a limit of its own, expected or not, and so did less."""
-    met = (f.trial for f in findings if f.check == checks.KNOWN_LIMIT and f.value is not None)
+    met = (f.trial for f in findings if f.level == "limit" or _met(f))
     return frozenset(trial for trial in met if trial is not None)
+
+
+def _met(finding: Finding) -> bool:
+    return finding.check == checks.KNOWN_LIMIT and finding.value is not None
 
 
 def _failed(run: Run) -> Iterator[Finding]:

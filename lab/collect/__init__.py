@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from lab.common.clock import mono_ms
 from lab.plan.topology import Topology
+from lab.results.node import ProcessClass
 from lab.results.record import Sample
 from lab.results.store import SeriesFile
 from lab.runtime import Deployment, Event
@@ -167,14 +168,17 @@ class Recorder:
                 self._file.append(samples)
 
 
-def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
+def for_trial(
+    deployment: Deployment, topology: Topology, scheduled: Callable[[], list[ProcessClass]]
+) -> tuple[list[Collector], list[str]]:
     """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
-    Nodes' processes are sampled from this host.
+    Nodes' processes are sampled from this host; `scheduled` tells of those whose class is known.
     """
     from lab.collect.cgroup import Cgroup
     from lab.collect.host import HostCollector
     from lab.collect.procfs import Procfs
+    from lab.collect.realtime import RealTimeDelay
     from lab.collect.sockets import Sockets
     from lab.collect.syscalls import Syscalls
 
@@ -185,6 +189,7 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
         Procfs(nodes, deployment.pids),
         Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         HostCollector(),
+        RealTimeDelay(scheduled),
     ]
     if not deployment.pids("server"):
         notes.append("the nodes' processes are not visible from here: no figures from /proc and cgroups")

@@ -31,7 +31,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "requests_per_s", "/s", "higher", _ENGINES,
         title="requests", per="/s", noun="rate",
-        explains="Answers per second of the measured window, to requests meant for it.",
+        explains="Answers that came within the measured window, per second.",
         needs=_RATE, column=True, per_trial=True, swept=True, compared=Compared(0.05, "closed"),
     ),
     Figure(

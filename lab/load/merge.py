@@ -21,10 +21,14 @@ LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
 # refused (TypeError). A value that a master did not tell is left out; where none told it, it stays None.
 ADDED = frozenset({
     "intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out", "under_way_s",
-    "connected", "connected_peak", "in_flight", "users", "requests_per_s", "cpu_cores", "workers",
+    "connected", "connected_peak", "users", "requests_per_s", "cpu_cores", "workers",
     "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
     "response_hdr", "service_hdr", "lateness_hdr", "connect_ms_hdr", "parts_hdr",
     "response_censored_hdr", "service_censored_hdr",
+})  # fmt: skip
+# Added where every master told it; else the sum is unknown.
+ADDED_WHOLE = frozenset({
+    "completed", "in_flight", "in_flight_start", "in_flight_end", "queued", "queued_start", "queued_end",
 })  # fmt: skip
 EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "late_p99_us": max,
@@ -77,7 +81,9 @@ def _merge(name: str, values: Sequence[Any]) -> Any:
         return values[0]
     if name in EXTREME:
         return EXTREME[name](told) if told else None
-    if name in ADDED:
+    if name in ADDED_WHOLE and None in values:
+        return None
+    if name in ADDED or name in ADDED_WHOLE:
         return _add(told) if told else None
     raise TypeError(f"{name}: no table says how it is merged")
 

@@ -24,6 +24,7 @@ _COMMAND_OF = {
     "fail": "error",
     "unknown": "warning",
     "suspect": "warning",
+    "limit": "notice",
     "expected": "notice",
 }
 

@@ -14,7 +14,7 @@ from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
 
 STATISTICS = tuple(f'{{"event": "{event}"' for event in ("stats", "progress", "second"))
-LEVELS = ("ok", "suspect", "unknown", "fail", "invalid")
+LEVELS = ("ok", "limit", "suspect", "unknown", "fail", "invalid")
 # The figures of the page's tables.
 SHOWN = tuple(
     figure for figure in FIGURES if figure.column or figure.per_trial or figure.behind or figure.swept

@@ -54,7 +54,7 @@ def _trial(trial: TrialRecord, summary: Summary) -> TestCase:
 
 
 def _result(finding: Finding) -> Failure | Error | None:
-    if finding.expected or finding.level in ("ok", "suspect"):
+    if finding.expected or finding.level in ("ok", "limit", "suspect"):
         return None
     kind = Error if finding.level == "unknown" else Failure
     return kind(_words(finding), text.clean(finding.check))

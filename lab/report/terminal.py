@@ -25,6 +25,7 @@ LEVEL_STYLE = {
     "fail": "red",
     "unknown": "yellow",
     "suspect": "yellow",
+    "limit": "cyan",
     "expected": "cyan",
 }
 

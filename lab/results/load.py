@@ -42,12 +42,16 @@ Histogram = Annotated[str, AfterValidator(_histogram)]
 class Counts(RecordModel):
     """Requests and bytes of some time: a second, the window, or the whole load.
 
-    Conservation: intended = sent + unsent, sent = answered + failed.
+    A request belongs to the time that it was meant for, however late its answer (`answered`); `completed`
+    counts the answers that came within this time, whenever they were asked for.
+
+    Conservation: intended = sent + unsent, sent = answered + failed; of the whole load answered = completed.
     """
 
     intended: Count
     sent: Count
     answered: Count
+    completed: Count | None = None
     failed: Count
     unsent: Count | None = None
     connects: Count | None = None
@@ -62,6 +66,11 @@ class Counts(RecordModel):
     parts_hdr: Mapping[str, Histogram] = Field(
         default_factory=dict
     )  # service time by the name of a page's part
+
+    @property
+    def done(self) -> int:
+        """Answers that came within this time; where none were counted so, those to requests meant for it."""
+        return self.answered if self.completed is None else self.completed
 
 
 class Totals(Counts):
@@ -79,10 +88,11 @@ class Second(Totals):
     phase: Literal["warmup", "measure"]
     unsent: Count
     connected: Count  # gauge: at the second's end
-    in_flight: Count  # gauge
+    in_flight: Count | None = None  # gauge: sent, without an outcome at the second's end
+    queued: Count | None = None  # gauge: due, and without a free connection
     response_hdr: Histogram
     service_hdr: Histogram
-    late_p99_us: Number | None = None  # actual − intended send
+    late_p99_us: Number | None = None  # actual − intended send, or − when a connection became free
     loop_lag_p99_us: Number | None = None
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
 
@@ -145,9 +155,13 @@ class SwarmResult(Counts):
     mono_ms: Number | None = None
     window_mono_ms: tuple[Number, Number]
     unsent: Count
+    in_flight_start: Count | None = None  # sent, without an outcome when the window opened
+    in_flight_end: Count | None = None  # … and when it closed
+    queued_start: Count | None = None  # due, and without a free connection
+    queued_end: Count | None = None
     response_hdr: Histogram
     service_hdr: Histogram
-    lateness_hdr: str | None = None  # actual − intended send
+    lateness_hdr: str | None = None  # as late_p99_us
     connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
     whole: Totals | None = None
     connected_peak: Count

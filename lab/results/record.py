@@ -22,6 +22,7 @@ from lab.results.node import (
     Calibration,
     CpuPlacement,
     NodeEnd,
+    ProcessClass,
     ServerReady,
     ServerStats,
     TimedEvent,
@@ -95,7 +96,8 @@ class Series:
 class TrialRecord:
     """One trial as it happened. `status` is ok when a measurement came about; belief is judged later.
 
-    What a trial that failed never came to is None or empty. `placement` tells on which CPUs its nodes ran.
+    What a trial that failed never came to is None or empty. `placement` tells on which CPUs its nodes ran,
+    `scheduling` in which class; it is None in records of earlier versions.
     """
 
     id: str
@@ -121,6 +123,7 @@ class TrialRecord:
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
     calibration: Calibration | None = None
     aborted: Aborted | None = None
+    scheduling: tuple[ProcessClass, ...] | None = None
     series: SkipValidation[Series] = field(default_factory=Series)
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.common import scheduling
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
@@ -30,10 +31,11 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, ServerStats
+from lab.results.node import Calibration, ServerStats, engine_policy
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
+from lab.run.real_time import RealTime
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
@@ -70,28 +72,32 @@ class Calibrator:
     say: Callable[[str], None]
     noise: Callable[[TrialRecord], str | None] = noise
     known: dict[str, Calibration] = field(default_factory=dict)
+    real_time: bool = True
 
     def __call__(self, trial: Trial) -> Calibration:
         """Return the maximum rate, or why it is not known."""
         if any(group.swarm.locustfile for group in trial.scenario.swarm.all_groups):
             return Calibration(why_not="the maximum rate of Locust users of one's own is not measured")
         null = null_trial(trial, self.placement, self.host)
-        key = self._key(null)
+        expected = self.real_time and self.runtime.real_time_expected()
+        key = self._key(null, scheduling.REAL_TIME if expected else scheduling.OTHER)
         if key not in self.known:
             self.known[key] = self._stored(key) or self._measured(null, key)
         return self.known[key]
 
-    def _key(self, null: Trial) -> str:
-        """Return the digest of everything that the maximum rate depends on."""
+    def _key(self, null: Trial, policy: str | None) -> str:
+        """Return the digest of all that the maximum rate depends on; `policy` is that of the engines."""
         topology = self._topology(null, "calibration", Addressing()).to_json()
         host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
         known = {"topology": topology, "host": host, "versions": dict(self.versions), "recipe": RECIPE}
+        known["policy"] = policy
         text = to_json({**known, "runtime": self.runtime.name, "placement": asdict(self.placement)})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _topology(self, null: Trial, run: str, where: Addressing) -> Any:
         plan = Plan(null.scenario, (null,))
-        return render(run, plan, null, plan_capacity(plan, self.host), self.placement, where)
+        limits = plan_capacity(plan, self.host)
+        return render(run, plan, null, limits, self.placement, where, real_time=self.real_time)
 
     def _stored(self, key: str) -> Calibration | None:
         file = _file(key)
@@ -110,8 +116,9 @@ class Calibrator:
         try:
             found = self._measure(null, key)
             if found.disturbed is None:
-                _file(key).parent.mkdir(exist_ok=True)
-                write_atomically(_file(key), to_json(found.to_json()))
+                file = _file(self._key(null, found.policy))  # not the expected class: the one that it had
+                file.parent.mkdir(exist_ok=True)
+                write_atomically(file, to_json(found.to_json()))
         except (LabError, OSError, ValueError) as error:
             self.say(f"not calibrated: {error}")
             return Calibration(why_not=str(error))
@@ -125,6 +132,7 @@ class Calibrator:
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
             deployment.wait_event("server", "ready", READY_S)
+            real_time = RealTime(deployment)
             sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
             with Recorder(deployment, sources, logs / "series.csv") as recorder:
                 load = self.driver.run(deployment, null, _mark_window(recorder))
@@ -147,6 +155,7 @@ class Calibrator:
             server=server.model,
             handler=null.scenario.handler,
             disturbed=self.noise(record),
+            policy=engine_policy(real_time.processes()),
             measured_by=self.folder.name,
         )
 
@@ -209,10 +218,10 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
 
     Raises NoMeasurement if nothing was answered.
     """
-    seconds = [s for s in load.seconds if s.phase == "measure" and s.answered]
+    seconds = [s for s in load.seconds if s.phase == "measure" and s.done]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
-    shares = [(float(s.answered), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
+    shares = [(float(s.done), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)

@@ -22,6 +22,7 @@ from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
 from lab.results.swarm_event import LoadEvent, PhaseStart
 from lab.run import server_state
+from lab.run.real_time import RealTime
 from lab.run.record_builder import Gauges, RecordBuilder
 from lab.run.timeline import ChangesLinks, Timeline
 from lab.run.web_ui import NoPage
@@ -104,6 +105,7 @@ class Laboratory:
     disturbed: Callable[[TrialRecord, Path], str | None]
     gate: Gate
     page: Page = field(default_factory=NoPage)
+    real_time: bool = True
 
 
 def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
@@ -159,7 +161,9 @@ def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> Tri
 def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, builder: RecordBuilder) -> None:
     """One trial: up, verify, impair, load and record, down. `builder` takes what is known as it comes."""
     path, say = folder.trial(trial.folder), lab.watcher.step
-    topology = render(folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing())
+    topology = render(
+        folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing(), real_time=lab.real_time
+    )
     folder.write(f"trials/{trial.folder}/topology.json", topology.to_json())
     with ExitStack() as stack:
         say("starting the server and the swarm")
@@ -167,8 +171,9 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
         builder.ready = server_state.ready(deployment)
+        builder.real_time = real_time = RealTime(deployment)
 
-        collectors, notes = collect.for_trial(deployment, topology)
+        collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
         recorder = stack.enter_context(
             Recorder(deployment, collectors, path / "series.csv", notes, Gauges(lab.watcher.gauge))
         )
@@ -187,6 +192,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
         builder.load = lab.driver.run(deployment, trial, on_event)
+        real_time.read_again()
 
         if not timeline.killed("server"):
             server_state.require_alive(deployment)

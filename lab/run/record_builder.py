@@ -22,6 +22,7 @@ from lab.results.node import (
     Verification,
 )
 from lab.results.record import Sample, TrialRecord
+from lab.run.real_time import RealTime
 from lab.run.timeline import Timeline
 from lab.runtime import Deployment, Event
 
@@ -47,6 +48,7 @@ class RecordBuilder:
         self.links: LinkRecords | None = None
         self.timeline: Timeline | None = None
         self.recorder: Recorder | None = None
+        self.real_time: RealTime | None = None
         self.load: LoadResult | None = None
         self.stats: tuple[ServerStats, ...] = ()
         self.exits: dict[str, NodeEnd] = {}
@@ -103,7 +105,7 @@ class RecordBuilder:
             scenario=trial.scenario,
             model=trial.scenario.servers[trial.server].model,
             runtime=self.runtime,
-            stamps=self.stamps,
+            stamps=(*self.stamps, *(self.real_time.stamps() if self.real_time else ())),
             placement=CpuPlacement(**vars(placement)),
             ready=self.ready,
             verify=tuple(self.verify),
@@ -116,6 +118,7 @@ class RecordBuilder:
             last_lines=self.last_lines,
             calibration=self.calibration,
             aborted=self.aborted,
+            scheduling=tuple(self.real_time.processes()) if self.real_time else None,
         )
 
 

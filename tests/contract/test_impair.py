@@ -22,6 +22,7 @@ from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
 from testbed.namespaces import Namespaces, namespaces, overtakers, run
 from tests.support.impair_flows import (
+    EARLY_MS,
     IDLE_S,
     LATE_MS,
     UNTOUCHED,
@@ -66,6 +67,14 @@ def test_delay_is_as_requested_in_each_direction(net: Namespaces, backend: str) 
     assert record.requested == Directions(Impairment(delay_ms=30), Impairment(delay_ms=10))
     assert record.counters["a eth0"].dropped == 0
     assert (record.backend, record.stamp) == (backend, BACKENDS[backend].stamp)
+
+
+def test_a_delay_stays_exact_beside_loss(net: Namespaces, backend: str) -> None:
+    lossy = Impairment(delay_ms=20, loss=0.01, seed=5)
+    least_ms = 40 if backend == "netem" else 40 - 2 * EARLY_MS
+    with applied(net, [link(net, lossy, lossy)], backend) as links:
+        links.probe("before")
+        assert least_ms <= fastest_ms(links, "before")[0] < 43
 
 
 def test_everything_is_cleared(net: Namespaces, backend: str) -> None:

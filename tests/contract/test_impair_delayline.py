@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +17,8 @@ from lab.impair.apply import ImpairedLinks, applied
 from lab.results.link import Directions
 from lab.scenario.impairment import Impairment
 from testbed.namespaces import CTL, Namespaces, namespaces, run
-from tests.support.impair_flows import counters, flow, link, measured, share_bounds
+from tests.support.impair_flows import EARLY_MS, LATE_MS, counters, flow, link, measured, share_bounds
+from tests.support.runtimes import HANGS_S, until
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
 
@@ -92,13 +92,14 @@ def test_ctl_sends_a_command_and_prints_the_answer(net: Namespaces) -> None:
     assert "known are capabilities, clear" in json.loads(refused.out)["says"]
 
 
-def test_when_the_delay_line_dies_packets_are_dropped_and_the_agent_exits(tmp_path: Path) -> None:
-    with namespaces(tmp_path) as net:
+def the_agent_exits_when_its_delay_line_dies(folder: Path, deadline_s: float) -> None:
+    """Packets are dropped meanwhile."""
+    with namespaces(folder) as net:
         with _with_agent_gone_at_the_end(net) as links:
             assert measured(links).loss == 0
             agent = net.agents["a"]
             os.kill(_child(agent), signal.SIGKILL)
-            assert agent.wait(5) == 1
+            assert agent.wait(deadline_s) == 1
             lost = net.run("a", ["python", "-m", "nettools", "probe", net.address("b"), "5", "10"], 10)
             assert json.loads(lost.out)["lost"] == 5
             with pytest.raises(LabError, match="no agent"):
@@ -108,19 +109,30 @@ def test_when_the_delay_line_dies_packets_are_dropped_and_the_agent_exits(tmp_pa
         assert (last["level"], "delay line died" in last["says"]) == ("error", True)
 
 
-def test_when_the_agent_dies_the_delay_line_exits(tmp_path: Path) -> None:
-    with namespaces(tmp_path) as net, _with_agent_gone_at_the_end(net):
+def the_delay_line_exits_when_its_agent_dies(folder: Path, deadline_s: float) -> None:
+    with namespaces(folder) as net, _with_agent_gone_at_the_end(net):
         agent = net.agents.pop("a")
         child = _child(agent)
         agent.kill()
-        agent.wait(5)
+        agent.wait(HANGS_S)
         assert agent.stdout is not None
         agent.stdout.close()
-        end = time.monotonic() + 5
-        while Path(f"/proc/{child}").exists():
-            assert time.monotonic() < end, "the delay line outlives its agent"
-            time.sleep(0.01)
+        until(lambda: not Path(f"/proc/{child}").exists(), deadline_s)
         net.agents["a"] = agent
+
+
+def test_when_the_delay_line_dies_packets_are_dropped_and_the_agent_exits(tmp_path: Path) -> None:
+    the_agent_exits_when_its_delay_line_dies(tmp_path, HANGS_S)
+
+
+def test_when_the_agent_dies_the_delay_line_exits(tmp_path: Path) -> None:
+    the_delay_line_exits_when_its_agent_dies(tmp_path, HANGS_S)
+
+
+@pytest.mark.alone
+def test_neither_outlives_the_other_by_five_seconds(tmp_path: Path) -> None:
+    the_agent_exits_when_its_delay_line_dies(tmp_path, 5)
+    the_delay_line_exits_when_its_agent_dies(tmp_path, 5)
 
 
 def _child(agent: subprocess.Popen[str]) -> int:
@@ -143,5 +155,14 @@ def test_without_net_raw_only_duplicate_is_refused(tmp_path: Path) -> None:
         with pytest.raises(HostCannot, match="NET_RAW"), applied(net, [doubled], "delayline"):
             pass
         with applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links:
-            assert measured(links).rtt_min_ms >= 20  # load makes a round trip longer, never shorter
+            assert measured(links).rtt_min_ms >= 20 - EARLY_MS
             assert links.records()[0].configured["a eth0"].delay_ms == 20
+
+
+@pytest.mark.alone
+def test_without_net_raw_a_delay_is_exact(tmp_path: Path) -> None:
+    with (
+        namespaces(tmp_path, capabilities="+net_admin") as net,
+        applied(net, [link(net, Impairment(delay_ms=20))], "delayline") as links,
+    ):
+        assert measured(links).rtt_min_ms == pytest.approx(20, abs=LATE_MS)

@@ -19,7 +19,7 @@ from lab.plan.node_settings import ServerSettings
 from lab.plan.topology import DATA, Network, Node, NodeLimits, Topology
 from lab.runtime import Deployment, Runtime
 from lab.runtime.local import LocalRuntime
-from tests.support.runtimes import docker_runtime, run_id, until
+from tests.support.runtimes import HANGS_S, docker_runtime, run_id, until
 
 SAY = """
 import json, os, signal, sys, time
@@ -135,7 +135,7 @@ def test_signal_reaches_the_first_process(up: Up) -> None:
     with up(node("one", NODE)) as deployment:
         deployment.wait_event("one", "ready", 10)
         deployment.signal("one", "SIGUSR1")
-        deployment.wait_event("one", "usr1", 5)
+        deployment.wait_event("one", "usr1", HANGS_S)
 
 
 def test_events_past_and_future_and_by_subscription(up: Up) -> None:
@@ -151,7 +151,7 @@ def test_events_past_and_future_and_by_subscription(up: Up) -> None:
         deployment.wait_event("one", "tick", 10)
         deployment.subscribe(callback)
         assert enough.wait(10)
-        assert deployment.wait_event("one", "ready", 1) == deployment.events("one")[0]
+        assert deployment.wait_event("one", "ready", HANGS_S) == deployment.events("one")[0]
     assert set(seen) <= {"one:tick"}
 
 
@@ -181,17 +181,17 @@ def test_a_paused_node_can_be_stopped(up: Up) -> None:
     with up(node("one", NODE)) as deployment:
         deployment.wait_event("one", "ready", 10)
         deployment.pause("one")
-        assert deployment.stop("one", 5).code == 0
+        assert deployment.stop("one", HANGS_S).code == 0
 
 
 def test_stop_takes_in_the_last_line(up: Up) -> None:
     with up(node("one", NODE)) as deployment:
         deployment.wait_event("one", "ready", 10)
         assert deployment.exited("one") is None
-        exit_ = deployment.stop("one", 5)
+        exit_ = deployment.stop("one", HANGS_S)
         assert (exit_.code, exit_.signal) == (0, None)
         assert deployment.events("one")[-1]["event"] == "stopped"
-        assert deployment.exited("one") == exit_ == deployment.stop("one", 5)
+        assert deployment.exited("one") == exit_ == deployment.stop("one", HANGS_S)
 
 
 def test_stop_kills_after_its_grace(up: Up) -> None:
@@ -199,22 +199,22 @@ def test_stop_kills_after_its_grace(up: Up) -> None:
         deployment.wait_event("one", "ready", 10)
         exit_ = deployment.stop("one", 1.0)
         assert (exit_.code, exit_.signal) == (137, "SIGKILL")
-        deployment.wait_event("one", "deaf", 1)
+        deployment.wait_event("one", "deaf", HANGS_S)
 
 
 def test_the_end_of_a_node_is_seen_with_its_code_and_last_lines(up: Up) -> None:
     with up(node("one", SAY + "say('ready'); print('why', file=sys.stderr); sys.exit(42)")) as deployment:
-        until(lambda: deployment.exited("one") is not None, 5)
+        until(lambda: deployment.exited("one") is not None)
         exit_ = deployment.exited("one")
         assert exit_ is not None
         assert exit_.code == 42
         with pytest.raises(NoMeasurement, match=r"one: ended with exit code 42 before 'never'(.|\n)*why"):
-            deployment.wait_event("one", "never", 5)
+            deployment.wait_event("one", "never", HANGS_S)
 
 
 def test_a_crash_by_signal_is_named(up: Up) -> None:
     with up(node("one", SAY + "say('ready'); os.kill(os.getpid(), signal.SIGSEGV)")) as deployment:
-        until(lambda: deployment.exited("one") is not None, 5)
+        until(lambda: deployment.exited("one") is not None)
         exit_ = deployment.exited("one")
     assert exit_ is not None
     assert (exit_.code, exit_.signal) == (139, "SIGSEGV")
@@ -299,7 +299,7 @@ time.sleep(60)
     with up(node("one", orphan)) as deployment:
         deployment.wait_event("one", "child", 10)
         pids = deployment.pids("one")
-    until(lambda: all(proc.start_ticks(pid) is None for pid in pids), 5)
+    until(lambda: all(proc.start_ticks(pid) is None for pid in pids))
     assert list((tmp_path / "state/journal").iterdir()) == []
 
 
@@ -315,25 +315,50 @@ def test_nothing_is_left_when_the_body_raises(up: Up, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         use()
     assert pids
-    until(lambda: all(proc.start_ticks(pid) is None for pid in pids), 5)
+    until(lambda: all(proc.start_ticks(pid) is None for pid in pids))
     assert list((tmp_path / "state/journal").iterdir()) == []
 
 
 def test_events_are_json_all_through(up: Up) -> None:
     with up(node("one", NODE)) as deployment:
         deployment.wait_event("one", "tick", 10)
-        deployment.stop("one", 5)
+        deployment.stop("one", HANGS_S)
         lines = deployment.log_path("one").read_text().splitlines()
         events = [json.loads(line) for line in lines if line.startswith("{")]
         assert deployment.events("one") == events
 
 
 def settled(value: Callable[[], int]) -> int:
-    """The value once it has stayed the same for half a second. Raises AssertionError after five."""
+    """The value once it has stayed the same for half a second. Raises AssertionError at the deadline."""
     seen, since, started = value(), time.monotonic(), time.monotonic()
     while time.monotonic() - since < 0.5:
-        assert time.monotonic() - started < 5, "it never settles"
+        assert time.monotonic() - started < HANGS_S, "it never settles"
         time.sleep(0.02)
         if (now := value()) != seen:
             seen, since = now, time.monotonic()
     return seen
+
+
+@pytest.mark.alone
+def test_calls_and_ends_of_nodes_are_done_within_five_seconds(up: Up) -> None:
+    crash = (
+        SAY + "signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), 11))\nwhile True: time.sleep(1)"
+    )
+    with up(node("one", NODE), node("two", crash)) as deployment:
+        deployment.wait_event("one", "ready", 10)
+        began_s = time.monotonic()
+        with pytest.raises(NoMeasurement, match=r"one: sleep did not end within 0\.3 s"):
+            deployment.exec("one", ["sleep", "30"], 0.3)
+        assert time.monotonic() - began_s < 5
+        deployment.signal("one", "SIGUSR1")
+        deployment.wait_event("one", "usr1", 5)
+        deployment.signal("two", "SIGUSR1")
+        until(lambda: deployment.exited("two") is not None, 5)
+        deployment.pause("one")
+        paused = settled(lambda: len(deployment.events("one")))
+        deployment.unpause("one")
+        until(lambda: len(deployment.events("one")) > paused, 5)
+        deployment.pause("one")
+        pids = deployment.pids("one")
+        assert deployment.stop("one", 5).code == 0
+    until(lambda: all(proc.start_ticks(pid) is None for pid in pids), 5)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from swarm.answers import HELLO
 from swarm.histogram import quantile_us
 from wire import http1
 
+from tests.support.runtimes import HANGS_S
 from tests.support.swarm_nodes import (
-    KILL_AFTER_S,
+    EngineRun,
     drive,
     engine,
     model_server,
@@ -80,7 +82,7 @@ def test_every_request_has_its_outcome_and_seconds_sum_to_the_window(wire: str, 
 def test_greet_makes_a_connection_per_request() -> None:
     with model_server("epoll_lt", "greet", "hello") as (server, port):
         run = run_engine(settings(port, wire="greet"))
-        server.wait(5.0, lambda e: e.get("requests") == 200, "200 greetings heard")
+        server.wait(HANGS_S, lambda e: e.get("requests") == 200, "200 greetings heard")
     run.assert_conserved()
     assert run.errors() == {}
     assert run.sum("connects") == run.sum("answered") == 200
@@ -126,22 +128,26 @@ def test_a_closed_load_without_think_time_keeps_every_user_busy() -> None:
     assert run.sum("answered", "measure") > 50
 
 
-@pytest.mark.parametrize(
-    ("serve", "kind"),
-    [
-        (dying(), "closed"),
-        (dying(ANSWER[:40]), "closed"),
-        (dying(reset=True), "reset"),
-        (dying(b"SMTP ready\r\n\r\n"), "protocol"),
-        (answering(ANSWER * 2), "protocol"),
-        (answering(http1.response(200, b"Hello, World?")), "wrong_answer"),
-        (answering(http1.response(503, b"busy")), "wrong_answer"),
-    ],
-    ids=["closed", "cut", "reset", "not http", "twice", "wrong body", "wrong status"],
-)
-def test_every_error_has_its_kind(serve: Serve, kind: str) -> None:
+FAULTY: dict[str, tuple[Serve, str]] = {
+    "closed": (dying(), "closed"),
+    "cut": (dying(ANSWER[:40]), "closed"),
+    "reset": (dying(reset=True), "reset"),
+    "not http": (dying(b"SMTP ready\r\n\r\n"), "protocol"),
+    "twice": (answering(ANSWER * 2), "protocol"),
+    "wrong body": (answering(http1.response(200, b"Hello, World?")), "wrong_answer"),
+    "wrong status": (answering(http1.response(503, b"busy")), "wrong_answer"),
+}
+
+
+def of_a_faulty_server(serve: Serve, late_s: float = HANGS_S) -> EngineRun:
+    given = settings(0, phases={"warmup_s": 0, "measure_s": 0.3}, drain_s=0.3)
     with scripted_server(serve) as port:
-        run = run_engine(settings(port, phases={"warmup_s": 0, "measure_s": 0.3}, drain_s=0.3))
+        return run_engine(given | {"target": {"host": "127.0.0.1", "port": port}}, late_s=late_s)
+
+
+@pytest.mark.parametrize(("serve", "kind"), FAULTY.values(), ids=FAULTY)
+def test_every_error_has_its_kind(serve: Serve, kind: str) -> None:
+    run = of_a_faulty_server(serve)
     run.assert_conserved()
     assert set(run.errors()) == {kind}
     assert run.sum("failed") == run.errors()[kind]
@@ -149,6 +155,14 @@ def test_every_error_has_its_kind(serve: Serve, kind: str) -> None:
     assert fault["count"] == run.errors()[kind]
     assert run.start_s <= fault["first_mono_ms"] / 1e3 <= fault["last_mono_ms"] / 1e3 <= time.monotonic()
     assert fault["example"]
+
+
+@pytest.mark.alone
+def test_errors_of_a_short_load_lie_within_five_seconds_of_its_start() -> None:
+    with ThreadPoolExecutor(len(FAULTY)) as pool:  # they mostly wait
+        runs = pool.map(lambda faulty: of_a_faulty_server(faulty[0], late_s=5.0), FAULTY.values())
+    for run, (_, kind) in zip(runs, FAULTY.values(), strict=True):
+        assert run.done["faults"][kind]["last_mono_ms"] / 1e3 <= run.start_s + 5
 
 
 def test_nobody_listens() -> None:
@@ -243,7 +257,7 @@ def one_big_request(given: dict[str, Any]) -> dict[str, int]:
     dialler = Dialler("127.0.0.1", given["target"]["port"], "tcp")
     lab = Engine(exchange, dialler, spawn_rate_per_s=100, connect_deadline_s=3, request_timeout_s=5)
     lab.pool.users = 1
-    deadline_s = time.monotonic() + 5.0
+    deadline_s = time.monotonic() + HANGS_S
     while not lab.pool.open:
         lab.run_once()
         assert time.monotonic() < deadline_s
@@ -337,14 +351,23 @@ def test_a_stall_shows_in_response_times_and_not_in_lateness_alone() -> None:
     assert max(response) == pytest.approx(stall_s * 1e6, rel=0.05)
 
 
-def test_the_engine_ends_with_its_standard_input() -> None:
+def ends_with_its_standard_input(deadline_s: float) -> None:
     with model_server("epoll_lt", "http1", "hello") as (_, port), engine(settings(port)) as node:
         node.event("hello")
         node.send(do="users", target=20)
-        node.wait(5.0, lambda e: e.get("connected") == 20, "20 connections")
+        node.wait(HANGS_S, lambda e: e.get("connected") == 20, "20 connections")
         assert node.process.stdin is not None
         node.process.stdin.close()
-        assert node.exit_code(KILL_AFTER_S) == 0
+        assert node.exit_code(deadline_s) == 0
+
+
+def test_the_engine_ends_with_its_standard_input() -> None:
+    ends_with_its_standard_input(HANGS_S)
+
+
+@pytest.mark.alone
+def test_the_engine_ends_within_two_seconds_of_its_standard_input() -> None:
+    ends_with_its_standard_input(2.0)
 
 
 def test_a_second_that_a_late_answer_changed_is_reported_again() -> None:

@@ -11,21 +11,32 @@ from typing import Any
 
 import pytest
 
-from tests.support.runtimes import until
-from tests.support.swarm_nodes import Event, Node, decode, free_port, model_server, settings, swarm
+from tests.support.runtimes import HANGS_S, until
+from tests.support.swarm_nodes import (
+    Event,
+    Node,
+    decode,
+    free_port,
+    model_server,
+    settings,
+    swarm,
+)
 
 RESULT_KEYS = {
-    "intended", "sent", "answered", "failed", "unsent", "errors", "connects", "response_hdr", "service_hdr",
-    "response_censored_hdr", "service_censored_hdr", "lateness_hdr",
+    "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connects", "response_hdr",
+    "service_hdr", "response_censored_hdr", "service_censored_hdr", "in_flight_start", "in_flight_end",
+    "queued_start", "queued_end", "lateness_hdr",
     "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
     "workers", "locust",
 }  # fmt: skip
 SECOND_KEYS = {
-    "k", "phase", "intended", "sent", "answered", "failed", "unsent", "errors", "connected", "connects",
-    "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in", "bytes_out",
-    "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight",
+    "k", "phase", "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connected",
+    "connects", "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in",
+    "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight", "queued",
 }  # fmt: skip
-COUNTERS = ("intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out")
+COUNTERS = (
+    "intended", "sent", "answered", "completed", "failed", "unsent", "connects", "bytes_in", "bytes_out",
+)  # fmt: skip
 
 
 def assert_consistent(result: Event, seconds: list[Event]) -> None:
@@ -41,11 +52,31 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
         gave_up = figures["failed"] + figures["unsent"]
         assert decode(figures["response_censored_hdr"]).get_total_count() == gave_up
         assert decode(figures["service_censored_hdr"]).get_total_count() == figures["failed"]
+    last = {phase: [s for s in seconds if s["phase"] == phase][-1] for phase in ("warmup", "measure")}
+    for name in ("in_flight", "queued"):
+        assert result[f"{name}_start"] == last["warmup"][name]
+        assert result[f"{name}_end"] == last["measure"][name]
     whole = result["whole"]
+    assert whole["completed"] == whole["answered"]
     assert whole["sent"] == sum(second["sent"] for second in seconds)
     for key in ("sent", "answered", "failed"):
         assert whole[key] == sum(worker[key] for worker in result["workers"])
     assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_worker_tells_in_which_class_its_engines_are_scheduled(asked: bool) -> None:
+    with swarm(settings(free_port(), engines=2, real_time=asked)) as nodes:
+        nodes.workers[0].event("ready", 30.0)
+        told = sorted(nodes.workers[0].named("scheduled"), key=lambda one: one["task"])
+        policies = [os.sched_getscheduler(one["pid"]) for one in told]
+    assert [(one["task"], one["asked"]) for one in told] == [("engine 0", asked), ("engine 1", asked)]
+    for one, policy in zip(told, policies, strict=True):
+        if one["policy"] == "SCHED_RR":
+            assert (asked, one["why_not"], policy) == (True, None, os.SCHED_RR)
+        else:
+            why_not = "sched_setscheduler(2): Operation not permitted" if asked else "not asked for"
+            assert (one["policy"], one["why_not"], policy) == ("SCHED_OTHER", why_not, os.SCHED_OTHER)
 
 
 def test_a_load_from_hello_to_result() -> None:
@@ -104,7 +135,7 @@ def test_ten_thousand_connections_in_five_seconds() -> None:
         nodes.start()
         spawn = nodes.master.event("phase", phase="spawn")
         warmup = nodes.master.event("phase", 30.0, phase="warmup")
-        result = nodes.result(30.0)
+        result = nodes.result(30.0, end_s=5.0)
     assert result["connected_peak"] == 10_000
     assert result["whole"]["connects"] == 10_000
     assert (result["answered"], result["errors"]) == (1000, {})
@@ -235,7 +266,7 @@ def test_verify_passes_a_correct_server(wire: str, handler: str) -> None:
     with model_server("blocking", wire, handler) as (_, port):
         node = Node(["-m", "swarm", "verify"], settings(port, wire=wire, handler=handler))
         verified = node.event("verified", 20.0)
-        assert node.exit_code(5.0) == 0
+        assert node.exit_code(HANGS_S) == 0
     assert verified["ok"] is True
     assert all(check["ok"] and check["says"] for check in verified["checks"])
 
@@ -244,9 +275,18 @@ def test_verify_fails_a_wrong_server() -> None:
     with model_server("blocking", "http1", "json") as (_, port):
         node = Node(["-m", "swarm", "verify"], settings(port))
         verified = node.event("verified", 20.0)
-        assert node.exit_code(5.0) == 1
+        assert node.exit_code(HANGS_S) == 1
     assert verified["ok"] is False
     assert "expected b'Hello, World!'" in verified["checks"][0]["says"]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(("handler", "code"), [("hello", 0), ("json", 1)])
+def test_verify_ends_within_five_seconds_of_its_verdict(handler: str, code: int) -> None:
+    with model_server("blocking", "http1", handler) as (_, port):
+        node = Node(["-m", "swarm", "verify"], settings(port))
+        node.event("verified", 20.0)
+        assert node.exit_code(5.0) == code
 
 
 PAUSE_S, WINDOW_S, RATE_PER_S = 2.0, 20, 600

@@ -18,7 +18,10 @@ from swarm.answers import HELLO
 from swarm.histogram import unpack
 from wire import http1
 
+from tests.support.runtimes import HANGS_S
 from tests.support.swarm_nodes import (
+    EngineRun,
+    Event,
     decode,
     engine,
     free_port,
@@ -116,13 +119,18 @@ def test_in_http_churn_the_server_closes_first_so_that_our_ports_are_free() -> N
     assert sides[False] == 0
 
 
-@pytest.mark.parametrize("side", ["write", "read"])
-def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
+def with_slow_clients(side: str) -> tuple[EngineRun, Event]:
+    """Return a run of one second in which half of twenty clients are slow, and the server's last counts."""
     clients = {"slow_share": 0.5, "slow_side": side, "slow_bytes_per_s": 100}
     with model_server("epoll_lt", "http1", "hello") as (server, port):
         run = run_engine(settings(port, clients=clients, phases={"warmup_s": 0, "measure_s": 1}))
         server.end()
-        served = server.named("stopped")[-1]
+        return run, server.named("stopped")[-1]
+
+
+@pytest.mark.parametrize("side", ["write", "read"])
+def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
+    run, served = with_slow_clients(side)
     run.assert_conserved()
     assert run.errors() == {}
     assert (run.sum("answered"), run.done["slow_ended"]) == (400, 0)
@@ -130,8 +138,12 @@ def test_slow_clients_are_slow_and_the_others_are_not(side: str) -> None:
     known = 400 + run.done["slow_answered"]
     assert known <= served["requests"] <= known + 10
     assert served["open_peak"] == 20
-    if side == "write":
-        assert run.done["slow_answered"] >= 10  # 35 bytes at 100 a second: one each 0.35 s
+
+
+@pytest.mark.alone
+def test_slow_clients_keep_their_pace() -> None:
+    run, _ = with_slow_clients("write")
+    assert run.done["slow_answered"] >= 10  # 35 bytes at 100 a second: one each 0.35 s
 
 
 def test_connections_that_the_server_ends_on_slow_clients_are_counted() -> None:
@@ -172,8 +184,8 @@ def test_fewer_users_means_fewer_connections() -> None:
         node.event("hello")
         for target in (20, 5, 12):
             node.send(do="users", target=target)
-            node.wait(5.0, lambda e, n=target: e.get("connected") == n, f"{target} connections")  # type: ignore[misc]
-        server.wait(5.0, lambda e: e.get("open") == 12 or e.get("closed") == 15, "15 closed")
+            node.wait(HANGS_S, lambda e, n=target: e.get("connected") == n, f"{target} connections")  # type: ignore[misc]
+        server.wait(HANGS_S, lambda e: e.get("open") == 12 or e.get("closed") == 15, "15 closed")
 
 
 def test_ramping_users_follow_their_stages_under_load() -> None:
@@ -220,8 +232,9 @@ class Fast(FastHttpUser):
 """
 
 
-def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
-    path = tmp_path / "my_users.py"
+def of_an_ordinary_locustfile(folder: Path) -> tuple[Event, list[Event]]:
+    """Return the result and the seconds of ten ordinary users, for two seconds."""
+    path = folder / "my_users.py"
     path.write_text(LOCUSTFILE)
     given = settings(0, users=10, workers=2, locustfile=str(path), phases={"warmup_s": 1, "measure_s": 2})
     with (
@@ -229,8 +242,11 @@ def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
         swarm(given | {"target": {"host": "127.0.0.1", "port": port}}) as nodes,
     ):
         nodes.start()
-        result = nodes.result(40.0)
-        seconds = nodes.master.named("second")
+        return nodes.result(40.0), nodes.master.named("second")
+
+
+def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
+    result, seconds = of_an_ordinary_locustfile(tmp_path)
     assert result["timing"]["source"] == "locust users"
     assert set(result["whole"]["parts_hdr"]) == {"/plaintext", "/"}
     assert (
@@ -242,7 +258,15 @@ def test_an_ordinary_locustfile_gives_the_same_records(tmp_path: Path) -> None:
     assert set(result["errors"]) == {"wrong_answer"}
     assert decode(result["response_hdr"]).get_total_count() == result["answered"]
     whole = result["whole"]
+    assert whole["completed"] == whole["answered"]
+    assert {result[f"{what}_{end}"] for what in ("in_flight", "queued") for end in ("start", "end")} == {None}
     assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
+
+
+@pytest.mark.alone
+def test_an_ordinary_locustfile_sends_more_than_sixty_requests(tmp_path: Path) -> None:
+    result, _ = of_an_ordinary_locustfile(tmp_path)
+    assert 60 < result["sent"] <= 10 / 0.1 * 2 + 10
 
 
 def page_of(port: int, password: str) -> int:
@@ -250,7 +274,7 @@ def page_of(port: int, password: str) -> int:
     token = base64.b64encode(f"me:{password}".encode()).decode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Authorization": f"Basic {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=HANGS_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ def test_a_second_build_does_nothing(client: Any, tags: dict[str, str]) -> None:
     said: list[str] = []
     assert images.build(client, images.IMAGES, said.append) == tags
     assert said == []
+
+
+@pytest.mark.alone
+def test_a_second_build_takes_less_than_two_seconds(client: Any, tags: dict[str, str]) -> None:
+    began_s = time.monotonic()
+    assert images.build(client, images.IMAGES, print) == tags
+    assert time.monotonic() - began_s < 2
 
 
 def test_images_carry_their_label_and_stay_small(client: Any, tags: dict[str, str]) -> None:

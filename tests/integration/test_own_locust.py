@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,16 +74,40 @@ def test_as_plain_processes(tmp_path: Path) -> None:
     holds(own(tmp_path, "local"))
 
 
+def swarm_image(folder: Path) -> tuple[str, str]:
+    """The image that a run in containers made, and this host's machine."""
+    environment = json.loads((folder / "results/latest/manifest.json").read_text())["environment"]
+    return environment["images"]["swarm"], environment["host"]["machine"]
+
+
 @pytest.mark.docker
 def test_in_containers_by_one_more_layer(tmp_path: Path) -> None:
     with docker_client() as client:
         holds(own(tmp_path, "docker"))
-        manifest = json.loads((tmp_path / "results/latest/manifest.json").read_text())
-        tag = manifest["environment"]["images"]["swarm"]
+        tag, machine = swarm_image(tmp_path)
         made = client.images.get(tag)
         try:
-            below = client.images.get(images.tag("swarm", manifest["environment"]["host"]["machine"]))
+            below = client.images.get(images.tag("swarm", machine))
             assert made.attrs["RootFS"]["Layers"][:-1] == below.attrs["RootFS"]["Layers"]
             assert made.labels["lab.image"] == "swarm"  # so that `lab clean` finds it
         finally:
             client.images.remove(tag)
+
+
+def sent(folder: Path, runtime: str) -> int:
+    """How many requests six users sent in three seconds."""
+    load = own(folder, runtime).load
+    assert load is not None
+    return load.result.whole.sent
+
+
+@pytest.mark.docker
+@pytest.mark.alone
+def test_more_than_thirty_requests_in_either_runtime(tmp_path: Path) -> None:
+    folders = {runtime: Path(tempfile.mkdtemp(dir=tmp_path)) for runtime in ("local", "docker")}
+    with docker_client() as client:
+        # At once: each waits most of the time.
+        with ThreadPoolExecutor(len(folders)) as pool:
+            found = dict(zip(folders, pool.map(sent, folders.values(), folders), strict=True))
+        client.images.remove(swarm_image(folders["docker"])[0])
+    assert min(found.values()) > 30, found

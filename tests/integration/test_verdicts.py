@@ -1,8 +1,10 @@
 """What makes a run INVALID, or ends it early, seen in real runs. A worker that is killed: see test_lab.py."""
 
+import json
+
 import pytest
 
-from tests.support.lab_command import Project, lab, said
+from tests.support.lab_command import MEASURED, Project, lab, said
 from tests.support.runtimes import docker_client, until
 
 SCENARIO = """\
@@ -78,3 +80,25 @@ def test_a_threshold_may_end_the_run_while_its_window_runs(tmp_path):
     assert (row["ok"], row["threshold"]) == (False, "p(50)<1ms")
     assert row["value"] >= 5
     assert "1 of 2 trials were not run" in said(found, "complete", "suspect")
+
+
+def test_a_server_that_is_asked_more_than_it_can_do_shows_what_it_did(tmp_path):
+    """One connection at a time, 10 ms each: never more than 100/s, whatever the host; 150/s are asked."""
+    beyond = SCENARIO.replace("{sleep: 5ms}", "{sleep: 10ms}").replace("rate: 200/s", "rate: 150/s")
+    beyond = beyond.replace("epoll_lt", "blocking").replace(
+        "users: 20", "users: 900\n  clients: {churn: true}"
+    )
+    beyond = beyond.replace("connect-deadline: 1s", "connect-deadline: 20s")
+    beyond = beyond.replace("request-timeout: 2s", "request-timeout: 20s").replace("drain: 1s", "drain: 15s")
+    project = Project(tmp_path, beyond.replace("spawn-rate: 200", "spawn-rate: 900"), *OPTIONS, "local")
+    project.run("--server", "blocking", code=MEASURED)
+    found = project.summary
+    server = found["servers"]["blocking"]
+    assert server["requests_per_s"]["value"] <= 101  # 300 of 10 ms each in 3 s, and one that ends in it
+    assert server["kept_up"] is False
+    assert "the server did not keep up: 150 requests/s were asked" in said(found, "backlog", "limit")
+    assert not {"steady", "little_law", "tail_support"} & set(found["checks"])
+    [record] = project.latest.glob("trials/*/record.json")
+    load = json.loads(record.read_text())["load"]["result"]
+    assert load["whole"]["completed"] == load["whole"]["answered"]
+    assert load["completed"] < load["answered"], "most answers came after the window"

@@ -14,6 +14,7 @@ from testbed.namespaces import Namespaces
 UNTOUCHED = Impairment()
 IDLE_S = 0.4
 LATE_MS = 2.0  # of the fastest of many round trips
+EARLY_MS = 0.6  # a delay line on a busy host, per direction: docs/validity.md
 
 
 def link(

@@ -25,6 +25,8 @@ from lab.results.record import Run, Sample, Series, TrialRecord
 
 GOLDEN = ROOT / "tests/data/golden"
 WARMUP_S, MEASURE_S, DRAIN_S, RATE_PER_S, USERS = 2, 8, 1, 2000, 10_000
+COUNTED = ("intended", "sent", "answered", "completed", "failed")
+IN_FLIGHT = 82  # 2,000/s at 41 ms
 START_MS = 1_000_000.0
 KIB = 1024.0
 
@@ -188,9 +190,7 @@ def _load(shape: Shape, chance: random.Random, users: int) -> LoadResult:
     clock_ms = START_MS + 1000 * users / 2000 + 500
     seconds = [_second(shape, chance, k, users) for k in range(WARMUP_S + MEASURE_S)]
     window = [second for second in seconds if second["phase"] == "measure"]
-    totals = {
-        key: sum(second[key] for second in window) for key in ("intended", "sent", "answered", "failed")
-    }
+    totals = {key: sum(second[key] for second in window) for key in COUNTED}
     merged = {name: _merged([s[name] for s in window]) for name in ("response_hdr", "service_hdr")}
     measure_ms = clock_ms + 1000 * WARMUP_S
     errors = {}
@@ -203,6 +203,7 @@ def _load(shape: Shape, chance: random.Random, users: int) -> LoadResult:
         "event": "result", "mono_ms": clock_ms + 11_500, **totals, **merged, "unsent": 0, "errors": errors,
         "window_mono_ms": [measure_ms, measure_ms + 1000 * MEASURE_S], "connected_peak": users,
         "connect_ms_hdr": _histogram(shape, chance, 500), "lateness_hdr": _lateness(chance),
+        "in_flight_start": IN_FLIGHT, "in_flight_end": IN_FLIGHT, "queued_start": 0, "queued_end": 0,
         "locust": {"requests": totals["sent"], "failures": totals["failed"]},
         "whole": {key: sum(second[key] for second in seconds) for key in totals},
         "workers": [{"index": i, "pid": 40 + i, "cpu_user_us": 2.1e6, "cpu_system_us": 1.4e6,
@@ -226,8 +227,9 @@ def _second(shape: Shape, chance: random.Random, k: int, users: int) -> dict[str
     return {
         "event": "second", "k": k, "phase": "warmup" if k < WARMUP_S else "measure",
         "intended": intended, "sent": intended, "answered": answered, "failed": intended - answered,
-        "unsent": 0, "errors": {shape.error: intended - answered} if answered < intended else {},
-        "connected": users, "connects": 0, "in_flight": 82,
+        "completed": answered, "unsent": 0, "queued": 0,
+        "errors": {shape.error: intended - answered} if answered < intended else {},
+        "connected": users, "connects": 0, "in_flight": IN_FLIGHT,
         "bytes_in": answered * 150, "bytes_out": intended * 40,
         "response_hdr": _histogram(shape, chance, answered, pause),
         "service_hdr": _histogram(shape, chance, answered),

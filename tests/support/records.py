@@ -54,7 +54,7 @@ def second(k: int, response: Values = RESPONSE, **changes: Any) -> dict[str, Any
         "answered": RATE, "failed": 0, "unsent": 0, "errors": {}, "connected": USERS, "connects": 0,
         "response_hdr": hdr(response, RATE), "service_hdr": hdr(response, RATE), "bytes_in": 150 * RATE,
         "bytes_out": 40 * RATE, "late_p99_us": 40, "loop_lag_p99_us": 300, "cpu_cores": [0.2, 0.21],
-        "in_flight": 2,
+        "in_flight": 2, "queued": 0, "completed": RATE,
     } | changes  # fmt: skip
 
 
@@ -67,13 +67,23 @@ def worker(index: int, loop_lag_p99_us: int = 310) -> dict[str, Any]:
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    counts = {"intended": N, "sent": N, "answered": N, "failed": 0, "unsent": 0, "connects": 0}
-    whole = {"intended": ALL, "sent": ALL, "answered": ALL, "failed": 0, "unsent": 0, "connects": USERS}
+    counts = {
+        "intended": N,
+        "sent": N,
+        "answered": N,
+        "completed": N,
+        "failed": 0,
+        "unsent": 0,
+        "connects": 0,
+    }
+    whole = {"intended": ALL, "sent": ALL, "answered": ALL, "completed": ALL, "failed": 0, "unsent": 0}
+    under_way = {"in_flight_start": 2, "in_flight_end": 2, "queued_start": 0, "queued_end": 0}
     return {
         "event": "result", **counts, "errors": {}, "bytes_in": 150 * N, "bytes_out": 40 * N,
         "response_hdr": hdr(RESPONSE, N), "service_hdr": hdr(RESPONSE, N), "lateness_hdr": hdr(LATE, N),
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
-        "whole": whole | {"bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
+        **under_way,
+        "whole": whole | {"connects": USERS, "bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
         "under_way_s": N * 1.098e-3, "locust": {"requests": ALL, "failures": 0},
         "workers": [worker(i) for i in range(WORKERS)],
     } | changes  # fmt: skip
@@ -120,6 +130,9 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
         "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
     ("server", "server", "open_peak"): counter(USERS, 0),
     ("lab", "recorder", "took_ms"): [(t, 12.0) for t, _ in counter(0, 0)],
+    **{("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in [
+        ("ran_us", 2e5), ("waited_us", 2e3), ("cpu", 0)]},
+    ("worker-0", "realtime", "budget_us/41"): [(t, 950_000.0) for t, _ in counter(0, 0)],
     **{("server", "syscalls", name): counter(0, rate) for name, rate in [
         ("epoll_wait", 600), ("read", 2000), ("write", 2000), ("accept4", 80)]},
 }  # fmt: skip
@@ -154,6 +167,14 @@ def verified(when: str, ok: bool = True) -> dict[str, Any]:
     return {**said, "requests": VERIFIED, "checks": [check]}
 
 
+def scheduled(task: str = "engine 0", **changes: Any) -> dict[str, Any]:
+    """How a process was scheduled: an engine in the real-time class, or the server."""
+    if task == "server":
+        return {"node": "server", "task": task, "pid": 40, "policy": "SCHED_OTHER"} | changes
+    budget = {"by": "outside", "runtime_us": 950_000, "period_us": 1_000_000}
+    return {"node": "worker-0", "task": task, "pid": 41, "policy": "SCHED_RR", **budget} | changes
+
+
 def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
     """A trial that every check is silent about."""
     fields: dict[str, Any] = {
@@ -163,7 +184,7 @@ def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
         "ready": {"event": "ready", "backlog": 4096},
         "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
         "exits": {"server": {"code": 0, "signal": None, "oom": False}}, "series": series(),
-        "calibration": {"ceiling_per_s": 50_000.0},
+        "calibration": {"ceiling_per_s": 50_000.0}, "scheduling": (scheduled(), scheduled("server")),
     }  # fmt: skip
     return TrialRecord(**(fields | changes))
 

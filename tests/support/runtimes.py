@@ -14,13 +14,15 @@ from lab.common.errors import HostCannot
 from lab.engine import connect, images
 from lab.runtime.docker import DockerRuntime
 
+HANGS_S = 15.0  # only ends what hangs
+
 
 def run_id() -> str:
     """A run that is nobody else's."""
     return f"test-{secrets.token_hex(4)}"
 
 
-def until(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
+def until(condition: Callable[[], object], deadline_s: float = HANGS_S) -> None:
     """Wait until the condition holds. Raises AssertionError when it does not in time."""
     end = time.monotonic() + deadline_s
     while not condition():

@@ -19,9 +19,9 @@ from hdrh.histogram import HdrHistogram
 from swarm.histogram import Counts, merge, unpack
 
 from testbed.processes import environment
+from tests.support.runtimes import HANGS_S
 
 Event = dict[str, Any]
-KILL_AFTER_S = 5.0
 
 
 class Node:
@@ -93,7 +93,7 @@ class Node:
         """Send a signal, wait for the end, kill at the deadline; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.exit_code(KILL_AFTER_S)
+        return self.exit_code(HANGS_S)
 
     def exit_code(self, deadline_s: float) -> int:
         """Wait for the end; kill and fail at the deadline."""
@@ -102,12 +102,12 @@ class Node:
             return self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(KILL_AFTER_S)
+            self.process.wait(HANGS_S)
             raise AssertionError(f"still running after {deadline_s:g} s: {self.process.args!r}") from None
         finally:
             self.process.stdin.close()
             for thread in self._threads:
-                thread.join(KILL_AFTER_S)
+                thread.join(HANGS_S)
             for stream in (self.process.stdout, self.process.stderr):
                 assert stream is not None
                 stream.close()
@@ -151,7 +151,7 @@ def scripted_server(serve: Callable[[socket.socket], None], *, backlog: int = 12
         yield listener.getsockname()[1]
     finally:
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(KILL_AFTER_S)
+        thread.join(HANGS_S)
         listener.close()
         for connection in accepted:
             connection.close()
@@ -239,25 +239,29 @@ def engine(given: Mapping[str, Any]) -> Iterator[Node]:
         if node.process.poll() is None:
             assert node.process.stdin is not None
             node.process.stdin.close()
-        node.exit_code(KILL_AFTER_S)
+        node.exit_code(HANGS_S)
 
 
-def run_engine(given: Mapping[str, Any], *, connected: int | None = None) -> EngineRun:
+def run_engine(
+    given: Mapping[str, Any], *, connected: int | None = None, late_s: float = HANGS_S
+) -> EngineRun:
     """Ramp, load and drain one engine; wait for `connected` connections before the load."""
     with engine(given) as node:
         node.event("hello")
-        return drive(node, given, connected=connected)
+        return drive(node, given, connected=connected, late_s=late_s)
 
 
-def drive(node: Node, given: Mapping[str, Any], *, connected: int | None = None) -> EngineRun:
-    """Ramp, load and drain an engine that has said hello."""
+def drive(
+    node: Node, given: Mapping[str, Any], *, connected: int | None = None, late_s: float = HANGS_S
+) -> EngineRun:
+    """Ramp, load and drain an engine that has said hello; it may end so much after its drain."""
     ready = given["users"] if connected is None else connected
     node.send(do="users", target=given["users"])
     node.wait(10.0, lambda e: e["event"] == "status" and e["ready"] >= ready, f"{ready} connections")
     start_s = time.monotonic() + 0.1
     node.send(do="start", at_mono_s=start_s, position=0, of=1)
     phases = given["phases"]
-    node.event("done", phases["warmup_s"] + phases["measure_s"] + given["drain_s"] + 5.0)
+    node.event("done", phases["warmup_s"] + phases["measure_s"] + given["drain_s"] + late_s)
     return EngineRun(node, start_s)
 
 
@@ -278,11 +282,11 @@ class Swarm:
             node.event("ready", 30.0)
         self.master.process.send_signal(signal.SIGUSR1)
 
-    def result(self, deadline_s: float) -> Event:
-        """Wait for the result and for a clean end of all."""
+    def result(self, deadline_s: float, end_s: float = HANGS_S) -> Event:
+        """Wait for the result, then for a clean end of each node."""
         result = self.master.event("result", deadline_s)
         for node in (self.master, *self.workers):
-            assert node.exit_code(KILL_AFTER_S) == 0, node.errors
+            assert node.exit_code(end_s) == 0, node.errors
         return result
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from itertools import takewhile
 
 from swarm.connection import Connection
 from swarm.histogram import record
@@ -42,11 +43,11 @@ class OpenLoad:
                 self._send(connection, intended_s, second)
             self._advance()
 
-    def add_idle(self, connection: Connection, _now_s: float) -> None:
+    def add_idle(self, connection: Connection, now_s: float) -> None:
         """Give the connection the oldest queued arrival, if any."""
         if self._queue:
             intended_s, second = self._queue.popleft()
-            self._send(connection, intended_s, second)
+            self._send(connection, intended_s, second, now_s)
         else:
             self._idle.append(connection)
 
@@ -61,6 +62,11 @@ class OpenLoad:
     def queued(self) -> int:
         """Return how many arrivals are due and have no connection yet."""
         return len(self._queue)
+
+    def queued_before(self, time_s: float) -> int:
+        """Return how many of them were due before this time: the queue is in the order of arrival."""
+        later = takewhile(lambda arrival: arrival[0] >= time_s, reversed(self._queue))
+        return len(self._queue) - sum(1 for _ in later)
 
     def counted_until_s(self, now_s: float) -> float:
         """Return the time of the next arrival if it is overdue: arrivals are counted in order, maybe late."""

@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab.analysis.checks import generator, host, known_limits, links, load, network, run_checks, server
+from lab.analysis.checks import (
+    generator,
+    host,
+    known_limits,
+    links,
+    load,
+    network,
+    real_time,
+    run_checks,
+    server,
+)
 from lab.analysis.checks.known_limits import (
     arrivals_wait,
     failed_share,
@@ -47,9 +57,26 @@ def _model(view: TrialView) -> bool:
     return _always(view) and view.trial.model is not None
 
 
+def _real_time(view: TrialView) -> bool:
+    return _always(view) and bool(real_time.real_time(view))
+
+
 def _unramped(view: TrialView) -> bool:
-    """Tell whether there is a steady state to judge: a load that changes by design has none."""
-    return _always(view) and not view.swarm.load.is_ramping
+    """Tell whether there is a steady state to judge: not of a load that changes, or whose backlog grows."""
+    return _support(view) and not view.swarm.load.is_ramping
+
+
+def _open(view: TrialView) -> bool:
+    return _engine(view) and view.open_load
+
+
+def _kept_up(view: TrialView) -> bool:
+    return _engine(view) and _support(view)
+
+
+def _support(view: TrialView) -> bool:
+    """Tell whether more samples would bring the times closer to a state: not where the backlog grew."""
+    return _always(view) and view.figures.kept_up is not False
 
 
 def _linked_or_timed(view: TrialView) -> bool:
@@ -99,6 +126,7 @@ TRIAL_CHECKS = (
     Check(KNOWN_LIMIT, known_limits.known_limits),
     Check("server_stopped", server.server_stopped),
     Check("own_users", load.own_users, required=False, applies=_own_users, per_group=True),
+    Check("backlog", load.backlog, required=False, excused=arrivals_wait, applies=_open, per_group=True),
     Check("offered_load", load.offered_load, excused=arrivals_wait, applies=_engine, per_group=True),
     Check(
         "connections_reached",
@@ -109,15 +137,16 @@ TRIAL_CHECKS = (
     ),
     Check("lateness", load.lateness, excused=arrivals_wait, applies=_engine, per_group=True),
     Check("omission", load.omission, excused=arrivals_wait, applies=_engine, per_group=True),
-    Check("little_law", load.little_law, required=False, applies=_engine, per_group=True),
+    Check("little_law", load.little_law, required=False, applies=_kept_up, per_group=True),
     Check("outcomes", load.outcomes),
     Check("server_count", load.server_count, applies=_model),
     Check("locust_count", load.locust_count),
     Check("errors", load.errors, excused=failed_share),
     Check("steady", load.steady, excused=arrivals_wait, applies=_unramped, per_group=True),
-    Check("tail_support", load.tail_support, excused=fewer_answers),
+    Check("tail_support", load.tail_support, excused=fewer_answers, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
+    Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
@@ -147,7 +176,7 @@ RUN_CHECKS = (
     RunCheck("fairness", run_checks.fairness),
 )
 # From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
-BADNESS: tuple[Level, ...] = ("ok", "suspect", "unknown", "fail", "invalid")
+BADNESS: tuple[Level, ...] = ("ok", "limit", "suspect", "unknown", "fail", "invalid")
 REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
 
 
@@ -156,9 +185,9 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 DISTURBANCES = frozenset(
     {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
 )
-# Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
-# finding is not measured again, whatever else disturbed it.
-NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
+# Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial
+# with such a finding is not measured again, whatever else disturbed it.
+NO_DISTURBANCE = frozenset({"generator_throttled", "real_time_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, told
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
-from lab.results.node import Calibration
+from lab.results.node import Calibration, engine_policy
 
 QUOTA = "remove the CPU quota: the lab sets none for the swarm, so somebody else did"
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
@@ -73,6 +73,9 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
     """Compare the measured rate with this swarm's maximum rate with a null server."""
     calibration = view.trial.calibration or Calibration()
     ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
+    ran, measured = engine_policy(view.trial.scheduling), calibration.policy
+    if ran and measured and ran != measured:
+        raise NoData(f"the maximum rate was measured with engines in {measured}, they now ran in {ran}")
     disturbed = f", measured while {calibration.disturbed}" if calibration.disturbed else ""
     rate = view.figures.requests_per_s
     if rate is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lab.analysis.limits import BACKLOG_SHARE
 from lab.analysis.model import Level
 from lab.common.units import show_plain
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One row: a value above `suspect` is suspect, above `invalid` invalid; with `below`, a value below."""
+    """One row: a value above `suspect` is suspect, above `invalid` invalid; with `below`, a value below.
+
+    A value above `limit` is a result: the server's limit.
+    """
 
     name: str
     suspect: float | None
@@ -19,12 +23,15 @@ class Limit:
     source: str
     below: bool = False
     of: str = ""  # what a share is a share of
+    limit: float | None = None
 
     def grade(self, value: float) -> Level:
         """Return the level of a value. NaN is beyond every limit."""
         if self._beyond(value, self.invalid):
             return "invalid"
-        return "suspect" if self._beyond(value, self.suspect) else "ok"
+        if self._beyond(value, self.suspect):
+            return "suspect"
+        return "limit" if self._beyond(value, self.limit) else "ok"
 
     def _beyond(self, value: float, limit: float | None) -> bool:
         if limit is None:
@@ -36,12 +43,12 @@ class Limit:
         word = "below" if self.below else "above"
         if self.suspect is not None and self.suspect == self.invalid:
             return f"suspect or invalid {word} {self._show(self.suspect)}"
-        parts = [("suspect", self.suspect), ("invalid", self.invalid)]
+        parts = [("a limit", self.limit), ("suspect", self.suspect), ("invalid", self.invalid)]
         return ", ".join(f"{level} {word} {self._show(v)}" for level, v in parts if v is not None)
 
     def crossed(self, level: Level) -> str:
         """Return the limit that a value of this level is beyond: `limit 5 ms`, `limit 0`."""
-        limit = self.invalid if level == "invalid" else self.suspect
+        limit = {"invalid": self.invalid, "limit": self.limit}.get(level, self.suspect)
         return "limit 0" if not limit else f"limit {self._show(limit)}"
 
     def _show(self, value: float) -> str:
@@ -53,6 +60,7 @@ _ROWS = (
     # load
     Limit("offered_load", 0.99, 0.95, "share", "k6 dropped_iterations, wrk2", below=True),
     Limit("connections_reached", 0.99, 0.95, "share", "as offered_load, for connections", below=True),
+    Limit("backlog", None, None, "share", "ours", of="the window's requests", limit=BACKLOG_SHARE),
     Limit("lateness_p99_ms", 1.0, 5.0, "ms", "Lancet; Treadmill"),
     Limit("lateness_of_p50", 0.10, 0.25, "share", "Lancet; Treadmill", of="p50"),
     Limit("omission_ratio", 2.0, None, "times", "Tene; wrk2"),
@@ -69,6 +77,7 @@ _ROWS = (
     Limit("generator_cpu", 0.70, 0.90, "share", "Locust's 90 %; Treadmill"),
     Limit("loop_lag_p99_ms", 5.0, 20.0, "ms", "Locust; Treadmill"),
     Limit("generator_ceiling", 0.80, 0.95, "share", "closed-loop saturation against a null server; ours"),
+    Limit("real_time_throttled_ms", None, 0.0, "ms", "cpu.rt_runtime_us, /proc/PID/schedstat; ours"),
     Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
     # server
     Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
+from lab.analysis.figures import failed_of
 from lab.analysis.histogram import FEWEST, merged, quantiles, times
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
@@ -33,21 +35,48 @@ def own_users(view: TrialView) -> Iterator[Result]:
     )
 
 
+def backlog(view: TrialView) -> Iterable[Result]:
+    """Growth over the window of the requests in flight or waiting for a connection: a server's limit."""
+    found = told(limits.backlog(view.trial), "what was under way at the window's ends was not counted")
+    if not found.grew:
+        return ()
+    done = told(view.result.completed, "completions were not counted") / view.window_s
+    return graded(
+        "backlog",
+        found.share,
+        f"the server did not keep up: {view.result.intended / view.window_s:,.0f} requests/s were asked, "
+        f"{done:,.0f}/s completed, and the backlog grew from {found.start:,} to {found.end:,} requests "
+        f"({show_percent(found.share)} of the window's): times grow with the window; "
+        "not checked: little_law, steady, tail_support",
+        "read the rate as the server's limit, and lower the load for its times",
+    )
+
+
 def offered_load(view: TrialView) -> Iterable[Result]:
-    """Sent arrivals, as a share of those requested. A closed load requests none: it has no rate."""
+    """Sent arrivals, as a share of those requested. A closed load requests none: it has no rate.
+
+    Arrivals that waited for a free connection to the end, of a server that did not keep up, were offered.
+    """
     if not view.open_load:
         return ()
     load = view.swarm.load
     asked = load.arrivals_due(view.window_s)
     if load.arrivals == "poisson":
         asked = max(float(view.result.intended), asked - POISSON_SIGMAS * math.sqrt(asked))
-    reached = view.result.sent / asked
+    reached = (view.result.sent + _left_over(view)[0]) / asked
     return graded(
         "offered_load",
         reached,
         f"sent {show_percent(reached)} of the {asked:,.0f} requested arrivals",
         "lower the rate, or add users (an arrival waits for a free connection) or swarm workers",
     )
+
+
+def _left_over(view: TrialView) -> tuple[int, int]:
+    """Return what a backlog left over at the end of the drain: never sent, sent and not answered."""
+    if view.figures.kept_up is not False:
+        return 0, 0
+    return view.result.unsent, view.errors("unanswered")
 
 
 def connections_reached(view: TrialView) -> Iterable[Result]:
@@ -65,7 +94,10 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
 
 
 def lateness(view: TrialView) -> Iterable[Result]:
-    """Actual against intended send time: late in milliseconds and relative to the median."""
+    """Actual against intended send time, late in milliseconds and relative to the median.
+
+    An arrival that waited for a free connection is late from then on: the wait is the server's doing.
+    """
     late_ms = _quantile_ms(told(view.result.lateness_hdr, "the lateness of the sends was not recorded"), 99.0)
     p50_ms = quantiles(view.result.response_hdr).p50  # of the answers: of the others the wait is the server's
     if late_ms is None or p50_ms is None:
@@ -75,7 +107,7 @@ def lateness(view: TrialView) -> Iterable[Result]:
         ("lateness_p99_ms", late_ms),
         ("lateness_of_p50", share),
         f"send lateness p99 {late_ms:.2f} ms = {_ratio(share)} p50",
-        f"{view.lower_load}, or add workers: the generator or its connections are the bottleneck",
+        f"{view.lower_load}, or add workers: the generator is the bottleneck",
     )
 
 
@@ -99,7 +131,7 @@ def little_law(view: TrialView) -> Iterable[Result]:
     The swarm integrates the mean over time. Samples would be biased: the loop takes them when it is awake,
     and then it has just sent something.
     """
-    mean_ms, rate = view.figures.response_ms.mean, view.figures.requests_per_s
+    mean_ms, rate = view.figures.response_ms.mean, view.result.answered / view.window_s
     if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
         return ()  # failed requests are in flight too, and have no response time
     seen = _mean_in_flight(view)
@@ -120,7 +152,10 @@ def _mean_in_flight(view: TrialView) -> float:
 
 
 def outcomes(view: TrialView) -> Iterator[Result]:
-    """Every request has exactly one outcome: sent = answered + failed, intended = sent + unsent."""
+    """Every request has exactly one outcome: sent = answered + failed, intended = sent + unsent.
+
+    Each answer was counted in its own second too: over the whole load answered = completed.
+    """
     each: tuple[tuple[str, Counts], ...] = (("window", view.result), ("whole load", view.whole))
     for name, totals in each:
         sent, ended = totals.sent, totals.answered + totals.failed
@@ -130,6 +165,10 @@ def outcomes(view: TrialView) -> Iterator[Result]:
         intended, tried = totals.intended, sent + unsent
         message = f"{name}: {intended:,} requests intended, {tried:,} sent or unsent"
         yield from graded("outcomes_missing", abs(intended - tried), message, MISCOUNT)
+    answered, completed = view.whole.answered, view.whole.completed
+    if completed is not None:
+        message = f"whole load: {answered:,} requests answered, {completed:,} answers counted as they came"
+        yield from graded("outcomes_missing", abs(answered - completed), message, MISCOUNT)
 
 
 def server_count(view: TrialView) -> Iterable[Result]:
@@ -187,8 +226,15 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 
 
 def errors(view: TrialView) -> Iterator[Result]:
-    """Failed requests of the window, and connections that failed at any time."""
-    rate, kinds = view.figures.errors.rate, view.figures.errors.by_kind
+    """Failed requests of the window, and connections that failed at any time.
+
+    What a server that did not keep up left over when the drain ended is its backlog, not an error.
+    """
+    failed, meant = failed_of(view.result)
+    of_those_sent = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
+    rate = without_any + (1 - without_any) * of_those_sent
+    kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
     left_out = view.figures.errors.users_left_out
     without = f", with those of {left_out:,} users that never had a connection" if left_out else ""

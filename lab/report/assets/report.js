@@ -6,7 +6,7 @@
   const hue = (name) => `var(--c${names.indexOf(name) % colours})`;
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
-  // A server whose every trial is invalid, or that met a limit of its own, says so wherever its figures are drawn.
+  // A server whose every trial is invalid, or that met a limit or did not keep up, says so wherever its figures are drawn.
   const marksOf = (s) => [s.doubted && "invalid", s.limited && "at its limit"].filter(Boolean).join(", ");
   const marks = new Map(data.servers.map((s) => [s.label, marksOf(s)]));
   const titled = (label, name = label) => (marks.get(label) ? `${name} (${marks.get(label)})` : name);
@@ -266,13 +266,13 @@
   });
   const throughput = (box) => overTime(box, {
     from: ofLoad,
-    values: (line) => line.seconds.flatMap((s) => [s.intended, s.answered + s.failed + s.unsent]),
+    values: (line) => line.seconds.flatMap((s) => [s.intended, s.completed]),
     y: (least, most) => ({ domain: [0, most], tickFormat: plain }),
     marks: (line, colour) => [
-      Plot.areaY(line.seconds, { x: "t", y: "answered", fill: colour, fillOpacity: 0.2 }),
-      Plot.areaY(line.seconds, { x: "t", y1: "answered", y2: (s) => s.answered + s.failed + s.unsent, fill: "var(--bad)", fillOpacity: 0.25 }),
+      Plot.areaY(line.seconds, { x: "t", y: "completed", fill: colour, fillOpacity: 0.2 }),
+      Plot.areaY(line.seconds, { x: "t", y1: (s) => s.intended - s.failed - s.unsent, y2: "intended", fill: "var(--bad)", fillOpacity: 0.25 }),
       Plot.lineY(line.seconds, { x: "t", y: "intended", stroke: "var(--soft)", strokeDasharray: "1,3" }),
-      Plot.lineY(line.seconds, { x: "t", y: "answered", stroke: colour, strokeWidth: 1.75 }),
+      Plot.lineY(line.seconds, { x: "t", y: "completed", stroke: colour, strokeWidth: 1.75 }),
     ],
   });
   const cpu = (box) => overTime(box, {
@@ -339,7 +339,7 @@
       atPoint(data.percentiles).map((c) => [c.trial, ...nines.map(([x]) => show(at(c.points, x)))]),
     ],
     response: perSecond([["p50 [ms]", "p50"], [`${data.upper} [ms]`, "upper"], ["largest [ms]", "max"]]),
-    throughput: perSecond([["offered per s", "intended"], ["answered per s", "answered"], ["failed per s", "failed"], ["never sent per s", "unsent"]]),
+    throughput: perSecond([["offered per s", "intended"], ["completed per s", "completed"], ["failed per s", "failed"], ["never sent per s", "unsent"]]),
     cpu: () => [
       ["server", "second", "CPUs busy"],
       timelines().flatMap((line) => line.cpu.map(([t, v]) => [titled(line.label), t, show(v)])),

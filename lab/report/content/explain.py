@@ -4,7 +4,7 @@ The sentences name figures that differ together; that is no proof of a cause. Th
 by at least 1.25 × with intervals that lie apart, and explaining figures that differ by at least 1.5 ×. Where
 one of the servers has a single trial, both must differ by at least 2 ×: one and the same server differs by
 1.5 × from trial to trial. Servers that failed more than 1 % of their requests are left out: the requests
-they answered are no fair sample.
+they answered are no fair sample. So are servers that did not keep up.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
         return "no figures"
     if not server.trials_valid:
         return "invalid"
+    if server.kept_up is False:
+        return "at its limit"
     return f"failed {percent(server.errors.rate)} of its requests" if server.errors.rate > MOST_ERRORS else ""
 
 

@@ -12,8 +12,8 @@ from lab.common.trial_key import TrialKey
 from lab.report.content import text
 from lab.report.content.text import clean, plural
 
-# Worst first; known limits that were met come last.
-_ORDER = ("invalid", "fail", "unknown", "suspect", "expected")
+# Worst first; limits of a server are results; known limits that were met come last.
+_ORDER = ("invalid", "fail", "unknown", "suspect", "limit", "expected")
 MOST_TRIALS = 4
 
 
@@ -148,7 +148,9 @@ def _server(finding: Finding) -> str:
 def verdict_meaning(summary: Summary) -> str:
     """One sentence on what the verdict word means here."""
     doubts = sum(level_word(finding) == "suspect" for finding in summary.findings)
-    doubt = f"; {plural(doubts, 'finding')} to look at below" if doubts else ""
+    limits = sum(level_word(finding) == "limit" for finding in summary.findings)
+    doubt = f"; {plural(limits, 'limit')} met by a server" if limits else ""
+    doubt += f"; {plural(doubts, 'finding')} to look at below" if doubts else ""
     return {
         "PASS": f"the figures are valid and every threshold held{doubt}",
         "FAIL": "the figures are valid, but a threshold did not hold or a server died",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
+from lab.analysis.summary import BY_INTENDED_SEND
 from lab.report.content.links import requested_words
 from lab.report.content.text import clean, percent, plural
 from lab.results.link import Directions
@@ -73,6 +74,8 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield _RAMPING
     for swarm in _distinct([trial.scenario.swarm for trial in trials]):
         yield from _kinds(swarm)
+    if any(server.kept_up is False for server in summary.servers.values()):
+        yield _GROWS
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
     elif any(server.trials_valid < 6 for server in summary.servers.values()):
@@ -94,6 +97,10 @@ _STAMPS = {
     "delay: user space": (
         ": this kernel has no netem, so a user-space program delayed the packets; it adds up to 0.5 ms."
     ),
+    BY_INTENDED_SEND: (
+        ": recorded before answers were counted as they came. The rate, and every figure per request, of a "
+        "server that did not keep up include answers that came after the window."
+    ),
 }
 _CLOSED = (
     "The load is closed: a slow server gets fewer requests, and requests that were never sent are missing "
@@ -102,6 +109,11 @@ _CLOSED = (
 _RAMPING = (
     "The load changes within the window, as asked: rates are means over it, quantiles those of all its "
     "answers, and the check for a steady state does not apply."
+)
+_GROWS = (
+    "“(at its limit)”: the server did not keep up with the rate that was asked. Its backlog grew from the "
+    "window's start to its end, so its times, marked “(grows)”, are those of this window: a longer one has "
+    "longer times."
 )
 _ONE_TRIAL = "One trial per server can be shown, but not compared: that needs at least six repeats."
 _OUTSIDE = (

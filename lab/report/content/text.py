@@ -25,6 +25,8 @@ from lab.common.leaves import leaves
 from lab.common.units import show_bytes, show_number, show_percent, show_plain
 
 NOTHING = "—"
+# Beside a time of a server that did not keep up: its backlog grew, so a longer window has longer times.
+GROWS = " (grows)"
 _QUANTILE_NAMES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9"}
 # Overrides and isolates reorder a line on the screen (Unicode TR 9); XML 1.0 forbids the last two.
 _UNWANTED = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -61,6 +63,13 @@ def at_least(words: str) -> str:
     return f"≥\u00a0{words}"
 
 
+def response(figures: LoadFigures, name: QuantileName) -> str:
+    """Return a quantile of the response time; `1,480 (grows)` of a server that did not keep up."""
+    told = quantile(figures.response_ms, name)
+    grows = figures.kept_up is False and getattr(figures.response_ms, name) is not None
+    return told + (GROWS if grows else "")
+
+
 def count(value: float | None) -> str:
     """Return a whole number where it is one: `1`, `10,001`."""
     return number(value) if value is None or value % 1 else f"{value:,.0f}"
@@ -85,7 +94,7 @@ def cell(figures: LoadFigures, figure: Figure) -> str:
     if isinstance(owner, Errors) and not _measured(figures):
         return NOTHING
     if isinstance(owner, Quantiles):
-        value = quantile(owner, quantile_of(figure))
+        value = response(figures, quantile_of(figure))
     else:
         value = amount(shown(figures, figure), figure)
     return f"{value}{_bracket(figures, figure)}"
@@ -175,6 +184,8 @@ def limits_met(servers: Mapping[str, ServerSummary]) -> list[str]:
 
 def _limit(server: ServerSummary) -> str:
     users = server.users or 0
+    if server.refused_above is None and server.served_at_once is None:
+        return "did not keep up with the requests that were meant, so more and more waited"
     if server.refused_above is None:
         at_once = server.served_at_once or 0
         return f"served {plural(at_once, 'connection')} at a time; the other {users - at_once:,} users waited"

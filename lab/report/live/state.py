@@ -125,7 +125,7 @@ def outcome(record: TrialRecord) -> str:
         return f"failed: {clean(record.reason or 'no measurement')}"
     result, (start, end) = record.load.result, record.load.window_ms
     response = response_times(result).quantiles()
-    rate = number(result.answered / (end - start) * 1000) if end > start else NOTHING
+    rate = number(result.done / (end - start) * 1000) if end > start else NOTHING
     times = f"p50 {_ms(response, 'p50')}, p99 {_ms(response, 'p99')}"
     return f"{rate} requests/s, {times}, {result.failed:,} failed"
 

@@ -35,7 +35,12 @@ def gave_up(
     answers = hdr(RESPONSE, N - without)
     waited = None if waited_us is None else hdr({waited_us: 1}, without)
     outcomes = {"failed": 0 if unsent else without, "unsent": without if unsent else 0}
-    whole = {**records.result()["whole"], "answered": records.ALL - without, **outcomes}
+    whole = {
+        **records.result()["whole"],
+        "answered": records.ALL - without,
+        **outcomes,
+        "completed": records.ALL - without,
+    }
     whole["sent"] = records.ALL - outcomes["unsent"]
     return with_load(
         trial(name), answered=N - without, sent=N - outcomes["unsent"], **outcomes, whole=whole,

@@ -105,8 +105,17 @@ def test_seconds_are_placed_from_the_start_of_the_window() -> None:
     load = the_load()
     steps = list(per_second(load, "p90", 240))
     assert [step["t"] for step in steps] == [k + 0.5 - make_golden.WARMUP_S for k in range(10)]
-    assert [step["answered"] for step in steps] == [second.answered for second in load.seconds]
+    assert [step["completed"] for step in steps] == [second.done for second in load.seconds]
     assert all(step["p50"] < step["upper"] < step["max"] for step in steps)
+
+
+def test_an_answer_is_drawn_where_it_came_and_of_an_earlier_version_where_it_was_meant() -> None:
+    load = the_load()
+    late = [second.replaced(completed=7) for second in load.seconds]
+    assert {step["completed"] for step in per_second(replace(load, seconds=tuple(late)), "p90", 240)} == {7.0}
+    old = [second.replaced(completed=None) for second in load.seconds]
+    steps = list(per_second(replace(load, seconds=tuple(old)), "p90", 240))
+    assert [step["completed"] for step in steps] == [second.answered for second in load.seconds]
 
 
 def test_a_warm_up_that_ends_within_a_second_cuts_it() -> None:
@@ -127,7 +136,9 @@ def test_longer_steps_keep_rates_and_merge_histograms() -> None:
     load = the_load()
     fine, coarse = list(per_second(load, "p90", 240)), list(per_second(load, "p90", 5))
     assert len(coarse) == 5
-    assert coarse[0]["answered"] == pytest.approx((fine[0]["answered"] + fine[1]["answered"]) / 2, abs=0.06)
+    assert coarse[0]["completed"] == pytest.approx(
+        (fine[0]["completed"] + fine[1]["completed"]) / 2, abs=0.06
+    )
     assert coarse[0]["max"] == max(fine[0]["max"], fine[1]["max"])
     assert min(fine[0]["p50"], fine[1]["p50"]) <= coarse[0]["p50"] <= max(fine[0]["p50"], fine[1]["p50"])
 

@@ -102,6 +102,14 @@ def worker_quota(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
     return replace(t, series=series(changes))
 
 
+def throttled(t: TrialRecord, budget_s: float) -> TrialRecord:
+    """An engine that wants all of its CPU runs until its budget is used up, and waits for the next period."""
+    rates = {"ran_us": budget_s * 1e6, "waited_us": (1 - budget_s) * 1e6}
+    changes = {("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in rates.items()}
+    budgets = [(time, budget_s * 1e6) for time, _ in counter(0, 0)]
+    return replace(t, series=series(changes | {("worker-0", "realtime", "budget_us/41"): budgets}))
+
+
 def lasting(t: TrialRecord, ms: float) -> TrialRecord:
     return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
 
@@ -133,12 +141,14 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("users without a connection", "connections_reached", "suspect", lambda t: connected(t, 985)),
     ("a worker under a quota", "generator_throttled", "suspect", lambda t: worker_quota(t, 0.5)),
     ("a worker held back by its quota", "generator_throttled", "invalid", lambda t: worker_quota(t, 8)),
+    ("an engine held back by its budget", "real_time_throttled", "invalid", lambda t: throttled(t, 0.2)),
     ("many without a connection", "connections_reached", "invalid", lambda t: connected(t, 900)),
     ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
     ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),
     ("waiting to be sent", "omission", "suspect", lambda t: with_load(t, service_hdr=hdr({500: 1}, N))),
     ("books that disagree", "little_law", "suspect", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 1.07)),
     ("books far apart", "little_law", "invalid", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 0.8)),
+    ("an answer of no second", "outcomes", "invalid", lambda t: with_load(t, whole=whole(completed=ALL - 1))),
     ("a request without outcome", "outcomes", "invalid", lambda t: with_load(t, answered=N - 1)),
     ("a lost arrival", "outcomes", "invalid", lambda t: with_load(t, whole=whole(intended=ALL + 1))),
     ("a server that lost count", "server_count", "suspect", lambda t: recount(t, -3)),
@@ -252,6 +262,7 @@ def test_every_check_has_a_fault_that_it_sees():
     seen = {fault[1] for fault in FAULTS}
     elsewhere = {
         "known_limit",
+        "backlog",
         "own_users",
         "link_in_force",
         "link_delay",

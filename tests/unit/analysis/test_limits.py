@@ -21,7 +21,12 @@ from tests.support.records import ALL, N, counted, judged, series, trial, with_l
 def held_back(t: TrialRecord, at_once: int = 1) -> TrialRecord:
     """An iterative server: one connection is served, the others' requests time out."""
     failed_ = N // 4
-    totals = {**records.result()["whole"], "answered": ALL - failed_, "failed": failed_}
+    totals = {
+        **records.result()["whole"],
+        "answered": ALL - failed_,
+        "completed": ALL - failed_,
+        "failed": failed_,
+    }
     stats = tuple(s.replaced(open_peak=at_once) for s in t.server_stats)
     peak = {("server", "server", "open_peak"): records.counter(at_once, 0)}
     return with_load(
@@ -131,7 +136,12 @@ def test_a_limit_excuses_only_the_kinds_of_errors_that_follow_from_it():
 
 def test_a_limit_excuses_no_more_errors_than_users_beyond_it():
     """A fifth of the users is beyond the limit, so no third of the requests may fail."""
-    whole = {**records.result()["whole"], "answered": ALL - N // 3, "failed": N // 3}
+    whole = {
+        **records.result()["whole"],
+        "answered": ALL - N // 3,
+        "completed": ALL - N // 3,
+        "failed": N // 3,
+    }
     failing = met(
         answered=N - N // 3, failed=N // 3, whole=whole, errors={"closed": {"count": N // 3}},
         locust={"requests": ALL, "failures": N // 3},

@@ -21,9 +21,13 @@ class Sender:
 
     def __init__(self) -> None:
         self.sent: list[tuple[Connection, float, Second]] = []
+        self.free_s: list[float | None] = []
 
-    def __call__(self, connection: Connection, intended_s: float, second: Second) -> None:
+    def __call__(
+        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None
+    ) -> None:
         self.sent.append((connection, intended_s, second))
+        self.free_s.append(free_s)
 
 
 def seconds() -> Seconds:
@@ -76,7 +80,7 @@ def test_arrivals_without_a_connection_wait_in_order_and_keep_their_times() -> N
     load.send_due(START_S + 0.25)
     assert (load.queued(), counts.at(START_S).intended, send.sent) == (3, 3, [])
     load.add_idle(Connection(), START_S + 2.0)
-    assert send.sent[0][1] == START_S
+    assert (send.sent[0][1], send.free_s) == (START_S, [START_S + 2.0])
     load.drop_queue(START_S + 3.0)
     assert (load.queued(), counts.at(START_S).unsent) == (0, 2)
     waited_us = sorted(counts.at(START_S).response_censored)

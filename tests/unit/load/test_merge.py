@@ -15,14 +15,14 @@ MERGED = (
 
 @pytest.mark.parametrize("model", MERGED, ids=lambda model: model.__name__)
 def test_every_field_stands_in_exactly_one_table(model):
-    tables = (merge.ADDED, merge.FIRST, frozenset(merge.EXTREME))
+    tables = (merge.ADDED, merge.ADDED_WHOLE, merge.FIRST, frozenset(merge.EXTREME))
     for name in model.model_fields:
         assert sum(name in table for table in tables) == 1, name
 
 
 def test_no_table_names_a_field_that_there_is_not():
     fields = {name for model in MERGED for name in model.model_fields}
-    assert {*merge.ADDED, *merge.FIRST, *merge.EXTREME} <= fields
+    assert {*merge.ADDED, *merge.ADDED_WHOLE, *merge.FIRST, *merge.EXTREME} <= fields
 
 
 def test_a_field_in_no_table_is_refused():

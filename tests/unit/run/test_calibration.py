@@ -34,8 +34,8 @@ START_MS = 1000.0
 
 
 def load(rate: int = 20_000, cores: Sequence[float] = (0.5,), seconds: int = 3) -> LoadResult:
-    each = second(1, answered=rate, cpu_cores=list(cores), phase="measure")
-    rows = [second(0, answered=1), *([each] * seconds)]
+    each = second(1, answered=rate, completed=rate, cpu_cores=list(cores), phase="measure")
+    rows = [second(0, answered=1, completed=1), *([each] * seconds)]
     return LoadResult(result(window_mono_ms=[START_MS, START_MS + 3000]), tuple(rows), {})
 
 
@@ -73,9 +73,19 @@ class Lab:
 
     name = "fake"
 
-    def __init__(self, error: NoMeasurement | None = None) -> None:
+    def real_time_expected(self) -> bool:
+        return self.expected == "SCHED_RR"
+
+    def pids(self, node: str) -> list[int]:
+        return []
+
+    def host_pid(self, node: str, pid: int) -> None:
+        """Its processes are hidden."""
+
+    def __init__(self, error: NoMeasurement | None = None, policy: str = "SCHED_RR") -> None:
         self.error = error
         self.trials: list[Trial] = []
+        self.expected = self.policy = policy
 
     @contextmanager
     def up(self, topology: Any, logs: Path) -> Iterator[Lab]:
@@ -89,13 +99,16 @@ class Lab:
         """Nothing is said."""
 
     def nodes(self) -> list[str]:
-        return []
+        return ["worker-0"]
 
     def cgroup(self, node: str) -> None:
-        raise AssertionError(f"no node {node}")
+        """It has none."""
 
     def events(self, node: str) -> list[dict[str, Any]]:
-        assert node == "server"
+        if node == "worker-0":
+            return [
+                {"event": "scheduled", "task": "engine 0", "asked": False, "pid": 9, "policy": self.policy}
+            ]
         return [{"event": "stats", **one.to_json()} for one in stats(0.5)]
 
     def run(self, deployment: Lab, trial: Trial, on_event: object) -> LoadResult:
@@ -227,3 +240,22 @@ def test_the_null_trial_of_a_bundled_scenario_is_a_scenario_and_a_record_can_hol
 
 def test_every_wire_has_a_null_server() -> None:
     assert set(NULL_SERVERS) == set(get_args(Wire))
+
+
+def test_another_class_of_the_engines_makes_another(tmp_path: Path) -> None:
+    one, _ = trials(tmp_path)
+    lab, usual = Lab(), Lab(policy="SCHED_OTHER")
+    calibrator(tmp_path, lab)[0](one)
+    calibrator(tmp_path, usual)[0](one)
+    assert (len(lab.trials), len(usual.trials)) == (1, 1)
+
+
+def test_it_is_kept_for_the_class_that_its_engines_had(tmp_path: Path) -> None:
+    """The class was expected and not reached: another run in the usual class may use it."""
+    one, _ = trials(tmp_path)
+    lab, usual = Lab(), Lab(policy="SCHED_OTHER")
+    lab.policy = "SCHED_OTHER"
+    found = calibrator(tmp_path, lab)[0](one)
+    assert found.policy == "SCHED_OTHER"
+    assert calibrator(tmp_path, usual)[0](one) == found
+    assert usual.trials == []

@@ -54,7 +54,12 @@ def test_a_lower_bound_decides_a_threshold_of_a_stored_run(
     """0.8 % of the requests had no answer within 5 s: their p(99.5) is not below 1 s, and maybe below 6 s."""
     lost = records.N * 8 // 1000
     answers = records.hdr(records.RESPONSE, records.N - lost)
-    whole = {**records.result()["whole"], "answered": records.ALL - lost, "failed": lost}
+    whole = {
+        **records.result()["whole"],
+        "answered": records.ALL - lost,
+        "completed": records.ALL - lost,
+        "failed": lost,
+    }
     waited = {f"{name}_censored_hdr": records.hdr({5_000_000: 1}, lost) for name in ("response", "service")}
     made = with_load(
         trial(), answered=records.N - lost, failed=lost, whole=whole, response_hdr=answers, **waited,
