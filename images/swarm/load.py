@@ -14,12 +14,15 @@ from .seconds import Second
 
 
 class Send(Protocol):
-    """Sends a request on a connection, for an intended time, counted in a second."""
+    """Sends one request: connection, intended time, the second that counts it.
+
+    `held_s`: since when it has waited for a connection; none was free until this one was.
+    """
 
     def __call__(
-        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf, /
     ) -> None:
-        """`free_s`: when the connection became free, of an arrival that had to wait for one."""
+        """Send it."""
 
 
 class LoadProcess(Protocol):

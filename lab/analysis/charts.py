@@ -74,7 +74,11 @@ def _p99_us(trial: TrialRecord) -> int:
 
 
 def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
-    group = server.memory_bytes_per_connection
+    memory = (
+        server.memory_bytes_per_connection,
+        server.pss_bytes_per_connection,
+        server.rss_bytes_per_connection,
+    )
     return {
         "label": label,
         "server": server.server,
@@ -87,7 +91,7 @@ def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
         "busy_waits": server.busy_waits,
         "cpu_us": server.cpu_us_per_request,
         "system_share": _system_share(trials_of(run, label)),
-        "memory_bytes": group if group is not None else server.rss_bytes_per_connection,
+        "memory_bytes": next((one for one in memory if one is not None), None),
     }
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lab.analysis import cpu
+from lab.analysis import cpu, memory
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
-from lab.analysis.limits import SERVER, backlog, open_peak, refused_above
+from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures, cpu_is_full
+from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
 from lab.results.record import TrialRecord
 from lab.scenario.load import OWN_USERS
-
-# The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
-# in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.
-BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
@@ -36,6 +33,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
     cores = ratio(used_us, seconds * 1e6)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
+    per_connection, marks = memory.per_connection(trial, held)
     kept_up = {name: _kept_up(part) for name, part in parts(trial).items()}
     found = TrialFigures(
         trial=trial.id,
@@ -61,9 +59,12 @@ def figures(trial: TrialRecord) -> TrialFigures:
         cpu_cores_waiting=cpu.waiting_cores(trial),
         busy_waits=polls,
         cpu_source=cpu_source,
-        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
-        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
+        marks=marks,
+        memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
+        pss_bytes_per_connection=per_connection["pss_bytes_per_connection"],
+        rss_bytes_per_connection=per_connection["rss_bytes_per_connection"],
         syscalls_per_request=_syscalls(load, trial),
+        events=event_figures(trial),
     )
     return found.model_copy(update={"cpu_at_least": cpu_is_full(found)})
 
@@ -88,8 +89,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
             seen = (trial.series.highest(SERVER, *source) for source in sources)
             return next((value for value in seen if value is not None), None)
         case Increase(source, metric):
-            points = trial.series.get(SERVER, source, metric)
-            return points[-1][1] - points[0][1] if points else None
+            return trial.series.growth(SERVER, source, metric)
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
@@ -108,6 +108,8 @@ def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
 
 def _kept_up(trial: TrialRecord) -> bool | None:
     found = backlog(trial)
+    if any(map(queue_overran, trial.links)) or unrecovered(trial):
+        return None  # the backlog is a link's or an event's, not the server's
     return None if found is None else not found.grew
 
 
@@ -126,21 +128,6 @@ def connections_peak(trial: TrialRecord) -> int | None:
 def _one_exchange(trial: TrialRecord) -> bool:
     """Whether connections come and go with each request: then no memory is any connection's own."""
     return trial.scenario.swarm.one_exchange
-
-
-def _memory(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:
-    """Growth from before the first connection to the most seen in the window, per connection held.
-
-    None also where that is too little for the kernel's accounting to tell.
-    """
-    assert trial.load is not None
-    points = trial.series.get(SERVER, source, metric)
-    held = trial.series.within(SERVER, source, metric, trial.load.window_ms)
-    if not points or not held or not connections:
-        return None
-    grown = max(0.0, max(held) - points[0][1]) / connections
-    told = BATCH_BYTES / connections <= max(COARSEST_SHARE * grown, FINE_BYTES)
-    return grown if told else None
 
 
 class LeftOut(NamedTuple):
@@ -176,8 +163,9 @@ def _errors(load: LoadResult, left_out: LeftOut) -> Errors:
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
     of_those_sent = failed / meant if meant else 0.0
+    known = meant or left_out.number  # where nobody asked anything, nothing has failed or succeeded
     return Errors(
-        rate=left_out.share + (1 - left_out.share) * of_those_sent,
+        rate=left_out.share + (1 - left_out.share) * of_those_sent if known else None,
         users_left_out=left_out.number,
         by_kind={k: n for k, n in by_kind.items() if n},
     )
@@ -204,6 +192,14 @@ def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
 def ratio(top: float | None, bottom: float | None) -> float | None:
     """Return a quotient; None where either side is unknown, or the lower one is 0."""
     return top / bottom if top is not None and bottom else None
+
+
+def overhead_cores(trial: TrialRecord) -> float | None:
+    """CPUs that the orchestrator itself kept busy in the window."""
+    if trial.load is None:
+        return None
+    start, end = window = trial.load.window_ms
+    return ratio(trial.series.increase("lab", "orchestrator", "cpu_us", window), (end - start) * 1000)
 
 
 def _sum(*values: float | None) -> float | None:

@@ -89,7 +89,7 @@ class Errors(SummaryModel):
     as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
     """
 
-    rate: float = 0.0
+    rate: float | None = None
     users_left_out: int | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
@@ -120,6 +120,32 @@ class GroupSummary(LoadFigures):
     intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
+class EventPart(SummaryModel):
+    """The whole seconds before, during or after a timed event; nothing where there is none."""
+
+    seconds: float | None = None
+    requests_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    errors: float | None = None
+
+
+class EventFigures(SummaryModel):
+    """One timed event: what it did to the load. Times are seconds after the start of the window.
+
+    `recover_s`: from its end until the backlog was gone; `not_within_s`: that had not come so long after it.
+    Both are null where its change stays, or where the swarm did not record its backlog.
+    """
+
+    says: str
+    begin_s: float
+    healed_s: float | None = None
+    recover_s: float | None = None
+    not_within_s: float | None = None
+    before: EventPart = EventPart()
+    during: EventPart = EventPart()
+    after: EventPart = EventPart()
+
+
 class ServerFigures(LoadFigures):
     """The figures that a trial and a server over its trials have in common: common.figures explains each.
 
@@ -129,13 +155,14 @@ class ServerFigures(LoadFigures):
 
     sockets_peak: int | None = None
     cpu_us_per_request: float | None = None
-    cpu_at_least: bool = False
+    cpu_at_least: bool | None = None
     cpu_cores: float | None = None
     cpu_share: float | None = None
     cpu_cores_waiting: float | None = None
     busy_waits: bool = False
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
+    pss_bytes_per_connection: float | None = None
     rss_bytes_per_connection: float | None = None
     switches_per_request: float | None = None
     syscalls_per_request: dict[str, float] = Field(default_factory=dict)
@@ -148,6 +175,7 @@ class ServerFigures(LoadFigures):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+    marks: dict[str, str] = Field(default_factory=dict)  # figure → what must be said beside it
 
 
 class TrialFigures(ServerFigures):
@@ -159,6 +187,7 @@ class TrialFigures(ServerFigures):
     requests_per_s: float | None = None
     connect_ms: Quantiles = Quantiles()
     cpu_source: str | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupFigures] = Field(default_factory=dict)
 
 
@@ -180,6 +209,7 @@ class ServerSummary(ServerFigures):
     users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 
@@ -199,7 +229,7 @@ def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
 def at_limit(server: ServerSummary) -> bool:
     """Whether a server met a limit: on connections, how many it serves at once, its rate, or its CPU."""
     held_back = server.refused_above is not None or server.served_at_once is not None
-    return held_back or server.kept_up is False or server.cpu_at_least
+    return held_back or server.kept_up is False or bool(server.cpu_at_least)
 
 
 # Above the first share of its CPUs a server has no cost per request, only a lower bound; below the second it
@@ -207,9 +237,9 @@ def at_limit(server: ServerSummary) -> bool:
 FULL_CPU, AIRY_CPU = 0.95, 0.85
 
 
-def cpu_is_full(figures: ServerFigures) -> bool:
-    """Whether the server used all of its CPUs, as far as that is known, and not by polling."""
-    return figures.cpu_share is not None and figures.cpu_share > FULL_CPU and not figures.busy_waits
+def cpu_is_full(figures: ServerFigures) -> bool | None:
+    """Whether the server used all of its CPUs, and not by polling; None where that is unknown."""
+    return None if figures.cpu_share is None else figures.cpu_share > FULL_CPU and not figures.busy_waits
 
 
 def cpu_is_nearly_full(figures: ServerFigures) -> bool:
@@ -237,7 +267,7 @@ def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:
     owner: object = getattr(figures, figure.path[0])
     if isinstance(owner, Quantiles):
         return figure.path[-1] in owner.at_least
-    return is_cpu_cost(figure) and isinstance(figures, ServerFigures) and figures.cpu_at_least
+    return is_cpu_cost(figure) and isinstance(figures, ServerFigures) and bool(figures.cpu_at_least)
 
 
 def is_cpu_cost(figure: Figure) -> bool:

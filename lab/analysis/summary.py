@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from lab.analysis import limits, scheduling
-from lab.analysis.figures import all_known, figures
+from lab.analysis.figures import all_known, figures, overhead_cores
 from lab.analysis.groups import parts
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
     Estimate,
+    EventFigures,
+    EventPart,
     GroupFigures,
     GroupSummary,
     Interval,
@@ -30,6 +32,7 @@ from lab.analysis.model import (
 from lab.analysis.statistics import FEWEST_FOR_INTERVAL, median_interval
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
+from lab.common.units import show_percent
 from lab.results.record import Run, TrialRecord
 from lab.scenario import catalog
 
@@ -56,6 +59,17 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def _overhead(run: Run) -> dict[str, dict[str, float | str]]:
+    """Return what the lab itself cost beside its nodes, the median over trials; empty where it is unknown."""
+    host = run.manifest.environment.host if run.manifest.environment else None
+    cores = _median(overhead_cores(trial) for trial in run.trials)
+    if cores is None or host is None or not host.cpus:
+        return {}
+    cpus = len(host.cpus)
+    share = f"{show_percent(cores / cpus)} of {cpus} CPUs"
+    return {"overhead": {"cpu_cores": round(cores, 4), "cpu": share}}
+
+
 def group(trial: TrialRecord) -> str:
     """Return the key of a trial's server and sweep point in `Summary.servers`: its id without the repeat."""
     return trial.key.group
@@ -75,6 +89,7 @@ def _environment(run: Run) -> dict[str, object]:
     """Return what the manifest tells of the environment, and how the processes of the load were scheduled."""
     told = run.manifest.environment.to_json() if run.manifest.environment else {}
     scheduled = scheduling.facts(run.trials)
+    told |= _overhead(run)
     return {**told, "scheduling": scheduled} if scheduled else told
 
 
@@ -129,21 +144,25 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
         "errors": _merged_errors([f.errors for f in trials]),
+        "marks": {name: mark for f in trials for name, mark in f.marks.items()},
         "intervals": _intervals(FIGURES, trials),
         "kept_up": all_known(f.kept_up for f in trials),
         "groups": {
             name: _group([f.groups[name] for f in trials if name in f.groups])
             for name in dict.fromkeys(name for f in trials for name in f.groups)
         },
+        "events": tuple(map(_event, zip(*(f.events for f in trials), strict=False))),
         "syscalls_per_request": _median_map(
             [f.syscalls_per_request for f in trials if f.syscalls_per_request]
         ),
     }
 
 
-def _cpu_at_least(trials: Sequence[TrialFigures]) -> bool:
+def _cpu_at_least(trials: Sequence[TrialFigures]) -> bool | None:
     """Whether the median is a lower bound: that of a trial may move it, as it could be any higher."""
     known = [f for f in trials if f.cpu_us_per_request is not None]
+    if all(f.cpu_at_least is None for f in known):
+        return None
     highest = [math.inf if f.cpu_at_least else f.cpu_us_per_request for f in known]
     return bool(known) and _median(highest) != _median(f.cpu_us_per_request for f in known)
 
@@ -187,6 +206,34 @@ def _interval(figure: Figure, each: Sequence[LoadFigures]) -> Interval:
     enough = len(values) >= FEWEST_FOR_INTERVAL
     low, high = median_interval(values) if enough else (min(values), max(values))
     return Interval(n=len(values), low=low, high=high)
+
+
+def _event(each: Sequence[EventFigures]) -> EventFigures:
+    """One event over the trials. A trial that did not recover counts as slower than every one that did."""
+    waited = sorted(
+        (one.recover_s is None, one.not_within_s if one.recover_s is None else one.recover_s)
+        for one in each
+        if one.recover_s is not None or one.not_within_s is not None
+    )
+    never, middle_s = waited[len(waited) // 2] if waited else (False, None)
+    parts = ("before", "during", "after")
+    return EventFigures(
+        says=each[0].says,
+        begin_s=statistics.median(one.begin_s for one in each),
+        healed_s=_median(one.healed_s for one in each),
+        recover_s=None if never else middle_s,
+        not_within_s=middle_s if never else None,
+        **{name: _event_part([getattr(one, name) for one in each]) for name in parts},
+    )
+
+
+def _event_part(each: Sequence[EventPart]) -> EventPart:
+    return EventPart(
+        seconds=_median(one.seconds for one in each),
+        requests_per_s=_median(one.requests_per_s for one in each),
+        response_ms=_median_quantiles([one.response_ms for one in each]),
+        errors=_median(one.errors for one in each),
+    )
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -233,7 +280,7 @@ def _merged_errors(each: Sequence[Errors]) -> Errors:
         for kind, number in errors.by_kind.items():
             kinds[kind] = kinds.get(kind, 0) + number
     return Errors(
-        rate=_median(e.rate for e in each) or 0.0,
+        rate=_median(e.rate for e in each),
         users_left_out=_most(e.users_left_out for e in each),
         by_kind=kinds,
     )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lab.analysis.figures import failed_of
+from lab.analysis.figures import failed_of, ratio
 from lab.analysis.histogram import Bound, Outcomes, fewest, response_times, service_times
 from lab.analysis.model import (
     ThresholdResult,
@@ -67,11 +67,13 @@ def judge_window(threshold: Threshold, result: Counts) -> Judged:
     if threshold.metric in TIMES:
         return _times(threshold, result)
     failed, meant = failed_of(result)
-    return _errors(threshold, result, failed / meant if meant else 0.0)
+    return _errors(threshold, result, ratio(failed, meant))
 
 
-def _errors(threshold: Threshold, result: Counts, rate: float) -> Judged:
+def _errors(threshold: Threshold, result: Counts, rate: float | None) -> Judged:
     value = float(failed_of(result)[0]) if threshold.aggregate == "count" else rate
+    if value is None:
+        return Judged(None, None, says="no request was meant for the window")
     return Judged(value, threshold.holds(value))
 
 

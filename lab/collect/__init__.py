@@ -147,11 +147,13 @@ class Recorder:
                 collector.detach()
 
     def _sample(self, collector: Collector) -> list[Sample]:
+        """Return what a collector sees; what it saw before it failed is kept."""
+        samples: list[Sample] = []
         try:
-            return list(collector.sample())
+            samples.extend(collector.sample())
         except (OSError, ValueError) as error:
             self._problem(f"collector {collector.source}: {error}")
-            return []
+        return samples
 
     def _problem(self, says: str) -> None:
         if says not in self.problems:
@@ -176,9 +178,13 @@ def for_trial(
     Nodes' processes are sampled from this host; `scheduled` tells of those whose class is known.
     """
     from lab.collect.cgroup import Cgroup
+    from lab.collect.clocks import Clocks
     from lab.collect.host import HostCollector
+    from lab.collect.orchestrator import Orchestrator
     from lab.collect.procfs import Procfs
+    from lab.collect.pss import Pss
     from lab.collect.realtime import RealTimeDelay
+    from lab.collect.schedstat import Schedstat
     from lab.collect.sockets import Sockets
     from lab.collect.syscalls import Syscalls
 
@@ -187,6 +193,10 @@ def for_trial(
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
         Procfs(nodes, deployment.pids),
+        Pss(["server"], deployment.pids),
+        Schedstat(nodes, deployment.pids),
+        Orchestrator(),
+        Clocks(),
         Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         HostCollector(),
         RealTimeDelay(scheduled),

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
+from lab.report.content import environment, events, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
@@ -54,6 +54,7 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
         "brackets": text.brackets(summary),
         "sweep": data["sweep"],
         "groups": _groups(summary),
+        "events": _events(summary),
         "growth": _growth(summary),
         "laws": sweeps.law_sentences(summary),
         "upper": text.quantile_name(data["upper"]),
@@ -157,6 +158,12 @@ def _comparison(summary: Summary) -> Table:
 def _groups(summary: Summary) -> Table | None:
     rows = groups.rows(summary)
     return Table("Groups of the swarm", groups.HEADINGS, rows, groups.NUMERIC, True) if rows else None
+
+
+def _events(summary: Summary) -> Table | None:
+    rows = events.rows(summary)
+    title = "Timed events: before, during (until the backlog was gone) and after"
+    return Table(title, events.HEADINGS, rows, events.NUMERIC, True) if rows else None
 
 
 def _growth(summary: Summary) -> Table | None:

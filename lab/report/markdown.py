@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lab.analysis.model import Summary, is_lower_bound
 from lab.common.figure import Figure
-from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
+from lab.report.content import environment, events, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
 from lab.results.record import Run
@@ -27,6 +27,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _comparison(summary),
         *(_bars(summary, figure) for figure in explain.COSTS),
         _groups(summary),
+        _events(summary),
         _growth(summary),
         _why(summary),
         _thresholds(summary),
@@ -147,6 +148,11 @@ def _bars(summary: Summary, figure: Figure) -> list[str]:
 def _groups(summary: Summary) -> list[str]:
     rows = [[escape(cell) for cell in cells] for cells in groups.rows(summary)]
     return ["## Groups of the swarm", "", *table(groups.HEADINGS, rows, 2)] if rows else []
+
+
+def _events(summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in events.rows(summary)]
+    return ["## Events", "", *table(events.HEADINGS, rows, 3)] if rows else []
 
 
 def _growth(summary: Summary) -> list[str]:

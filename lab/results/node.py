@@ -61,7 +61,10 @@ class AnswerCheck(RecordModel):
 
 
 class Verification(RecordModel):
-    """Right-answer checks over fresh connections, before or after the load. `requests`: how many it made."""
+    """Right-answer checks over fresh connections, before or after the load.
+
+    `requests`: how many of its requests the server counted; a verification that failed cannot tell.
+    """
 
     event: Literal["verified"] = "verified"
     mono_ms: Number | None = None
@@ -139,6 +142,16 @@ class CpuPlacement(RecordModel):
     server: str
     swarm: str
     overlap: bool = False
+
+
+class CpuSet(RecordModel):
+    """On which CPUs a node was to run, and may run: its control group, and all its processes together."""
+
+    node: str
+    when: Literal["before", "after"]
+    asked: str
+    group: str | None = None
+    processes: str | None = None
 
 
 class Calibration(RecordModel):

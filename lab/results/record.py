@@ -21,6 +21,7 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     NodeEnd,
     ProcessClass,
     ServerReady,
@@ -83,6 +84,11 @@ class Series:
         end = self.at(node, source, metric, window_ms[1])
         return None if start is None or end is None else end - start
 
+    def growth(self, node: str, source: str, metric: str) -> float | None:
+        """Return the last sample of a counter less the first; None for fewer than two."""
+        points = self.get(node, source, metric)
+        return points[-1][1] - points[0][1] if len(points) > 1 else None
+
     def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
         """Return the values of a gauge within a window."""
         return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]
@@ -112,6 +118,7 @@ class TrialRecord:
     runtime: str = ""
     stamps: tuple[str, ...] = ()
     placement: CpuPlacement | None = None
+    cpu_sets: tuple[CpuSet, ...] = ()
     ready: ServerReady | None = None
     verify: tuple[Verification, ...] = ()
     load: LoadResult | None = None

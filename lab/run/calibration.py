@@ -20,6 +20,7 @@ from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.collect.orchestrator import Orchestrator
 from lab.common import scheduling
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
@@ -31,7 +32,7 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, ServerStats, engine_policy
+from lab.results.node import Calibration, CpuPlacement, ServerStats, engine_policy
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
@@ -51,11 +52,11 @@ NULL_SERVERS = {
 RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 4
+RECIPE = 5
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
-PASSING = ("memory_available_bytes", "swap_used_bytes")
+PASSING = ("memory_available_bytes", "swap_used_bytes", "boot_id")
 
 
 @dataclass
@@ -133,7 +134,11 @@ class Calibrator:
         with self.runtime.up(topology, logs) as deployment:
             deployment.wait_event("server", "ready", READY_S)
             real_time = RealTime(deployment)
-            sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
+            sources: list[Collector] = [
+                Cgroup(deployment.nodes, deployment.cgroup),
+                Orchestrator(),
+                HostCollector(),
+            ]
             with Recorder(deployment, sources, logs / "series.csv") as recorder:
                 load = self.driver.run(deployment, null, _mark_window(recorder))
             events = deployment.events("server")
@@ -148,6 +153,7 @@ class Calibrator:
             "ok",
             null.scenario,
             runtime=self.runtime.name,
+            placement=CpuPlacement(**asdict(self.placement)),
             load=load,
             series=series,
         )
@@ -221,11 +227,15 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
     seconds = [s for s in load.seconds if s.phase == "measure" and s.done]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
+    if not all(any(s.cpu_cores) for s in seconds):
+        raise NoMeasurement("the swarm's CPU time was not recorded")
     shares = [(float(s.done), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)
-    bottleneck: Literal["swarm", "server", "neither"] = "server" if server >= SATURATED else "neither"
+    bottleneck: Literal["server", "neither"] | None = None
+    if server is not None:
+        bottleneck = "server" if server >= SATURATED else "neither"
     return Calibration(
         ceiling_per_s=most,
         rate_per_s=rate,
@@ -240,18 +250,18 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 
-def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
-    """CPU time of the server within the window as a share of its CPUs; 0 where it was not recorded."""
+def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float | None:
+    """CPU time of the server within the window as a share of its CPUs; None where it was not recorded."""
     within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
-    if len(within) < 2:
-        return 0.0
-    first, last = within[0], within[-1]
-    used_us = _cpu_us(last) - _cpu_us(first)
-    return used_us / 1000 / (last.mono_ms - first.mono_ms) / cpus
-
-
-def _cpu_us(stats: ServerStats) -> float:
-    return (stats.cpu_user_us or 0.0) + (stats.cpu_system_us or 0.0)
+    used = [
+        (s.mono_ms, s.cpu_user_us + s.cpu_system_us)
+        for s in within
+        if s.cpu_user_us is not None and s.cpu_system_us is not None
+    ]
+    if len(used) < 2:
+        return None
+    (began_ms, first), (ended_ms, last) = used[0], used[-1]
+    return (last - first) / 1000 / (ended_ms - began_ms) / cpus
 
 
 def _file(key: str) -> Path:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
+from lab.collect.cpu_sets import read_back
+from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
@@ -113,21 +115,22 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
     scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that
-    was disturbed is kept aside and measured again.
+    was disturbed is kept aside and measured again, once: the second record stands, disturbed or not.
     """
     spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):
-        while True:
-            lab.watcher.trial_started(index, len(plan.trials), trial.id)
-            record = attempt(plan, trial, folder, lab)
-            if record.exit_code == Exit.INTERRUPTED:
-                return {"interrupted": True}
-            why = lab.disturbed(record, folder.trial(trial.folder)) if spare else None
-            if why is None:
-                break
+        lab.watcher.trial_started(index, len(plan.trials), trial.id)
+        record = attempt(plan, trial, folder, lab)
+        ask = spare and record.exit_code != Exit.INTERRUPTED
+        why = lab.disturbed(record, folder.trial(trial.folder)) if ask else None
+        if why is not None:
             spare -= 1
             folder.set_aside(trial.folder, trial.id, why)
             lab.watcher.step(f"disturbed, so measured again: {why}")
+            lab.watcher.trial_started(index, len(plan.trials), trial.id)
+            record = attempt(plan, trial, folder, lab)
+        if record.exit_code == Exit.INTERRUPTED:
+            return {"interrupted": True}
         if aborted := record.aborted or lab.gate.at_end(record, folder.trial(trial.folder)):
             lab.watcher.step(f"the run ends here: {aborted.says}")
             return {"aborted": {"trial": trial.id, **aborted.to_json()}}
@@ -171,6 +174,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
         builder.ready = server_state.ready(deployment)
+        builder.cpu_sets += read_back(deployment, topology, "before")
         builder.real_time = real_time = RealTime(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
@@ -191,6 +195,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
+        recorder.mark(mono_ms())  # what the server holds before the first connection
         builder.load = lab.driver.run(deployment, trial, on_event)
         real_time.read_again()
 
@@ -200,6 +205,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
             server_state.wait_connections_closed(deployment)
             links.probe("after")
             builder.verify.append(server_state.verify(deployment, asker, "after"))
+        builder.cpu_sets += read_back(deployment, topology, "after")
         say("stopping")
         builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)

@@ -16,6 +16,7 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     NodeEnd,
     ServerReady,
     ServerStats,
@@ -44,6 +45,7 @@ class RecordBuilder:
         self.runtime = ""
         self.stamps: tuple[str, ...] = ()
         self.ready: ServerReady | None = None
+        self.cpu_sets: list[CpuSet] = []
         self.verify: list[Verification] = []
         self.links: LinkRecords | None = None
         self.timeline: Timeline | None = None
@@ -107,6 +109,7 @@ class RecordBuilder:
             runtime=self.runtime,
             stamps=(*self.stamps, *(self.real_time.stamps() if self.real_time else ())),
             placement=CpuPlacement(**vars(placement)),
+            cpu_sets=tuple(self.cpu_sets),
             ready=self.ready,
             verify=tuple(self.verify),
             load=self.load,

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.checks import check_trial
+from lab.results.node import Verification
+from tests.support import records
 from tests.support.runtimes import HANGS_S, until
 from tests.support.swarm_nodes import (
     Event,
@@ -272,12 +275,25 @@ def test_verify_passes_a_correct_server(wire: str, handler: str) -> None:
 
 
 def test_verify_fails_a_wrong_server() -> None:
-    with model_server("blocking", "http1", "json") as (_, port):
+    with model_server("blocking", "http1", "json") as (server, port):
         node = Node(["-m", "swarm", "verify"], settings(port))
         verified = node.event("verified", 20.0)
         assert node.exit_code(HANGS_S) == 1
+        server.end()
+        counted = server.named("stopped")[-1]["requests"]
     assert verified["ok"] is False
     assert "expected b'Hello, World!'" in verified["checks"][0]["says"]
+    assert verified["requests"] is None, "each check ended at its first wrong answer"
+    assert 0 < counted < records.VERIFIED
+    told = Verification.model_validate({**verified, "when": "after", "mono_ms": records.WINDOW_MS[1] + 1000})
+    stats = [
+        line.replaced(requests=records.ALL + records.VERIFIED + counted * (line.mono_ms > told.mono_ms))
+        for line in records.stats()
+    ]
+    spoilt = records.trial(verify=(records.verified("before"), told), server_stats=tuple(stats))
+    found = {f.check: f for f in check_trial(spoilt)}
+    assert (found["server_count"].level, found["right_answers"].level) == ("unknown", "invalid")
+    assert "a verification failed" in found["server_count"].says
 
 
 @pytest.mark.alone

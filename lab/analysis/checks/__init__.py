@@ -7,11 +7,12 @@ reason: silence is no health.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lab.analysis.checks import (
+    disturbance,
     generator,
     host,
     known_limits,
@@ -28,6 +29,7 @@ from lab.analysis.checks.known_limits import (
     fewer_answers,
     fewer_connections,
     full_queue,
+    undivided_lateness,
 )
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
@@ -83,6 +85,10 @@ def _linked_or_timed(view: TrialView) -> bool:
     return bool(view.trial.events) or _linked(view)
 
 
+def _timed(view: TrialView) -> bool:
+    return _always(view) and bool(view.trial.scenario.events)
+
+
 def _linked(view: TrialView) -> bool:
     return _always(view) and bool(view.trial.scenario.links or view.trial.links)
 
@@ -119,7 +125,7 @@ class RunCheck:
     required: bool = True
 
 
-KNOWN_LIMIT = "known_limit"
+KNOWN_LIMIT, LINK_DROPS = "known_limit", "link_drops"
 TRIAL_CHECKS = (
     # A dead server ends the list. Conservation, right answers, generator, host and links are never excused.
     Check("server_died", server.server_died),
@@ -135,7 +141,7 @@ TRIAL_CHECKS = (
         applies=_engine,
         per_group=True,
     ),
-    Check("lateness", load.lateness, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check("lateness", load.lateness, excused=undivided_lateness, applies=_engine, per_group=True),
     Check("omission", load.omission, excused=arrivals_wait, applies=_engine, per_group=True),
     Check("little_law", load.little_law, required=False, applies=_kept_up, per_group=True),
     Check("outcomes", load.outcomes),
@@ -158,13 +164,17 @@ TRIAL_CHECKS = (
     Check("right_answers", server.right_answers),
     Check("kernel_counters", network.kernel_counters, required=False, excused=full_queue, applies=_isolated),
     Check("link_in_force", links.in_force, applies=_linked_or_timed),
+    Check("event_on_time", links.event_on_time, applies=_timed),
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
     Check("link_rate", links.rate, required=False, applies=_linked),
-    Check("link_drops", links.drops, applies=_linked),
+    Check(LINK_DROPS, links.drops, applies=_linked),
     Check("delayline_lateness", links.lateness, applies=_linked),
-    Check("host_quiet", host.host_quiet),
+    Check("host_quiet", disturbance.host_quiet),
+    Check("run_delay", disturbance.run_delay, required=False),
     Check("placement", host.placement),
+    Check("cpu_sets", host.cpu_sets, required=False),
+    Check("clocks", host.clocks, required=False),
     Check("sampling", host.sampling),
     Check("isolation", host.isolation, required=False),
 )
@@ -184,8 +194,23 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
+    {
+        "lateness",
+        "generator_cpu",
+        "loop_lag",
+        "host_quiet",
+        "run_delay",
+        "clocks",
+        "sampling",
+        "delayline_lateness",
+        "event_on_time",
+    }
 )
+# What follows where a link's full queue dropped packets: those findings name the link, never the server.
+FROM_DROPS = frozenset(
+    {"offered_load", "connections_reached", "omission", "little_law", "errors", "steady", "kernel_counters"}
+)
+DROPS_FIRST = "first raise the `limit` of the link whose full queue dropped packets (link_drops)"
 # Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial
 # with such a finding is not measured again, whatever else disturbed it.
 NO_DISTURBANCE = frozenset({"generator_throttled", "real_time_throttled", "link_in_force", "right_answers"})
@@ -231,11 +256,22 @@ def disturbed(trial: TrialRecord) -> str | None:
 def noise(trial: TrialRecord) -> str | None:
     """Return what else used the host's CPUs under load, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
-    found = _findings("host_quiet", partial(host.host_quiet, view), trial.id)
+    found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
 
 
-def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
+def _of_trial(view: TrialView) -> Sequence[tuple[str, list[Finding]]]:
+    """(check, its findings) for every check that applies to the trial; what to do names what comes first."""
+    answers = list(_answers(view))
+    if not any(f.level == "invalid" for name, found in answers if name == LINK_DROPS for f in found):
+        return answers
+    return [
+        (name, [f.model_copy(update={"do": DROPS_FIRST}) if name in FROM_DROPS else f for f in found])
+        for name, found in answers
+    ]
+
+
+def _answers(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """(check, its findings) for every check that applies to the trial.
 
     No check follows that of a server that died: half a load has no rate, no steady state and no last count.
@@ -287,14 +323,16 @@ def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
 
 
 def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
+    """Return what a check says. What it saw before it lacked data, or crashed, is kept."""
+    results: list[Result] = []
     try:
-        results = list(evaluate())
+        results.extend(evaluate())
     except NoData as error:
-        results = [Result("unknown", f"not checked: {error}")]
+        results.append(Result("unknown", f"not checked: {error}"))
     except Exception as error:
         # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
         failure = f"the check itself failed: {type(error).__name__}: {error}"
-        results = [Result("unknown", failure, "please report it")]
+        results.append(Result("unknown", failure, "please report it"))
     return [_finding(name, one, trial) for one in results]
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.network import COUNTERS
-from lab.analysis.checks.trial_view import Result, TrialView
-from lab.analysis.limits import refused_above, served_at_once
+from lab.analysis.checks.trial_view import NoData, Result, TrialView
+from lab.analysis.limits import open_peak, refused, refused_above, served_at_once
 from lab.analysis.model import Finding
 
 LimitName = Literal["max_open", "served_at_once"]
@@ -54,6 +54,10 @@ def known_limits(view: TrialView) -> Iterator[Result]:
 
     One finding per limit that was expected or seen; one that was expected and seen does not count.
     """
+    if not view.trial.server_stats and (view.trial.model or view.expects):
+        raise NoData(view.why_missing("server", "the server's statistics are missing"))
+    if refused(view.trial) and open_peak(view.trial) is None:
+        raise NoData("the server refused connections, and did not tell how many it held")
     users = view.swarm.max_users
     for name, found in _seen(view).items():
         most = view.expects.get(name)
@@ -132,6 +136,11 @@ def arrivals_wait(view: TrialView, limit: Met, _finding: Finding) -> bool:
     due = [part.swarm.load.arrivals_due(part.window_s) / part.window_s for part in parts]
     busy = sum(rate * (mean_ms or 0.0) / 1000 for rate, mean_ms in zip(due, means_ms, strict=True))
     return busy >= limit.most * (1 - TOLERANCE)
+
+
+def undivided_lateness(view: TrialView, limit: Met, finding: Finding) -> bool:
+    """Arrivals wait for a free connection, where an older record calls that a late send."""
+    return view.result.lateness_generator_hdr is None and arrivals_wait(view, limit, finding)
 
 
 def fewer_answers(view: TrialView, limit: Met, finding: Finding) -> bool:

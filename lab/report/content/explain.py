@@ -87,7 +87,8 @@ def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
         return "invalid"
     if server.kept_up is False:
         return "at its limit"
-    return f"failed {percent(server.errors.rate)} of its requests" if server.errors.rate > MOST_ERRORS else ""
+    rate = server.errors.rate
+    return f"failed {percent(rate)} of its requests" if rate is not None and rate > MOST_ERRORS else ""
 
 
 def _last_point(summary: Summary) -> Mapping[str, object]:

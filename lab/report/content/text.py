@@ -104,7 +104,21 @@ def cell(figures: LoadFigures, figure: Figure) -> str:
         value = _cpu_cost(figures)
     else:
         value = amount(shown(figures, figure), figure)
-    return f"{value}{_bracket(figures, figure)}"
+    of = _as_shown(figures, figure)
+    return f"{value}{_bracket(figures, of)}{_mark(figures, of)}"
+
+
+def _as_shown(figures: LoadFigures, figure: Figure) -> Figure:
+    """Return the figure that stands in the place of this one: its fallback where it was not measured."""
+    while figure_of(figures, figure) is None and figure.fallback:
+        figure = BY_NAME[figure.fallback]
+    return figure
+
+
+def _mark(figures: LoadFigures, figure: Figure) -> str:
+    """Return what must be said beside a figure, in brackets."""
+    mark = figures.marks.get(figure.name) if isinstance(figures, ServerFigures) else None
+    return f" ({mark})" if mark else ""
 
 
 def _cpu_cost(figures: ServerFigures) -> str:
@@ -123,8 +137,7 @@ def _bracket(figures: LoadFigures, figure: Figure) -> str:
     """Interval and number of trials of a figure over several; empty for one trial."""
     if not isinstance(figures, ServerSummary | GroupSummary):
         return ""
-    missing = figure_of(figures, figure) is None and figure.fallback
-    interval = figures.intervals.get(figure.fallback if missing else figure.name)
+    interval = figures.intervals.get(figure.name)
     if interval is None:
         return ""
     low, high = amount(interval.low, figure), amount(interval.high, figure)
@@ -170,7 +183,7 @@ def capital(noun: str) -> str:
 def shown(figures: LoadFigures, figure: Figure) -> float | None:
     """Return the value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
-    return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
+    return shown(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
 
 def _measured(figures: LoadFigures) -> bool:

@@ -46,7 +46,7 @@ NO_BACKENDS: dict[str, set[str]] = {
     "lab/impair": {
         "answers", "apply", "argv", "helper", "link", "placement", "readback", "tc_plan", "trial",
     },
-    "lab/collect": {"bpf"},
+    "lab/collect": {"bpf", "cpu_sets"},
     HANDLERS: set(),
 }  # fmt: skip
 

@@ -185,9 +185,9 @@ def test_one_of_a_host_that_was_not_quiet_serves_its_run_alone(tmp_path: Path, s
 
 def test_noise_is_what_the_check_of_the_host_says() -> None:
     assert noise(record()) is None
-    stolen = {("host", "host", "cpu_steal_us"): counter(0, 4e5)}
+    stolen = {("host", "host", "cpu0_steal_us"): counter(0, 4e5)}
     assert "steal time" in (noise(record(series=series(stolen))) or "")
-    blind = {("host", "host", "cpu_steal_us"): None}
+    blind = {("host", "host", "cpu0_steal_us"): None}
     assert "not checked" in (noise(record(series=series(blind))) or "")
 
 
