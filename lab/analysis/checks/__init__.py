@@ -158,6 +158,7 @@ TRIAL_CHECKS = (
     Check("generator_stalls", stalls.generator_stalls, required=False),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
+    Check("cpu_full", server.cpu_full, required=False),
     Check("throttled", server.throttled, applies=_isolated),
     Check("oom", server.oom, applies=_isolated),
     Check("swap", server.swap),

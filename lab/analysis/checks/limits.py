@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.limits import BACKLOG_SHARE
-from lab.analysis.model import Level
+from lab.analysis.model import FULL_CPU, Level
 from lab.common.units import show_plain
 
 
@@ -83,6 +83,7 @@ _ROWS = (
     Limit("real_time_throttled_ms", None, 0.0, "ms", "cpu.rt_runtime_us, /proc/PID/schedstat; ours"),
     Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
     # server
+    Limit("cpu_full", None, None, "share", "ours", of="its CPUs", limit=FULL_CPU),
     Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),
     Limit("oom_kills", None, 0.0, "kills", "cgroup memory.events"),
     Limit("swapped_pages", None, 0.0, "pages", "proc_vmstat(5) pswpin, pswpout"),

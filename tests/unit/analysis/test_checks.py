@@ -198,6 +198,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("at the swarm's ceiling", "generator_ceiling", "invalid", lambda t: ceiling(t, 2010)),
     ("ports that ran out", "client_exhausted", "invalid", lambda t: erring(t, ports_exhausted=1)),
     ("descriptors that ran out", "client_exhausted", "invalid", lambda t: erring(t, emfile=2)),
+    ("a full CPU", "cpu_full", "limit", lambda t: sampled(t, server(cpu_us=9.7e5))),
     ("a throttled server", "throttled", "suspect", lambda t: limited(t, 0.5)),
     ("a strangled server", "throttled", "invalid", lambda t: limited(t, 5)),
     ("a quota above the server", "throttled", "invalid", lambda t: limited(t, 5, "/docker")),
@@ -311,7 +312,7 @@ def test_a_fault_is_seen_and_named(check, level, spoil):
     finding = next(f for f in summary.findings if f.check == check and f.level == level)
     assert finding.says
     assert finding.trial == "epoll_lt/1"
-    assert summary.exit_code == {"suspect": summary.exit_code, "invalid": 5, "fail": 99}[level]
+    assert summary.exit_code == {"limit": 0, "suspect": summary.exit_code, "invalid": 5, "fail": 99}[level]
 
 
 def test_every_check_has_a_fault_that_it_sees():
@@ -507,6 +508,7 @@ def without(t: TrialRecord, *sources: str, warning: str) -> TrialRecord:
                 "generator_throttled",
                 "throttled",
                 "oom",
+                "cpu_full",
                 "host_quiet",
                 "run_delay",
             },
