@@ -60,14 +60,17 @@ def render(
 ) -> Topology:
     """Return the topology of one trial: server, masters and workers, in the order in which they start.
 
-    With `real_time` engines and delay lines ask for the real-time class; the server never does.
+    With `real_time` engines and delay lines ask for the real-time class; the server never does, nor does a
+    worker whose CPU time the scenario limits: a CFS quota does not hold real-time processes.
     """
+    held = {event.limit for event in trial.scenario.events if event.limit and event.cpus is not None}
     nodes = [_server_node(trial, capacity, placement, addressing)]
     for group_index, group in enumerate(trial.scenario.swarm.all_groups):
-        settings = partial(swarm_settings, trial, addressing, group_index, real_time=real_time)
-        nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
+        settings = partial(swarm_settings, trial, addressing, group_index)
+        nodes.append(_swarm_node(group.master, "master", settings(0, real_time), capacity, placement))
         for index, name in enumerate(group.workers):
-            nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
+            of_worker = settings(index, real_time and name not in held)
+            nodes.append(_swarm_node(name, "worker", of_worker, capacity, placement))
     return Topology(
         run=run,
         trial=trial.id,

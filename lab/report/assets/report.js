@@ -7,9 +7,13 @@
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
   // A server whose every trial is invalid, or that met a limit or did not keep up, says so wherever its figures are drawn.
-  const marksOf = (s) => [s.doubted && "invalid", s.limited && "at its limit"].filter(Boolean).join(", ");
-  const marks = new Map(data.servers.map((s) => [s.label, marksOf(s)]));
-  const titled = (label, name = label) => (marks.get(label) ? `${name} (${marks.get(label)})` : name);
+  const narrow = () => document.documentElement.clientWidth < 500;
+  const marksOf = (s) => [s.doubted && "invalid", s.limited && (narrow() ? "limit" : "at its limit")].filter(Boolean).join(", ");
+  const byLabel = new Map(data.servers.map((s) => [s.label, s]));
+  function titled(label, name = label) {
+    const marks = byLabel.has(label) ? marksOf(byLabel.get(label)) : "";
+    return marks ? `${name} (${marks})` : name;
+  }
   const finite = (v) => v !== null && v !== undefined;
   const MIB = 1024 * 1024;
 
@@ -104,7 +108,7 @@
     // Lines that end together have their names in one column.
     for (const p of placed) p.left = Math.max(...placed.filter((o) => Math.abs(o.px - p.px) < 40).map((o) => o.px)) + 13;
     for (const p of placed) p.right = p.left + 8 * p.label.length;
-    pushApart(placed, Number(svg.getAttribute("height")) - 30);
+    pushApart(placed, Number(svg.getAttribute("height")) - 44);  // above the ticks of the axis
     const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("text-anchor", "start").attr("aria-hidden", "true");
     for (const p of placed) {
       group.append("path").attr("d", `M${p.px + 2},${p.py}L${p.left - 3},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
