@@ -92,7 +92,9 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
     "images/wire": {
         "_errors": "the error of all wires",
+        "_cache": "a bounded cache",
         "_http_body": "a part of http1",
+        "_http_encode": "a part of http1",
         "_http_head": "a part of http1",
     },
     "images/swarm/exchange": {"base": "the protocol"},
