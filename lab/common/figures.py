@@ -8,12 +8,33 @@ from __future__ import annotations
 
 from lab.common.figure import Compared, Computed, Figure, Increase, Peak, PerRequest, Quotient
 
-_ANSWERS = ("right_answers", "outcomes", "seconds")
-_RATE = (*_ANSWERS, "offered_load", "generator_cpu", "generator_ceiling", "steady")
-_GENERATOR = ("lateness", "generator_cpu", "loop_lag", "generator_stalls")
-_LINK = ("link_delay", "delayline_lateness")
-_RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", "run_delay", *_LINK, "omission", "tail_support")
-_CPU = (*_ANSWERS, "throttled", "host_quiet", "placement", "sampling")
+# What figures rest on: the checks whose findings put them in doubt. A row takes the group of what it counts:
+# answers, answers per second, response times, CPU time, memory per connection, or the server's own counts per
+# answer; and single checks besides.
+_ANSWERS = ("right_answers", "outcomes", "seconds", "locust_count")
+_GENERATOR = (
+    "lateness",
+    "generator_cpu",
+    "generator_throttled",
+    "generator_stalls",
+    "real_time_throttled",
+    "loop_lag",
+)
+_LINK = ("link_in_force", "link_delay", "link_loss", "link_rate", "link_drops", "delayline_lateness")
+_LOAD = (
+    *_ANSWERS,
+    "errors",
+    "backlog",
+    *_GENERATOR,
+    "steady",
+    "little_law",
+    *_LINK,
+    "event_on_time",
+    "clocks",
+)
+_RATE = (*_LOAD, "offered_load", "generator_ceiling")
+_RESPONSE = (*_LOAD, "host_quiet", "run_delay", "placement", "cpu_sets", "omission", "tail_support")
+_CPU = (*_ANSWERS, "cpu_full", "throttled", "host_quiet", "placement", "cpu_sets", "clocks", "sampling")
 _MEMORY = ("connections_reached", "oom", "swap", "sampling")
 _COUNT = (*_ANSWERS, "server_count", "server_window", "sampling")
 _ENGINES = Computed("the swarm's engines, summed exactly")
@@ -67,7 +88,8 @@ FIGURES: tuple[Figure, ...] = (
         title="errors", per="share", noun="share of errors",
         explains="Share of the requests meant for the window without a right answer: failed or never sent. "
         "In a closed load it counts what users without a connection did not send.",
-        needs=(*_ANSWERS, "client_exhausted", "link_loss"), field=("errors", "rate"),
+        needs=(*_ANSWERS, "errors", "client_exhausted", "link_loss", "link_drops"),
+        field=("errors", "rate"),
         column=True, per_trial=True,
     ),
     Figure(
@@ -186,7 +208,7 @@ FIGURES: tuple[Figure, ...] = (
         "retransmits", "", "lower", Increase("sockets", "retransmits"),
         title="retransmits", per="segments", noun="retransmits",
         explains="Segments that the server's network namespace sent again.",
-        needs=("kernel_counters",), over_trials="most", whole=True, per_trial=True,
+        needs=("kernel_counters", "link_loss", "link_drops"), over_trials="most", whole=True, per_trial=True,
     ),
     Figure(
         "listen_overflows", "", "lower", Increase("sockets", "listen_overflows"),

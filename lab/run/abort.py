@@ -28,14 +28,14 @@ def is_live(threshold: Threshold) -> bool:
 
 
 class AbortGate:
-    """See experiment.Gate."""
+    """See experiment.Abort."""
 
     def live(self, trial: Trial) -> Live:
-        """See experiment.Gate."""
+        """See experiment.Abort."""
         return Live(trial.scenario.thresholds, trial.server)
 
     def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
-        """See experiment.Gate."""
+        """See experiment.Abort."""
         if not aborting(record.scenario.thresholds, record.server):
             return None
         series, _ = store.read_series(folder / "series.csv")

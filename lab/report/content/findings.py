@@ -87,8 +87,9 @@ def groups(summary: Summary) -> list[Group]:
     return made
 
 
-# About every figure of a trial: no figure names them among the checks that it rests on.
-ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation"})
+# About the whole trial: no figure names them among the checks that it rests on. The first are never folded.
+ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation", "own_users"})
+ABOUT_NONE = frozenset({"server_stopped"})  # its end is after all that is measured
 _OF_A_TRIAL = frozenset(check.name for check in TRIAL_CHECKS) - ABOUT_ALL
 
 

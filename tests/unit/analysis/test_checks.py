@@ -21,6 +21,7 @@ from tests.support.records import (
     N,
     counted,
     counter,
+    failing,
     hdr,
     judged,
     second,
@@ -243,19 +244,6 @@ def recount(t: TrialRecord, off: int) -> TrialRecord:
 
 def locust(off: int) -> dict[str, int]:
     return {"requests": ALL + off, "failures": 0}
-
-
-def failing(t: TrialRecord, failed: int) -> TrialRecord:
-    totals = whole(answered=ALL - failed, failed=failed)
-    said = {"requests": ALL, "failures": failed}
-    return with_load(
-        t,
-        answered=N - failed,
-        failed=failed,
-        whole=totals,
-        locust=said,
-        errors={"timeout": {"count": failed}},
-    )
 
 
 def lagging(us: int) -> list[dict[str, Any]]:
