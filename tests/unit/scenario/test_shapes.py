@@ -221,7 +221,7 @@ def test_reports_say_what_the_clients_are_and_what_a_request_is():
     shaped = with_swarm(trial(), clients=clients, load=RAMPING)
     paged = with_swarm(trial("epoll_lt/2"), page={"paths": ["/", "/json"], "at_once": False})
     said = " ".join(limits(records.run(shaped, paged), judged(shaped, paged)))
-    assert "hold a connection and never speak" in said
+    assert "hold a connection and send nothing" in said
     assert "slow clients: they count in" in said
     assert "A request is a page of 2 resources (/, /json), one after the other." in said
     assert load_words([shaped]).endswith("open: 1,000 → 3,000 in 10s arrivals/s")
