@@ -79,8 +79,8 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
     return graded(
         "generator_ceiling",
         rate / ceiling,
-        f"generator-limited: of the swarm's maximum rate of {ceiling:,.0f} requests/s{disturbed}, "
-        f"{rate:,.0f}/s is {show_percent(rate / ceiling)}",
+        f"generator-limited: {rate:,.0f} requests/s; of the swarm's maximum rate of {ceiling:,.0f}/s"
+        f"{disturbed} that is {show_percent(rate / ceiling)}",
         _relief(view),
     )
 
@@ -95,4 +95,4 @@ def client_exhausted(view: TrialView) -> Iterator[Result]:
     }
     for kind, remedy in remedies.items():
         number = view.errors(kind)
-        yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
+        yield from graded("client_exhausted", number, f"{kind} on the client: {number:,}", remedy)
