@@ -127,7 +127,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "memory_bytes_per_connection", "B", "lower",
-        Computed("the server's cgroup: with the kernel's part, as far as the kernel books it there"),
+        Computed("the server's cgroup, with the kernel memory that is charged to it"),
         title="memory", per="/connection", noun="memory per connection",
         explains="Growth of the server's memory from before the ramp to the window, divided by the "
         "connections held. A figure that still moves in the window is marked. The kernel counts in steps of "
@@ -139,13 +139,15 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "pss_bytes_per_connection", "B", "lower", Computed("`/proc/PID/smaps_rollup`"),
         title="own memory", per="/connection", noun="own memory per connection",
-        explains="As above, but of the server's processes only; pages that they share count once (PSS).",
+        explains="Growth of the memory of the server's processes alone from before the ramp to the window, "
+        "divided by the connections held; pages that they share count once (PSS).",
         needs=_MEMORY, fallback="rss_bytes_per_connection",
     ),
     Figure(
         "rss_bytes_per_connection", "B", "lower", Computed("`/proc/PID`"),
         title="resident", per="/connection", noun="resident memory per connection",
-        explains="As above, but resident memory (RSS) of the server's process, if it has only one.",
+        explains="Growth of the resident memory (RSS) of the server's process, if it has only one, from "
+        "before the ramp to the window, divided by the connections held.",
         needs=_MEMORY,
     ),
     Figure(

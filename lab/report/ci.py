@@ -58,7 +58,7 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
         if not threshold.ok:
-            says = "did not hold" if threshold.told else "cannot be told"
+            says = "did not hold" if threshold.told else "cannot be decided"
             words = f"{says}: {thresholds.words(threshold)}"
             yield _command("error", f"{summary.scenario}: threshold", words, file)
 

@@ -77,7 +77,7 @@ def at_end(trial: TrialRecord) -> Aborted | None:
 
 
 def _aborted(threshold: Threshold, judged: Judged, when: str) -> Aborted:
-    seen = "cannot be told" if judged.value is None else f"is {_shown(threshold, judged, judged.value)}"
+    seen = "cannot be decided" if judged.value is None else f"is {_shown(threshold, judged, judged.value)}"
     says = f"threshold {threshold.metric} {threshold.text}: {threshold.aggregate} {seen} ({when})"
     return Aborted(metric=threshold.metric, threshold=threshold.text, value=judged.value, says=says)
 

@@ -156,6 +156,6 @@ def verdict_meaning(summary: Summary) -> str:
         "PASS": f"the figures are valid and every threshold held{doubt}",
         "FAIL": "the figures are valid, but a threshold did not hold or a server died",
         "INVALID": "the figures of at least one trial are invalid: see the findings",
-        "INCONCLUSIVE": "a required check had no data, or a threshold cannot be told: see below",
+        "INCONCLUSIVE": "a required check had no data, or a threshold cannot be decided: see below",
         "UNKNOWN": "nothing was measured, or the run was interrupted: see the findings",
     }[summary.verdict]
