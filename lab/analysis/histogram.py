@@ -90,7 +90,8 @@ class Times:
 
 def rank_of(percentile: float, samples: int) -> int:
     """Return the rank of a percentile among so many samples, from 1 on."""
-    return max(1, int(percentile / 100 * samples + 0.5))
+    # A float has 53 bits: of more samples than that, it may round up past the last one.
+    return min(samples, max(1, int(percentile / 100 * samples + 0.5)))
 
 
 class Bound(NamedTuple):
