@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lab.analysis import memory
+from lab.analysis import cpu, memory
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
 from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
-from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures, cpu_is_full
 from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
@@ -28,31 +28,36 @@ def figures(trial: TrialRecord) -> TrialFigures:
         return TrialFigures(trial=trial.id, status=trial.status, reason=trial.reason)
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
-    cpu_us, cpu_source = _cpu(trial)
+    used_us, cpu_source = cpu.cpu_us(trial, window)
+    polls = cpu.busy_waits(trial)
+    cores = ratio(used_us, seconds * 1e6)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
     per_connection, marks = memory.per_connection(trial, held)
     kept_up = {name: _kept_up(part) for name, part in parts(trial).items()}
-    return TrialFigures(
+    found = TrialFigures(
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
-        **_of_load(load, _left_out(*parts(trial).values())),
+        **_of_load(load, left_out(*parts(trial).values())),
         **_read_as_they_are(trial, load),
         kept_up=all_known(kept_up.values()),
         groups={
             name: GroupFigures(
                 connections_peak=one.result.connected_peak,
                 kept_up=kept_up.get(name),
-                **_of_load(one, _left_out(part)),
+                **_of_load(one, left_out(part)),
             )
             for name, part in parts(trial).items()
             if name and (one := part.load)
         },
         connections_peak=peak,
         connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
-        cpu_us_per_request=ratio(cpu_us, result.done),
-        cpu_cores=ratio(cpu_us, seconds * 1e6),
+        cpu_us_per_request=None if polls else ratio(used_us, result.done),
+        cpu_cores=cores,
+        cpu_share=ratio(cores, cpu.may_use(trial)),
+        cpu_cores_waiting=cpu.waiting_cores(trial),
+        busy_waits=polls,
         cpu_source=cpu_source,
         marks=marks,
         memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
@@ -61,6 +66,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         syscalls_per_request=_syscalls(load, trial),
         events=event_figures(trial),
     )
+    return found.model_copy(update={"cpu_at_least": cpu_is_full(found)})
 
 
 def _read_as_they_are(trial: TrialRecord, load: LoadResult) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
-def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
+def _of_load(load: LoadResult, without: LeftOut) -> dict[str, Any]:
     """Return what the swarm alone can tell: rates, times, errors."""
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
@@ -96,7 +102,7 @@ def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
         "requests_per_s": ratio(result.done, seconds),
         "response_ms": response_times(result).quantiles(),
         "service_ms": service_times(result).quantiles(),
-        "errors": _errors(load, left_out),
+        "errors": _errors(load, without),
     }
 
 
@@ -124,36 +130,27 @@ def _one_exchange(trial: TrialRecord) -> bool:
     return trial.scenario.swarm.one_exchange
 
 
-def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
-    """CPU µs of the server in the window: the cgroup's, else its own getrusage(2), else /proc's ticks."""
-    assert trial.load is not None
-    window = trial.load.window_ms
-    group = trial.series.increase(SERVER, "cgroup", "cpu_us", window)
-    if group is not None:
-        return group, "cgroup"
-    own = _sum(
-        *(trial.series.increase(SERVER, "server", f"cpu_{kind}_us", window) for kind in ("user", "system"))
-    )
-    if own is not None:
-        return own, "getrusage"
-    ticks = trial.series.increase(SERVER, "procfs", "cpu_us", window)
-    return ticks, "procfs" if ticks is not None else None
-
-
 class LeftOut(NamedTuple):
-    """Users that never had a connection, of so many; None where the load is open and leaves nobody out."""
+    """Users that never had a connection, of so many; None where none is known."""
 
     number: int | None
     users: int
+    sent_nothing: bool  # of a closed load; in an open one others sent for them, or they failed
 
     @property
     def share(self) -> float:
         """Their share of the users."""
         return (self.number or 0) / self.users if self.users else 0.0
 
+    def failed(self, of_those_sent: float) -> float:
+        """Return the share of all requests that failed, from that of those sent."""
+        if self.sent_nothing:
+            return self.share + (1 - self.share) * of_those_sent
+        return max(self.share, of_those_sent)
 
-def _left_out(*trials: TrialRecord) -> LeftOut:
-    """Users of closed loads that the server refused, or whose connection never opened.
+
+def left_out(*trials: TrialRecord) -> LeftOut:
+    """Return the users that the server refused; of a closed load also those whose connection never opened.
 
     A user that holds no connection between requests, and one of a locustfile, is not told apart.
     """
@@ -161,22 +158,24 @@ def _left_out(*trials: TrialRecord) -> LeftOut:
     for trial in trials:
         swarm = trial.scenario.swarm
         users += swarm.max_users
-        told = swarm.load.is_closed and not swarm.one_exchange and swarm.load.executor != OWN_USERS
+        told = not swarm.one_exchange and swarm.load.executor != OWN_USERS
         if told and trial.load is not None:
-            held = [trial.load.result.connected_peak, *([refused_above(trial)] if len(trials) == 1 else [])]
-            numbers.append(max(0, swarm.max_users - min(n for n in held if n is not None)))
-    return LeftOut(sum(numbers) if numbers else None, users)
+            most = [trial.load.result.connected_peak] if swarm.load.is_closed else []
+            most += [above] if len(trials) == 1 and (above := refused_above(trial)) is not None else []
+            numbers += [max(0, swarm.max_users - min(most))] if most else []
+    closed = all(trial.scenario.swarm.load.is_closed for trial in trials)
+    return LeftOut(sum(numbers) if numbers else None, users, closed)
 
 
-def _errors(load: LoadResult, left_out: LeftOut) -> Errors:
+def _errors(load: LoadResult, without: LeftOut) -> Errors:
     result = load.result
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
     of_those_sent = failed / meant if meant else 0.0
-    known = meant or left_out.number  # where nobody asked anything, nothing has failed or succeeded
+    known = meant or without.number  # where nobody asked anything, nothing has failed or succeeded
     return Errors(
-        rate=left_out.share + (1 - left_out.share) * of_those_sent if known else None,
-        users_left_out=left_out.number,
+        rate=without.failed(of_those_sent) if known else None,
+        users_left_out=without.number,
         by_kind={k: n for k, n in by_kind.items() if n},
     )
 

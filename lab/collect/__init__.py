@@ -122,6 +122,7 @@ class Recorder:
                 if self._stopping:
                     return
                 now = mono_ms()
+                late_ms = max(0.0, now - self._next(due))
                 window_opens = any(opens for at, opens in self._marks if at <= now)
                 marked = any(at <= now for at, _ in self._marks)
                 self._marks = [mark for mark in self._marks if mark[0] > now]
@@ -129,7 +130,7 @@ class Recorder:
                 due = max(due + INTERVAL_S * 1000, now)
             if marked:
                 self._force_samples()
-            self._sample_all(now)
+            self._sample_all(now, late_ms)
             if window_opens:
                 self._detach()
 
@@ -159,11 +160,12 @@ class Recorder:
         if says not in self.problems:
             self.problems.append(says)
 
-    def _sample_all(self, started_ms: float) -> None:
+    def _sample_all(self, started_ms: float, late_ms: float) -> None:
         samples: list[Sample] = []
         for collector in self._collectors:
             samples += self._sample(collector)
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
+        samples.append(Sample(started_ms, "lab", "recorder", "late_ms", late_ms))
         self._on_samples(samples)
         with self._changed:
             if not self._stopping:

@@ -9,6 +9,8 @@ from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, to
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
 
+TOOK = ("lab", "recorder", "took_ms")
+
 
 def placement(view: TrialView) -> Iterator[Result]:
     """Server and swarm run on separate CPUs."""
@@ -59,9 +61,7 @@ def sampling(view: TrialView) -> Iterator[Result]:
     """Gaps in the samples, failed collectors, and the time that sampling took."""
     for warning in view.trial.warnings:
         yield Result("suspect", warning, "run `lab doctor`: it tells what this host lacks")
-    took = [
-        (t, v) for t, v in view.trial.series.get("lab", "recorder", "took_ms") if _inside(t, view.window_ms)
-    ]
+    took = [(t, v) for t, v in view.trial.series.get(*TOOK) if _inside(t, view.window_ms)]
     if len(took) < 2:
         raise NoData("the recorder took no samples in the window")
     times = [view.window_ms[0], *(t for t, _ in took), view.window_ms[1]]

@@ -147,17 +147,17 @@
       marks: [
         Plot.barX(rows, { x: key, y: "label", fill: (s) => hue(s.server), fillOpacity: 0.45 }),
         Plot.barX(rows, { x: (s) => s[key] * part(s), y: "label", fill: (s) => hue(s.server) }),
-        Plot.text(rows, { x: key, y: "label", text: (s) => format(s[key]), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
+        Plot.text(rows, { x: key, y: "label", text: (s) => least(s, key) + format(s[key]) + (least(s, key) && " (CPU full)"), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
         absent(key),
       ],
     }));
   }
+  const least = (s, name) => (s.at_least.includes(name) ? "≥ " : "");
   const absent = (key) => Plot.text(data.servers.filter((s) => !finite(s[key])),
-    { frameAnchor: "left", y: "label", text: () => "not measured", dx: 6, fill: "var(--soft)", fontSize: 11.5, textAnchor: "start" });
+    { frameAnchor: "left", y: "label", text: (s) => (key === "cpu_us" && s.busy_waits ? "none: the model polls" : "not measured"), dx: 6, fill: "var(--soft)", fontSize: 11.5, textAnchor: "start" });
   function span(width) {
     const rows = data.servers.filter((s) => finite(s.p50_ms));
     const high = (s) => (finite(s.p99_ms) ? s.p99_ms : s.p50_ms);
-    const least = (s, name) => (s.at_least.includes(name) ? "≥ " : "");
     const text = (s) => `${least(s, "p50")}${show(s.p50_ms)} – ${finite(s.p99_ms) ? least(s, "p99") + show(s.p99_ms) : "n/a"}`;
     return Plot.plot(frame(width, {
       marginRight: 92,
@@ -332,7 +332,7 @@
   const tables = {
     bars: () => [
       ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "of it in the kernel", "memory per connection"],
-      data.servers.map((s) => [titled(s.label), ...["p50", "p99"].map((name) => (s.at_least.includes(name) ? "≥ " : "") + show(s[`${name}_ms`])), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
+      data.servers.map((s) => [titled(s.label), ...["p50", "p99"].map((name) => least(s, name) + show(s[`${name}_ms`])), least(s, "cpu_us") + show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],

@@ -25,24 +25,10 @@ from lab.results.base import describe
 from lab.results.hdr import slots
 from lab.results.manifest import Repeated
 from lab.results.merge import merge
-from lab.results.record import TrialRecord
 from tests.support import records
-from tests.support.runfolders import make_run
+from tests.support.runfolders import kept, make_run
 
 Change = Callable[[dict[str, Any]], object]
-
-
-def kept(folder: Path, *trials: TrialRecord) -> Path:
-    """A run's folder with these trials."""
-    run = store.RunFolder.create(folder, "healthy")
-    run.write("manifest.json", records.manifest(trials, run=run.id))
-    for trial in trials:
-        file = store.SeriesFile(run.trial(trial.key.folder) / "series.csv")
-        for (node, source, metric), points in trial.series.points.items():
-            file.append(records.Sample(t, node, source, metric, value) for t, value in points)
-        file.close()
-        run.write(f"trials/{trial.key.folder}/record.json", trial.to_json())
-    return run.path
 
 
 def findings(path: Path) -> list[Finding]:

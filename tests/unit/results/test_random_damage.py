@@ -13,7 +13,7 @@ import pytest
 
 from lab.report import write_all
 from tests.support import records
-from tests.unit.results.test_damage import kept
+from tests.support.runfolders import kept
 
 BATCHES, EACH = 8, 25
 OTHERS: list[Any] = [
