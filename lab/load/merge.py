@@ -12,10 +12,10 @@ from hdrh.histogram import HdrHistogram
 
 from lab.common.errors import NoMeasurement
 from lab.results.base import RecordModel
+from lab.results.hdr import DIGITS, HIGHEST_US, LOWEST_US
 from lab.results.load import LoadResult, Phases, Second, SwarmResult, Timing
 
 R = TypeVar("R", bound=RecordModel)
-LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
 
 # Every field of a record that is merged stands in exactly one of these tables; one that stands in none is
 # refused (TypeError). A value that a master did not tell is left out; where none told it, it stays None.

@@ -8,14 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
 MOST_NESTED = 64
 INTEGERS = range(-(1 << 63), 1 << 64)  # what the kernel's counters and limits fit in
+# A number besides 0 is between these, whatever its sign: sums and quotients of such numbers stay finite.
+SMALLEST, LARGEST = 1e-30, 2.0**64
+
+
+def within_range(number: float) -> float:
+    """Return a number that figures can be made of. Raises ValueError for one that nothing measures."""
+    if number and not SMALLEST <= abs(number) <= LARGEST:
+        raise ValueError(f"{number:g} is out of range")
+    return number
+
 
 # `"3"` is no count and `true` is no number: what a damaged file holds is refused, not converted.
 Count = Annotated[int, Strict(), Field(ge=0)]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False), AfterValidator(within_range)]
 # A name that becomes part of a path: it names nothing outside of its folder.
 FolderName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
 # A sweep point: the swept path → the value that the scenario has there, as it was written.

@@ -9,13 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.config import JsonDict
 
-from lab.results.base import Count, Number
-from lab.scenario.impairment import Impairment
+from lab.results.base import LARGEST, Count, Number, describe, within_range
+from lab.scenario.impairment import Impairment, ImpairmentFields
 
 UNTOUCHED = Impairment()
 When = Literal["before", "during", "after"]
@@ -50,14 +58,14 @@ class Directions(NamedTuple):
     def from_json(cls, data: Mapping[str, Any]) -> Directions:
         """Reverse `to_json`. Raises ValueError for an unknown key."""
         if not set(data) & set(cls._fields):
-            return cls(Impairment.read_back(data), Impairment.read_back(data))
+            return cls(_kept(data), _kept(data))
         if unknown := set(data) - set(cls._fields):
             raise ValueError(f"requested: unknown {', '.join(sorted(unknown))}")
-        return cls(**{name: Impairment.read_back(one) for name, one in data.items()})
+        return cls(**{name: _kept(_mapping(one)) for name, one in data.items()})
 
 
 def _impairment(value: object) -> Impairment:
-    return value if isinstance(value, Impairment) else Impairment.read_back(_mapping(value))
+    return value if isinstance(value, Impairment) else _kept(_mapping(value))
 
 
 def _directions(value: object) -> Directions:
@@ -68,6 +76,37 @@ def _mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{value!r} is not an object")
     return value
+
+
+_FIELDS: Mapping[str, TypeAdapter[Any]] = {
+    name: TypeAdapter(kind, config=ConfigDict(strict=True))
+    for name, kind in get_type_hints(ImpairmentFields).items()
+}
+_NO_SHARES = {
+    "delay_ms", "jitter_ms", "distribution", "reorder_gap", "rate_bit_per_s", "limit_packets", "seed",
+}  # fmt: skip
+
+
+def _kept(data: Mapping[str, Any]) -> Impairment:
+    """Return an impairment of a record. Raises ValueError for an unknown key or a wrong value."""
+    found = Impairment.read_back(data)
+    for name in data:
+        _check(name, getattr(found, name))
+    return found
+
+
+def _check(name: str, value: object) -> None:
+    """Refuse another type than the field's, a number below 0, and a share above 1. Raises ValueError."""
+    try:
+        _FIELDS[name].validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {describe(error)}") from None
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        most = LARGEST if name in _NO_SHARES else 1.0
+        if not 0 <= within_range(number) <= most:
+            raise ValueError(f"{name}: {number:g} is out of range")
 
 
 def _schema(description: str) -> WithJsonSchema:

@@ -6,9 +6,6 @@ microseconds in its base64 V2 form. A figure that a swarm of an earlier version 
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -16,23 +13,12 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from lab.results.base import Count, Number, RecordModel
-
-V2_COMPRESSED = 0x1C849304  # HdrHistogram's cookie; bits 4 to 7 hold the word size
-HEADER = struct.Struct(">II")  # cookie, length of the rest
+from lab.results.hdr import slots
 
 
 def _histogram(text: str) -> str:
-    """Check the form of a histogram, and the checksum that zlib keeps of it. Raises ValueError."""
-    raw = base64.b64decode(text, validate=True)
-    if len(raw) < HEADER.size:
-        raise ValueError("no histogram: it has no header")
-    cookie, length = HEADER.unpack_from(raw)
-    if cookie & ~0xF0 != V2_COMPRESSED or length != len(raw) - HEADER.size:
-        raise ValueError("no histogram: its header is of something else")
-    try:
-        zlib.decompress(raw[HEADER.size :])
-    except zlib.error as error:
-        raise ValueError(f"no histogram: {error}") from None
+    """Decode a histogram, so that all that read it can. Raises ValueError."""
+    slots(text)
     return text
 
 
@@ -170,7 +156,7 @@ class SwarmResult(Counts):
     in_flight_parts_s: Number | None = None  # the same area, summed request by request
     response_hdr: Histogram
     service_hdr: Histogram
-    lateness_hdr: str | None = None  # actual − intended send
+    lateness_hdr: Histogram | None = None  # actual − intended send
     # The same without the time in which no connection was free: what the generator itself was late.
     lateness_generator_hdr: Histogram | None = None
     connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
@@ -187,9 +173,9 @@ class SwarmResult(Counts):
     @field_validator("window_mono_ms")
     @classmethod
     def _ordered(cls, window: tuple[float, float]) -> tuple[float, float]:
-        """Its end is not before its start. Raises ValueError."""
-        if window[1] < window[0]:
-            raise ValueError(f"it ends at {window[1]:g}, before it starts at {window[0]:g}")
+        """Its end is after its start. Raises ValueError."""
+        if window[1] <= window[0]:
+            raise ValueError(f"it ends at {window[1]:g}, not after its start at {window[0]:g}")
         return window
 
 

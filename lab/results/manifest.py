@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from lab.common.trial_key import TrialKey
-from lab.results.base import Count, FolderName, Number, Point, RecordModel
+from lab.results.base import Count, Flag, FolderName, Number, Point, RecordModel, Whole
 from lab.results.node import Aborted, CpuPlacement
 
 
@@ -47,7 +47,7 @@ class PlanRecord(RecordModel):
     """The trials in the order in which they were to run."""
 
     scenario: str | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     trials: tuple[PlannedTrial, ...] = ()
 
     @model_validator(mode="after")
@@ -111,7 +111,7 @@ class NeedRecord(RecordModel):
     needed: Count
     available: Count | None = None
     remedy: str
-    enough: bool
+    enough: Flag
 
 
 class NodeLimits(RecordModel):
@@ -169,12 +169,12 @@ class Manifest(RecordModel):
     rerun_of: str | None = None
     alternatives: Mapping[str, Alternative] | None = None  # of `lab compare --ab`: base and head
     argv: tuple[str, ...] | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     plan: PlanRecord
     needs: tuple[NeedRecord, ...] = ()
     limits: RunLimits | None = None
     environment: Environment | None = None
-    interrupted: bool = False
+    interrupted: Flag = False
     aborted: AbortedRun | None = None
     machines: Count | None = None  # of merged runs: how many different ones
     sources: tuple[SourceRun, ...] = ()

@@ -165,16 +165,17 @@ def _copy_repeated(source: Source, folder: store.RunFolder, shift: int) -> None:
 
 
 def _copy_folder(path: Path, folder: store.RunFolder, name: str, old: TrialKey, new: TrialKey) -> None:
-    """Copy a trial's folder; its record gets the new id. A damaged record is copied as it is."""
+    """Copy a trial's folder; its record gets the new id. One that is damaged, or another's, does not."""
     shutil.copytree(path, folder.path / name)
     if new == old:
         return
     try:
         record = read_json(path / "record.json")
-        changed = {**record, "id": new.id, "repeat": new.repeat}
-    except (OSError, ValueError, TypeError):
+        its = (record["id"], record["server"], record["repeat"])
+    except (OSError, ValueError, TypeError, KeyError):
         return
-    folder.write(f"{name}/record.json", changed)
+    if its == (old.id, old.server, old.repeat):
+        folder.write(f"{name}/record.json", {**record, "id": new.id, "repeat": new.repeat})
 
 
 def _manifest(

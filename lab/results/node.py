@@ -6,11 +6,20 @@ Times of the clock are CLOCK_MONOTONIC in milliseconds (`_mono_ms`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from lab.results.base import Count, Number, RecordModel
+from lab.common.cpus import cpu_list
+from lab.results.base import Count, Flag, Number, RecordModel, Whole
+
+
+def _cpus(text: str) -> str:
+    cpu_list(text)
+    return text
+
+
+Cpus = Annotated[str, AfterValidator(_cpus)]
 
 
 class PrintedByServer(RecordModel):
@@ -56,7 +65,7 @@ class AnswerCheck(RecordModel):
     """One question that a verification asked the server."""
 
     name: str
-    ok: bool
+    ok: Flag
     says: str = ""
 
 
@@ -69,7 +78,7 @@ class Verification(RecordModel):
     event: Literal["verified"] = "verified"
     mono_ms: Number | None = None
     when: Literal["before", "after"] | None = None
-    ok: bool
+    ok: Flag
     requests: Count | None = None
     checks: tuple[AnswerCheck, ...] = ()
 
@@ -80,10 +89,10 @@ class NodeEnd(RecordModel):
     `early`, of the server: it ended before it was told to.
     """
 
-    code: int
+    code: Whole
     signal: str | None = None
-    oom: bool | None = None
-    early: bool | None = None
+    oom: Flag | None = None
+    early: Flag | None = None
 
 
 class TimedEvent(RecordModel):
@@ -106,7 +115,7 @@ class Scheduled(RecordModel):
     event: Literal["scheduled"] = "scheduled"
     mono_ms: Number | None = None
     task: str  # `engine 0`, `delay line`, `users`
-    asked: bool
+    asked: Flag
     pid: Count
     policy: str
     why_not: str | None = None
@@ -139,9 +148,9 @@ def engine_policy(scheduling: Iterable[ProcessClass] | None) -> str | None:
 class CpuPlacement(RecordModel):
     """CPU lists such as `0,2-3`: the server's own and all others'. `overlap`: there was one CPU for both."""
 
-    server: str
-    swarm: str
-    overlap: bool = False
+    server: Cpus
+    swarm: Cpus
+    overlap: Flag = False
 
 
 class CpuSet(RecordModel):
@@ -149,9 +158,9 @@ class CpuSet(RecordModel):
 
     node: str
     when: Literal["before", "after"]
-    asked: str
-    group: str | None = None
-    processes: str | None = None
+    asked: Cpus
+    group: Cpus | None = None
+    processes: Cpus | None = None
 
 
 class Calibration(RecordModel):

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, SkipValidation, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lab.common.trial_key import TrialKey
-from lab.results.base import Point
+from lab.results.base import Count, Point, Whole
 from lab.results.link import LinkRecord
 from lab.results.load import LoadResult
 from lab.results.manifest import Manifest, Repeated
@@ -108,12 +108,12 @@ class TrialRecord:
 
     id: str
     server: str
-    repeat: int
+    repeat: Count
     point: Point
     status: Literal["ok", "failed"]
     scenario: Scenario
     reason: str | None = None
-    exit_code: int = 0
+    exit_code: Whole = 0
     model: str | None = None
     runtime: str = ""
     stamps: tuple[str, ...] = ()
@@ -135,10 +135,12 @@ class TrialRecord:
 
     @model_validator(mode="after")
     def _refers(self) -> TrialRecord:
-        """Its id is one, and its server is one of the scenario's. Raises ValueError."""
-        TrialKey.parse(self.id)
+        """Its id names its server and its repeat; its scenario has that server. Raises ValueError."""
+        key = self.key
         if self.server not in self.scenario.servers:
             raise ValueError(f"{self.server} is no server of its scenario")
+        if (key.server, key.repeat) != (self.server, self.repeat):
+            raise ValueError(f"{self.id} is not the id of {self.server}, repeat {self.repeat}")
         return self
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
-import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +15,8 @@ from lab.common.clock import mono_ms, utc_stamp
 from lab.common.errors import LabError, UsageError
 from lab.common.short import shortened
 from lab.common.trial_key import TrialKey
-from lab.results.base import describe, read_json
-from lab.results.manifest import Manifest, Repeated
+from lab.results.base import describe, read_json, within_range
+from lab.results.manifest import Manifest, PlannedTrial, Repeated
 from lab.results.record import Damage, Run, Sample, Series, TrialRecord
 
 TRIALS = "trials"
@@ -137,30 +137,47 @@ class SeriesFile:
         self._file.close()
 
 
-def read_series(path: Path) -> tuple[Series, int]:
-    """series.csv as Series, and how many torn or foreign rows were ignored."""
-    samples, ignored = [], 0
+def read_series(path: Path) -> tuple[Series, tuple[str, ...]]:
+    """Return the series of a file, empty where there is none, and what of it is damaged.
+
+    Raises OSError for what is no file.
+    """
     if not path.exists():
-        return Series(), 0
+        return Series(), ()
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(file)
-        next(rows, None)
-        while True:
-            try:
-                samples.append(_sample(next(rows)))
-            except StopIteration:
-                return Series.of(samples), ignored
-            except (ValueError, csv.Error):  # csv.Error: a field of more than 128 KiB
-                ignored += 1
+        first, torn = _rows(itertools.islice(rows, 1))
+        samples, torn_rows = _rows(rows)
+    headed = torn == [list(Sample._fields)]
+    says = [] if headed else ["its header is missing"]
+    if torn_rows:
+        says.append(
+            "1 damaged row is left out"
+            if len(torn_rows) == 1
+            else f"{len(torn_rows)} damaged rows are left out"
+        )
+    return Series.of([*first, *samples]), tuple(says)
+
+
+def _rows(rows: Iterator[list[str]]) -> tuple[list[Sample], list[list[str]]]:
+    """Read rows as samples; returns those that are none too, empty where the reader could not take them."""
+    samples: list[Sample] = []
+    others: list[list[str]] = []
+    while True:
+        row: list[str] = []
+        try:
+            row = next(rows)
+            samples.append(_sample(row))
+        except StopIteration:
+            return samples, others
+        except (ValueError, csv.Error):  # csv.Error: a field of more than 128 KiB
+            others.append(row)
 
 
 def _sample(row: list[str]) -> Sample:
     """One row of series.csv. Raises ValueError."""
     mono, node, source, metric, value = row
-    sample = Sample(float(mono), node, source, metric, float(value))
-    if not (math.isfinite(sample.mono_ms) and math.isfinite(sample.value)):
-        raise ValueError(f"{metric}: no finite number")
-    return sample
+    return Sample(within_range(float(mono)), node, source, metric, within_range(float(value)))
 
 
 def find(results: Path, name: str) -> Path:
@@ -210,7 +227,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(read_json(path / "manifest.json"))
     except (OSError, ValueError) as error:
-        says = f"{path}: not a run: manifest.json cannot be read ({describe(error)})"
+        says = f"{path}: not a run: manifest.json cannot be read ({_why(error)})"
         raise UsageError(says) from error
 
 
@@ -220,31 +237,50 @@ def read_run(path: Path) -> Run:
     Raises UsageError for what is no run.
     """
     manifest = read_manifest(path)
+    planned = {trial.id: trial for trial in manifest.plan.trials}
     damaged: list[Damage] = []
     trials: list[TrialRecord] = []
     for file in sorted((path / TRIALS).glob("*/record.json")):
         name = _trial_id(file.parent)
         try:
-            record, torn_rows = read_trial(file.parent)
+            record, says = read_trial(file.parent)
+            _belongs(record, file.parent, planned)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            damaged.append(Damage(name, f"its record cannot be read and is left out: {describe(error)}"))
+            why = f"{_place(error, path)}{_why(error)}"
+            damaged.append(Damage(name, f"its record cannot be read and is left out: {why}"))
             continue
         trials.append(record)
-        if torn_rows:
-            damaged.append(Damage(name, _left_out(torn_rows), lost=False))
-    order = {trial.id: place for place, trial in enumerate(manifest.plan.trials)}
-    trials.sort(key=lambda trial: order.get(trial.id, len(order)))
+        if says:
+            damaged.append(Damage(name, f"series.csv: {'; '.join(says)}", lost=False))
+    order = {name: place for place, name in enumerate(planned)}
+    trials.sort(key=lambda trial: order[trial.id])
     return Run(manifest, tuple(trials), tuple(damaged), tuple(_repeated(path)))
 
 
-def _left_out(rows: int) -> str:
-    return f"series.csv: {rows:,} damaged {'row is' if rows == 1 else 'rows are'} left out"
+def read_trial(folder: Path) -> tuple[TrialRecord, tuple[str, ...]]:
+    """Return the record of the trial in `folder`, and what of its series is damaged."""
+    series, says = read_series(folder / "series.csv")
+    return TrialRecord.from_json(read_json(folder / "record.json"), series), says
 
 
-def read_trial(folder: Path) -> tuple[TrialRecord, int]:
-    """Return the record of the trial in `folder`, and how many torn rows its series had."""
-    series, torn_rows = read_series(folder / "series.csv")
-    return TrialRecord.from_json(read_json(folder / "record.json"), series), torn_rows
+def _belongs(record: TrialRecord, folder: Path, planned: Mapping[str, PlannedTrial]) -> None:
+    """Each trial of the plan has one folder, which has its name: a copy counts nothing. Raises ValueError."""
+    if record.key.folder != folder.name:
+        raise ValueError(f"the folder {folder.name} holds a record of {record.id}: a copy?")
+    if record.id not in planned:
+        raise ValueError(f"{record.id} is no trial of the plan")
+    if planned[record.id].point != record.point:
+        raise ValueError(f"{record.id} is at another sweep point than in the plan")
+
+
+def _place(error: Exception, run: Path) -> str:
+    """Return the name of the file that the error is about, within the run."""
+    name = error.filename if isinstance(error, OSError) else None
+    return f"{Path(name).relative_to(run)}: " if name else ""
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else describe(error)
 
 
 def _trial_id(folder: Path) -> str:
@@ -261,4 +297,4 @@ def _repeated(path: Path) -> Iterator[Repeated]:
         try:
             yield Repeated.model_validate(read_json(file))
         except (OSError, ValueError) as error:
-            yield Repeated(trial=file.parent.name, says=f"the reason cannot be read: {describe(error)}")
+            yield Repeated(trial=file.parent.name, says=f"the reason cannot be read: {_why(error)}")

@@ -13,17 +13,18 @@ _EMPTY_WAS_NONE = ("placement", "ready", "calibration")
 def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a record in today's version; the argument is left alone. Raises ValueError."""
     version = record.get("schema_version")
-    if version == SCHEMA_VERSION:
+    if type(version) is int and version == SCHEMA_VERSION:
         return dict(record)
-    if version == 1:
+    if type(version) is int and version == 1:
         return _from_1(record)
     raise ValueError(f"schema_version {version}: this lab reads 1 to {SCHEMA_VERSION}")
 
 
 def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    changed = {name: record.get(name) or None for name in _EMPTY_WAS_NONE}
+    changed: dict[str, Any] = {name: None for name in _EMPTY_WAS_NONE if record.get(name) == {}}
     load = record.get("load")
-    return {**record, **changed, "load": _load(load) if load else None, "schema_version": SCHEMA_VERSION}
+    changed |= {"load": _load(load)} if load else {}
+    return {**record, **changed, "schema_version": SCHEMA_VERSION}
 
 
 def _load(load: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from lab.common import scheduling
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
+from lab.common.trial_key import TrialKey
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Placement, min_workers, plan_capacity
 from lab.plan.host import Host
@@ -151,9 +152,9 @@ class Calibrator:
         server = null.scenario.servers[null.server]
         series, _ = read_series(logs / "series.csv")
         record = TrialRecord(
-            null.id,
+            TrialKey(null.server, "", null.repeat).id,
             null.server,
-            1,
+            null.repeat,
             {},
             "ok",
             null.scenario,

@@ -15,9 +15,9 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.common.paths import ROOT
 from lab.results import store
+from lab.results.hdr import DIGITS, HIGHEST_US, LOWEST_US
 from lab.results.link import LinkRecord
 from lab.results.load import LoadResult
 from lab.results.manifest import Manifest

@@ -10,11 +10,12 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from lab.analysis.histogram import times as lab_times
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import judge
+from lab.common.trial_key import TrialKey
+from lab.results.hdr import DIGITS, HIGHEST_US, LOWEST_US
 from lab.results.load import LoadResult, Second
 from lab.results.manifest import Manifest
 from lab.results.node import ServerStats
@@ -167,10 +168,10 @@ def stats(in_window: int = N) -> tuple[ServerStats, ...]:
     return tuple(ServerStats.model_validate(line) for line in lines)
 
 
-def scenario(**changes: Any) -> dict[str, Any]:
+def scenario(server: str = "epoll_lt", **changes: Any) -> dict[str, Any]:
     return {
         "name": "healthy",
-        "servers": {"epoll_lt": {"model": "epoll_lt", "workers": 1, "backlog": 4096, "cpus": None}},
+        "servers": {server: {"model": "epoll_lt", "workers": 1, "backlog": 4096, "cpus": None}},
         "handler": "hello", "expect": {}, "links": [], "seed": 7, "repeat": 1,
         "swarm": {
             "wire": "http1", "workers": WORKERS, "users": USERS, "spawn_rate": 500.0,
@@ -209,9 +210,10 @@ def scheduled(task: str = "engine 0", **changes: Any) -> dict[str, Any]:
 
 def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
     """A trial that every check is silent about."""
+    key = TrialKey.parse(name)
     fields: dict[str, Any] = {
-        "id": name, "server": "epoll_lt", "repeat": int(name.rsplit("/")[-1]), "point": {}, "status": "ok",
-        "scenario": scenario(), "model": "epoll_lt", "runtime": "docker", "stamps": (),
+        "id": name, "server": key.server, "repeat": key.repeat, "point": {}, "status": "ok",
+        "scenario": scenario(key.server), "model": "epoll_lt", "runtime": "docker", "stamps": (),
         "placement": {"server": "0", "swarm": "1", "overlap": False},
         "ready": {"event": "ready", "backlog": 4096}, "cpu_sets": cpu_sets(),
         "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
@@ -344,7 +346,7 @@ def of_server(record: TrialRecord, name: str, *others: str) -> TrialRecord:
     """The trial as if it had been that of another server; its scenario has `others` besides, no limits."""
     servers = dict.fromkeys((name, *others), record.settings.model_dump(mode="json"))
     scenario = {**record.scenario.model_dump(mode="json"), "servers": servers, "expect": {}}
-    return replace(record, server=name, scenario=scenario)
+    return replace(record, id=record.key._replace(server=name).id, server=name, scenario=scenario)
 
 
 def judged(*trials: TrialRecord, **facts: Any) -> Summary:

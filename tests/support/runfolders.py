@@ -13,6 +13,7 @@ from lab.plan import plan
 from lab.results import store
 from lab.results.record import TrialRecord
 from lab.run import session
+from tests.support import records
 from tests.support.scenarios import HOST, TEXT, resolved
 
 
@@ -71,3 +72,16 @@ def make_run(
         },
     )
     return folder.path
+
+
+def kept(folder: Path, *trials: TrialRecord) -> Path:
+    """A run's folder with these trials."""
+    run = store.RunFolder.create(folder, "healthy")
+    run.write("manifest.json", records.manifest(trials, run=run.id))
+    for trial in trials:
+        file = store.SeriesFile(run.trial(trial.key.folder) / "series.csv")
+        for (node, source, metric), points in trial.series.points.items():
+            file.append(records.Sample(t, node, source, metric, value) for t, value in points)
+        file.close()
+        run.write(f"trials/{trial.key.folder}/record.json", trial.to_json())
+    return run.path

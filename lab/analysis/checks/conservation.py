@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, told
-from lab.analysis.histogram import decode
+from lab.analysis.histogram import times as times_of
 from lab.common.units import show_number, show_percent
 from lab.results.load import Counts, Second, SlowCount
 
@@ -75,7 +75,7 @@ def _differs(what: str, sum_: int, total: int) -> Iterable[Result]:
 
 
 def _samples(histogram: str) -> int:
-    return int(decode(histogram).get_total_count())
+    return times_of(histogram).samples
 
 
 class CountAt(NamedTuple):

@@ -16,7 +16,7 @@ class Lognormal(ScenarioModel):
     """A lognormal distribution: its median, and `sigma`, the standard deviation of the logarithm."""
 
     median: ShortSeconds
-    sigma: float = Field(gt=0, strict=False)
+    sigma: float = Field(gt=0)
 
 
 class ThinkTime(ScenarioModel):

@@ -11,7 +11,7 @@ from lab.analysis.checks import check_trial
 from lab.analysis.comparison import compare
 from lab.analysis.figures import figures
 from lab.analysis.growth import curves
-from lab.analysis.histogram import Outcomes, response_times, service_times
+from lab.analysis.histogram import Outcomes, rank_of, response_times, service_times
 from lab.analysis.model import Quantiles
 from lab.analysis.summary import summarise
 from lab.analysis.thresholds import judge_trial
@@ -221,3 +221,9 @@ def test_no_decision_rests_on_a_bound_being_low() -> None:
 
 def test_quantiles_of_a_run_from_before_still_read() -> None:
     assert Quantiles.model_validate({"samples": 3, "mean": 1.0}).at_least == ()
+
+
+def test_no_rank_is_past_the_last_of_more_samples_than_a_float_can_tell_apart():
+    samples = 2**63 - 1
+    assert rank_of(99.99999999999999, samples) <= samples
+    assert rank_of(100, samples) == samples

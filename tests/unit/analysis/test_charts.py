@@ -21,8 +21,9 @@ from lab.analysis.charts import (
     typical,
 )
 from lab.analysis.growth import position
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, Outcomes
+from lab.analysis.histogram import Outcomes
 from lab.report.content.sweeps import sweep
+from lab.results.hdr import DIGITS, HIGHEST_US, LOWEST_US
 from lab.results.load import LoadResult
 from lab.results.record import TrialRecord
 from tests.support import judged, make_golden

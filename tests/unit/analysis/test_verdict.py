@@ -8,8 +8,9 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from lab.analysis.figures import figures
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, fewest, merged, quantiles, times
+from lab.analysis.histogram import fewest, merged, quantiles, times
 from lab.analysis.summary import estimate
+from lab.results.hdr import DIGITS, HIGHEST_US, LOWEST_US
 from lab.results.record import TrialRecord
 from tests.support import records
 from tests.support.records import ALL, N, counted, hdr, judged, manifest, series, trial, with_load

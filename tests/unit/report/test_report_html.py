@@ -166,7 +166,7 @@ def long_run() -> tuple[Run, Summary]:
     load = replace(first.load, seconds=(*warm, *many), result=result)
     names = [f"server{n}" for n in range(3)]
     bare = replace(first, load=load, series=Series())
-    trials = tuple(replace(of_server(bare, name, *names), id=f"{name}/1") for name in names)
+    trials = tuple(of_server(bare, name, *names) for name in names)
     long = replace(run, trials=trials)
     return long, summarise(long)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hdrh.histogram import HdrHistogram
 
 from lab.analysis.model import Finding
 from lab.analysis.summary import summarise
@@ -17,26 +22,13 @@ from lab.common.errors import UsageError
 from lab.report import write_all
 from lab.results import store
 from lab.results.base import describe
+from lab.results.hdr import slots
 from lab.results.manifest import Repeated
 from lab.results.merge import merge
-from lab.results.record import TrialRecord
 from tests.support import records
-from tests.support.runfolders import make_run
+from tests.support.runfolders import kept, make_run
 
 Change = Callable[[dict[str, Any]], object]
-
-
-def kept(folder: Path, *trials: TrialRecord) -> Path:
-    """A run's folder with these trials."""
-    run = store.RunFolder.create(folder, "healthy")
-    run.write("manifest.json", records.manifest(trials, run=run.id))
-    for trial in trials:
-        file = store.SeriesFile(run.trial(trial.key.folder) / "series.csv")
-        for (node, source, metric), points in trial.series.points.items():
-            file.append(records.Sample(t, node, source, metric, value) for t, value in points)
-        file.close()
-        run.write(f"trials/{trial.key.folder}/record.json", trial.to_json())
-    return run.path
 
 
 def findings(path: Path) -> list[Finding]:
@@ -51,10 +43,35 @@ def link(**counters: Any) -> dict[str, Any]:
     return {"endpoints": ["swarm", "servers"], "backend": "netem", "counters": {"a": counters}}
 
 
+def compressed(stream: bytes, cookie: int = 0x1C849304) -> str:
+    """The text of a histogram with this stream, whatever it holds."""
+    packed = zlib.compress(stream)
+    return base64.b64encode(struct.pack(">II", cookie, len(packed)) + packed).decode()
+
+
+def counts(body: bytes, digits: int = 3, longer: int = 0) -> str:
+    """The text of a histogram with these encoded counts."""
+    head = struct.pack(">IIIIQQd", 0x1C849313, len(body) + longer, 0, digits, 1, 600_000_000, 1.0)
+    return compressed(head + body)
+
+
+def asked(**values: Any) -> dict[str, Any]:
+    """A link with these requested."""
+    return {"endpoints": ["swarm", "servers"], "backend": "netem", "requested": values}
+
+
 def torn_histogram(record: dict[str, Any]) -> None:
     """Change some bytes in the middle of the histogram of the whole window."""
     text = record["load"]["result"]["service_hdr"]
     record["load"]["result"]["service_hdr"] = text[:30] + text[30:40].swapcase() + text[40:]
+
+
+def change_record(path: Path, change: Change) -> None:
+    """Change the record of the run's second trial."""
+    file = path / "trials/epoll_lt-2/record.json"
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
 
 
 DAMAGE: list[tuple[str, Change, str]] = [
@@ -72,7 +89,7 @@ DAMAGE: list[tuple[str, Change, str]] = [
     (
         "a window that ends before it starts",
         lambda r: r["load"]["result"].update(window_mono_ms=[5, 1]),
-        "load.result.window_mono_ms: Value error, it ends at 1, before it starts at 5",
+        "load.result.window_mono_ms: Value error, it ends at 1, not after its start at 5",
     ),
     (
         "a count below none",
@@ -99,6 +116,45 @@ DAMAGE: list[tuple[str, Change, str]] = [
         "its header is of something",
     ),
     ("a torn histogram", torn_histogram, "result.service_hdr: Value error, no histogram: "),
+    ("a flipped bit of lateness", lambda r: r["load"]["result"].update(lateness_hdr="HISTF"), "lateness_hdr"),
+    (
+        "a figure that nothing measures",
+        lambda r: r["load"]["result"].update(window_mono_ms=[-1e308, 1e308]),
+        "load.result.window_mono_ms.0: Value error, -1e+308 is out of range",
+    ),
+    (
+        "a quotient's infinity",
+        lambda r: r["calibration"].update(ceiling_per_s=5e-324),
+        "calibration.ceiling_per_s: Value error, 4.94066e-324 is out of range",
+    ),
+    ("a window of no time", lambda r: r["load"]["result"].update(window_mono_ms=[5, 5]), "it ends at 5, not"),
+    ("another repeat", lambda r: r.update(repeat=7), "epoll_lt/2 is not the id of epoll_lt, repeat 7"),
+    ("a repeat below none", lambda r: r.update(repeat=-1), "repeat: Input should be"),
+    ("text for a repeat", lambda r: r.update(repeat="2"), "repeat: Input should be a valid integer"),
+    ("true for a repeat", lambda r: r.update(repeat=True), "repeat: Input should be a valid integer"),
+    ("another's id", lambda r: r.update(id="nobody/9"), "nobody/9 is not the id of epoll_lt"),
+    (
+        "the id of another trial",
+        lambda r: r.update(id="epoll_lt/1", repeat=1),
+        "holds a record of epoll_lt/1",
+    ),
+    ("another sweep point", lambda r: r.update(point={"swarm.users": 3}), "another sweep point"),
+    ("text for an exit code", lambda r: r["exits"]["server"].update(code="0"), "exits.server.code: Input"),
+    ("text for a flag", lambda r: r["exits"]["server"].update(oom="no"), "exits.server.oom: Input should be"),
+    ("text for an answer", lambda r: r["verify"][0].update(ok="yes"), "verify.0.ok: Input should be"),
+    ("text for the lab's exit code", lambda r: r.update(exit_code="0"), "exit_code: Input should be"),
+    ("1 for a flag", lambda r: r["placement"].update(overlap=1), "placement.overlap: Input should be"),
+    (
+        "a CPU list that is none",
+        lambda r: r["placement"].update(swarm="x"),
+        "placement.swarm: Value error, 'x'",
+    ),
+    ("more CPUs than there are", lambda r: r["placement"].update(swarm="0-999999999"), "placement.swarm"),
+    ("CPUs that a node never had", lambda r: r["cpu_sets"][0].update(group="1-0"), "cpu_sets.0.group"),
+    ("text for a delay", lambda r: r.update(links=[asked(delay_ms="20")]), "requested"),
+    ("a share above all", lambda r: r.update(links=[asked(loss=1.5)]), "loss: 1.5 is out of range"),
+    ("a delay below none", lambda r: r.update(links=[asked(delay_ms=-1)]), "delay_ms: -1 is out of range"),
+    ("true for a version", lambda r: r.update(schema_version=True), "schema_version True"),
     ("infinity", lambda r: r["load"]["result"].update(late_p99_us=math.inf), "inf is no number of JSON"),
     ("no number at all", lambda r: r["point"].update({"swarm.users": math.nan}), "nan is no number of JSON"),
     ("400 digits", lambda r: r["load"]["result"].update(sent=10**400), "an integer has more than 64 bits"),
@@ -125,14 +181,45 @@ DAMAGE: list[tuple[str, Change, str]] = [
 def test_a_record_that_is_none_is_one_finding_about_its_trial(tmp_path, change, says):
     path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
     assert findings(path) == []
-    file = path / "trials/epoll_lt-2/record.json"
-    data = json.loads(file.read_text())
-    change(data)
-    file.write_text(json.dumps(data))
+    change_record(path, change)
     [finding] = findings(path)
     assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt/2")
     assert says in finding.says
     assert "\n" not in finding.says
+
+
+# A whole stream with a right checksum, whatever it holds: of other settings, cut off, too long, too much.
+NO_HISTOGRAM = {
+    "bytes": compressed(b"garbage!" * 4),
+    "many bytes": compressed(b"\0" * 1_000_000),
+    "nothing": compressed(b""),
+    "two digits": counts(b"\2", digits=2),
+    "a wrong length": counts(b"\2", longer=1),
+    "a count cut off": counts(b"\x80"),
+    "slots of no time": counts(b"\2" * 30_000),
+    "a run of slots without end": counts(b"\xff" * 9),
+    "more samples than a counter holds": counts((b"\xfe" + b"\xff" * 8) * 2),
+    "a length of another": base64.b64encode(struct.pack(">II", 0x1C849304, 9)).decode(),
+    "another cookie": compressed(b"\0" * 40, cookie=0x1C849305),
+}
+
+
+@pytest.mark.parametrize("field", ["response_hdr", "connect_ms_hdr", "lateness_hdr"])
+@pytest.mark.parametrize("text", NO_HISTOGRAM.values(), ids=NO_HISTOGRAM)
+def test_a_histogram_that_cannot_be_decoded_is_damage(tmp_path, text, field):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    change_record(path, lambda r: r["load"]["result"].update({field: text}))
+    [finding] = findings(path)
+    assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt/2")
+    assert f"load.result.{field}: Value error, no histogram" in finding.says
+
+
+def test_a_histogram_is_decoded_as_its_library_does():
+    text = records.hdr({0: 1, 1: 5, 2047: 2, 2048: 300, 600_000_000: 1}, 309_000)
+    library = HdrHistogram.decode(text)
+    numbers, seen = slots(text)
+    assert {n: library.get_count_at_index(n) for n in numbers} == dict(zip(numbers, seen, strict=True))
+    assert sum(seen) == library.get_total_count()
 
 
 TORN = ["", "{", "[]", "null", "3", '{"schema_version": 1, "load": {"result": 3}}', "[" * 100_000]
@@ -149,8 +236,14 @@ def test_a_torn_record_is_too(tmp_path, text):
 
 @pytest.mark.parametrize(
     "row",
-    ["12.0,server,cg", f"1,server,{'x' * 200_000},cpu_us,1\n", "inf,a,b,c,1", "1,a,b,c,nan"],
-    ids=range(4),
+    [
+        "12.0,server,cg",
+        f"1,server,{'x' * 200_000},cpu_us,1\n",
+        "inf,a,b,c,1",
+        "1,a,b,c,nan",
+        "1,a,b,c,-1e308",
+    ],
+    ids=range(5),
 )
 def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts(tmp_path, row):
     path = kept(tmp_path, records.trial("epoll_lt/1"))
@@ -159,6 +252,46 @@ def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts
     [finding] = findings(path)
     assert (finding.check, finding.level, finding.trial) == ("readable", "suspect", "epoll_lt/1")
     assert finding.says == "series.csv: 1 damaged row is left out"
+
+
+def test_a_series_without_its_header_keeps_its_first_sample(tmp_path):
+    path = kept(tmp_path, records.trial("epoll_lt/1"))
+    whole = store.read_run(path).trials[0].series
+    file = path / "trials/epoll_lt-1/series.csv"
+    file.write_text(file.read_text().split("\n", 1)[1])
+    assert store.read_run(path).trials[0].series == whole
+    [finding] = findings(path)
+    assert (finding.level, finding.says) == ("suspect", "series.csv: its header is missing")
+
+
+@pytest.mark.parametrize("name", ["series.csv", "record.json"])
+def test_a_folder_for_a_file_is_named_within_the_run(tmp_path, name):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    file = path / "trials/epoll_lt-2" / name
+    file.unlink()
+    file.mkdir()
+    [finding] = findings(path)
+    assert finding.trial == "epoll_lt/2"
+    assert finding.says.endswith(f"left out: trials/epoll_lt-2/{name}: Is a directory")
+
+
+def test_a_copied_folder_counts_once(tmp_path):
+    path = kept(tmp_path, records.trial("epoll_lt/1"), records.trial("epoll_lt/2"))
+    shutil.copytree(path / "trials/epoll_lt-1", path / "trials/epoll_lt-1.bak")
+    assert [trial.id for trial in store.read_run(path).trials] == ["epoll_lt/1", "epoll_lt/2"]
+    [finding] = findings(path)
+    assert (finding.check, finding.level, finding.trial) == ("readable", "unknown", "epoll_lt-1.bak")
+    assert "the folder epoll_lt-1.bak holds a record of epoll_lt/1" in finding.says
+    assert write_all(path).verdict != "PASS"
+
+
+def test_a_trial_that_was_never_planned_is_left_out(tmp_path):
+    path = kept(tmp_path, records.trial("epoll_lt/1"))
+    others = kept(tmp_path, records.trial("epoll_lt/9"))
+    shutil.copytree(others / "trials/epoll_lt-9", path / "trials/epoll_lt-9")
+    [finding] = findings(path)
+    assert (finding.check, finding.trial) == ("readable", "epoll_lt/9")
+    assert finding.says.endswith("epoll_lt/9 is no trial of the plan")
 
 
 def test_reports_are_made_all_the_same(tmp_path):

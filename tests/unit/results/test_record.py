@@ -27,11 +27,11 @@ def test_a_counter_between_samples_is_interpolated():
 def make_record(name="thread/1"):
     return TrialRecord(
         id=name,
-        server="epoll_lt",
-        repeat=1,
+        server=TrialKey.parse(name).server,
+        repeat=TrialKey.parse(name).repeat,
         point={},
         status="ok",
-        scenario=records.scenario(),
+        scenario=records.scenario(servers={model: {"model": model} for model in ("thread", "epoll_lt")}),
         load=records.load(),
         stamps=("not isolated",),
     )
@@ -137,8 +137,8 @@ def test_series_csv_survives_a_cut(tmp_path):
     whole = path.read_bytes()
     for cut in range(60, len(whole), 97):
         path.write_bytes(whole[:cut])
-        series, ignored = read_series(path)
-        assert ignored <= 1
+        series, says = read_series(path)
+        assert says in ((), ("1 damaged row is left out",))
         assert len(series.get("server", "cgroup", "cpu_us")) >= whole[:cut].count(b"\n") - 2
 
 

@@ -18,7 +18,7 @@ from tests.support.records import trial, with_load, with_scenario
 def stored(results: Path, made: TrialRecord) -> Path:
     """The run of one trial as it lies on a disk."""
     run = results / "20261123T000000Z-healthy-0000"
-    home = run / "trials" / "1"
+    home = run / "trials" / made.key.folder
     home.mkdir(parents=True)
     manifest = records.manifest([made])
     (run / "manifest.json").write_text(store.to_json(manifest))
