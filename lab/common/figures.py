@@ -11,6 +11,7 @@ from lab.common.figure import Compared, Computed, Figure, Increase, Peak, PerReq
 # What figures rest on: the checks whose findings put them in doubt. A row takes the group of what it counts:
 # answers, answers per second, response times, CPU time, memory per connection, or the server's own counts per
 # answer; and single checks besides.
+_SAMPLED = ("sampling", "sampler_stalls")
 _ANSWERS = ("right_answers", "outcomes", "seconds", "locust_count")
 _GENERATOR = (
     "lateness",
@@ -34,9 +35,9 @@ _LOAD = (
 )
 _RATE = (*_LOAD, "offered_load", "generator_ceiling")
 _RESPONSE = (*_LOAD, "host_quiet", "run_delay", "placement", "cpu_sets", "omission", "tail_support")
-_CPU = (*_ANSWERS, "cpu_full", "throttled", "host_quiet", "placement", "cpu_sets", "clocks", "sampling")
-_MEMORY = ("connections_reached", "oom", "swap", "sampling")
-_COUNT = (*_ANSWERS, "server_count", "server_window", "sampling")
+_CPU = (*_ANSWERS, "cpu_full", "throttled", "host_quiet", "placement", "cpu_sets", "clocks", *_SAMPLED)
+_MEMORY = ("connections_reached", "oom", "swap", *_SAMPLED)
+_COUNT = (*_ANSWERS, "server_count", "server_window", *_SAMPLED)
 _ENGINES = Computed("the swarm's engines, summed exactly")
 _CPU_TIME = Computed("the server's cgroup; else `getrusage(2)`; else `/proc` (`cpu_source` says which)")
 _HISTOGRAM = Computed("one HdrHistogram per second (1 µs … 600 s, 3 digits), merged, never averaged")
@@ -123,7 +124,7 @@ FIGURES: tuple[Figure, ...] = (
         explains="The server's CPU time from the first sample until the warm-up, divided by that time: "
         "connections open, and no request is sent. A model that polls by design has it in place of a CPU "
         "time per answer.",
-        needs=("sampling", "placement"),
+        needs=(*_SAMPLED, "placement"),
     ),
     Figure(
         "memory_bytes_per_connection", "B", "lower",
@@ -188,23 +189,23 @@ FIGURES: tuple[Figure, ...] = (
         "threads_peak", "", None, Peak((("procfs", "threads"),)),
         title="threads", per="at once", noun="threads",
         explains="Most threads of the server at once, without the one that prints its statistics.",
-        needs=("sampling",), whole=True, behind=True, counted_as="{} threads",
+        needs=_SAMPLED, whole=True, behind=True, counted_as="{} threads",
     ),
     Figure(
         "descriptors_peak", "", None, Peak((("procfs", "descriptors"),)),
         title="descriptors", per="at once", noun="open descriptors",
-        explains="Most open descriptors of the server at once.", needs=("sampling",), whole=True,
+        explains="Most open descriptors of the server at once.", needs=_SAMPLED, whole=True,
     ),
     Figure(
         "memory_peak_bytes", "B", "lower", Peak((("cgroup", "memory_bytes"), ("procfs", "rss_bytes"))),
         title="memory", per="at most", noun="peak memory", explains="The most memory that the server held.",
-        needs=("oom", "swap", "sampling"),
+        needs=("oom", "swap", *_SAMPLED),
     ),
     Figure(
         "sockets_peak", "", None, Peak((("sockets", "established"),)),
         title="sockets", per="at once", noun="established sockets",
         explains="Most established connections at once, by the kernel's count.",
-        needs=("sampling",), over_trials="most", whole=True,
+        needs=_SAMPLED, over_trials="most", whole=True,
     ),
     Figure(
         "retransmits", "", "lower", Increase("sockets", "retransmits"),

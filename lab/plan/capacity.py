@@ -96,41 +96,20 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     pids = max((_server_pids(t) for t in trials), default=0)
     memory = max((_server_memory(t) for t in trials), default=0)
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
-    memory_short = max(
-        trials, key=lambda t: _server_memory(t) / (_server(t).memory or math.inf), default=None
-    )
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
     workers = max((s.workers for s in all_swarms), default=0)
     masters = max((len(s.all_groups) for s in all_swarms), default=1)
     backlog = max((_server(t).backlog for t in trials), default=0)
-    requirements = (
-        Requirement("descriptors per server process", nofile_server, host.nofile_hard,
-             "raise the hard nofile limit, or give the server more workers"),
-        Requirement("descriptors per swarm engine", nofile_worker, host.nofile_hard,
-             "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
-        Requirement("client ports per swarm worker", max(map(client_ports, swarms), default=0),
-             CLIENT_PORTS,
-             "set swarm.workers higher: each worker has its own address and ports; connect(2) finds only "
-             "half of the ports quickly, and a port that the client closes stays in TIME_WAIT for 60 s"),
-        Requirement("processes and threads", pids + 16 * workers, _min_known(host.pid_max, host.threads_max),
-             "raise kernel.pid_max and kernel.threads-max"),
-        Requirement("memory maps of a server process", pids * MAPS_PER_THREAD, host.max_map_count,
-             "raise vm.max_map_count"),
-        Requirement("memory for one trial (bytes)",
-             memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
-             host.memory_available_bytes,
-             "use fewer users, or a host with more memory"),
-        Requirement("memory under the server's limit (bytes)",
-             _server_memory(memory_short) if memory_short else 0,
-             _server(memory_short).memory if memory_short else None,
-             "raise the memory of the server, or use fewer users"),
-        Requirement("conntrack entries", max(map(conntrack_entries, all_swarms), default=0),
-             host.conntrack_max,
-             "raise net.netfilter.nf_conntrack_max, or use fewer users or fewer new connections per second"),
-    )  # fmt: skip
+    needs = _Needs(
+        nofile_server=nofile_server,
+        nofile_worker=nofile_worker,
+        pids=pids,
+        trial_memory=memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
+        workers=workers,
+    )
     return Capacity(
-        requirements=requirements,
+        requirements=_requirements(plan, host, needs),
         server_limits=NodeLimits(
             cpus=None,
             memory_bytes=memory_limit,
@@ -146,6 +125,52 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
         },
         worker_sysctls={"net.ipv4.ip_local_port_range": f"{FIRST_PORT} {LAST_PORT}"},
     )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What the largest trial of a plan needs: descriptors, processes, memory in bytes, workers."""
+
+    nofile_server: int
+    nofile_worker: int
+    pids: int
+    trial_memory: int
+    workers: int
+
+
+def _requirements(plan: Plan, host: Host, needs: _Needs) -> tuple[Requirement, ...]:
+    trials = plan.trials
+    all_swarms = [t.scenario.swarm for t in trials]
+    swarms = [group.swarm for swarm in all_swarms for group in swarm.all_groups]
+    memory_short = max(
+        trials, key=lambda t: _server_memory(t) / (_server(t).memory or math.inf), default=None
+    )
+    return (
+        Requirement("descriptors per server process", needs.nofile_server, host.nofile_hard,
+             "raise the hard nofile limit, or give the server more workers"),
+        Requirement("descriptors per swarm engine", needs.nofile_worker, host.nofile_hard,
+             "raise the hard nofile limit, or set swarm.engines or swarm.workers higher"),
+        Requirement("client ports per swarm worker", max(map(client_ports, swarms), default=0),
+             CLIENT_PORTS,
+             "set swarm.workers higher: each worker has its own address and ports; connect(2) finds only "
+             "half of the ports quickly, and a port that the client closes stays in TIME_WAIT for 60 s"),
+        Requirement("processes and threads", needs.pids + 16 * needs.workers,
+             _min_known(host.pid_max, host.threads_max),
+             "raise kernel.pid_max and kernel.threads-max"),
+        Requirement("memory maps of a server process", needs.pids * MAPS_PER_THREAD, host.max_map_count,
+             "raise vm.max_map_count"),
+        Requirement("memory for one trial (bytes)",
+             needs.trial_memory,
+             host.memory_available_bytes,
+             "use fewer users, or a host with more memory"),
+        Requirement("memory under the server's limit (bytes)",
+             _server_memory(memory_short) if memory_short else 0,
+             _server(memory_short).memory if memory_short else None,
+             "raise the memory of the server, or use fewer users"),
+        Requirement("conntrack entries", max(map(conntrack_entries, all_swarms), default=0),
+             host.conntrack_max,
+             "raise net.netfilter.nf_conntrack_max, or use fewer users or fewer new connections per second"),
+    )  # fmt: skip
 
 
 def client_ports(swarm: Swarm) -> int:

@@ -44,7 +44,7 @@ LIBRARIES: dict[str, set[str]] = {
     "pydantic": {"scenario", "results", "impair", "run", "schema", "analysis", "verbs"},
     "pydantic_core": {"scenario"},
     "yaml": {"scenario", "export", "report", "run"},
-    "hdrh": {"analysis", "load"},
+    "hdrh": {"load"},
     "numpy": {"analysis"},
     "scipy": {"analysis"},
     "jinja2": {"report"},

@@ -253,7 +253,7 @@ def test_checks_are_asked_of_each_group_where_the_sum_would_hide_or_feign_a_faul
     short = replace(load, groups={**load.groups, "holders": few})
     (said,) = [f for f in judged(of_groups(short)).findings if f.check == "offered_load"]
     assert said.level == "invalid"
-    assert said.says.startswith("holders: sent 50.0 % of the")
+    assert said.says.startswith("holders: of 20,000 requested arrivals the swarm sent 50.0 %")
 
 
 def test_requests_are_conserved_over_the_sum() -> None:
