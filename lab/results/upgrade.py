@@ -14,10 +14,25 @@ def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a record in today's version; the argument is left alone. Raises ValueError."""
     version = record.get("schema_version")
     if version == SCHEMA_VERSION:
-        return dict(record)
+        return _with_phases(record)
     if version == 1:
-        return _from_1(record)
+        return _with_phases(_from_1(record))
     raise ValueError(f"schema_version {version}: this lab reads 1 to {SCHEMA_VERSION}")
+
+
+def _with_phases(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Before phases had a cool-down, the load ended with the window. What is no record is left as it is."""
+    try:
+        swarm = _ended_at_once(record["scenario"]["swarm"])
+        groups = {name: _ended_at_once(group) for name, group in swarm.get("groups", {}).items()}
+    except (AttributeError, KeyError, TypeError):
+        return dict(record)
+    told = {**swarm, "groups": groups} if groups else swarm
+    return {**record, "scenario": {**record["scenario"], "swarm": told}}
+
+
+def _ended_at_once(swarm: Mapping[str, Any]) -> dict[str, Any]:
+    return {**swarm, "phases": {"cooldown": 0.0, **swarm.get("phases", {})}}
 
 
 def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:
