@@ -4,8 +4,8 @@ Counting must cost little and must not race. So each thread adds to its own `Thr
 attribute assignment, and the reporter sums them. A forked child adds to counters in anonymous memory that it
 shares with its parent (mmap(2), MAP_SHARED): they cross the process boundary without a system call.
 
-The reporter is a thread that sleeps (one rt_sigtimedwait(2) a second) and writes one line. It has no part in
-the model's own waiting.
+The reporter is a thread that sleeps (one rt_sigtimedwait(2) a second) and writes one line; it writes one at
+once when it is asked by a signal. It has no part in the model's own waiting.
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ class ThreadCounters(Counters):
 
 
 class SharedCounters(ctypes.Structure, Counters):
-    """Counters of one child, in memory that its parent reads."""
+    """Counters of one child, in memory that its parent reads; `published` counts its `publish`."""
 
-    _fields_ = [(field, ctypes.c_int64) for field in FIELDS]
+    published: int
+    _fields_ = [(field, ctypes.c_int64) for field in (*FIELDS, "published")]
 
 
 def emit(event: str, **fields: object) -> None:
@@ -185,6 +186,8 @@ class Stats:
         totals = self.totals()
         for field in FIELDS:
             setattr(self._shared, field, getattr(totals, field))
+        if isinstance(self._shared, SharedCounters):
+            self._shared.published += 1
 
     def child_ended(self, slot: int) -> None:
         """Add the counters of a child that has been waited for to our own, and free its slot.
@@ -239,6 +242,14 @@ class Slots:
 STATS = Stats()
 
 
+def emit_stats(event: str = "stats", asked: bool = False) -> None:
+    """Write the totals, under the time at which they were read; `asked`: the line answers a request."""
+    begun_s = time.monotonic()
+    total = STATS.totals()
+    read_ms = round((begun_s + time.monotonic()) / 2 * 1000, 3)  # many threads take a while to add up
+    emit(event, mono_ms=read_ms, **as_json(total), **({"asked": True} if asked else {}))
+
+
 class UsageSampler:
     """Copies the resource usage of a single-threaded child to its counters, at most once a second."""
 
@@ -263,15 +274,22 @@ class UsageSampler:
 
 RESTART_SIGNAL = signal.SIGUSR1  # stop, then start again in the same process
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, RESTART_SIGNAL)
+STATS_SIGNAL = signal.SIGUSR2  # write the statistics now
+REPORTERS_SIGNALS = (*STOP_SIGNALS, STATS_SIGNAL)
 
 
-def block_stop_signals() -> None:
-    """Block the stop signals in this thread and in those that it starts: the `Reporter` waits for them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+def block_reporters_signals() -> None:
+    """Block these signals in this thread and in those that it starts: the `Reporter` waits for them.
+
+    So a request for statistics wakes the reporter only, and interrupts no call of the model.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, REPORTERS_SIGNALS)
 
 
 class Reporter:
     """A thread beside the model: calls `report` once a second, and `stop` when a stop signal arrives.
+
+    At `STATS_SIGNAL` it calls `report` at once, with True: it was asked.
 
     It waits for both in one call (rt_sigtimedwait(2)). A signal handler in the main thread could be late:
     Python runs it between two bytecodes, so not if the signal arrives just before the model's own wait.
@@ -280,7 +298,9 @@ class Reporter:
         restart_requested: the last stop signal was `RESTART_SIGNAL`.
     """
 
-    def __init__(self, report: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
+    def __init__(
+        self, report: Callable[[bool], None], stop: Callable[[], object], period_s: float = 1.0
+    ) -> None:
         self._report = report
         self._stop = stop
         self._period_s = period_s
@@ -306,21 +326,21 @@ class Reporter:
 
     def _run(self) -> None:
         while True:
-            received = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
+            received = signal.sigtimedwait(REPORTERS_SIGNALS, self._period_s)
             if self._ended:
                 return
             # When a SIGCONT arrives after the period, Python returns a siginfo that is not filled in.
             if received is None or received.si_signo not in STOP_SIGNALS:
-                if not self._reported():
+                if not self._reported(received is not None and received.si_signo == STATS_SIGNAL):
                     return
             else:
                 self.restart_requested = received.si_signo == RESTART_SIGNAL
                 self._stop()
 
-    def _reported(self) -> bool:
+    def _reported(self, asked: bool) -> bool:
         """Report; an error (standard output is closed) stops the server and is raised again by `__exit__`."""
         try:
-            self._report()
+            self._report(asked)
         except Exception as error:
             self._error = error
             self._stop()
