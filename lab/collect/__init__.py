@@ -1,7 +1,8 @@
 """Collectors: one file per source, each turning a running deployment into samples.
 
 A collector reads what is there *now*; the `Recorder` decides when: at a steady interval, and exactly at the
-marks (the ends of the measured window), so that a counter's increase over the window needs no guess.
+marks (the begin of the warm-up, both ends of the window), so that a counter's increase between two of
+them needs no guess. At a mark the server is asked for a line of statistics too.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+from lab.collect.marks import DueMark, ask_beside
 from lab.common.clock import mono_ms
 from lab.plan.topology import Topology
+from lab.results.node import Mark, MarkName
 from lab.results.record import Sample
 from lab.results.store import SeriesFile
 from lab.runtime import Deployment, Event
@@ -44,7 +47,17 @@ class Paused(Protocol):
         """Sample everything the next time: an end of the window must be sampled."""
 
 
+@runtime_checkable
+class ReadBesideServer(Protocol):
+    """A collector whose counts are set against the server's own: sampled again as the server tells its."""
+
+    def sample_beside_server(self) -> Iterable[Sample]:
+        """Sample in the thread that follows the server's output, as its line arrives."""
+
+
 INTERVAL_S = 1.0
+# At the begin of the window, what costs the server waits at most so long for the server's line.
+ANSWER_MS = 50.0
 
 
 class Recorder:
@@ -60,12 +73,15 @@ class Recorder:
         path: Path,
         notes: Sequence[str] = (),
         on_samples: Callable[[Sequence[Sample]], None] = lambda _: None,
+        ask: Callable[[], None] | None = None,
     ) -> None:
         self._deployment = deployment
         self._collectors = collectors
         self._path = path
         self._on_samples = on_samples
-        self._marks: list[tuple[float, bool]] = []
+        self._ask = ask
+        self._marks: list[DueMark] = []
+        self._taken: list[DueMark] = []
         self._changed = threading.Condition()
         self._stopping = False
         self.problems: list[str] = list(notes)
@@ -91,11 +107,17 @@ class Recorder:
         with self._changed:
             self._file.close()
 
-    def mark(self, at_mono_ms: float, window_opens: bool = False) -> None:
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks whose moment has come, and when each source was sampled for them."""
+        with self._changed:
+            return tuple(mark.record() for mark in self._taken)
+
+    def mark(self, what: MarkName, at_mono_ms: float, window_opens: bool = False) -> None:
         """Sample exactly at this moment too; where the window opens, what costs the server is detached."""
         with self._changed:
-            self._marks.append((at_mono_ms, window_opens))
-            self._marks.sort()
+            self._marks.append(DueMark(what, at_mono_ms, window_opens))
+            self._marks.sort(key=lambda mark: mark.at_ms)
             self._changed.notify()
 
     def _on_event(self, node: str, event: Event) -> None:
@@ -108,9 +130,28 @@ class Recorder:
             for name, value in event.items()
             if isinstance(value, int | float) and not isinstance(value, bool) and name != "mono_ms"
         ]
+        if event.get("asked") is True and self._awaits_line():
+            rows += self._server_answered(self._taken[-1], event["mono_ms"])
         with self._changed:
             if not self._stopping:
                 self._file.append(rows)
+
+    def _awaits_line(self) -> bool:
+        return bool(self._taken) and "server" not in self._taken[-1].taken
+
+    def _server_answered(self, mark: DueMark, at_mono_ms: float) -> list[Sample]:
+        samples: list[Sample] = []
+        for collector in self._collectors:
+            if isinstance(collector, ReadBesideServer):
+                found = self._sample(collector.source, collector.sample_beside_server)
+                mark.take(collector.source, found)
+                samples += found
+        if mark.window_opens:
+            self._detach()
+        with self._changed:
+            mark.taken["server"] = at_mono_ms
+            self._changed.notify_all()
+        return samples
 
     def _loop(self) -> None:
         due = mono_ms()
@@ -121,19 +162,29 @@ class Recorder:
                 if self._stopping:
                     return
                 now = mono_ms()
-                window_opens = any(opens for at, opens in self._marks if at <= now)
-                marked = any(at <= now for at, _ in self._marks)
-                self._marks = [mark for mark in self._marks if mark[0] > now]
+                marks = [mark for mark in self._marks if mark.at_ms <= now]
+                self._marks = self._marks[len(marks) :]
+                self._taken += marks
             if now >= due:
                 due = max(due + INTERVAL_S * 1000, now)
-            if marked:
+            if marks:
                 self._force_samples()
-            self._sample_all(now)
-            if window_opens:
+                if self._ask is not None:
+                    ask_beside(self._ask, self._problem)
+            self._sample_all(now, marks)
+            if opening := [mark for mark in marks if mark.window_opens]:
+                self._await_line(opening[-1].at_ms + ANSWER_MS)
                 self._detach()
 
+    def _await_line(self, until_ms: float) -> None:
+        if self._ask is None:
+            return
+        with self._changed:
+            while not self._stopping and self._awaits_line() and (wait_ms := until_ms - mono_ms()) > 0:
+                self._changed.wait(wait_ms / 1000)
+
     def _next(self, due: float) -> float:
-        return min(due, self._marks[0][0]) if self._marks else due
+        return min(due, self._marks[0].at_ms) if self._marks else due
 
     def _force_samples(self) -> None:
         for collector in self._collectors:
@@ -145,21 +196,24 @@ class Recorder:
             if isinstance(collector, CostsServer):
                 collector.detach()
 
-    def _sample(self, collector: Collector) -> list[Sample]:
+    def _sample(self, source: str, sample: Callable[[], Iterable[Sample]]) -> list[Sample]:
         try:
-            return list(collector.sample())
+            return list(sample())
         except (OSError, ValueError) as error:
-            self._problem(f"collector {collector.source}: {error}")
+            self._problem(f"collector {source}: {error}")
             return []
 
     def _problem(self, says: str) -> None:
         if says not in self.problems:
             self.problems.append(says)
 
-    def _sample_all(self, started_ms: float) -> None:
+    def _sample_all(self, started_ms: float, marks: Sequence[DueMark]) -> None:
         samples: list[Sample] = []
         for collector in self._collectors:
-            samples += self._sample(collector)
+            found = self._sample(collector.source, collector.sample)
+            for mark in marks:
+                mark.take(collector.source, found)
+            samples += found
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
         self._on_samples(samples)
         with self._changed:
@@ -170,7 +224,8 @@ class Recorder:
 def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
     """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
-    Nodes' processes are sampled from this host.
+    Nodes' processes are sampled from this host. Those whose moment matters most, and take the least, come
+    first; the last walks over every thread of every node.
     """
     from lab.collect.cgroup import Cgroup
     from lab.collect.host import HostCollector
@@ -182,15 +237,15 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     notes: list[str] = []
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
-        Procfs(nodes, deployment.pids),
-        Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         HostCollector(),
+        Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
+        Procfs(nodes, deployment.pids),
     ]
     if not deployment.pids("server"):
         notes.append("the nodes' processes are not visible from here: no figures from /proc and cgroups")
         return collectors, notes
     try:
-        collectors.append(Syscalls("server", deployment.pids("server")[0]))
+        collectors.insert(0, Syscalls("server", deployment.pids("server")[0]))
     except OSError as error:
         notes.append(f"system calls were not counted: {error}")
     return collectors, notes

@@ -71,14 +71,15 @@ class Counters:
         self._bpf, self._table, self._attached = bpf, table, attached
         self._cpus = possible_cpus()
         self._values = ctypes.create_string_buffer(8 * self._cpus)
+        self._order = list(range(MOST_CALLS))
 
     def read(self) -> dict[int, int]:
-        """Return the number of each system call and how often it was made, if it was."""
-        found = {}
-        for number in range(MOST_CALLS):
-            total = self._one(number)
-            if total:
-                found[number] = total
+        """Return the number of each system call and how often it was made, if it was.
+
+        Each look takes a system call. The calls that were made come first, so that theirs are of one moment.
+        """
+        found = {number: total for number in self._order if (total := self._one(number))}
+        self._order.sort(key=lambda number: number not in found)
         return found
 
     def close(self) -> None:

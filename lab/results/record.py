@@ -21,6 +21,8 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    Mark,
+    MarkName,
     NodeEnd,
     ServerReady,
     ServerStats,
@@ -82,6 +84,13 @@ class Series:
         end = self.at(node, source, metric, window_ms[1])
         return None if start is None or end is None else end - start
 
+    def gap_ms(self, node: str, source: str, metric: str, mono_ms: float) -> float:
+        """Return how far the nearest sample is from a moment; infinity where there is none."""
+        points = self.get(node, source, metric)
+        index = bisect.bisect_left(points, (mono_ms, float("-inf")))
+        near = points[max(0, index - 1) : index + 1]
+        return min((abs(at_ms - mono_ms) for at_ms, _ in near), default=float("inf"))
+
     def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
         """Return the values of a gauge within a window."""
         return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]
@@ -121,6 +130,7 @@ class TrialRecord:
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
     calibration: Calibration | None = None
     aborted: Aborted | None = None
+    marks: tuple[Mark, ...] = ()
     series: SkipValidation[Series] = field(default_factory=Series)
 
     @model_validator(mode="after")
@@ -140,6 +150,10 @@ class TrialRecord:
     def settings(self) -> Server:
         """The server's part of the scenario."""
         return self.scenario.servers[self.server]
+
+    def taken_ms(self, mark: MarkName, source: str) -> float | None:
+        """Return when a source was sampled for a mark; None where it was not, or the record has no marks."""
+        return next((one.taken_mono_ms.get(source) for one in self.marks if one.what == mark), None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lab.analysis.checks import noise
-from lab.collect import Collector, Recorder
+from lab.collect import ANSWER_MS, Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.collect.marks import mark_load
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
@@ -30,10 +31,11 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, ServerStats
+from lab.results.node import Calibration, ServerReady, ServerStats
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
+from lab.run.server_state import ask_for_stats
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
@@ -46,10 +48,10 @@ NULL_SERVERS = {
     "greet": ("epoll_lt", "hello"),
     "datagram": ("sigio_udp", "echo"),
 }
-RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
+RAMP_S, WARMUP_S, MEASURE_S, COOLDOWN_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 4
+RECIPE = 5
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
@@ -124,10 +126,11 @@ class Calibrator:
         logs.mkdir(parents=True, exist_ok=True)
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
-            deployment.wait_event("server", "ready", READY_S)
+            ready = ServerReady.model_validate(deployment.wait_event("server", "ready", READY_S))
+            ask = ask_for_stats(deployment, ready)
             sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
-            with Recorder(deployment, sources, logs / "series.csv") as recorder:
-                load = self.driver.run(deployment, null, _mark_window(recorder))
+            with Recorder(deployment, sources, logs / "series.csv", ask=ask) as recorder:
+                load = self.driver.run(deployment, null, _mark_load(recorder))
             events = deployment.events("server")
             stats = [ServerStats.model_validate(event) for event in events if event["event"] == "stats"]
         server = null.scenario.servers[null.server]
@@ -161,13 +164,12 @@ def not_isolated(_: Trial) -> Calibration:
     return Calibration(why_not="the maximum rate of the swarm is not measured among plain processes")
 
 
-def _mark_window(recorder: Recorder) -> OnEvent:
-    """Have both ends of the window sampled exactly."""
+def _mark_load(recorder: Recorder) -> OnEvent:
+    """Have the marks sampled exactly."""
 
     def take(event: LoadEvent) -> None:
-        if isinstance(event, PhaseStart) and event.phase == "measure":
-            recorder.mark(event.starts_mono_ms)
-            recorder.mark(event.starts_mono_ms + 1000 * MEASURE_S)
+        if isinstance(event, PhaseStart) and event.phase == "warmup":
+            mark_load(recorder, event.starts_mono_ms, WARMUP_S, MEASURE_S)
 
     return take
 
@@ -178,7 +180,9 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
     model, handler = NULL_SERVERS[swarm.wire]
     many = max(_count(placement.server), min_workers(swarm.max_users, host.nofile_hard))
     workers = many if catalog.models()[model].workers else 1
-    phases = swarm.phases.model_copy(update={"warmup": WARMUP_S, "measure": MEASURE_S})
+    phases = swarm.phases.model_copy(
+        update={"warmup": WARMUP_S, "measure": MEASURE_S, "cooldown": COOLDOWN_S}
+    )
     changes = {
         "load": Load.model_validate({"executor": "constant-users", "think-time": "0s"}),
         "users": swarm.max_users,
@@ -233,7 +237,7 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
 
 def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
     """CPU time of the server within the window as a share of its CPUs; 0 where it was not recorded."""
-    within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
+    within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1] + ANSWER_MS]
     if len(within) < 2:
         return 0.0
     first, last = within[0], within[-1]

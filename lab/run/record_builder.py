@@ -116,6 +116,7 @@ class RecordBuilder:
             last_lines=self.last_lines,
             calibration=self.calibration,
             aborted=self.aborted,
+            marks=self.recorder.marks if self.recorder else (),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -35,6 +36,15 @@ def ready(deployment: Deployment) -> ServerReady:
         raise NoMeasurement(says) from error
 
 
+def ask_for_stats(deployment: Deployment, ready: ServerReady) -> Callable[[], None] | None:
+    """Return what makes the server print its statistics now; None for a server that cannot be asked.
+
+    What it returns raises LabError where the server cannot be reached.
+    """
+    name = ready.stats_signal
+    return None if name is None else lambda: deployment.signal("server", name)
+
+
 def verify(deployment: Deployment, worker: str, when: Literal["before", "after"]) -> Verification:
     """Ask the server for right answers, from inside `worker`. Raises NoMeasurement when nobody could ask."""
     answer = deployment.exec(worker, ["python", "-m", "swarm", "verify"], VERIFY_S)
@@ -61,11 +71,12 @@ def require_alive(deployment: Deployment) -> None:
         raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
-def wait_connections_closed(deployment: Deployment) -> None:
+def wait_connections_closed(deployment: Deployment, ask: Callable[[], None] | None = None) -> None:
     """Wait until the server tells that the swarm's connections are closed, at most GONE_S.
 
-    Before that, a server at its limit would refuse the verification, or keep it waiting. A server that prints
-    no statistics gets the time that the swarm takes to close its connections.
+    It is asked (`ask`) at every look; one that cannot be asked tells it within a second. Before that, a server
+    at its limit would refuse the verification, or keep it waiting. A server that prints no statistics gets the
+    time that the swarm takes to close its connections.
     """
     asked_ms = mono_ms()
     while mono_ms() < asked_ms + 1000 * GONE_S:
@@ -74,6 +85,9 @@ def wait_connections_closed(deployment: Deployment) -> None:
             return
         if deployment.exited("server") is not None:
             return
+        if ask is not None:
+            with suppress(LabError):  # it ends right now: the next look sees it
+                ask()
         time.sleep(POLL_S)
 
 
