@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 
-_USAGE = "usage: nettools agent | ctl JSON | probe HOST [COUNT [INTERVAL_MS]]"
+_USAGE = "usage: nettools agent [--real-time] | ctl JSON | probe HOST [COUNT [INTERVAL_MS]]"
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; return its exit code, 2 for a wrong command line."""
     match arguments:
-        case ["agent"]:
+        case ["agent", *options] if options in ([], ["--real-time"]):
             from . import agent
 
-            return agent.main()
+            return agent.main(real_time=bool(options))
         case ["ctl", command]:
             from . import ctl
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from kernel import scheduling
+
 from . import tc
 from .capabilities import capabilities
 from .command import CommandError
@@ -142,7 +144,7 @@ def _commands(command: Command) -> list[list[str]]:
     return [[str(word) for word in argv] for argv in commands]
 
 
-async def _serve(path: Path) -> int:
+async def _serve(path: Path, real_time: bool) -> int:
     stop = asyncio.Event()
     deaths: list[str] = []
 
@@ -150,7 +152,12 @@ async def _serve(path: Path) -> int:
         deaths.append(reason)
         stop.set()
 
-    queues = Queues(on_death)
+    def on_start(pid: int) -> None:
+        why_not = scheduling.make_real_time(pid) if real_time else scheduling.NOT_ASKED
+        scheduled = {"task": "delay line", "asked": real_time, "policy": scheduling.policy(pid)}
+        emit("scheduled", **scheduled, pid=pid, why_not=why_not)
+
+    queues = Queues(on_death, on_start)
     agent = Agent(queues)
 
     async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -176,10 +183,13 @@ async def _serve(path: Path) -> int:
     return 0
 
 
-def main() -> int:
-    """Serve until SIGTERM (exit code 0) or until the delay line dies (exit code 1)."""
+def main(real_time: bool = False) -> int:
+    """Serve until SIGTERM (exit code 0) or until the delay line dies (exit code 1).
+
+    With `real_time` the delay line runs in the real-time class where that is permitted.
+    """
     path = Path(os.environ.get(SOCKET, SOCKET_DEFAULT))
     try:
-        return asyncio.run(_serve(path))
+        return asyncio.run(_serve(path, real_time))
     finally:
         path.unlink(missing_ok=True)

@@ -33,11 +33,13 @@ class _Queue:
 class Queues:
     """The queues, their rules and the delay line process.
 
-    `on_death` is called with the reason when that process dies.
+    `on_death` is called with the reason when that process dies, `on_start` with its id once it answers.
     """
 
-    def __init__(self, on_death: Callable[[str], None]) -> None:
-        self._on_death = on_death
+    def __init__(
+        self, on_death: Callable[[str], None], on_start: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._on_death, self._on_start = on_death, on_start
         self._queues: dict[tuple[str, tuple[str, ...]], _Queue] = {}
         self._next_number = _FIRST_NUMBER
         self._process: asyncio.subprocess.Process | None = None
@@ -129,8 +131,9 @@ class Queues:
 
     async def _request(self, request: Mapping[str, object]) -> dict[str, object]:
         """Send one command to the delay line process, started if need be; return its answer."""
+        started = self._process is None
         if self._process is None:
-            await self._start()
+            self._process = await self._start()
         self._control.write(json.dumps(request).encode() + b"\n")
         try:
             line = await asyncio.wait_for(self._answers.readline(), _ANSWER_DEADLINE_S)
@@ -139,18 +142,21 @@ class Queues:
         answer: dict[str, object] = (
             json.loads(line) if line else {"ok": False, "says": "the delay line has died"}
         )
+        if started and line:
+            self._on_start(self._process.pid)
         if not answer.pop("ok"):
             raise CommandError(str(answer["says"]))
         return answer
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "nettools", "delayline", stdin=theirs.fileno()
             )
         self._answers, self._control = await asyncio.open_connection(sock=ours)
-        self._watch_task = asyncio.create_task(self._watch(self._process))
+        self._watch_task = asyncio.create_task(self._watch(process))
+        return process
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()

@@ -34,19 +34,23 @@ class Connection:
         "reader",
         "second",
         "sent_s",
+        "served",
         "socket",
         "stays_idle",
         "unsent",
     )
 
-    def __init__(self, failures: int = 0, *, answered: bool = False, stays_idle: bool = False) -> None:
+    def __init__(
+        self, failures: int = 0, *, answered: bool = False, served: bool = False, stays_idle: bool = False
+    ) -> None:
         self.fd = -1
         self.socket: socket.socket | None = None  # only while connecting
         self.second: Second | None = None
         self.intended_s = self.sent_s = self.part_sent_s = 0.0
         self.reader: Reader | None = None  # only while an answer is incomplete
         self.unsent = b""  # rest of a request that write(2) did not take whole
-        self.answered = answered  # its user has had an answer before, maybe on another connection
+        self.answered = answered  # it has carried an answer, or the connection before it has
+        self.served = served  # as `answered`, or its user has held a connection for a while; kept on failure
         self.closing = False  # nothing more to send; waits for the peer's end of stream
         self.closed = False
         self.stays_idle = stays_idle  # an idle client: its connection is never used

@@ -69,7 +69,7 @@ class Engine:
         )
         self._last_answer = b"\0"  # the bytes of the last correct answer that came in one read
         self._bytes_in = self._bytes_out = 0
-        self.now_s = monotonic()
+        self.now_s = self._free_s = monotonic()
         self._next_tick_s = self.now_s + TICK_S
         self.on_tick: Callable[[float], None] = lambda _: None
 
@@ -77,8 +77,12 @@ class Engine:
 
     def run_once(self) -> None:
         """Wait once, then handle all events and all that is due."""
-        events = self.poller.wait(min(self.load.next_due_s, self._next_tick_s), MAX_EVENTS)
+        due_s = min(self.load.next_due_s, self._next_tick_s)
+        events = self.poller.wait(due_s, MAX_EVENTS)
         self.now_s = now_s = monotonic()
+        # The wait ends at `due_s`. If it ends later, the loop was kept from running, and an answer that it
+        # finds then may have come long before: its connection counts as free from `due_s` on.
+        self._free_s = min(self.now_s, due_s)
         if now_s >= self._ends.current.ends_s:
             self._ends.pass_to(now_s, self.in_flight, self.load)
         by_fd = self.pool.by_fd
@@ -100,6 +104,7 @@ class Engine:
         self._ends.pass_to(now_s, self.in_flight, self.load)
         second = self.seconds.at(now_s)
         record(second.loop_lag, now_s - self._next_tick_s)
+        self._free_s = min(now_s, self._next_tick_s)
         self._next_tick_s = now_s + TICK_S
         self.now_s = now_s
         for connection in overdue(self.in_flight, now_s - self._request_timeout_s):
@@ -107,6 +112,7 @@ class Engine:
             self.fail(connection, kind, f"no answer within {self._request_timeout_s:g} s")
         self.pool.tick(now_s)
         second.connected = self.pool.open
+        second.sample(now_s, len(self.in_flight) + self.load.queued(), self.pool.open)
         second.bytes_in += self._bytes_in
         second.bytes_out += self._bytes_out
         self._bytes_in = self._bytes_out = 0
@@ -115,18 +121,22 @@ class Engine:
     # -- requests
 
     def send(
-        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf
     ) -> None:
         """Send one request that was due at `intended_s` and is counted in `second`.
 
-        The wait for a free connection, until `free_s`, is the server's doing: only what comes after is late.
+        From `held_s` on no connection was free, until this one was: that time is no delay of the generator.
         """
         request = self._request or self._make_request(connection)
         connection.intended_s, connection.second = intended_s, second
         self.in_flight[connection] = None
         second.sent += 1
         connection.sent_s = sent_s = monotonic()
-        second.lateness[int((sent_s - (free_s or intended_s)) * 1e6)] += 1
+        own_s = sent_s - intended_s
+        second.lateness[int(own_s * 1e6)] += 1
+        if held_s < self._free_s:
+            own_s -= self._free_s - held_s
+        second.lateness_generator[int(own_s * 1e6)] += 1
         if connection.fd < 0:
             connection.unsent = request
             self.pool.dial(connection)
@@ -294,11 +304,16 @@ class Engine:
     def fail(self, connection: Connection, kind: str, message: str) -> None:
         """Count an error, close its connection and fail the request in flight, if any."""
         self._count_error(connection, kind, message)
-        if connection.second is not None:
-            connection.second.failed += 1
+        second = connection.second
+        unused = second is None
+        if second is not None:
+            now_s = monotonic()
+            second.failed += 1
+            record(second.response_censored, now_s - connection.intended_s)
+            record(second.service_censored, now_s - connection.sent_s)
             connection.second = None
             del self.in_flight[connection]
-        self.pool.drop(connection, self.now_s)
+        self.pool.drop(connection, self.now_s, unused=unused)
 
     def _count_error(self, connection: Connection, kind: str, message: str) -> None:
         second = connection.second or self.seconds.at(self.now_s)
@@ -317,7 +332,7 @@ class Engine:
 
     def end_drain(self) -> None:
         """End the drain: requests in flight fail as unanswered, queued arrivals count as unsent."""
-        self.load.drop_queue()
+        self.load.drop_queue(monotonic())
         for connection in list(self.in_flight):
             self.fail(connection, "unanswered", "still in flight when the drain ended")
 

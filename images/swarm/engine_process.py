@@ -30,6 +30,7 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.pid = self._process.pid
         self._reader = gevent.spawn(self._read)
         self._users = 0
 

@@ -14,12 +14,15 @@ from .seconds import Second
 
 
 class Send(Protocol):
-    """Sends a request on a connection, for an intended time, counted in a second."""
+    """Sends one request: connection, intended time, the second that counts it.
+
+    `held_s`: since when it has waited for a connection; none was free until this one was.
+    """
 
     def __call__(
-        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None, /
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf, /
     ) -> None:
-        """`free_s`: when the connection became free, of an arrival that had to wait for one."""
+        """Send it."""
 
 
 class LoadProcess(Protocol):
@@ -45,8 +48,8 @@ class LoadProcess(Protocol):
     def counted_until_s(self, now_s: float) -> float:
         """Return the time before which no further request will be counted as intended."""
 
-    def drop_queue(self) -> None:
-        """Count what is still queued as unsent."""
+    def drop_queue(self, now_s: float, /) -> None:
+        """Count what is still queued as unsent, with the time that it has waited."""
 
 
 class NoQueue:
@@ -64,7 +67,7 @@ class NoQueue:
         """Return now: requests are counted when they are sent."""
         return now_s
 
-    def drop_queue(self) -> None:
+    def drop_queue(self, _now_s: float, /) -> None:
         """Do nothing: nothing is queued."""
 
 

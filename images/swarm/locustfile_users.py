@@ -91,7 +91,7 @@ class LocustfileEngine:
         second.sent += 1
         second.bytes_in += response_length or 0
         if exception is not None:
-            self._failed(second, exception, now_s)
+            self._failed(second, exception, now_s, took_s)
             return
         second.answered += 1
         self._seconds.at(now_s).completed += 1  # Locust reports an answer when it has come
@@ -99,9 +99,11 @@ class LocustfileEngine:
         record(second.service, took_s)
         record(second.parts.setdefault(name, {}), took_s)
 
-    def _failed(self, second: Second, exception: object, now_s: float) -> None:
+    def _failed(self, second: Second, exception: object, now_s: float, took_s: float) -> None:
         kind = exception_kind(exception)
         second.failed += 1
+        record(second.response_censored, took_s)
+        record(second.service_censored, took_s)
         second.errors[kind] = second.errors.get(kind, 0) + 1
         self._faults.add(kind, str(exception), now_s)
 

@@ -6,11 +6,11 @@ and all its requests have their outcome: a soak of hours takes little more memor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .histogram import Counts, encode, merge, quantile_us, unpack
-from .seconds import BEFORE_START, COUNTERS, HISTOGRAMS
+from .seconds import BEFORE_START, COUNTERS, HISTOGRAMS, TENTHS
 
 Record = dict[str, Any]
 Key = tuple[int, str]  # k, phase
@@ -56,6 +56,8 @@ class Totals:
             "under_way_s": round(self.under_way_s, 6),
             "response_hdr": encode(self.histograms["response"]),
             "service_hdr": encode(self.histograms["service"]),
+            "response_censored_hdr": encode(self.histograms["response_censored"]),
+            "service_censored_hdr": encode(self.histograms["service_censored"]),
         }
         if self.parts:
             record["parts_hdr"] = {name: encode(counts) for name, counts in self.parts.items()}
@@ -167,6 +169,9 @@ def merged_second(key: Key, by_engine: Mapping[str, Record]) -> Record:
         "connected": sum(record["connected"] for record in in_order),
         "in_flight": _sum(record["in_flight"] for record in in_order),
         "queued": _sum(record["queued"] for record in in_order),
+        **{name: _tenths([record[name] for record in in_order]) for name in TENTHS},
+        "lateness_hdr": encode(added.histograms["lateness"]),
+        "lateness_generator_hdr": encode(added.histograms["lateness_generator"]),
         "late_p99_us": quantile_us(added.histograms["lateness"], 0.99),
         "loop_lag_p99_us": quantile_us(added.histograms["loop_lag"], 0.99),
         "cpu_cores": [round(r["cpu_s"] / r["length_s"], 4) if r["length_s"] else 0.0 for r in in_order],
@@ -177,6 +182,15 @@ def _sum(values: Iterable[int | None]) -> int | None:
     """Return a sum; None if any of its parts is unknown."""
     known = list(values)
     return None if None in known else sum(value for value in known if value is not None)
+
+
+def _tenths(each: Sequence[Sequence[int | None]]) -> list[int | None]:
+    """Return the sums over engines, tenth by tenth; None where one of them has no sample."""
+    sums: list[int | None] = []
+    for samples in zip(*each, strict=False):
+        known = [sample for sample in samples if sample is not None]
+        sums.append(sum(known) if len(known) == len(samples) else None)
+    return sums
 
 
 def merged_faults(done: Iterable[Record]) -> dict[str, Record]:

@@ -1,8 +1,10 @@
 """The connections of an engine: one per user, opened at a steady rate, replaced when they end.
 
-A user has a slot. Its connection is connecting, open, or waits to be tried again: at once if it has carried
-a request, else after a pause that doubles, so that a server that refuses connections is not flooded. With a
-connection per request a slot has none between requests: the connect is part of the request.
+A user has a slot. Its connection is connecting, open, or waits to be tried again. A user that was served
+tries again at once, then after pauses that double from 10 ms on: when all are back tells how long the server
+was away, not how long the pause was. A user that the server turned away (it took the connection and ended it
+unused) waits for longer: a server at its limit is not flooded. With a connection per request a slot has none
+between requests: the connect is part of the request.
 """
 
 from __future__ import annotations
@@ -10,21 +12,29 @@ from __future__ import annotations
 import os
 import select
 from heapq import heappop, heappush
+from random import Random
 from time import monotonic
 from typing import Protocol
 
 from .connection import Connection, Dialler, finish_connecting
 from .faults import error_kind
 
-FIRST_RETRY_S, RETRY_S, MAX_RETRY_S = 0.25, 10.0, 60.0
+FIRST_REDIAL_S = 0.01  # after a failed connect; doubles
+FIRST_RETRY_S, RETRY_S, MAX_RETRY_S = 0.25, 10.0, 60.0  # after being turned away
+SERVED_S = 1.0  # a connection that was open for so long without a request was not turned away
 # Longest time for new connects in a tick: one may take 0.1 ms, and the loop reads no answer meanwhile.
 MAX_DIAL_S = 0.005
 LINGER_S = 1.0  # wait for the peer to close first, so that the peer has the TIME_WAIT (tcp(7))
 
 
+def redial_s(failures: int) -> float:
+    """Return the pause after a failed connect; `failures` is how many connections failed in a row before."""
+    return min(FIRST_REDIAL_S * 2.0 ** min(max(0, failures - 1), 16), MAX_RETRY_S)
+
+
 def retry_s(failures: int) -> float:
-    """Return the pause after a user's failed connect; `failures` is how many failed in a row before it."""
-    return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2 ** (failures - 1), MAX_RETRY_S)
+    """Return the pause after the server has turned a user away, after `failures` in a row before."""
+    return FIRST_RETRY_S if failures == 0 else min(RETRY_S * 2.0 ** min(failures - 1, 16), MAX_RETRY_S)
 
 
 class PoolOwner(Protocol):
@@ -69,7 +79,8 @@ class Pool:
         self.by_fd: dict[int, Connection] = {}
         self._connecting: dict[Connection, None] = {}  # in the order of their connect
         self._closing: dict[Connection, None] = {}
-        self._retries: list[tuple[float, int, bool]] = []  # when, failures in a row, stays idle
+        self._retries: list[tuple[float, int, bool, bool]] = []  # when, failures in a row, stays idle, served
+        self._random = Random()  # pauses differ, so that users who failed together do not come together
         self.open = self.open_peak = 0
         self._closed = False
         self.reuses = not connection_per_request  # whether a connection may carry another request
@@ -98,8 +109,8 @@ class Pool:
             self._open_slot(Connection(stays_idle=self._next_stays_idle()))
             self._slots += 1
         while self._retries and self._retries[0][0] <= now_s and monotonic() < until_s:
-            _, failures, stays_idle = heappop(self._retries)
-            self._open_slot(Connection(failures, stays_idle=stays_idle))
+            _, failures, stays_idle, served = heappop(self._retries)
+            self._open_slot(Connection(failures, served=served, stays_idle=stays_idle))
         self._shrink()
         self.reuses = not (self.connection_per_request or self.has_surplus())
         self._expire(now_s)
@@ -168,14 +179,26 @@ class Pool:
         if self.connection_per_request:
             self._owner.slot_ready(Connection(answered=True))
         else:
-            heappush(self._retries, (now_s, 0, False))
+            heappush(self._retries, (now_s, 0, False, True))
 
-    def drop(self, connection: Connection, now_s: float) -> None:
-        """Close a connection that failed; its user tries again."""
+    def drop(self, connection: Connection, now_s: float, *, unused: bool) -> None:
+        """Close a connection that failed; its user tries again. `unused`: no request was in flight."""
+        opened = connection.fd >= 0 and connection.socket is None
         self.close(connection)
-        if not connection.closing:
-            pause_s = 0.0 if connection.answered else retry_s(connection.failures)
-            heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.stays_idle))
+        if connection.closing:
+            return
+        if opened and unused and now_s - connection.sent_s >= SERVED_S:
+            connection.served, connection.failures = True, 0
+        pause_s = self._pause_s(connection, opened)
+        served = connection.answered or connection.served
+        heappush(self._retries, (now_s + pause_s, connection.failures + 1, connection.stays_idle, served))
+
+    def _pause_s(self, connection: Connection, opened: bool) -> float:
+        if connection.answered:
+            return 0.0
+        if opened and not connection.served:
+            return retry_s(connection.failures)
+        return redial_s(connection.failures) * self._random.uniform(0.5, 1.0)
 
     def close(self, connection: Connection) -> None:
         """Close the descriptor, if any; this also removes it from the epoll set (epoll(7))."""

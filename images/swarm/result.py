@@ -69,6 +69,7 @@ def build(
         **window.as_record(),
         **records.under_way(),
         "lateness_hdr": encode(window.histograms["lateness"]),
+        "lateness_generator_hdr": encode(window.histograms["lateness_generator"]),
         "connect_ms_hdr": encode(whole.histograms["connect"]),
         "window_mono_ms": [begins_s * 1e3, (begins_s + settings.measure_s) * 1e3],
         "whole": whole.as_record(),

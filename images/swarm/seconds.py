@@ -30,7 +30,11 @@ COUNTERS = (
     "bytes_in",
     "bytes_out",
 )
-HISTOGRAMS = ("response", "service", "lateness", "connect", "loop_lag")
+TENTHS = ("backlog_tenths", "connected_tenths")
+HISTOGRAMS = (
+    "response", "service", "response_censored", "service_censored", "lateness", "lateness_generator",
+    "connect", "loop_lag",
+)  # fmt: skip
 
 
 class Second:
@@ -38,11 +42,13 @@ class Second:
 
     __slots__ = (
         "answered",
+        "backlog_tenths",
         "bytes_in",
         "bytes_out",
         "completed",
         "connect",
         "connected",
+        "connected_tenths",
         "connects",
         "cpu_s",
         "ends_s",
@@ -52,14 +58,17 @@ class Second:
         "intended",
         "k",
         "lateness",
+        "lateness_generator",
         "loop_lag",
         "parts",
         "phase",
         "queued",
         "reported",
         "response",
+        "response_censored",
         "sent",
         "service",
+        "service_censored",
         "starts_s",
         "under_way_s",
         "unsent",
@@ -73,7 +82,11 @@ class Second:
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
-        self.lateness: Counts = defaultdict(int)
+        # How long requests without an answer had waited: right-censored response and service times.
+        self.response_censored: Counts = {}
+        self.service_censored: Counts = {}
+        self.lateness: Counts = defaultdict(int)  # actual − intended send
+        self.lateness_generator: Counts = defaultdict(int)  # less the time without a free connection
         self.connect: Counts = {}
         self.loop_lag: Counts = {}
         self.errors: dict[str, int] = {}
@@ -81,8 +94,23 @@ class Second:
         # At its end: requests sent and without an outcome; arrivals without a free connection. None: unknown.
         self.in_flight: int | None = None
         self.queued: int | None = None
+        # At the end of each tenth of it, by number: requests in flight or without a connection; connections.
+        self.backlog_tenths: dict[int, int] = {}
+        self.connected_tenths: dict[int, int] = {}
         self.cpu_s = 0.0
         self.reported: tuple[int, ...] = ()  # its fingerprint when it was last reported
+
+    def sample(self, now_s: float, backlog: int, connected: int) -> None:
+        """Take both gauges; the last sample of each tenth of the second stands."""
+        if self.length_s():
+            tenth = int((now_s - self.starts_s) * 10)
+            self.backlog_tenths[tenth], self.connected_tenths[tenth] = backlog, connected
+
+    def _tenths(self, samples: dict[int, int]) -> list[int | None]:
+        """Return the samples in order; None for a tenth without one, and nothing where none was taken."""
+        return (
+            [samples.get(tenth) for tenth in range(math.ceil(self.length_s() * 10 - 1e-6))] if samples else []
+        )
 
     def fingerprint(self) -> tuple[int, ...]:
         """Return counters of which one changes whenever this second has to be reported again."""
@@ -108,6 +136,7 @@ class Second:
         record["parts"] = {name: pack(counts) for name, counts in self.parts.items()}
         record |= {"connected": self.connected, "errors": self.errors}
         record |= {"in_flight": self.in_flight, "queued": self.queued}
+        record |= {name: self._tenths(getattr(self, name)) for name in TENTHS}
         record["under_way_s"] = self.under_way_s
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 

@@ -23,7 +23,7 @@ from .fields import JsonObject
 KNOWN = (
     "target", "wire", "handler", "users", "spawn_rate_per_s", "workers", "worker_index", "seed", "load",
     "phases", "connect_deadline_s", "request_timeout_s", "drain_s", "linger_s", "master", "source_addresses",
-    "engines", "clients", "page", "locustfile", "ui", "barrier", "tell_window",
+    "engines", "clients", "page", "locustfile", "ui", "barrier", "tell_window", "real_time",
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ class Settings:
     ui: UiSettings | None
     barrier: bool
     tell_window: bool
+    real_time: bool
 
     @property
     def load_s(self) -> float:
@@ -142,6 +143,7 @@ def parse(raw: JsonObject) -> Settings:
         ui=_ui(fields.json_object(raw, "ui")) if "ui" in raw else None,
         barrier=fields.boolean(raw, "barrier"),
         tell_window=fields.boolean(raw, "tell_window"),
+        real_time=fields.boolean(raw, "real_time"),
     )
     _fit_together(settings)
     return settings

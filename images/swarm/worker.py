@@ -17,6 +17,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from locust.env import Environment  # isort: skip  (patches the process: before all that opens sockets)
+from kernel import scheduling
 from locust import events, runners
 from locust.runners import WorkerRunner
 from locust.stats import RequestStats
@@ -160,6 +161,7 @@ class Worker:
 
     def _on_record(self, engine: int, record: dict[str, Any]) -> None:
         if record["event"] == "hello":
+            self._schedule(engine, record["pid"])
             self._started.add(engine)
             return
         if self._runner is None:
@@ -171,6 +173,17 @@ class Worker:
             if engine == 0 and self._locust_stats is not None:
                 record |= self._own_cpu()
         self._send("swarm_record", engine=engine, record=record)
+
+    def _schedule(self, engine: int, pid: int) -> None:
+        """Put an engine that has started into the real-time class, where that is asked for and permitted."""
+        asked, index = self._settings.real_time, self._settings.worker_index * self._settings.engines + engine
+        if self._settings.locustfile:
+            why_not: str | None = "users of a locustfile run in the worker's own process"
+            scheduled = {"task": "users", "asked": False}
+        else:
+            why_not = scheduling.make_real_time(pid) if asked else scheduling.NOT_ASKED
+            scheduled = {"task": f"engine {index}", "asked": asked}
+        emit("scheduled", **scheduled, pid=pid, policy=scheduling.policy(pid), why_not=why_not)
 
     def _on_engine_end(self, engine: int, message: str) -> None:
         if self._runner is not None:

@@ -12,8 +12,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lab.analysis.histogram import FEWEST, decode
-from lab.analysis.model import ServerSummary, Summary
+from lab.analysis.histogram import FEWEST, Outcomes, response_times
+from lab.analysis.model import QuantileName, ServerSummary, Summary, at_limit
 from lab.results.load import LoadResult, Second
 from lab.results.record import Run, TrialRecord
 
@@ -23,8 +23,7 @@ MEMORY = (("cgroup", "memory_bytes"), ("procfs", "rss_bytes"))
 OPEN = (("server", "open"), ("sockets", "established"))
 MOST_CURVES = 20  # percentile curves per server
 CURVE_STEP = 0.05  # of log10(1 / (1 − q)): twenty points per nine
-_UPPER = ("p99", "p95", "p90", "p50")
-_PERCENT = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+_UPPER: tuple[QuantileName, ...] = ("p99", "p95", "p90", "p50")
 
 Point = tuple[float, float]
 
@@ -70,22 +69,28 @@ def _system_share(trials: Sequence[TrialRecord]) -> float | None:
 
 def _p99_us(trial: TrialRecord) -> int:
     assert trial.load is not None
-    return int(decode(trial.load.result.response_hdr).get_value_at_percentile(99.0))
+    seen = response_times(trial.load.result)
+    return int(seen.quantile(99.0).us) if seen.samples else 0
 
 
 def _server(run: Run, label: str, server: ServerSummary) -> dict[str, Any]:
-    group = server.memory_bytes_per_connection
+    memory = (
+        server.memory_bytes_per_connection,
+        server.pss_bytes_per_connection,
+        server.rss_bytes_per_connection,
+    )
     return {
         "label": label,
         "server": server.server,
-        "limited": server.kept_up is False,
         "doubted": not server.trials_valid and any(trial.status == "ok" for trial in server.per_trial),
+        "limited": at_limit(server),
         "point": server.point,
         "p50_ms": server.response_ms.p50,
         "p99_ms": server.response_ms.p99,
+        "at_least": list(server.response_ms.at_least),
         "cpu_us": server.cpu_us_per_request,
         "system_share": _system_share(trials_of(run, label)),
-        "memory_bytes": group if group is not None else server.rss_bytes_per_connection,
+        "memory_bytes": next((one for one in memory if one is not None), None),
     }
 
 
@@ -98,26 +103,27 @@ def supported_nines(samples: int) -> float | None:
     return math.log10(2) if samples >= FEWEST["p50"] else None
 
 
-def percentile_curve(histogram: Any) -> list[Point]:
-    """(log10(1 / (1 − q)), milliseconds) as far as the samples support; empty for too few."""
-    nines = supported_nines(int(histogram.get_total_count()))
+def percentile_curve(seen: Outcomes) -> list[Point]:
+    """(log10(1 / (1 − q)), milliseconds) as far as samples support and answers reach; empty for too few."""
+    nines = supported_nines(seen.samples)
     if nines is None:
         return []
     steps = math.floor(nines / CURVE_STEP + 1e-9)
     places = [round(step * CURVE_STEP, 4) for step in range(1, steps + 1)]
-    return [(x, histogram.get_value_at_percentile(100 * (1 - 10**-x)) / 1000) for x in places]
+    found = ((x, seen.quantile(100 * (1 - 10**-x))) for x in places)
+    return [(x, bound.us / 1000) for x, bound in found if not bound.at_least]
 
 
 def _curves(run: Run, label: str) -> Iterator[dict[str, Any]]:
     valid = [trial for trial in trials_of(run, label) if trial.load is not None and trial.status == "ok"]
     for trial in valid[:MOST_CURVES]:
         assert trial.load is not None
-        points = percentile_curve(decode(trial.load.result.response_hdr))
+        points = percentile_curve(response_times(trial.load.result))
         if points:
             yield {"label": label, "trial": trial.id, "points": points}
 
 
-def _upper_quantile(trials: Sequence[TrialRecord]) -> str:
+def _upper_quantile(trials: Sequence[TrialRecord]) -> QuantileName:
     """Return the highest quantile that nearly every second of the middling trial can support."""
     counts = sorted(_seldom_fewer(trial.load) for trial in trials if trial.load is not None)
     middling = counts[len(counts) // 2] if counts else 0
@@ -130,7 +136,7 @@ def _seldom_fewer(load: LoadResult) -> int:
     return counts[len(counts) // 10] if counts else 0
 
 
-def _timeline(label: str, trial: TrialRecord, upper: str, resolution: int) -> dict[str, Any]:
+def _timeline(label: str, trial: TrialRecord, upper: QuantileName, resolution: int) -> dict[str, Any]:
     assert trial.load is not None
     origin_ms = trial.load.window_ms[0]
     return {
@@ -145,7 +151,7 @@ def _timeline(label: str, trial: TrialRecord, upper: str, resolution: int) -> di
     }
 
 
-def per_second(load: LoadResult, upper: str, resolution: int) -> Iterator[dict[str, Any]]:
+def per_second(load: LoadResult, upper: QuantileName, resolution: int) -> Iterator[dict[str, Any]]:
     """Per second of the load clock: middle `t`, rates per second, quantiles of the response time.
 
     Answers are `completed` in the second in which they came; all else is of requests meant for the second.
@@ -180,17 +186,12 @@ def _end_s(second: Second, warmup_s: float) -> float:
     return min(second.k + 1, warmup_s) if second.phase == "warmup" else second.k + 1
 
 
-def _quantiles(step: Sequence[Second], upper: str) -> dict[str, float | None]:
-    merged = decode(step[0].response_hdr)
-    for second in step[1:]:
-        merged.add(decode(second.response_hdr))
-    samples = int(merged.get_total_count())
-
-    def at(name: str) -> float | None:
-        enough = samples >= FEWEST[name]
-        return merged.get_value_at_percentile(_PERCENT[name]) / 1000 if enough else None
-
-    return {"p50": at("p50"), "upper": at(upper), "max": merged.get_max_value() / 1000 if samples else None}
+def _quantiles(step: Sequence[Second], upper: QuantileName) -> dict[str, Any]:
+    """Those of the requests, and which are lower bounds; `max` is of the answers."""
+    found = response_times(*step).quantiles()
+    values = {"p50": found.p50, "upper": getattr(found, upper), "max": found.max}
+    bounds = [key for key, name in (("p50", "p50"), ("upper", upper)) if name in found.at_least]
+    return {**values, "at_least": bounds}
 
 
 def _warmup_s(load: LoadResult) -> float:

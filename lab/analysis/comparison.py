@@ -11,7 +11,7 @@ from typing import Literal
 from lab.analysis.comparison_model import Comparison, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.comparison_refusal import labels, refusal
 from lab.analysis.env_diff import differences, several_machines
-from lab.analysis.model import TrialFigures, figure_of
+from lab.analysis.model import TrialFigures, figure_of, is_lower_bound
 from lab.analysis.statistics import (
     FEWEST_FOR_INTERVAL,
     Decision,
@@ -193,22 +193,24 @@ def _gated(metric: Metric, gate: Gate, closed: bool) -> bool | None:
 def _row(
     metric: Metric, both: Sequence[tuple[TrialFigures, TrialFigures]], gated: bool | None, run: Run
 ) -> tuple[MetricRow, Effect | None]:
-    known = [
-        (b, h)
+    paired = [
+        (x, y)
         for x, y in both
-        if (b := figure_of(x, metric.figure)) is not None and (h := figure_of(y, metric.figure)) is not None
+        if figure_of(x, metric.figure) is not None and figure_of(y, metric.figure) is not None
     ]
     row = MetricRow(
         metric=metric.name,
         unit=metric.figure.unit,
         worse=metric.worse,
-        gated=bool(known) if gated is None else gated,
+        gated=bool(paired) if gated is None else gated,
         margin=metric.margin,
-        pairs=len(known),
+        pairs=len(paired),
+        base_at_least=any(is_lower_bound(x, metric.figure) for x, _ in both),
+        head_at_least=any(is_lower_bound(y, metric.figure) for _, y in both),
     )
-    if not known:
+    if not paired:
         return row.model_copy(update={"says": "not measured, or too few samples in a trial"}), None
-    base, head = [b for b, _ in known], [h for _, h in known]
+    base, head = (_values(side, metric.figure) for side in zip(*paired, strict=True))
     row = row.model_copy(update={"base": statistics.median(base), "head": statistics.median(head)})
     try:
         ratios = log_ratios(base, head)
@@ -220,6 +222,10 @@ def _row(
         return row.model_copy(update={"says": says}), None
     found = effect(_worsening(metric, ratios), math.log1p(metric.margin), run.manifest.seed or 0)
     return _with_effect(row, metric, found), found
+
+
+def _values(trials: Sequence[TrialFigures], figure: Figure) -> list[float]:
+    return [value for trial in trials if (value := figure_of(trial, figure)) is not None]
 
 
 def _worsening(metric: Metric, ratios: Iterable[float]) -> list[float]:
@@ -235,7 +241,7 @@ def _with_effect(row: MetricRow, metric: Metric, found: Effect) -> MetricRow:
         update={
             "ci95": ratios(found.interval),
             "bootstrap95": ratios(found.bootstrap) if found.bootstrap else None,
-            "improved": found.interval[1] < -math.log1p(metric.margin),
+            "improved": found.interval[1] < -math.log1p(metric.margin) and not row.head_at_least,
         }
     )
 
@@ -261,10 +267,20 @@ def _decided_server(draft: PairedRows, adjusted: Iterator[float], family: int) -
             continue
         margin = math.log1p(row.margin)
         p = next(adjusted) if row.gated else found.p
-        update = {"p_holm": p, "mde": _mde(row, found, family), "decision": decide(found, margin, p)}
+        decision, why_not = _bounded(row, decide(found, margin, p))
+        update = {"p_holm": p, "mde": _mde(row, found, family), "decision": decision, "says": why_not}
         rows.append(row.model_copy(update=update))
     decisions = [row.decision for row in rows if row.gated]
     return draft.server.model_copy(update={"metrics": tuple(rows), "decision": _worst(decisions)})
+
+
+def _bounded(row: MetricRow, decision: Decision) -> tuple[Decision, str]:
+    """Return the decision that lower bounds leave, and why: the true figure of either side may be higher."""
+    unsure = {"OK": row.head_at_least, "REGRESSION": row.base_at_least, "INCONCLUSIVE": False}
+    if not unsure[decision]:
+        return decision, row.says
+    side = "head" if decision == "OK" else "base"
+    return "INCONCLUSIVE", f"a lower bound in the {side}: too many of its requests had no answer"
 
 
 def _mde(row: MetricRow, found: Effect, family: int) -> float | None:

@@ -13,6 +13,9 @@ from lab.analysis.statistics import Decision
 class MetricRow(SummaryModel):
     """One metric of one server: medians, the paired ratio with its exact 95 % interval, the decision.
 
+    With `base_at_least` or `head_at_least` a figure of that side is a lower bound in some trial: it may be
+    higher, and no decision rests on its being low.
+
     `mde` is the least ratio that these pairs would have found with a power of 80 %. `gated` metrics decide,
     the others are shown.
     """
@@ -25,6 +28,8 @@ class MetricRow(SummaryModel):
     pairs: int
     base: float | None = None
     head: float | None = None
+    base_at_least: bool = False
+    head_at_least: bool = False
     ratio: float | None = None
     ci95: tuple[float, float] | None = None
     bootstrap95: tuple[float, float] | None = None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from lab.analysis import scheduling
 from lab.analysis.comparison_model import Drift
 from lab.common.leaves import leaves
 from lab.results.record import Run
@@ -16,6 +17,7 @@ MACHINE = tuple(f"environment.host.{name}" for name in ("machine", "cpu_model", 
 EXPERIMENT = (
     "environment.runtime",
     "environment.placement",
+    "environment.scheduling",
     "load.swarm",
     "load.handler",
     "load.links",
@@ -55,6 +57,8 @@ def _facts(run: Run) -> dict[str, Any]:
     load = {name: first.get(name) for name in ("swarm", "handler", "links", "sweep", "servers")}
     manifest = run.manifest.to_json()
     kept = {name: manifest.get(name) for name in ("environment", "limits", "seed", "scenario_sha256")}
+    if scheduled := scheduling.policies(run.trials):
+        kept["environment"] = {**(kept["environment"] or {}), "scheduling": scheduled}
     named = {
         ".".join(path): value for path, value in leaves({**kept, "load": load, "scenario": run.scenario})
     }

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+from lab.analysis import memory
 from lab.analysis.groups import parts
-from lab.analysis.histogram import quantiles
-from lab.analysis.limits import SERVER, backlog, open_peak
+from lab.analysis.histogram import quantiles, response_times, service_times
+from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
 from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
 from lab.results.load import Counts, LoadResult
 from lab.results.record import TrialRecord
-
-# The kernel books memory in batches of 64 pages a CPU (mm/memcontrol.c, MEMCG_CHARGE_BATCH), resident pages
-# in smaller ones. Growth is told where a batch more or less is at most a quarter of it, or few bytes each.
-BATCH_BYTES, COARSEST_SHARE, FINE_BYTES = 64 * 4096, 0.25, 512
+from lab.scenario.load import OWN_USERS
 
 
 def figures(trial: TrialRecord) -> TrialFigures:
@@ -32,28 +31,35 @@ def figures(trial: TrialRecord) -> TrialFigures:
     cpu_us, cpu_source = _cpu(trial)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
+    per_connection, marks = memory.per_connection(trial, held)
     kept_up = {name: _kept_up(part) for name, part in parts(trial).items()}
     return TrialFigures(
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
-        **_of_load(load),
+        **_of_load(load, _left_out(*parts(trial).values())),
         **_read_as_they_are(trial, load),
         kept_up=all_known(kept_up.values()),
         groups={
             name: GroupFigures(
-                connections_peak=one.result.connected_peak, kept_up=kept_up.get(name), **_of_load(one)
+                connections_peak=one.result.connected_peak,
+                kept_up=kept_up.get(name),
+                **_of_load(one, _left_out(part)),
             )
-            for name, one in load.groups.items()
+            for name, part in parts(trial).items()
+            if name and (one := part.load)
         },
         connections_peak=peak,
         connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
         cpu_us_per_request=ratio(cpu_us, result.done),
         cpu_cores=ratio(cpu_us, seconds * 1e6),
         cpu_source=cpu_source,
-        memory_bytes_per_connection=_memory(trial, "cgroup", "memory_bytes", held),
-        rss_bytes_per_connection=_memory(trial, "procfs", "rss_bytes", held),
+        marks=marks,
+        memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
+        pss_bytes_per_connection=per_connection["pss_bytes_per_connection"],
+        rss_bytes_per_connection=per_connection["rss_bytes_per_connection"],
         syscalls_per_request=_syscalls(load, trial),
+        events=event_figures(trial),
     )
 
 
@@ -77,26 +83,27 @@ def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
             seen = (trial.series.highest(SERVER, *source) for source in sources)
             return next((value for value in seen if value is not None), None)
         case Increase(source, metric):
-            points = trial.series.get(SERVER, source, metric)
-            return points[-1][1] - points[0][1] if points else None
+            return trial.series.growth(SERVER, source, metric)
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
-def _of_load(load: LoadResult) -> dict[str, Any]:
+def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
     """Return what the swarm alone can tell: rates, times, errors."""
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
     return {
         "offered_per_s": ratio(result.intended, seconds),
         "requests_per_s": ratio(result.done, seconds),
-        "response_ms": quantiles(result.response_hdr),
-        "service_ms": quantiles(result.service_hdr),
-        "errors": _errors(load),
+        "response_ms": response_times(result).quantiles(),
+        "service_ms": service_times(result).quantiles(),
+        "errors": _errors(load, left_out),
     }
 
 
 def _kept_up(trial: TrialRecord) -> bool | None:
     found = backlog(trial)
+    if any(map(queue_overran, trial.links)) or unrecovered(trial):
+        return None  # the backlog is a link's or an event's, not the server's
     return None if found is None else not found.grew
 
 
@@ -133,26 +140,45 @@ def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
     return ticks, "procfs" if ticks is not None else None
 
 
-def _memory(trial: TrialRecord, source: str, metric: str, connections: int | None) -> float | None:
-    """Growth from before the first connection to the most seen in the window, per connection held.
+class LeftOut(NamedTuple):
+    """Users that never had a connection, of so many; None where the load is open and leaves nobody out."""
 
-    None also where that is too little for the kernel's accounting to tell.
+    number: int | None
+    users: int
+
+    @property
+    def share(self) -> float:
+        """Their share of the users."""
+        return (self.number or 0) / self.users if self.users else 0.0
+
+
+def _left_out(*trials: TrialRecord) -> LeftOut:
+    """Users of closed loads that the server refused, or whose connection never opened.
+
+    A user that holds no connection between requests, and one of a locustfile, is not told apart.
     """
-    assert trial.load is not None
-    points = trial.series.get(SERVER, source, metric)
-    held = trial.series.within(SERVER, source, metric, trial.load.window_ms)
-    if not points or not held or not connections:
-        return None
-    grown = max(0.0, max(held) - points[0][1]) / connections
-    told = BATCH_BYTES / connections <= max(COARSEST_SHARE * grown, FINE_BYTES)
-    return grown if told else None
+    users, numbers = 0, []
+    for trial in trials:
+        swarm = trial.scenario.swarm
+        users += swarm.max_users
+        told = swarm.load.is_closed and not swarm.one_exchange and swarm.load.executor != OWN_USERS
+        if told and trial.load is not None:
+            held = [trial.load.result.connected_peak, *([refused_above(trial)] if len(trials) == 1 else [])]
+            numbers.append(max(0, swarm.max_users - min(n for n in held if n is not None)))
+    return LeftOut(sum(numbers) if numbers else None, users)
 
 
-def _errors(load: LoadResult) -> Errors:
+def _errors(load: LoadResult, left_out: LeftOut) -> Errors:
     result = load.result
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
-    return Errors(rate=failed / meant if meant else 0.0, by_kind={k: n for k, n in by_kind.items() if n})
+    of_those_sent = failed / meant if meant else 0.0
+    known = meant or left_out.number  # where nobody asked anything, nothing has failed or succeeded
+    return Errors(
+        rate=left_out.share + (1 - left_out.share) * of_those_sent if known else None,
+        users_left_out=left_out.number,
+        by_kind={k: n for k, n in by_kind.items() if n},
+    )
 
 
 def failed_of(result: Counts) -> tuple[int, int]:
@@ -176,6 +202,14 @@ def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
 def ratio(top: float | None, bottom: float | None) -> float | None:
     """Return a quotient; None where either side is unknown, or the lower one is 0."""
     return top / bottom if top is not None and bottom else None
+
+
+def overhead_cores(trial: TrialRecord) -> float | None:
+    """CPUs that the orchestrator itself kept busy in the window."""
+    if trial.load is None:
+        return None
+    start, end = window = trial.load.window_ms
+    return ratio(trial.series.increase("lab", "orchestrator", "cpu_us", window), (end - start) * 1000)
 
 
 def _sum(*values: float | None) -> float | None:

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, figure_of
+from lab.analysis.model import Curve, CurvePoint, Growth, GrowthLaw, ServerSummary, figure_of, is_lower_bound
 from lab.common import units
 from lab.common.figures import FIGURES
 
@@ -32,7 +32,7 @@ def curves(
     """Every figure of every server along every swept path whose values are numbers, over valid trials.
 
     Trials that were `limited` did not do what the swept value says: they are no points of the curve, unless
-    all of a line are, whatever the value.
+    all of a line are, whatever the value. A lower bound is no point either.
     """
     for path in dict.fromkeys(path for server in servers for path in server.point):
         lines: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[float, ServerSummary]]] = {}
@@ -88,10 +88,12 @@ def _of_line(
                 for f in one.per_trial
                 if f.status == "ok"
                 and f.trial not in left_out
+                and not is_lower_bound(f, figure)
                 and (value := figure_of(f, figure)) is not None
             ]
             for x, one in places
         }
+        bounds = [x for x, one in places if any(is_lower_bound(f, figure) for f in one.per_trial)]
         seen = {x: values for x, values in seen.items() if values}
         if len(seen) > 1:
             yield Curve(
@@ -106,6 +108,7 @@ def _of_line(
                 ),
                 growth=growth(seen),
                 limit_met_at=min(limits, default=None),
+                lower_bound_at=min(bounds, default=None),
             )
 
 

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from lab.analysis.histogram import times
+from lab.results.link import LinkRecord
 from lab.results.record import TrialRecord
 
 SERVER = "server"
@@ -68,19 +69,34 @@ def _by_rate(trial: TrialRecord) -> float:
     return max(0.0, rates[-1] - rates[0]) * seen.min_us / 1e6 if seen.samples else 0.0
 
 
+def refused(trial: TrialRecord) -> bool:
+    """Return whether the server refused connections at a limit of its own."""
+    return any(stats.errors.get("refused_limit") for stats in trial.server_stats)
+
+
 def refused_above(trial: TrialRecord) -> int | None:
     """Return the number of connections above which the server refused more; None where it refused none."""
-    refused = any(stats.errors.get("refused_limit") for stats in trial.server_stats)
-    return open_peak(trial) if refused else None
+    return open_peak(trial) if refused(trial) else None
+
+
+def queue_overran(link: LinkRecord) -> bool:
+    """Whether a full queue dropped packets of a link without a rate. netem counts losses with them."""
+    if any(direction.rate_bit_per_s for direction in link.requested):
+        return False
+    told = link.requested.loss_share == 0 and not link.changes
+    return any(
+        one.dropped_user or one.dropped_queue or (told and one.dropped) for one in link.counters.values()
+    )
 
 
 def served_at_once(trial: TrialRecord) -> int | None:
     """How many connections the server served at once while others, held by the kernel only, waited in vain.
 
     A connection in the accept queue is established for the client (listen(2)): only the server's own count
-    against the client's tells them apart. None where nobody was held back.
+    against the client's tells them apart. None where nobody was held back, and where a link's full queue
+    dropped packets: then a client may believe in a connection whose last segment never reached the server.
     """
-    if trial.load is None:
+    if trial.load is None or any(map(queue_overran, trial.links)):
         return None
     result = trial.load.result
     peak, connected = open_peak(trial), result.connected_peak

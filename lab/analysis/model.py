@@ -39,10 +39,21 @@ class Finding(SummaryModel):
     expected: bool = False
 
 
+QuantileName = Literal["p50", "p90", "p95", "p99", "p999"]
+
+
 class Quantiles(SummaryModel):
-    """Milliseconds. p50 … p999 are null where there are too few samples to support them."""
+    """Milliseconds. p50 … p999 are null where there are too few samples to support them.
+
+    A request without an answer would have taken longer than it waited, so p50 … p999 are those of `samples`
+    answers and `unanswered` requests together. One that is named in `at_least` is a lower bound: so many had
+    no answer that it is a waiting time of theirs; it is null where those are unknown. `mean` and `max` are
+    those of the answers.
+    """
 
     samples: int = 0
+    unanswered: int = 0
+    at_least: tuple[QuantileName, ...] = ()
     mean: float | None = None
     p50: float | None = None
     p90: float | None = None
@@ -59,10 +70,26 @@ class Estimate(SummaryModel):
     ci95: tuple[float, float] | None = None
 
 
-class Errors(SummaryModel):
-    """Failed requests: the share of those sent in the window, and numbers by kind over the whole load."""
+class Interval(SummaryModel):
+    """What `n` trials say of their median: its exact 95 % interval from six on, below that the extremes.
 
-    rate: float = 0.0
+    `low` and `high` are null where a trial's figure is a lower bound: nobody knows how high it is.
+    """
+
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+class Errors(SummaryModel):
+    """Failed requests: the share of those meant for the window, and numbers by kind over the whole load.
+
+    `users_left_out`, of a closed load: users that never had a connection. They sent nothing, so `rate` counts
+    as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
+    """
+
+    rate: float | None = None
+    users_left_out: int | None = None
     by_kind: dict[str, int] = Field(default_factory=dict)
 
 
@@ -89,6 +116,33 @@ class GroupSummary(LoadFigures):
     """The same over the trials: medians, as of the server."""
 
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+
+
+class EventPart(SummaryModel):
+    """The whole seconds before, during or after a timed event; nothing where there is none."""
+
+    seconds: float | None = None
+    requests_per_s: float | None = None
+    response_ms: Quantiles = Quantiles()
+    errors: float | None = None
+
+
+class EventFigures(SummaryModel):
+    """One timed event: what it did to the load. Times are seconds after the start of the window.
+
+    `recover_s`: from its end until the backlog was gone; `not_within_s`: that had not come so long after it.
+    Both are null where its change stays, or where the swarm did not record its backlog.
+    """
+
+    says: str
+    begin_s: float
+    healed_s: float | None = None
+    recover_s: float | None = None
+    not_within_s: float | None = None
+    before: EventPart = EventPart()
+    during: EventPart = EventPart()
+    after: EventPart = EventPart()
 
 
 class ServerFigures(LoadFigures):
@@ -99,6 +153,7 @@ class ServerFigures(LoadFigures):
     cpu_cores: float | None = None
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
+    pss_bytes_per_connection: float | None = None
     rss_bytes_per_connection: float | None = None
     switches_per_request: float | None = None
     syscalls_per_request: dict[str, float] = Field(default_factory=dict)
@@ -111,6 +166,7 @@ class ServerFigures(LoadFigures):
     descriptors_peak: float | None = None
     listen_overflows: float | None = None
     retransmits: float | None = None
+    marks: dict[str, str] = Field(default_factory=dict)  # figure → what must be said beside it
 
 
 class TrialFigures(ServerFigures):
@@ -122,11 +178,15 @@ class TrialFigures(ServerFigures):
     requests_per_s: float | None = None
     connect_ms: Quantiles = Quantiles()
     cpu_source: str | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupFigures] = Field(default_factory=dict)
 
 
 class ServerSummary(ServerFigures):
-    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled."""
+    """One server at one sweep point, over its trials: medians of per-trial figures, never pooled.
+
+    `intervals`: by the name of a figure, where more than one trial has it.
+    """
 
     server: str
     point: dict[str, Any] = Field(default_factory=dict)
@@ -136,13 +196,16 @@ class ServerSummary(ServerFigures):
     trials: int = 0
     trials_valid: int = 0
     requests_per_s: Estimate = Estimate()
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    users: int | None = None
     refused_above: int | None = None
     served_at_once: int | None = None
+    events: tuple[EventFigures, ...] = ()
     groups: dict[str, GroupSummary] = Field(default_factory=dict)
     per_trial: tuple[TrialFigures, ...] = ()
 
 
-def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
+def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
     """Return a figure's value: the middle of an estimate, the sum of a map; None if not measured."""
     value: object = figures
     for name in figure.path:
@@ -152,6 +215,38 @@ def figure_of(figures: ServerFigures, figure: Figure) -> float | None:
     if isinstance(value, dict):
         return sum(value.values()) if value else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def at_limit(server: ServerSummary) -> bool:
+    """Whether a server met a limit: on connections, on how many it serves at once, or on its rate."""
+    held_back = server.refused_above is not None or server.served_at_once is not None
+    return held_back or server.kept_up is False
+
+
+def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:
+    """Whether a figure's value is a lower bound: a quantile that falls among requests without an answer."""
+    owner: object = getattr(figures, figure.path[0])
+    return isinstance(owner, Quantiles) and figure.path[-1] in owner.at_least
+
+
+class ThresholdResult(SummaryModel):
+    """One threshold of a server at one sweep point.
+
+    `ok`: it held in every valid trial. `told`: whether that can be told; a trial in which it failed tells it.
+    `value` is that of the worst trial, a lower bound with `at_least`; `failed`: in how many trials it failed.
+    """
+
+    server: str
+    metric: str
+    threshold: str
+    ok: bool
+    told: bool = True
+    value: float | None = None
+    at_least: bool = False
+    trial: str | None = None
+    says: str = ""
+    valid_trials: int | None = None
+    failed: int | None = None
 
 
 class LinkSummary(LinkRecord):
@@ -189,6 +284,7 @@ class Curve(SummaryModel):
     """One figure of one server against one swept path; `at` holds the other swept values.
 
     `limit_met_at`: the lowest swept value at which a limit of the server was met; its trials are left out.
+    `lower_bound_at`: the lowest at which the figure is a lower bound in a trial, which is left out.
     """
 
     server: str
@@ -199,6 +295,7 @@ class Curve(SummaryModel):
     points: tuple[CurvePoint, ...]
     growth: Growth | None = None
     limit_met_at: float | None = None
+    lower_bound_at: float | None = None
 
 
 class Summary(SummaryModel):
@@ -213,7 +310,7 @@ class Summary(SummaryModel):
     stamps: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     checks: dict[str, dict[str, int]] = Field(default_factory=dict)
-    thresholds: tuple[dict[str, Any], ...] = ()
+    thresholds: tuple[ThresholdResult, ...] = ()
     links: tuple[LinkSummary, ...] = ()
     servers: dict[str, ServerSummary] = Field(default_factory=dict)
     curves: tuple[Curve, ...] = ()

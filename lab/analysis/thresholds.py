@@ -1,115 +1,161 @@
 """Thresholds judged: each must hold in every valid trial of its server; the grammar is in scenario.threshold.
 
-One without data fails, for a gate that cannot see must not open.
+One without data, or with a lower bound that does not decide, cannot be told: it never holds, for a gate that
+cannot see must not open.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
-from lab.analysis.figures import failed_of
-from lab.analysis.histogram import Times, fewest, times
-from lab.analysis.model import TrialFigures, figure_of
+from lab.analysis.figures import failed_of, ratio
+from lab.analysis.histogram import Bound, Outcomes, fewest, response_times, service_times
+from lab.analysis.model import ThresholdResult, TrialFigures, figure_of
 from lab.results.load import Counts
 from lab.results.record import Run, TrialRecord
 from lab.scenario.threshold import FIGURE_WORDS, TIMES, Threshold, read
 
 
-def figure(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> tuple[float | None, str]:
-    """Return the figure that a threshold is about, or None and why there is none."""
+class Judged(NamedTuple):
+    """The figure that a threshold is about, and whether it holds: None where nobody can tell.
+
+    `at_least`: the figure is a lower bound, for the reason that it `says`.
+    """
+
+    value: float | None
+    holds: bool | None
+    at_least: bool = False
+    says: str = ""
+
+
+def judge_trial(threshold: Threshold, trial: TrialRecord, figures: TrialFigures) -> Judged:
+    """Judge a threshold by one trial."""
     if trial.load is None:
-        return None, "no measurement came about"
-    if threshold.metric in (*TIMES, "errors"):
-        return in_window(threshold, trial.load.result)
-    value = figure_of(figures, FIGURE_WORDS[threshold.metric])
-    return value, "" if value is not None else f"{threshold.metric} was not measured"
-
-
-def in_window(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
-    """Return the same of the window's sums, whole or so far: for times and errors."""
+        return Judged(None, None, says="no measurement came about")
+    if threshold.metric == "errors":
+        return _errors(threshold, trial.load.result, figures.errors.rate)
     if threshold.metric in TIMES:
-        return _of_times(threshold, result)
+        return _times(threshold, trial.load.result)
+    value = figure_of(figures, FIGURE_WORDS[threshold.metric])
+    if value is None:
+        return Judged(None, None, says=f"{threshold.metric} was not measured")
+    return Judged(value, threshold.holds(value))
+
+
+def judge_window(threshold: Threshold, result: Counts) -> Judged:
+    """Judge a threshold of times or errors by the sums of a window, whole or so far."""
+    if threshold.metric in TIMES:
+        return _times(threshold, result)
     failed, meant = failed_of(result)
-    if threshold.aggregate == "count":
-        return float(failed), ""
-    return (failed / meant if meant else 0.0), ""
+    return _errors(threshold, result, ratio(failed, meant))
 
 
-def _of_times(threshold: Threshold, result: Counts) -> tuple[float | None, str]:
-    text = getattr(result, TIMES[threshold.metric])
-    seen = times(text) if text else Times((), ())
+def _errors(threshold: Threshold, result: Counts, rate: float | None) -> Judged:
+    value = float(failed_of(result)[0]) if threshold.aggregate == "count" else rate
+    if value is None:
+        return Judged(None, None, says="no request was meant for the window")
+    return Judged(value, threshold.holds(value))
+
+
+_OUTCOMES = {"response_hdr": response_times, "service_hdr": service_times}
+
+
+def _times(threshold: Threshold, result: Counts) -> Judged:
+    field = TIMES[threshold.metric]
+    text = getattr(result, field)
+    seen = _OUTCOMES[field](result) if field in _OUTCOMES else Outcomes.of([text], [], 0)
     if threshold.aggregate == "count":
-        return float(seen.samples), ""
+        return Judged(float(seen.answers.samples), threshold.holds(seen.answers.samples))
     percentile = 50.0 if threshold.aggregate == "med" else threshold.percentile
     needed = fewest(percentile) if percentile is not None else 1
     if seen.samples < needed:
-        return None, f"{threshold.aggregate} needs {needed:,} samples, the window has {seen.samples:,}"
-    if percentile is not None:
-        return seen.quantile_us(percentile) / 1e3, ""
-    return {"avg": seen.mean_us, "min": seen.min_us, "max": seen.max_us}[threshold.aggregate] / 1e3, ""
+        says = f"{threshold.aggregate} needs {needed:,} samples, the window has {seen.samples:,}"
+        return Judged(None, None, says=says)
+    bound = seen.quantile(percentile) if percentile is not None else _whole(threshold.aggregate, seen)
+    return _judged(threshold, bound, seen)
+
+
+def _whole(aggregate: str, seen: Outcomes) -> Bound:
+    """Mean, shortest or longest of all: with a request that had no answer, a lower bound of it."""
+    without = seen.unanswered > 0
+    if aggregate == "max" and without:
+        return Bound(seen.together.low_at(seen.samples), at_least=True)
+    if aggregate == "min":
+        return Bound(seen.answers.min_us) if seen.answers.samples else Bound(seen.together.min_us, without)
+    return Bound({"avg": seen.together.mean_us, "max": seen.together.max_us}[aggregate], without)
+
+
+def _judged(threshold: Threshold, bound: Bound, seen: Outcomes) -> Judged:
+    value = bound.us / 1e3
+    if not bound.at_least:
+        return Judged(value, threshold.holds(value))
+    holds = threshold.holds_from(value)
+    says = f"a lower bound: {seen.unanswered:,} of {seen.samples:,} requests had no answer"
+    return Judged(value, holds, at_least=True, says=says)
 
 
 def judge_thresholds(
     run: Run, figures: Mapping[str, TrialFigures], invalid: Collection[str]
-) -> tuple[dict[str, Any], ...]:
-    """One row per threshold and sweep point: server, metric, threshold, `ok`, worst `value` and its trial."""
+) -> tuple[ThresholdResult, ...]:
+    """One result per threshold and sweep point."""
     groups: dict[str, list[TrialRecord]] = {}
     for trial in run.trials:
         groups.setdefault(trial.key.group, []).append(trial)
-    return tuple(row for name, trials in groups.items() for row in _rows(name, trials, figures, invalid))
+    return tuple(row for name, trials in groups.items() for row in _of_group(name, trials, figures, invalid))
 
 
-def _rows(
+def _of_group(
     name: str, trials: Sequence[TrialRecord], figures: Mapping[str, TrialFigures], invalid: Collection[str]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ThresholdResult]:
     asked = trials[0].scenario.thresholds.get(trials[0].server, {})
     valid = [trial for trial in trials if trial.status == "ok" and trial.id not in invalid]
-    for metric, condition in ((m, c) for m, conditions in asked.items() for c in conditions):
-        row = _row(metric, condition, valid, figures)
-        yield {"server": name, "metric": metric, **row, **_aborted(metric, row["threshold"], trials)}
+    for threshold in (read(metric, c) for metric, conditions in asked.items() for c in conditions):
+        seen = [(judge_trial(threshold, trial, figures[trial.id]), trial.id) for trial in valid]
+        yield _aborted(threshold, trials, _result(name, threshold, seen))
 
 
-def _aborted(metric: str, text: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """Return what a threshold's row says where it ended a trial before its window had a figure."""
+def _aborted(threshold: Threshold, trials: Sequence[TrialRecord], result: ThresholdResult) -> ThresholdResult:
+    """Return what is told where it ended a trial before its window had a figure; else the result."""
     for trial in trials:
         found = trial.aborted
-        if found and (found.metric, found.threshold) == (metric, text):
-            return {"ok": False, "value": found.value, "trial": trial.id, "says": found.says}
-    return {}
+        if found and (found.metric, found.threshold) == (threshold.metric, threshold.text):
+            told = {"ok": False, "told": True, "value": found.value, "trial": trial.id, "says": found.says}
+            return result.model_copy(update=told)
+    return result
 
 
-def _row(
-    metric: str, condition: Any, valid: Sequence[TrialRecord], figures: Mapping[str, TrialFigures]
-) -> dict[str, Any]:
-    threshold = read(metric, condition)
-    failed, worst = _worst(threshold, valid, figures)
-    return {
-        "threshold": threshold.text,
-        "ok": bool(valid) and not failed,
-        "valid_trials": len(valid),
-        "failed": failed,
-        **worst,
-    }
+def _result(name: str, threshold: Threshold, seen: Sequence[tuple[Judged, str]]) -> ThresholdResult:
+    failed = sum(judged.holds is False for judged, _ in seen)
+    untold = sum(judged.holds is None for judged, _ in seen)
+    worst, trial = _worst(threshold, seen)
+    return ThresholdResult(
+        server=name,
+        metric=threshold.metric,
+        threshold=threshold.text,
+        ok=bool(seen) and not failed and not untold,
+        told=failed > 0 or (bool(seen) and not untold),
+        value=worst.value,
+        at_least=worst.at_least,
+        trial=trial,
+        says=worst.says,
+        valid_trials=len(seen),
+        failed=failed,
+    )
 
 
-def _worst(
-    threshold: Threshold, valid: Sequence[TrialRecord], figures: Mapping[str, TrialFigures]
-) -> tuple[int, dict[str, Any]]:
-    """In how many trials it did not hold, and the trial to show: one that failed before one that held."""
-    seen = []
-    for trial in valid:
-        value, why_not = figure(threshold, trial, figures[trial.id])
-        holds = value is not None and threshold.holds(value)
-        seen.append((holds, {"value": value, "trial": trial.id, "says": why_not}))
+def _worst(threshold: Threshold, seen: Sequence[tuple[Judged, str]]) -> tuple[Judged, str | None]:
+    """Choose the trial to show: one that failed it before one that cannot tell, before one that held."""
     if not seen:
-        return 0, {"value": None, "trial": None, "says": "no valid trial to judge"}
-    wants_more = threshold.compare in (">", ">=")
-    sign = 1.0 if wants_more else -1.0
+        return Judged(None, None, says="no valid trial to judge"), None
+    sign = 1.0 if threshold.compare in (">", ">=") else -1.0
 
-    def badness(one: tuple[bool, dict[str, Any]]) -> tuple[bool, float]:
-        value = one[1]["value"]
-        return one[0], sign * value if value is not None else -math.inf
+    def badness(one: tuple[Judged, str]) -> tuple[int, float]:
+        value = one[0].value
+        return _WORST_FIRST.index(one[0].holds), sign * value if value is not None else -math.inf
 
-    return sum(not holds for holds, _ in seen), min(seen, key=badness)[1]
+    return min(seen, key=badness)
+
+
+_WORST_FIRST = (False, None, True)

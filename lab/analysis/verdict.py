@@ -95,8 +95,16 @@ def _exit_codes(run: Run, summary: Summary) -> Iterator[Exit]:
             yield Exit.UNTRUSTED
         if finding.level == "fail":
             yield Exit.THRESHOLD
-    if any(not row["ok"] for row in summary.thresholds):
+    yield from _of_thresholds(summary)
+
+
+def _of_thresholds(summary: Summary) -> Iterator[Exit]:
+    """One that failed, and can be told, comes before one that cannot be told: its answer is known."""
+    missed = [row for row in summary.thresholds if not row.ok]
+    if any(row.told for row in missed):
         yield Exit.THRESHOLD
+    elif missed:
+        yield Exit.UNTRUSTED
 
 
 def _verdict(code: Exit, summary: Summary) -> VerdictWord:

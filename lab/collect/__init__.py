@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from lab.collect.marks import DueMark, ask_beside
 from lab.common.clock import mono_ms
 from lab.plan.topology import Topology
-from lab.results.node import Mark, MarkName
+from lab.results.node import Mark, MarkName, ProcessClass
 from lab.results.record import Sample
 from lab.results.store import SeriesFile
 from lab.runtime import Deployment, Event
@@ -130,7 +130,7 @@ class Recorder:
             for name, value in event.items()
             if isinstance(value, int | float) and not isinstance(value, bool) and name != "mono_ms"
         ]
-        if event.get("asked") is True and self._awaits_line():
+        if "asked" in event and self._awaits_line():
             rows += self._server_answered(self._taken[-1], event["mono_ms"])
         with self._changed:
             if not self._stopping:
@@ -197,11 +197,13 @@ class Recorder:
                 collector.detach()
 
     def _sample(self, source: str, sample: Callable[[], Iterable[Sample]]) -> list[Sample]:
+        """Return what a collector sees; what it saw before it failed is kept."""
+        samples: list[Sample] = []
         try:
-            return list(sample())
+            samples.extend(sample())
         except (OSError, ValueError) as error:
             self._problem(f"collector {source}: {error}")
-            return []
+        return samples
 
     def _problem(self, says: str) -> None:
         if says not in self.problems:
@@ -221,15 +223,22 @@ class Recorder:
                 self._file.append(samples)
 
 
-def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collector], list[str]]:
+def for_trial(
+    deployment: Deployment, topology: Topology, scheduled: Callable[[], list[ProcessClass]]
+) -> tuple[list[Collector], list[str]]:
     """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
-    Nodes' processes are sampled from this host. Those whose moment matters most, and take the least, come
-    first; the last walks over every thread of every node.
+    Nodes' processes are sampled from this host; `scheduled` tells of those whose class is known. Those whose
+    moment matters most, and take the least, come first; the last two walk over all threads and all mappings.
     """
     from lab.collect.cgroup import Cgroup
+    from lab.collect.clocks import Clocks
     from lab.collect.host import HostCollector
+    from lab.collect.orchestrator import Orchestrator
     from lab.collect.procfs import Procfs
+    from lab.collect.pss import Pss
+    from lab.collect.realtime import RealTimeDelay
+    from lab.collect.schedstat import Schedstat
     from lab.collect.sockets import Sockets
     from lab.collect.syscalls import Syscalls
 
@@ -238,8 +247,13 @@ def for_trial(deployment: Deployment, topology: Topology) -> tuple[list[Collecto
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
         HostCollector(),
+        Schedstat(nodes, deployment.pids),
         Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
+        Orchestrator(),
+        Clocks(),
+        RealTimeDelay(scheduled),
         Procfs(nodes, deployment.pids),
+        Pss(["server"], deployment.pids),
     ]
     if not deployment.pids("server"):
         notes.append("the nodes' processes are not visible from here: no figures from /proc and cgroups")

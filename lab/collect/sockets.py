@@ -48,14 +48,20 @@ class Sockets:
     def sample(self) -> Iterable[Sample]:
         """Yield established, tcp_inuse, time_wait, listen_overflows, retransmits and their kin."""
         for node in self._nodes:
-            if node not in self._first and (pids := self._pids(node)):
-                self._first[node] = pids[0]
-            if node not in self._first:
+            net = self._net(node)
+            if net is None:
                 continue
-            net = self._proc / str(self._first[node]) / "net"
             now = mono_ms()
             for metric, value in _namespace(net):
                 yield Sample(now, node, self.source, metric, value)
+
+    def _net(self, node: str) -> Path | None:
+        """Return the folder of the node's namespace: by its first process, by another once that has ended."""
+        if node in self._first and not (self._proc / str(self._first[node])).exists():
+            del self._first[node]
+        if node not in self._first and (pids := self._pids(node)):
+            self._first[node] = pids[0]
+        return self._proc / str(self._first[node]) / "net" if node in self._first else None
 
 
 def _namespace(net: Path) -> Iterator[tuple[str, float]]:

@@ -12,7 +12,7 @@ _ANSWERS = ("right_answers", "outcomes")
 _RATE = (*_ANSWERS, "offered_load", "generator_cpu", "generator_ceiling", "steady")
 _GENERATOR = ("lateness", "generator_cpu", "loop_lag")
 _LINK = ("link_delay", "delayline_lateness")
-_RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", *_LINK, "omission", "tail_support")
+_RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", "run_delay", *_LINK, "omission", "tail_support")
 _CPU = (*_ANSWERS, "throttled", "host_quiet", "placement", "sampling")
 _MEMORY = ("connections_reached", "oom", "swap", "sampling")
 _COUNT = (*_ANSWERS, "server_count", "sampling")
@@ -65,7 +65,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "errors", "share", "lower", Computed("outcomes by kind"),
         title="errors", per="share", noun="share of errors",
-        explains="Share of the requests meant for the window without a right answer: failed or never sent.",
+        explains="Share of the requests meant for the window without a right answer: failed or never sent. "
+        "In a closed load it counts what users without a connection did not send.",
         needs=(*_ANSWERS, "client_exhausted", "link_loss"), field=("errors", "rate"),
         column=True, per_trial=True,
     ),
@@ -90,16 +91,24 @@ FIGURES: tuple[Figure, ...] = (
         "memory_bytes_per_connection", "B", "lower",
         Computed("the server's cgroup: with the kernel's part, as far as the kernel books it there"),
         title="memory", per="/connection", noun="memory per connection",
-        explains="Growth of the server's memory since before the first connection, divided by the "
-        "connections held. The kernel counts in steps of 256 KiB. The figure is left out if one step is more "
-        "than a quarter of it and more than 512 B per connection.",
+        explains="Growth of the server's memory from before the ramp to the window, divided by the "
+        "connections held. A figure that still moves in the window is marked. The kernel counts in steps of "
+        "256 KiB. The figure is left out if one step is more than a quarter of it and more than 512 B per "
+        "connection.",
         needs=_MEMORY, column=True, behind=True, swept=True, compared=Compared(),
-        explained_by=("threads_peak",), fallback="rss_bytes_per_connection",
+        explained_by=("threads_peak",), fallback="pss_bytes_per_connection",
+    ),
+    Figure(
+        "pss_bytes_per_connection", "B", "lower", Computed("`/proc/PID/smaps_rollup`"),
+        title="own memory", per="/connection", noun="own memory per connection",
+        explains="As above, but of the server's processes only; pages that they share count once (PSS).",
+        needs=_MEMORY, fallback="rss_bytes_per_connection",
     ),
     Figure(
         "rss_bytes_per_connection", "B", "lower", Computed("`/proc/PID`"),
-        title="own memory", per="/connection", noun="resident memory per connection",
-        explains="As above, but resident memory of the server's processes only.", needs=_MEMORY,
+        title="resident", per="/connection", noun="resident memory per connection",
+        explains="As above, but resident memory (RSS) of the server's process, if it has only one.",
+        needs=_MEMORY,
     ),
     Figure(
         "switches_per_request", "", "lower", PerRequest(("switches_voluntary", "switches_involuntary")),
@@ -137,7 +146,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "threads_peak", "", None, Peak((("procfs", "threads"),)),
-        title="threads", per="at once", noun="threads", explains="Most threads of the server at once.",
+        title="threads", per="at once", noun="threads",
+        explains="Most threads of the server at once, without the one that prints its statistics.",
         needs=("sampling",), whole=True, behind=True, counted_as="{} threads",
     ),
     Figure(

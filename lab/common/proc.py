@@ -96,6 +96,25 @@ def cgroup_pids(path: str) -> list[int]:
     return []
 
 
+def cpu_group(pid: int) -> str | None:
+    """Return the control group of a process in the hierarchy of v1's cpu controller; None without one."""
+    try:
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    each = (line.split(":", 2) for line in lines)
+    return next((path for _, controllers, path in each if "cpu" in controllers.split(",")), None)
+
+
+def namespace_pid(pid: int) -> int | None:
+    """Return the id that a process has in its own pid namespace, the innermost one; None if there is none."""
+    try:
+        text = (PROC / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return next((int(line.split()[-1]) for line in text.splitlines() if line.startswith("NSpid:")), None)
+
+
 def interface_to(pid: int, network_hex: str) -> str | None:
     """Return the interface whose route leads to a network, in the namespace of `pid` (see below)."""
     try:

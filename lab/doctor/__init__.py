@@ -58,6 +58,7 @@ class Facts:
     shaping: Mapping[str, Any] | None = None
     shaping_says: str = ""
     syscalls_says: str | None = None
+    real_time_says: str | None = None
     io_uring_says: str | None = None
     io_uring_disabled: int | None = None
     port_range: tuple[int, int] | None = None
@@ -158,6 +159,16 @@ def syscalls(facts: Facts) -> Iterator[Row]:
         yield Row("system calls", "warn", facts.syscalls_says, says, "sudo lab run …   (as root)")
 
 
+def real_time(facts: Facts) -> Iterator[Row]:
+    """Check whether engines and delay lines may run in the real-time class (sched(7))."""
+    if facts.real_time_says is None:
+        says = "engines and delay lines do not wait for other processes"
+        yield Row("real-time class", "ok", "permitted", says)
+    else:
+        says = "other processes may delay engines and delay lines; results are stamped with it"
+        yield Row("real-time class", "warn", facts.real_time_says, says, "sudo lab run …   (as root)")
+
+
 def io_uring(facts: Facts) -> Iterator[Row]:
     """Check whether io_uring_setup(2) is allowed: kernel.io_uring_disabled, or an outer seccomp filter."""
     if facts.io_uring_says is None:
@@ -256,7 +267,7 @@ def leftovers(facts: Facts) -> Iterator[Row]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Row]], ...] = (
-    python, engine, cgroup, links, syscalls, io_uring, limits, machine, network, leftovers,
+    python, engine, cgroup, links, syscalls, real_time, io_uring, limits, machine, network, leftovers,
 )  # fmt: skip
 
 

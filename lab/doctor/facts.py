@@ -24,8 +24,8 @@ from lab.engine import connect, images
 from lab.engine.api import Engine
 from lab.plan import host
 from lab.plan.topology import Node, Topology
-from lab.runtime import cleanup, docker_spec, journal
-from lab.runtime.docker import DockerRuntime
+from lab.runtime import cleanup, docker_spec, journal, realtime
+from lab.runtime.docker import USUAL_GROUP, DockerRuntime
 
 IMAGES = ("server", "swarm", "nettools")
 ANSWER_S = 20.0
@@ -44,6 +44,7 @@ def read(results: Path, pool: str) -> Facts:
         found = connect.facts(client) if client else None
         built = _images(client) if client else {}
         shaping, shaping_says = _shaping(client, built)
+        real_time_says = _real_time(client, built)
         disks = {"results": _free(results)}
         if client and (root := _root_dir(client)).is_dir():
             disks["engine"] = _free(root)
@@ -60,6 +61,7 @@ def read(results: Path, pool: str) -> Facts:
         shaping=shaping,
         shaping_says=shaping_says,
         syscalls_says=_syscalls(),
+        real_time_says=real_time_says,
         io_uring_says=_io_uring(),
         io_uring_disabled=_number("kernel/io_uring_disabled"),
         port_range=_port_range(),
@@ -144,6 +146,24 @@ def _capabilities_in_namespace() -> dict[str, Any]:
         raise HostCannot(f"not tested: {last}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def _real_time(client: Any | None, built: dict[str, bool]) -> str | None:
+    """Return why engines and delay lines cannot be real-time; None where they can."""
+    if realtime.needs_budget():
+        return realtime.why_no_budget(USUAL_GROUP)
+    if os.geteuid() == 0:
+        return None
+    if client is None or not built["nettools"]:
+        return "not tested: no engine with the nettools image is here"
+    node = Node("net", "nettools", "nettools", argv=("true",), real_time=True)
+    runtime = DockerRuntime(client, {"nettools": images.tag("nettools", platform.machine())})
+    topology = Topology(f"doctor-{os.getpid()}", "real-time", (node,), ())
+    try:
+        with tempfile.TemporaryDirectory(prefix="lab-") as logs, runtime.up(topology, Path(logs)):
+            return runtime.rtprio.refused or None
+    except LabError as error:
+        return f"not tested: {error}"
 
 
 def _syscalls() -> str | None:

@@ -121,7 +121,9 @@ def _at_the_same_point(expanded: Plan, first: Trial) -> list[Trial]:
 
 def _topology(expanded: Plan, trial: Trial) -> Topology:
     capacity, placement = plan_capacity(expanded, REFERENCE), place(REFERENCE, trial.scenario)
-    return render.render("compose", expanded, trial, capacity, placement, render.Addressing())
+    addressing = render.Addressing()
+    # Compose sets no class and its containers have no budget: nothing is asked for.
+    return render.render("compose", expanded, trial, capacity, placement, addressing, real_time=False)
 
 
 def _service(node: Node, topology: Topology) -> Section:

@@ -23,7 +23,8 @@ ADDED = frozenset({
     "intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out", "under_way_s",
     "connected", "connected_peak", "users", "requests_per_s", "cpu_cores", "workers",
     "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
-    "response_hdr", "service_hdr", "lateness_hdr", "connect_ms_hdr", "parts_hdr",
+    "response_hdr", "service_hdr", "lateness_hdr", "lateness_generator_hdr", "connect_ms_hdr", "parts_hdr",
+    "response_censored_hdr", "service_censored_hdr",
 })  # fmt: skip
 # Added where every master told it; else the sum is unknown.
 ADDED_WHOLE = frozenset({
@@ -37,6 +38,7 @@ EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "first_mono_ms": min,
     "last_mono_ms": max,
 }
+TENTHS = frozenset({"backlog_tenths", "connected_tenths"})  # added place by place; a gap of one is a gap
 FIRST = frozenset({"event", "k", "phase", "mono_ms", "window_mono_ms", "example", "timing"})
 
 
@@ -80,6 +82,8 @@ def _merge(name: str, values: Sequence[Any]) -> Any:
         return values[0]
     if name in EXTREME:
         return EXTREME[name](told) if told else None
+    if name in TENTHS:
+        return tuple(None if None in place else sum(place) for place in zip(*values, strict=False))
     if name in ADDED_WHOLE and None in values:
         return None
     if name in ADDED or name in ADDED_WHOLE:

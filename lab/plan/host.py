@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab.plan import machine
+
 
 @dataclass(frozen=True)
 class Host:
@@ -29,6 +31,13 @@ class Host:
     cgroup: str
     congestion_control: str | None
     swap_used_bytes: int
+    boot_id: str | None = None
+    machine_id: str | None = None  # a digest of it
+    governor: str | None = None
+    smt: str | None = None
+    clock_source: str | None = None
+    transparent_hugepages: str | None = None
+    interrupt_time: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the data for manifest.json."""
@@ -54,6 +63,7 @@ def read() -> Host:
         cgroup=cgroup_version(),
         congestion_control=_text(Path("/proc/sys/net/ipv4/tcp_congestion_control")),
         swap_used_bytes=memory["SwapTotal"] - memory["SwapFree"],
+        **machine.facts(),
     )
 
 

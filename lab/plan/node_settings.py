@@ -60,7 +60,8 @@ class SwarmSettings:
     """What a master or a worker is asked to do: `swarm` is its group's part of the scenario.
 
     `locustfile` is a path inside the node. `linger_s` is how long it stays after its result. With `barrier`
-    it waits for the other groups, with `tell_window` it tells the window's figures while the load runs.
+    it waits for the other groups, with `tell_window` it tells the window's figures while the load runs. With
+    `real_time` its engines ask for the real-time class.
     """
 
     target: Address
@@ -73,6 +74,7 @@ class SwarmSettings:
     locustfile: str | None = None
     barrier: bool = False
     tell_window: bool = False
+    real_time: bool = False
     ui: WebUi | None = None
 
     def environment(self) -> dict[str, str]:
@@ -115,6 +117,7 @@ class SwarmSettings:
             "page": {"paths": list(page.paths), "at_once": page.at_once} if page else None,
             "barrier": self.barrier,
             "tell_window": self.tell_window,
+            "real_time": self.real_time,
             "ui": asdict(self.ui) if self.ui else None,
         }
         return {name: value for name, value in asked.items() if value}

@@ -49,12 +49,21 @@ def free_local_addressing(folder: Path) -> Addressing:
 
 
 def render(
-    run: str, plan: Plan, trial: Trial, capacity: Capacity, placement: Placement, addressing: Addressing
+    run: str,
+    plan: Plan,
+    trial: Trial,
+    capacity: Capacity,
+    placement: Placement,
+    addressing: Addressing,
+    real_time: bool = True,
 ) -> Topology:
-    """Return the topology of one trial: server, masters and workers, in the order in which they start."""
+    """Return the topology of one trial: server, masters and workers, in the order in which they start.
+
+    With `real_time` engines and delay lines ask for the real-time class; the server never does.
+    """
     nodes = [_server_node(trial, capacity, placement, addressing)]
     for group_index, group in enumerate(trial.scenario.swarm.all_groups):
-        settings = partial(swarm_settings, trial, addressing, group_index)
+        settings = partial(swarm_settings, trial, addressing, group_index, real_time=real_time)
         nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
         for index, name in enumerate(group.workers):
             nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
@@ -66,6 +75,7 @@ def render(
         io_uring=needs_io_uring(plan.scenario),
         helper_cpu_set=placement.swarm,
         helper_raw=may_duplicate(trial.scenario),
+        real_time=real_time,
     )
 
 
@@ -86,7 +96,7 @@ def may_duplicate(scenario: Scenario) -> bool:
 
 
 def swarm_settings(
-    trial: Trial, addressing: Addressing, group_index: int = 0, worker_index: int = 0
+    trial: Trial, addressing: Addressing, group_index: int = 0, worker_index: int = 0, real_time: bool = True
 ) -> SwarmSettings:
     """Return the settings of one swarm node; `group_index` is that of its group."""
     scenario, group = trial.scenario, trial.scenario.swarm.all_groups[group_index]
@@ -102,6 +112,7 @@ def swarm_settings(
         locustfile=f"{addressing.files}/{locustfile}" if locustfile else None,
         barrier=bool(group.name),  # all groups start at the same time
         tell_window=bool(threshold.aborting(scenario.thresholds, trial.server)),
+        real_time=real_time,
     )
 
 
@@ -148,4 +159,5 @@ def _swarm_node(
         cpu_set=placement.swarm,
         limits=capacity.worker_limits,
         sysctls={} if master else capacity.worker_sysctls,
+        real_time=settings.real_time and not master,
     )

@@ -29,7 +29,8 @@ class Node:
 
     `image` names a lab-built image (server, swarm, nettools) or a reference given by the scenario. An empty
     `argv` runs the image's own command. `cpu_set` is a Linux CPU list such as "0" or "1,3"; empty means all.
-    `joins` names a running node whose network namespace this one shares; then `networks` is empty.
+    `joins` names a running node whose network namespace this one shares; then `networks` is empty. With
+    `real_time` its processes may ask for the real-time class themselves, where the host permits that.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Node:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     joins: str | None = None
     capabilities: tuple[str, ...] = ()
+    real_time: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,7 +65,8 @@ class Topology:
     """The nodes and networks of one trial. Nodes start in the given order.
 
     `helper_cpu_set` holds the CPUs of the helpers that join a node's network namespace: not the CPUs of the
-    server. With `helper_raw` they have CAP_NET_RAW and can send packets, for links that duplicate.
+    server. With `helper_raw` they have CAP_NET_RAW and can send packets, for links that duplicate. With
+    `real_time` engines and delay lines are to run in the real-time class.
     """
 
     run: str
@@ -73,6 +76,7 @@ class Topology:
     io_uring: bool = False
     helper_cpu_set: str = ""
     helper_raw: bool = False
+    real_time: bool = False
 
     def node(self, name: str) -> Node:
         """Return the node of that name. Raises KeyError."""

@@ -58,9 +58,10 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
         if told[command] <= MOST_ANNOTATIONS:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
-        if not threshold["ok"]:
-            words = thresholds.words(threshold)
-            yield _command("error", f"{summary.scenario}: threshold", f"did not hold: {words}", file)
+        if not threshold.ok:
+            says = "did not hold" if threshold.told else "cannot be told"
+            words = f"{says}: {thresholds.words(threshold)}"
+            yield _command("error", f"{summary.scenario}: threshold", words, file)
 
 
 def _command(command: str, title: str, message: str, file: str | None) -> str:

@@ -34,8 +34,7 @@ def row(metric: MetricRow) -> list[str]:
     """Return the cells under HEADINGS."""
     return [
         metric.metric,
-        _figure(metric.base, metric.unit),
-        _figure(metric.head, metric.unit),
+        *_figures(metric),
         text.NOTHING if metric.ratio is None else f"{metric.ratio:.3f}",
         text.NOTHING if metric.ci95 is None else f"{metric.ci95[0]:.3f} … {metric.ci95[1]:.3f}",
         text.NOTHING if metric.mde is None else f"{metric.mde - 1:.1%}",
@@ -126,8 +125,15 @@ def html(made: Comparison) -> str:
     return "\n".join([*parts, _tag("p", NOTE)]) + "\n"
 
 
-def _figure(value: float | None, unit: str) -> str:
-    return text.size(value) if unit == "B" else text.number(value)
+def _figures(metric: MetricRow) -> tuple[str, str]:
+    """Return base and head, each with `≥` where it is a lower bound in some trial."""
+    base, head = (
+        text.size(value) if metric.unit == "B" else text.number(value) for value in (metric.base, metric.head)
+    )
+    return (
+        text.at_least(base) if metric.base_at_least else base,
+        text.at_least(head) if metric.head_at_least else head,
+    )
 
 
 def _decision(metric: MetricRow) -> str:
@@ -137,14 +143,14 @@ def _decision(metric: MetricRow) -> str:
 
 def _sentence(metric: MetricRow) -> str:
     unit = "" if metric.unit == "B" else metric.unit
-    figures = f"{_figure(metric.base, metric.unit)} → {_figure(metric.head, metric.unit)} {unit}".rstrip()
+    figures = f"{' → '.join(_figures(metric))} {unit}".rstrip()
     word = "improved" if metric.improved else metric.decision
     if metric.ratio is None or metric.ci95 is None:
         return f"{metric.metric} {word}: {text.clean(metric.says)}"
     low, high = metric.ci95
     return (
         f"{metric.metric} {word}: {metric.ratio - 1:+.1%} ({low - 1:+.1%} … {high - 1:+.1%}), {figures}; "
-        f"the margin is {metric.margin:.0%}"
+        f"the margin is {metric.margin:.0%}{'; ' if metric.says else ''}{text.clean(metric.says)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.analysis.model import Summary, TrialFigures
 from lab.common.figures import FIGURES
-from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
+from lab.report.content import environment, events, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.limitations import limits, topology
 from lab.results.record import Run, TrialRecord
 from lab.scenario.swarm import Swarm
@@ -50,9 +50,11 @@ def page(run: Run, summary: Summary, data: Mapping[str, Any]) -> dict[str, Any]:
             ("family", "How the server waits for its connections (Stevens)."),
             *((column.heading, column.explains) for column in text.COLUMNS),
         ],
-        "intervals": any(server.requests_per_s.ci95 for server in summary.servers.values()),
+        "limits_met": text.limits_met(summary.servers),
+        "brackets": text.brackets(summary),
         "sweep": data["sweep"],
         "groups": _groups(summary),
+        "events": _events(summary),
         "growth": _growth(summary),
         "laws": sweeps.law_sentences(summary),
         "upper": text.quantile_name(data["upper"]),
@@ -158,6 +160,12 @@ def _groups(summary: Summary) -> Table | None:
     return Table("Groups of the swarm", groups.HEADINGS, rows, groups.NUMERIC, True) if rows else None
 
 
+def _events(summary: Summary) -> Table | None:
+    rows = events.rows(summary)
+    title = "Timed events: before, during (until the backlog was gone) and after"
+    return Table(title, events.HEADINGS, rows, events.NUMERIC, True) if rows else None
+
+
 def _growth(summary: Summary) -> Table | None:
     rows = sweeps.laws(summary)
     return Table("Laws of growth", sweeps.HEADINGS, rows, frozenset({3, 4, 6, 7})) if rows else None
@@ -179,8 +187,7 @@ def _why(summary: Summary) -> Table | None:
 def _thresholds(summary: Summary) -> Table | None:
     if not summary.thresholds:
         return None
-    rows = thresholds.rows(summary)
-    return Table("Thresholds of the scenario", thresholds.headings(summary), rows)
+    return Table("Thresholds of the scenario", thresholds.HEADINGS, thresholds.rows(summary))
 
 
 def _links(summary: Summary) -> Table | None:

@@ -1,7 +1,8 @@
 """junit.xml: one test case per trial and per threshold, for CI systems that know nothing else.
 
-An invalid trial or a dead server is a failure, a trial without a measurement an error, a check that could not
-be made an error too. Doubts and known limits that were met stand in the case's output.
+An invalid trial or a dead server is a failure. A trial without a measurement is an error; so is a check that
+could not be made, or a threshold that cannot be told. Doubts and known limits that were met stand in the
+output of their case.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def _thresholds(summary: Summary) -> Iterator[TestCase]:
     for threshold in summary.thresholds:
         words = thresholds.words(threshold)
         case = TestCase(words, f"{text.clean(summary.scenario)}.thresholds")
-        if not threshold["ok"]:
-            case.result = [Failure(f"did not hold: {words}", "threshold")]
+        if not threshold.ok:
+            kind, says = (Failure, "did not hold") if threshold.told else (Error, "cannot be told")
+            case.result = [kind(f"{says}: {words}", "threshold")]
         yield case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lab.analysis.model import Summary
+from lab.analysis.model import Summary, is_lower_bound
 from lab.common.figure import Figure
-from lab.report.content import environment, explain, findings, groups, links, sweeps, text, thresholds
+from lab.report.content import environment, events, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
 from lab.results.record import Run
@@ -27,6 +27,7 @@ def markdown(run: Run, summary: Summary) -> str:
         _comparison(summary),
         *(_bars(summary, figure) for figure in explain.COSTS),
         _groups(summary),
+        _events(summary),
         _growth(summary),
         _why(summary),
         _thresholds(summary),
@@ -111,16 +112,30 @@ def _comparison(summary: Summary) -> list[str]:
     note = (
         "Response time counts from the moment a request was meant to be sent; medians over the valid trials."
     )
-    return ["## Servers", "", *table(head, rows), "", note]
+    met = [f"- At its limit: {escape(sentence)}" for sentence in text.limits_met(summary.servers)]
+    return [
+        "## Servers",
+        "",
+        *table(head, rows),
+        "",
+        *met,
+        *([""] if met else []),
+        f"{note} {text.brackets(summary)}".rstrip(),
+    ]
 
 
 def _bars(summary: Summary, figure: Figure) -> list[str]:
     shown = {name: text.shown(server, figure) for name, server in summary.servers.items()}
     values = {name: value for name, value in shown.items() if value is not None}
+    bounds = {name for name, server in summary.servers.items() if is_lower_bound(server, figure)}
     highest = max(values.values(), default=0.0)
     if len(values) < 2 or highest <= 0:
         return []
-    names, cells = list(values), [text.amount(value, figure) for value in values.values()]
+    amounts = {name: text.amount(value, figure) for name, value in values.items()}
+    names, cells = (
+        list(values),
+        [text.at_least(cell) if name in bounds else cell for name, cell in amounts.items()],
+    )
     wide, broad = max(map(len, names)), max(map(len, cells))
     lines = [
         f"{name:{wide}}  {cell:>{broad}}  {bar(value / highest)}"
@@ -133,6 +148,11 @@ def _bars(summary: Summary, figure: Figure) -> list[str]:
 def _groups(summary: Summary) -> list[str]:
     rows = [[escape(cell) for cell in cells] for cells in groups.rows(summary)]
     return ["## Groups of the swarm", "", *table(groups.HEADINGS, rows, 2)] if rows else []
+
+
+def _events(summary: Summary) -> list[str]:
+    rows = [[escape(cell) for cell in cells] for cells in events.rows(summary)]
+    return ["## Events", "", *table(events.HEADINGS, rows, 3)] if rows else []
 
 
 def _growth(summary: Summary) -> list[str]:
@@ -158,9 +178,8 @@ def _why(summary: Summary) -> list[str]:
 def _thresholds(summary: Summary) -> list[str]:
     if not summary.thresholds:
         return []
-    head = thresholds.headings(summary)
     rows = [[escape(cell) for cell in cells] for cells in thresholds.rows(summary)]
-    return ["## Thresholds", "", *table(head, rows, len(head))]
+    return ["## Thresholds", "", *table(thresholds.HEADINGS, rows, len(thresholds.HEADINGS))]
 
 
 def _links(summary: Summary) -> list[str]:

@@ -1,7 +1,8 @@
 """A run as OpenMetrics text (OpenMetrics 1.0), for a push gateway or a textfile collector.
 
 Gauges and summaries in base units (seconds, bytes), one series per server; labels name run, scenario, server
-and sweep point. A figure that was not measured, or that the samples cannot support, has no sample.
+and sweep point. A figure that was not measured, or that the samples cannot support, has no sample; a
+lower bound of a quantile has a family of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.analysis.model import ServerSummary, Summary, figure_of
+from lab.analysis.model import Quantiles, ServerSummary, Summary, figure_of
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.report.content.text import clean
@@ -50,17 +51,44 @@ def family_name(figure: str, unit: str) -> str:
 
 
 def _distribution(name: str, field: str, explains: str) -> Family:
+    """Return the family of the quantiles that are known: a lower bound is none of them."""
+
     def pick(server: ServerSummary) -> Mapping[str, float | None]:
-        quantiles = getattr(server, field)
-        values = {level: getattr(quantiles, name) for name, level in QUANTILES.items()}
-        return {f'quantile="{level}"': ms / 1000 if ms is not None else None for level, ms in values.items()}
+        return _quantiles(getattr(server, field), at_least=False)
 
     return Family(name, "seconds", explains, pick, "summary")
 
 
+def _lower_bounds(name: str, field: str, explains: str) -> Family:
+    def pick(server: ServerSummary) -> Mapping[str, float | None]:
+        return _quantiles(getattr(server, field), at_least=True)
+
+    return Family(name, "seconds", explains, pick)
+
+
+def _quantiles(quantiles: Quantiles, *, at_least: bool) -> Mapping[str, float | None]:
+    label = "level" if at_least else "quantile"  # `quantile` is the label of summaries
+    values = {
+        level: getattr(quantiles, name)
+        for name, level in QUANTILES.items()
+        if (name in quantiles.at_least) is at_least
+    }
+    return {f'{label}="{level}"': ms / 1000 if ms is not None else None for level, ms in values.items()}
+
+
 FAMILIES = (
     _distribution("lab_response_seconds", "response_ms", "Response time from the intended send."),
+    _lower_bounds(
+        "lab_response_lower_bound_seconds",
+        "response_ms",
+        "Quantiles of the response time that fall among requests without an answer: at least this.",
+    ),
     _distribution("lab_service_seconds", "service_ms", "Service time from the actual send."),
+    _lower_bounds(
+        "lab_service_lower_bound_seconds",
+        "service_ms",
+        "Quantiles of the service time that fall among requests without an answer: at least this.",
+    ),
     *(_of_figure(figure) for figure in FIGURES if figure.path[0] != "response_ms"),
     Family("lab_trials_valid", "", "Trials whose figures may be believed.", lambda s: {"": s.trials_valid}),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -9,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.model import Summary
-from lab.report.content import findings, groups, text
+from lab.report.content import events, findings, groups, text
 from lab.report.content.server_order import in_order
 
 # The comparison has nine columns; below this width they would break into unreadable towers.
@@ -39,7 +41,9 @@ def table(summary: Summary, console: Console) -> None:
         _comparison(summary, console)
     else:
         _blocks(summary, console)
-    _groups(summary, console)
+    _rows(groups.rows(summary), groups.HEADINGS, groups.NUMERIC, console)
+    _rows(events.rows(summary), events.HEADINGS, events.NUMERIC, console)
+    _notes(summary, console)
     _failures(summary, console)
 
 
@@ -77,28 +81,33 @@ def _findings(summary: Summary, console: Console) -> None:
 
 
 def _comparison(summary: Summary, console: Console) -> None:
-    """Columns two blanks apart where they fit, else one: a row that wraps is hard to read and to grep."""
+    """Columns two blanks apart where they fit, else one, else blocks: a row that wraps is hard to read."""
     if not console.is_terminal:
         shown = _table(summary, framed=False, gap=2)
         console.width = max(console.width, _natural_width(shown, console))
         console.print(shown)
         return
-    shown = _table(summary, framed=True, gap=2)
-    if _natural_width(shown, console) > console.width:
-        shown = _table(summary, framed=True, gap=1)
-    console.print(shown)
+    each = (_table(summary, framed=True, gap=gap) for gap in (2, 1))
+    fitting = next((one for one in each if _natural_width(one, console) <= console.width), None)
+    if fitting is None:
+        _blocks(summary, console)
+    else:
+        console.print(fitting)
 
 
-def _groups(summary: Summary, console: Console) -> None:
-    """Print what each named group of the swarm saw."""
-    found = groups.rows(summary)
+def _rows(
+    found: Sequence[Sequence[str]], headings: Sequence[str], numeric: Collection[int], console: Console
+) -> None:
+    """Print a table of its own (groups of the swarm, timed events); nothing without rows."""
     if not found:
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(groups.HEADINGS):
-        shown.add_column(heading, justify="right" if number in groups.NUMERIC else "left")
+    for number, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if number in numeric else "left")
     for row in found:
         shown.add_row(*map(Text, row))
+    if not console.is_terminal:
+        console.width = max(console.width, _natural_width(shown, console))
     console.print()
     console.print(shown)
 
@@ -129,6 +138,13 @@ def _blocks(summary: Summary, console: Console) -> None:
         cells = zip(text.COLUMNS, text.row(server), strict=True)
         pairs = " · ".join(f"{column.heading} {cell}" for column, cell in cells if cell != text.NOTHING)
         console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+
+
+def _notes(summary: Summary, console: Console) -> None:
+    if note := text.brackets(summary):
+        _line(console, Text(note, style="dim"))
+    for sentence in text.limits_met(summary.servers):
+        _line(console, Text(sentence, style="cyan"))
 
 
 def _failures(summary: Summary, console: Console) -> None:

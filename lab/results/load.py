@@ -60,6 +60,9 @@ class Counts(RecordModel):
     under_way_s: Number | None = None  # request-seconds: the sum of answer − intended send
     response_hdr: Histogram | None = None  # from the intended send
     service_hdr: Histogram | None = None  # from the actual send
+    # How long those without an answer had waited: the failed, and for the response time the unsent too.
+    response_censored_hdr: Histogram | None = None
+    service_censored_hdr: Histogram | None = None
     parts_hdr: Mapping[str, Histogram] = Field(
         default_factory=dict
     )  # service time by the name of a page's part
@@ -87,9 +90,14 @@ class Second(Totals):
     connected: Count  # gauge: at the second's end
     in_flight: Count | None = None  # gauge: sent, without an outcome at the second's end
     queued: Count | None = None  # gauge: due, and without a free connection
+    # At the end of each tenth of the second; None where no sample was taken.
+    backlog_tenths: tuple[Count | None, ...] = ()  # requests in flight, or waiting for a connection
+    connected_tenths: tuple[Count | None, ...] = ()
     response_hdr: Histogram
     service_hdr: Histogram
-    late_p99_us: Number | None = None  # actual − intended send, or − when a connection became free
+    lateness_hdr: Histogram | None = None  # as in SwarmResult
+    lateness_generator_hdr: Histogram | None = None
+    late_p99_us: Number | None = None  # actual − intended send
     loop_lag_p99_us: Number | None = None
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
 
@@ -158,7 +166,9 @@ class SwarmResult(Counts):
     queued_end: Count | None = None
     response_hdr: Histogram
     service_hdr: Histogram
-    lateness_hdr: str | None = None  # as late_p99_us
+    lateness_hdr: str | None = None  # actual − intended send
+    # The same without the time in which no connection was free: what the generator itself was late.
+    lateness_generator_hdr: Histogram | None = None
     connect_ms_hdr: Histogram | None = None  # microseconds, whatever its name says
     whole: Totals | None = None
     connected_peak: Count

@@ -77,6 +77,13 @@ class HostFacts(RecordModel):
     cgroup: str | None = None
     congestion_control: str | None = None
     swap_used_bytes: Count | None = None
+    boot_id: str | None = None
+    machine_id: str | None = None  # a digest of it
+    governor: str | None = None  # `none`: the machine has no cpufreq
+    smt: str | None = None  # on, off
+    clock_source: str | None = None
+    transparent_hugepages: str | None = None
+    interrupt_time: str | None = None  # measured, or sampled by the tick
 
     @property
     def fingerprint(self) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ Times of the clock are CLOCK_MONOTONIC in milliseconds (`_mono_ms`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -63,7 +63,10 @@ class AnswerCheck(RecordModel):
 
 
 class Verification(RecordModel):
-    """Right-answer checks over fresh connections, before or after the load. `requests`: how many it made."""
+    """Right-answer checks over fresh connections, before or after the load.
+
+    `requests`: how many of its requests the server counted; a verification that failed cannot tell.
+    """
 
     event: Literal["verified"] = "verified"
     mono_ms: Number | None = None
@@ -95,8 +98,8 @@ class TimedEvent(RecordModel):
     error: str | None = None
 
 
-# The begin of the warm-up, and both ends of the window.
-MarkName = Literal["warmup", "measure", "end"]
+# The begins of the ramp and of the warm-up, and both ends of the window.
+MarkName = Literal["ramp", "warmup", "measure", "end"]
 
 
 class Mark(RecordModel):
@@ -111,6 +114,46 @@ class Mark(RecordModel):
     taken_mono_ms: Mapping[str, Number] = Field(default_factory=dict)
 
 
+class Scheduled(RecordModel):
+    """How a process that the load depends on is scheduled, by the names of sched(7).
+
+    A worker or an agent tells of its engine or delay line; `pid` is the node's own. With `asked` the process
+    was to be real-time; `why_not`: why it was not, or could not become so by itself.
+    """
+
+    event: Literal["scheduled"] = "scheduled"
+    mono_ms: Number | None = None
+    task: str  # `engine 0`, `delay line`, `users`
+    asked: bool
+    pid: Count
+    policy: str
+    why_not: str | None = None
+
+
+class ProcessClass(RecordModel):
+    """The scheduling policy of one process of a trial, at its start and at the end of the load.
+
+    `pid` is that on the host, None where it is hidden. `by` tells who made it real-time: it asked itself
+    ("inside"), or the lab did ("outside"). Its class may run for `runtime_us` in every `period_us` on a CPU.
+    """
+
+    node: str
+    task: str  # `server` too
+    pid: Count | None = None
+    policy: str | None = None
+    policy_at_end: str | None = None
+    by: Literal["inside", "outside"] | None = None
+    why_not: str | None = None
+    runtime_us: Count | None = None
+    period_us: Count | None = None
+
+
+def engine_policy(scheduling: Iterable[ProcessClass] | None) -> str | None:
+    """Return the policy of all engines of a swarm, `mixed` if they differ, None where it was not recorded."""
+    policies = {one.policy for one in scheduling or () if one.task.startswith(("engine ", "users"))}
+    return policies.pop() if len(policies) == 1 else "mixed" if policies else None
+
+
 class CpuPlacement(RecordModel):
     """CPU lists such as `0,2-3`: the server's own and all others'. `overlap`: there was one CPU for both."""
 
@@ -119,11 +162,21 @@ class CpuPlacement(RecordModel):
     overlap: bool = False
 
 
+class CpuSet(RecordModel):
+    """On which CPUs a node was to run, and may run: its control group, and all its processes together."""
+
+    node: str
+    when: Literal["before", "after"]
+    asked: str
+    group: str | None = None
+    processes: str | None = None
+
+
 class Calibration(RecordModel):
     """The most that the swarm does on this host, in requests per second, or why that is not known.
 
     Shares are of the CPUs of each side, medians over seconds, as `rate_per_s` is; `ceiling_per_s` is of the
-    best second. `disturbed`: what else was at work on the host.
+    best second. `disturbed`: what else was at work on the host; `policy`: how its engines were scheduled.
     """
 
     ceiling_per_s: Number | None = None
@@ -134,6 +187,7 @@ class Calibration(RecordModel):
     server: str | None = None
     handler: str | None = None
     disturbed: str | None = None
+    policy: str | None = None
     measured_by: str | None = None
     why_not: str | None = None
 

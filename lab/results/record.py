@@ -21,9 +21,11 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     Mark,
     MarkName,
     NodeEnd,
+    ProcessClass,
     ServerReady,
     ServerStats,
     TimedEvent,
@@ -91,6 +93,11 @@ class Series:
         near = points[max(0, index - 1) : index + 1]
         return min((abs(at_ms - mono_ms) for at_ms, _ in near), default=float("inf"))
 
+    def growth(self, node: str, source: str, metric: str) -> float | None:
+        """Return the last sample of a counter less the first; None for fewer than two."""
+        points = self.get(node, source, metric)
+        return points[-1][1] - points[0][1] if len(points) > 1 else None
+
     def within(self, node: str, source: str, metric: str, window_ms: tuple[float, float]) -> list[float]:
         """Return the values of a gauge within a window."""
         return [v for t, v in self.get(node, source, metric) if window_ms[0] <= t <= window_ms[1]]
@@ -104,7 +111,8 @@ class Series:
 class TrialRecord:
     """One trial as it happened. `status` is ok when a measurement came about; belief is judged later.
 
-    What a trial that failed never came to is None or empty. `placement` tells on which CPUs its nodes ran.
+    What a trial that failed never came to is None or empty. `placement` tells on which CPUs its nodes ran,
+    `scheduling` in which class; it is None in records of earlier versions.
     """
 
     id: str
@@ -119,6 +127,7 @@ class TrialRecord:
     runtime: str = ""
     stamps: tuple[str, ...] = ()
     placement: CpuPlacement | None = None
+    cpu_sets: tuple[CpuSet, ...] = ()
     ready: ServerReady | None = None
     verify: tuple[Verification, ...] = ()
     load: LoadResult | None = None
@@ -131,6 +140,7 @@ class TrialRecord:
     calibration: Calibration | None = None
     aborted: Aborted | None = None
     marks: tuple[Mark, ...] = ()
+    scheduling: tuple[ProcessClass, ...] | None = None
     series: SkipValidation[Series] = field(default_factory=Series)
 
     @model_validator(mode="after")

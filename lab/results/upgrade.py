@@ -23,16 +23,17 @@ def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
 def _with_phases(record: Mapping[str, Any]) -> dict[str, Any]:
     """Before phases had a cool-down, the load ended with the window. What is no record is left as it is."""
     try:
-        swarm = _ended_at_once(record["scenario"]["swarm"])
-        groups = {name: _ended_at_once(group) for name, group in swarm.get("groups", {}).items()}
+        swarm = record["scenario"]["swarm"]
+        told = _ended_at_once(swarm)
+        if "groups" in swarm:
+            told["groups"] = {name: _ended_at_once(group) for name, group in swarm["groups"].items()}
     except (AttributeError, KeyError, TypeError):
         return dict(record)
-    told = {**swarm, "groups": groups} if groups else swarm
     return {**record, "scenario": {**record["scenario"], "swarm": told}}
 
 
 def _ended_at_once(swarm: Mapping[str, Any]) -> dict[str, Any]:
-    return {**swarm, "phases": {"cooldown": 0.0, **swarm.get("phases", {})}}
+    return {**swarm, "phases": {"cooldown": 0.0, **swarm["phases"]}}
 
 
 def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:

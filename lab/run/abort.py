@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.analysis.checks import check_trial
 from lab.analysis.figures import figures
-from lab.analysis.thresholds import figure, in_window
+from lab.analysis.thresholds import Judged, judge_trial, judge_window
 from lab.plan.plan import Trial
 from lab.results import store
 from lab.results.node import Aborted
@@ -57,9 +57,9 @@ class Live:
             return None
         after_s = (event.mono_ms - self._begins_ms) / 1000
         for threshold in self._thresholds:
-            value, _ = in_window(threshold, event.window)
-            if value is not None and after_s >= threshold.delay_s and not threshold.holds(value):
-                return _aborted(threshold, value, f"{after_s:.1f} s into the window")
+            judged = judge_window(threshold, event.window)
+            if judged.holds is False and after_s >= threshold.delay_s:
+                return _aborted(threshold, judged, f"{after_s:.1f} s into the window")
         return None
 
 
@@ -70,13 +70,17 @@ def at_end(trial: TrialRecord) -> Aborted | None:
         return None
     found = figures(trial)
     for threshold in asked:
-        value, why_not = figure(threshold, trial, found)
-        if value is None or not threshold.holds(value):
-            return _aborted(threshold, value, why_not or "at the end of the trial")
+        judged = judge_trial(threshold, trial, found)
+        if not judged.holds:
+            return _aborted(threshold, judged, judged.says or "at the end of the trial")
     return None
 
 
-def _aborted(threshold: Threshold, value: float | None, when: str) -> Aborted:
-    seen = "cannot be told" if value is None else f"is {threshold.shown(value)}"
+def _aborted(threshold: Threshold, judged: Judged, when: str) -> Aborted:
+    seen = "cannot be told" if judged.value is None else f"is {_shown(threshold, judged, judged.value)}"
     says = f"threshold {threshold.metric} {threshold.text}: {threshold.aggregate} {seen} ({when})"
-    return Aborted(metric=threshold.metric, threshold=threshold.text, value=value, says=says)
+    return Aborted(metric=threshold.metric, threshold=threshold.text, value=judged.value, says=says)
+
+
+def _shown(threshold: Threshold, judged: Judged, value: float) -> str:
+    return ("at least " if judged.at_least else "") + threshold.shown(value)

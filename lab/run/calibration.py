@@ -21,6 +21,8 @@ from lab.collect import ANSWER_MS, Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.collect.marks import mark_load
+from lab.collect.orchestrator import Orchestrator
+from lab.common import scheduling
 from lab.common.cpus import cpu_list
 from lab.common.errors import LabError, NoMeasurement
 from lab.common.owner import state_dir
@@ -31,10 +33,11 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, ServerReady, ServerStats
+from lab.results.node import Calibration, CpuPlacement, ServerReady, ServerStats, engine_policy
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
+from lab.run.real_time import RealTime
 from lab.run.server_state import ask_for_stats
 from lab.runtime import Runtime
 from lab.scenario import catalog
@@ -51,11 +54,11 @@ NULL_SERVERS = {
 RAMP_S, WARMUP_S, MEASURE_S, COOLDOWN_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 5
+RECIPE = 6
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
-PASSING = ("memory_available_bytes", "swap_used_bytes")
+PASSING = ("memory_available_bytes", "swap_used_bytes", "boot_id")
 
 
 @dataclass
@@ -72,28 +75,32 @@ class Calibrator:
     say: Callable[[str], None]
     noise: Callable[[TrialRecord], str | None] = noise
     known: dict[str, Calibration] = field(default_factory=dict)
+    real_time: bool = True
 
     def __call__(self, trial: Trial) -> Calibration:
         """Return the maximum rate, or why it is not known."""
         if any(group.swarm.locustfile for group in trial.scenario.swarm.all_groups):
             return Calibration(why_not="the maximum rate of Locust users of one's own is not measured")
         null = null_trial(trial, self.placement, self.host)
-        key = self._key(null)
+        expected = self.real_time and self.runtime.real_time_expected()
+        key = self._key(null, scheduling.REAL_TIME if expected else scheduling.OTHER)
         if key not in self.known:
             self.known[key] = self._stored(key) or self._measured(null, key)
         return self.known[key]
 
-    def _key(self, null: Trial) -> str:
-        """Return the digest of everything that the maximum rate depends on."""
+    def _key(self, null: Trial, policy: str | None) -> str:
+        """Return the digest of all that the maximum rate depends on; `policy` is that of the engines."""
         topology = self._topology(null, "calibration", Addressing()).to_json()
         host = {name: value for name, value in self.host.to_json().items() if name not in PASSING}
         known = {"topology": topology, "host": host, "versions": dict(self.versions), "recipe": RECIPE}
+        known["policy"] = policy
         text = to_json({**known, "runtime": self.runtime.name, "placement": asdict(self.placement)})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _topology(self, null: Trial, run: str, where: Addressing) -> Any:
         plan = Plan(null.scenario, (null,))
-        return render(run, plan, null, plan_capacity(plan, self.host), self.placement, where)
+        limits = plan_capacity(plan, self.host)
+        return render(run, plan, null, limits, self.placement, where, real_time=self.real_time)
 
     def _stored(self, key: str) -> Calibration | None:
         file = _file(key)
@@ -112,8 +119,9 @@ class Calibrator:
         try:
             found = self._measure(null, key)
             if found.disturbed is None:
-                _file(key).parent.mkdir(exist_ok=True)
-                write_atomically(_file(key), to_json(found.to_json()))
+                file = _file(self._key(null, found.policy))  # not the expected class: the one that it had
+                file.parent.mkdir(exist_ok=True)
+                write_atomically(file, to_json(found.to_json()))
         except (LabError, OSError, ValueError) as error:
             self.say(f"not calibrated: {error}")
             return Calibration(why_not=str(error))
@@ -128,7 +136,12 @@ class Calibrator:
         with self.runtime.up(topology, logs) as deployment:
             ready = ServerReady.model_validate(deployment.wait_event("server", "ready", READY_S))
             ask = ask_for_stats(deployment, ready)
-            sources: list[Collector] = [Cgroup(deployment.nodes, deployment.cgroup), HostCollector()]
+            real_time = RealTime(deployment)
+            sources: list[Collector] = [
+                Cgroup(deployment.nodes, deployment.cgroup),
+                Orchestrator(),
+                HostCollector(),
+            ]
             with Recorder(deployment, sources, logs / "series.csv", ask=ask) as recorder:
                 load = self.driver.run(deployment, null, _mark_load(recorder))
             events = deployment.events("server")
@@ -143,6 +156,7 @@ class Calibrator:
             "ok",
             null.scenario,
             runtime=self.runtime.name,
+            placement=CpuPlacement(**asdict(self.placement)),
             load=load,
             series=series,
         )
@@ -150,6 +164,7 @@ class Calibrator:
             server=server.model,
             handler=null.scenario.handler,
             disturbed=self.noise(record),
+            policy=engine_policy(real_time.processes()),
             measured_by=self.folder.name,
         )
 
@@ -216,11 +231,15 @@ def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, ser
     seconds = [s for s in load.seconds if s.phase == "measure" and s.done]
     if not seconds:
         raise NoMeasurement("the null server answered nothing")
+    if not all(any(s.cpu_cores) for s in seconds):
+        raise NoMeasurement("the swarm's CPU time was not recorded")
     shares = [(float(s.done), _busiest(s.cpu_cores, swarm_cpus)) for s in seconds]
     most = max(rate if share >= SATURATED else rate / share for rate, share in shares)
     rate, swarm = (statistics.median(column) for column in zip(*shares, strict=True))
     server = _server_share(stats, load.window_ms, server_cpus)
-    bottleneck: Literal["swarm", "server", "neither"] = "server" if server >= SATURATED else "neither"
+    bottleneck: Literal["server", "neither"] | None = None
+    if server is not None:
+        bottleneck = "server" if server >= SATURATED else "neither"
     return Calibration(
         ceiling_per_s=most,
         rate_per_s=rate,
@@ -235,18 +254,18 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
     return min(1.0, max(max(cores), sum(cores) / cpus))
 
 
-def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float:
-    """CPU time of the server within the window as a share of its CPUs; 0 where it was not recorded."""
+def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float | None:
+    """CPU time of the server within the window as a share of its CPUs; None where it was not recorded."""
     within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1] + ANSWER_MS]
-    if len(within) < 2:
-        return 0.0
-    first, last = within[0], within[-1]
-    used_us = _cpu_us(last) - _cpu_us(first)
-    return used_us / 1000 / (last.mono_ms - first.mono_ms) / cpus
-
-
-def _cpu_us(stats: ServerStats) -> float:
-    return (stats.cpu_user_us or 0.0) + (stats.cpu_system_us or 0.0)
+    used = [
+        (s.mono_ms, s.cpu_user_us + s.cpu_system_us)
+        for s in within
+        if s.cpu_user_us is not None and s.cpu_system_us is not None
+    ]
+    if len(used) < 2:
+        return None
+    (began_ms, first), (ended_ms, last) = used[0], used[-1]
+    return (last - first) / 1000 / (ended_ms - began_ms) / cpus
 
 
 def _file(key: str) -> Path:

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 from lab import collect
 from lab.collect import Recorder
+from lab.collect.cpu_sets import read_back
 from lab.collect.marks import mark_load
+from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
 from lab.plan.capacity import Capacity, Placement
@@ -23,6 +25,7 @@ from lab.results.record import TrialRecord
 from lab.results.store import RunFolder
 from lab.results.swarm_event import LoadEvent, PhaseStart
 from lab.run import server_state
+from lab.run.real_time import RealTime
 from lab.run.record_builder import Gauges, RecordBuilder
 from lab.run.timeline import ChangesLinks, Timeline
 from lab.run.web_ui import NoPage
@@ -105,6 +108,7 @@ class Laboratory:
     disturbed: Callable[[TrialRecord, Path], str | None]
     gate: Gate
     page: Page = field(default_factory=NoPage)
+    real_time: bool = True
 
 
 def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
@@ -112,21 +116,22 @@ def run(plan: Plan, folder: RunFolder, lab: Laboratory) -> dict[str, Any]:
 
     A trial that fails is recorded with its reason and the next one runs; a host that cannot, or a wrong
     scenario, ends the run (HostCannot, UsageError), and so does a threshold with `abort_on_fail`. One that
-    was disturbed is kept aside and measured again.
+    was disturbed is kept aside and measured again, once: the second record stands, disturbed or not.
     """
     spare = plan.repeats_allowed
     for index, trial in enumerate(plan.trials, 1):
-        while True:
-            lab.watcher.trial_started(index, len(plan.trials), trial.id)
-            record = attempt(plan, trial, folder, lab)
-            if record.exit_code == Exit.INTERRUPTED:
-                return {"interrupted": True}
-            why = lab.disturbed(record, folder.trial(trial.folder)) if spare else None
-            if why is None:
-                break
+        lab.watcher.trial_started(index, len(plan.trials), trial.id)
+        record = attempt(plan, trial, folder, lab)
+        ask = spare and record.exit_code != Exit.INTERRUPTED
+        why = lab.disturbed(record, folder.trial(trial.folder)) if ask else None
+        if why is not None:
             spare -= 1
             folder.set_aside(trial.folder, trial.id, why)
             lab.watcher.step(f"disturbed, so measured again: {why}")
+            lab.watcher.trial_started(index, len(plan.trials), trial.id)
+            record = attempt(plan, trial, folder, lab)
+        if record.exit_code == Exit.INTERRUPTED:
+            return {"interrupted": True}
         if aborted := record.aborted or lab.gate.at_end(record, folder.trial(trial.folder)):
             lab.watcher.step(f"the run ends here: {aborted.says}")
             return {"aborted": {"trial": trial.id, **aborted.to_json()}}
@@ -160,7 +165,9 @@ def attempt(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory) -> Tri
 def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, builder: RecordBuilder) -> None:
     """One trial: up, verify, impair, load and record, down. `builder` takes what is known as it comes."""
     path, say = folder.trial(trial.folder), lab.watcher.step
-    topology = render(folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing())
+    topology = render(
+        folder.id, plan, trial, lab.capacity, lab.placement, lab.addressing(), real_time=lab.real_time
+    )
     folder.write(f"trials/{trial.folder}/topology.json", topology.to_json())
     with ExitStack() as stack:
         say("starting the server and the swarm")
@@ -168,8 +175,10 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         stack.callback(builder.collect_ends, deployment)
         builder.runtime, builder.stamps = deployment.runtime, deployment.stamps
         builder.ready = server_state.ready(deployment)
+        builder.cpu_sets += read_back(deployment, topology, "before")
+        builder.real_time = real_time = RealTime(deployment)
 
-        collectors, notes = collect.for_trial(deployment, topology)
+        collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
         ask = server_state.ask_for_stats(deployment, builder.ready)
         gauges = Gauges(lab.watcher.gauge)
         recorder = stack.enter_context(
@@ -189,7 +198,9 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
+        recorder.mark("ramp", mono_ms())  # what the server holds before the first connection
         builder.load = lab.driver.run(deployment, trial, on_event)
+        real_time.read_again()
 
         if not timeline.killed("server"):
             server_state.require_alive(deployment)
@@ -197,6 +208,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
             server_state.wait_connections_closed(deployment, ask)
             links.probe("after")
             builder.verify.append(server_state.verify(deployment, asker, "after"))
+        builder.cpu_sets += read_back(deployment, topology, "after")
         say("stopping")
         builder.server_stopped = deployment.exited("server") is None
         deployment.stop("server", STOP_GRACE_S)

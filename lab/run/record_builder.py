@@ -16,12 +16,14 @@ from lab.results.node import (
     Aborted,
     Calibration,
     CpuPlacement,
+    CpuSet,
     NodeEnd,
     ServerReady,
     ServerStats,
     Verification,
 )
 from lab.results.record import Sample, TrialRecord
+from lab.run.real_time import RealTime
 from lab.run.timeline import Timeline
 from lab.runtime import Deployment, Event
 
@@ -43,10 +45,12 @@ class RecordBuilder:
         self.runtime = ""
         self.stamps: tuple[str, ...] = ()
         self.ready: ServerReady | None = None
+        self.cpu_sets: list[CpuSet] = []
         self.verify: list[Verification] = []
         self.links: LinkRecords | None = None
         self.timeline: Timeline | None = None
         self.recorder: Recorder | None = None
+        self.real_time: RealTime | None = None
         self.load: LoadResult | None = None
         self.stats: tuple[ServerStats, ...] = ()
         self.exits: dict[str, NodeEnd] = {}
@@ -103,8 +107,9 @@ class RecordBuilder:
             scenario=trial.scenario,
             model=trial.scenario.servers[trial.server].model,
             runtime=self.runtime,
-            stamps=self.stamps,
+            stamps=(*self.stamps, *(self.real_time.stamps() if self.real_time else ())),
             placement=CpuPlacement(**vars(placement)),
+            cpu_sets=tuple(self.cpu_sets),
             ready=self.ready,
             verify=tuple(self.verify),
             load=self.load,
@@ -117,6 +122,7 @@ class RecordBuilder:
             calibration=self.calibration,
             aborted=self.aborted,
             marks=self.recorder.marks if self.recorder else (),
+            scheduling=tuple(self.real_time.processes()) if self.real_time else None,
         )
 
 

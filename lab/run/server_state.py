@@ -74,9 +74,9 @@ def require_alive(deployment: Deployment) -> None:
 def wait_connections_closed(deployment: Deployment, ask: Callable[[], None] | None = None) -> None:
     """Wait until the server tells that the swarm's connections are closed, at most GONE_S.
 
-    It is asked (`ask`) at every look; one that cannot be asked tells it within a second. Before that, a server
-    at its limit would refuse the verification, or keep it waiting. A server that prints no statistics gets the
-    time that the swarm takes to close its connections.
+    It is asked (`ask`) at every look; one that cannot be asked tells it within a second. Before that, a
+    server at its limit would refuse the verification, or keep it waiting. A server that prints no statistics
+    gets the time that the swarm takes to close its connections.
     """
     asked_ms = mono_ms()
     while mono_ms() < asked_ms + 1000 * GONE_S:

@@ -104,6 +104,7 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
             disturbed=_disturbed if request.repeat_disturbed else no_retry,
             gate=AbortGate(),
             page=page,
+            real_time=prepared.resolved.settings.real_time,
         )
         stack.enter_context(_orchestrator_aside(prepared.placement, runtime))
         ended_early = experiment.run(prepared.plan, folder, laboratory)
@@ -132,6 +133,7 @@ def _calibrator(
         versions={name: images.tag(name, prepared.host.machine) for name in ("server", "swarm")},
         folder=folder.path,
         say=notify,
+        real_time=prepared.resolved.settings.real_time,
     )
 
 

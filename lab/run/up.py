@@ -151,7 +151,15 @@ def remove_old_logs() -> None:
 
 def _topology(run: str, prepared: Prepared, trial: Trial, runtime: Runtime, with_swarm: bool) -> Topology:
     where = runtime.addressing(prepared.resolved.folder)
-    whole = render.render(run, prepared.plan, trial, prepared.capacity, prepared.placement, where)
+    whole = render.render(
+        run,
+        prepared.plan,
+        trial,
+        prepared.capacity,
+        prepared.placement,
+        where,
+        real_time=prepared.resolved.settings.real_time,
+    )
     if with_swarm:
         return whole
     return replace(whole, nodes=tuple(node for node in whole.nodes if node.role == "server"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lab.common.scheduling import Budget
 from lab.plan.topology import Topology
 
 if TYPE_CHECKING:  # the watchdog imports this package too, and must start fast
@@ -101,6 +102,15 @@ class Deployment(Protocol):
     def pids(self, node: str) -> list[int]:
         """Return the node's process ids on this host, first process first; empty where they are hidden."""
 
+    def host_pid(self, node: str, pid: int) -> int | None:
+        """Return the id on this host of the process `pid` of the node; None where it is hidden."""
+
+    def make_real_time(self, node: str, pid: int) -> Budget:
+        """Put a process of the node, by its id on this host, into SCHED_RR, priority 1; return its budget.
+
+        Raises HostCannot with the reason where that is not permitted; then the process is as it was.
+        """
+
     def cgroup(self, node: str) -> str | None:
         """Return the node's cgroup path below the hierarchy, such as /docker/ID; None without one."""
 
@@ -122,6 +132,9 @@ class Runtime(Protocol):
     isolated: bool
     nodes_are_children: bool
     own_images_only: bool
+
+    def real_time_expected(self) -> bool:
+        """Return whether engines will probably become real-time here; each deployment finds out."""
 
     def addressing(self, folder: Path) -> Addressing:
         """Return how the nodes of one deployment find each other; `folder` is the scenario's."""

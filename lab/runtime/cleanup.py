@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import docker.errors
@@ -19,7 +20,7 @@ from lab.common.errors import LabError
 from lab.common.notify import Notify
 from lab.common.owner import MARK, OWNER, RUN, TRIAL, Owner, is_dead
 from lab.engine.api import Engine, EngineLost, one_line
-from lab.runtime import journal
+from lab.runtime import journal, realtime
 
 REMOVE_S = 20.0
 
@@ -72,7 +73,7 @@ def remove_labelled(engine: Engine, run: str, trial: str | None = None, deadline
 
 
 def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -> int:
-    """End the processes in the journals of `run`, delete their scratch folders, then the journals.
+    """End the processes in the journals of `run`, delete their folders and control groups, then the journals.
 
     Returns the number of processes. Without an engine, journals that name containers stay.
     """
@@ -86,6 +87,8 @@ def end_processes(run: str, only_dead: bool = False, with_engine: bool = True) -
                 raise LabError(f"run {run}: these processes survive SIGKILL: {left}")
         for scratch in entry.named("scratch"):
             shutil.rmtree(scratch, ignore_errors=True)  # usually gone already
+        for group in entry.named("cpu_group"):
+            realtime.remove(Path(group))
         entry.path.unlink(missing_ok=True)
     return killed
 

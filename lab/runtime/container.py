@@ -190,6 +190,11 @@ class Container:
             self._kill("SIGKILL")
             self.log.wait_end(END_S)
 
+    def discard(self) -> None:
+        """Remove it after a start that failed, so that its name is free again."""
+        self.close()
+        self._call("remove", self._engine.api.remove_container, allow=(404,), force=True, v=True)
+
     def close(self) -> None:
         """Stop following its output."""
         if self._stream:

@@ -7,23 +7,26 @@ command can remove it.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker.types
 
-from lab.common import proc
+from lab.common import proc, scheduling
 from lab.common.errors import HostCannot, LabError, NoMeasurement
 from lab.common.owner import Owner, labels
+from lab.common.scheduling import Budget
 from lab.engine.api import Engine, EngineLost, address
 from lab.plan.render import Addressing
 from lab.plan.topology import Network, Node, Topology
-from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec
+from lab.runtime import Deployment, ExecResult, NodeExit, cleanup, docker_spec, realtime
 from lab.runtime.container import END_S, Container
 from lab.runtime.journal import Journal
 from lab.runtime.node_log import LoggedDeployment
@@ -33,6 +36,15 @@ POOL = "198.18.0.0/15"  # reserved for benchmarks by RFC 2544
 LIFETIME_S = 24 * 3600.0
 HELPER_READY_S = 10.0
 SUBNET_TRIES = 50
+USUAL_GROUP = "/docker/container"  # the usual place of a container among control groups
+
+
+@dataclass
+class RealTimeLimit:
+    """Whether containers get a limit `rtprio` of 1, and why the engine `refused` to set one."""
+
+    wanted: bool
+    refused: str = ""
 
 
 class DockerRuntime:
@@ -48,6 +60,14 @@ class DockerRuntime:
         self._client = client
         self._images = images
         self._pool = pool
+        # Where a group needs a budget first, the limit alone permits nothing.
+        self.rtprio = RealTimeLimit(wanted=not realtime.needs_budget())
+
+    def real_time_expected(self) -> bool:
+        """See Runtime."""
+        if realtime.needs_budget():
+            return realtime.why_no_budget(USUAL_GROUP) is None
+        return self.rtprio.wanted or os.geteuid() == 0
 
     def addressing(self, folder: Path) -> Addressing:
         """See Runtime: containers find each other by name."""
@@ -59,7 +79,7 @@ class DockerRuntime:
         owner = Owner.myself()
         journal = Journal(topology.run, owner)
         watchdog = Watchdog(topology.run, address(self._engine.api))
-        deployment = DockerDeployment(self._engine, self._images, topology, logs, journal, owner)
+        deployment = DockerDeployment(self._engine, self._images, topology, logs, journal, owner, self.rtprio)
         try:
             deployment.make(self._pool)
             yield deployment
@@ -96,6 +116,7 @@ class DockerDeployment(LoggedDeployment):
         logs: Path,
         journal: Journal,
         owner: Owner,
+        rtprio: RealTimeLimit,
     ) -> None:
         super().__init__(logs)
         self._engine = engine
@@ -107,6 +128,8 @@ class DockerDeployment(LoggedDeployment):
         self._networks: dict[str, Network] = {}
         self._containers: dict[str, Container] = {}
         self._helper_lock = threading.Lock()
+        self._rtprio = rtprio
+        self._real_time = realtime.RealTimeGroup(self._named("real-time"), journal)
         self.removed = False
 
     def make(self, pool: str) -> None:
@@ -139,10 +162,24 @@ class DockerDeployment(LoggedDeployment):
         return itertools.islice(docker_spec.free_subnets(pool, in_use + routes, start), SUBNET_TRIES)
 
     def _start(self, node: Node) -> None:
+        """Create and start a node: without a limit `rtprio` if the engine cannot set one."""
+        if node.real_time and self._rtprio.wanted:
+            try:
+                self._create(node, rtprio=True)
+            except LabError as error:
+                if "rlimit" not in str(error):
+                    raise
+                self._rtprio.wanted, self._rtprio.refused = False, str(error)
+                self._containers.pop(node.name).discard()
+            else:
+                return
+        self._create(node, rtprio=False)
+
+    def _create(self, node: Node, rtprio: bool) -> None:
         networks = [] if node.joins else [self._named(network) for network in node.networks]
         mode = f"container:{self._container(node.joins).id}" if node.joins else (networks or ["none"])[0]
         image = self._images.get(node.image, node.image)
-        place = docker_spec.Place(self._named(node.name), image, mode, self._labels, self._seccomp)
+        place = docker_spec.Place(self._named(node.name), image, mode, self._labels, self._seccomp, rtprio)
         api = self._engine.api
         host = api.create_host_config(**docker_spec.host_config(node, place))
         spec = docker_spec.container_config(node, place, host)
@@ -181,7 +218,8 @@ class DockerDeployment(LoggedDeployment):
         name = f"net-{node}"
         with self._helper_lock:
             if name not in self._containers:
-                argv = ("python", "-m", "nettools", "agent")
+                real_time = self._topology.real_time
+                argv = ("python", "-m", "nettools", "agent", *(["--real-time"] if real_time else []))
                 cpus = self._topology.helper_cpu_set
                 able = ("NET_ADMIN", "NET_RAW") if self._topology.helper_raw else ("NET_ADMIN",)
                 self._start(
@@ -193,6 +231,7 @@ class DockerDeployment(LoggedDeployment):
                         joins=node,
                         cpu_set=cpus,
                         capabilities=able,
+                        real_time=real_time,
                     )
                 )
                 self.wait_event(name, "ready", HELPER_READY_S)
@@ -201,6 +240,25 @@ class DockerDeployment(LoggedDeployment):
     def pids(self, node: str) -> list[int]:
         """See Deployment."""
         return self._container(node).pids()
+
+    def host_pid(self, node: str, pid: int) -> int | None:
+        """See Deployment."""
+        return next((one for one in self.pids(node) if proc.namespace_pid(one) == pid), None)
+
+    def make_real_time(self, node: str, pid: int) -> Budget:
+        """See Deployment: from outside, which takes root; a budget of its own where the kernel wants one."""
+        try:
+            group = proc.cpu_group(pid)
+            if group is not None and realtime.needs_budget():
+                return self._real_time.add(pid, group)
+            scheduling.make_real_time(pid)
+        except (HostCannot, OSError) as error:
+            reasons = [
+                f"sched_setscheduler(2): {error.strerror}" if isinstance(error, OSError) else str(error)
+            ]
+            reasons += [f"no limit rtprio: {self._rtprio.refused}"] if self._rtprio.refused else []
+            raise HostCannot("; ".join(reasons)) from error
+        return scheduling.kernel_budget()
 
     def cgroup(self, node: str) -> str | None:
         """See Deployment."""
@@ -235,6 +293,7 @@ class DockerDeployment(LoggedDeployment):
         with ThreadPoolExecutor(8, "remove") as pool:
             list(pool.map(Container.end, self._containers.values()))
         cleanup.remove_labelled(self._engine, self._topology.run, self._topology.trial)
+        self._real_time.remove()
         self.removed = True
 
     def close(self) -> None:

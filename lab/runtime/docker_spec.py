@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lab.common import scheduling
 from lab.common.errors import UsageError
 from lab.common.short import shortened
 from lab.plan.topology import Node, Topology
@@ -41,6 +42,7 @@ class Place:
     network_mode: str
     labels: Mapping[str, str]
     seccomp: str
+    rtprio: bool = False  # the limit that lets its processes ask for the real-time class
 
 
 def container_name(topology: Topology, node: str) -> str:
@@ -91,8 +93,8 @@ def host_config(node: Node, place: Place) -> Arguments:
     if limits.cpus:
         # not NanoCpus: the engine cannot change such a limit by a quota later
         config |= {"cpu_period": CPU_PERIOD_US, "cpu_quota": round(limits.cpus * CPU_PERIOD_US)}
-    if limits.nofile:
-        config["ulimits"] = [{"Name": "nofile", "Soft": limits.nofile, "Hard": limits.nofile}]
+    ulimits = {"nofile": limits.nofile, "rtprio": scheduling.PRIORITY if place.rtprio else None}
+    config["ulimits"] = [{"Name": name, "Soft": n, "Hard": n} for name, n in ulimits.items() if n]
     if node.sysctls and not node.joins:
         config["sysctls"] = dict(node.sysctls)  # per network namespace: a joining node has none
     return config

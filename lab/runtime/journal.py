@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from lab.common import proc
 from lab.common.owner import Owner, state_dir
 
-Kind = Literal["container", "network", "mark", "scratch"]
+Kind = Literal["container", "network", "mark", "scratch", "cpu_group"]
 
 
 def folder() -> Path:

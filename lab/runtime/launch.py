@@ -26,6 +26,9 @@ def main() -> None:
     try:
         if settings["cpus"]:
             os.sched_setaffinity(0, settings["cpus"])
+        # A policy is inherited: that of a lab that was started by chrt(1) must not become the server's.
+        if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         if settings["nofile"]:
             resource.setrlimit(resource.RLIMIT_NOFILE, (settings["nofile"], settings["nofile"]))
         os.execvp(sys.argv[2], sys.argv[2:])

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.common import proc
+from lab.common import proc, scheduling
 from lab.common.cpus import cpu_list
 from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import MARK, Owner
 from lab.common.paths import IMAGES
+from lab.common.scheduling import Budget
 from lab.plan.render import Addressing, free_local_addressing
 from lab.plan.topology import Node, Topology
 from lab.runtime import Deployment, ExecResult, NodeExit
@@ -43,6 +44,10 @@ class LocalRuntime:
     isolated = False
     nodes_are_children = True
     own_images_only = True
+
+    def real_time_expected(self) -> bool:
+        """See Runtime: processes inherit the privilege and the limit of this one."""
+        return os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] != 0
 
     def addressing(self, folder: Path) -> Addressing:
         """See Runtime: all nodes share the loopback, so each listens on a port of its own."""
@@ -178,6 +183,20 @@ class LocalDeployment(LoggedDeployment):
         first = self._nodes[node].process.pid
         others = [pid for pid in proc.marked(MARK, self._mark) if _session(pid) == first and pid != first]
         return [first, *others] if proc.start_ticks(first) is not None else others
+
+    def host_pid(self, node: str, pid: int) -> int | None:
+        """See Deployment: a process has the same id everywhere."""
+        self._log_of(node)
+        return pid
+
+    def make_real_time(self, node: str, pid: int) -> Budget:
+        """See Deployment."""
+        self._log_of(node)
+        try:
+            scheduling.make_real_time(pid)
+        except OSError as error:
+            raise HostCannot(f"sched_setscheduler(2): {error.strerror}") from error
+        return scheduling.kernel_budget()
 
     def cgroup(self, node: str) -> str | None:
         """See Deployment: the processes stay in the orchestrator's own group."""

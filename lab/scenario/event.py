@@ -127,6 +127,30 @@ class Event(ScenarioModel):
             raise wrong("clear must be true", ("clear",))
         return self
 
+    @property
+    def undone(self) -> bool:
+        """Whether its change is undone after `for`; that of a ramp stays."""
+        return self.duration is not None and self.action != "ramp"
+
+
+def moments_s(event: Event, spec: LinkSpec | None) -> tuple[float, float | None]:
+    """When an event begins and ends, in seconds after the start of the window; no end for a single moment.
+
+    `spec`: the link that it changes, or None where it changes a node.
+    """
+    if spec is not None:
+        times = [at_s for at_s, _ in link_changes(spec, event)]
+        return times[0], times[-1] if len(times) > 1 else None
+    return event.at, event.ends_s if event.undone else None
+
+
+def stalls(event: Event, spec: LinkSpec | None) -> bool:
+    """Whether an event keeps answers away: a node that stands still or is gone, a link that loses all."""
+    if spec is None:
+        return event.action in ("pause", "kill", "restart")
+    changed = (one for _, to in link_changes(spec, event) for one in to.impairments())
+    return any(one.loss_share >= 1.0 for one in changed)
+
 
 def link_changes(spec: LinkSpec, event: Event) -> list[tuple[float, LinkSpec]]:
     """Return the changes that an event makes to a link: (seconds into the window, the link from then on)."""

@@ -27,3 +27,4 @@ class Settings(ScenarioModel):
     runtime: RuntimeName = "auto"
     results: str = "results"
     network_pool: Annotated[str, AfterValidator(_pool)] = "198.18.0.0/15"
+    real_time: bool = True

@@ -102,6 +102,13 @@ class Threshold:
         """Tell whether a figure satisfies the condition."""
         return OPERATORS[self.compare](value, self.bound)
 
+    def holds_from(self, value: float) -> bool | None:
+        """Tell whether every figure from a lower bound on satisfies it; None where only some do."""
+        if self.compare in ("==", "===", "!=") and value <= self.bound:
+            return None
+        least, most = self.holds(value), self.holds(math.inf)
+        return least if least is most else None
+
     @property
     def is_upper(self) -> bool:
         """Whether the bound is an upper bound."""

@@ -45,6 +45,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "delay_abort_eval": "How long after the start of the window the condition may first end the run: 5s.",
         "runtime": "Where nodes run: docker, local (plain processes, without isolation), or auto, which is docker.",
         "results": "The folder of the results, relative to the lab.",
+        "real-time": "Whether engines and delay lines run in the real-time class where the host permits it.",
         "network-pool": "The private IPv4 network, /22 or larger, that the networks of the trials are taken from.",
         "server": "The defaults of each server.",
     },

@@ -14,7 +14,7 @@ from lab.common.errors import HostCannot, NoMeasurement, UsageError
 from lab.common.owner import DEADLINE, OWNER, RUN, TRIAL, Owner
 from lab.plan.topology import CONTROL, DATA, Network, Node, NodeLimits, Topology
 from lab.runtime import Deployment
-from lab.runtime.docker import DockerRuntime
+from lab.runtime.docker import DockerRuntime, RealTimeLimit
 from tests.support.runtimes import docker_client, docker_runtime, run_id, until
 
 pytestmark = pytest.mark.docker
@@ -45,6 +45,29 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def status(deployment: Deployment, node: str) -> dict[str, str]:
     text = deployment.exec(node, ["python", "-c", STATUS], 10).out
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_a_node_may_ask_for_the_real_time_class_or_the_engine_says_why_not(
+    runtime: DockerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that may not raise limits refuses to start such a node: it starts without the limit."""
+    monkeypatch.setattr(runtime, "rtprio", RealTimeLimit(wanted=True))
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_RTPRIO))"
+    with runtime.up(topology(idle("one", real_time=True), idle("two")), tmp_path / "logs") as deployment:
+        deployment.wait_event("one", "ready", 10)
+        limits = [deployment.exec(node, ["python", "-c", code], 10).out for node in ("one", "two")]
+        says = None
+        try:
+            deployment.make_real_time("one", deployment.pids("one")[0])
+        except HostCannot as error:
+            says = str(error)
+    assert limits[1] == "(0, 0)\n"
+    if runtime.rtprio.refused:
+        assert "rlimit" in runtime.rtprio.refused
+        assert limits[0] == "(0, 0)\n"
+        assert says is None or "no limit rtprio: " in says
+    else:
+        assert limits[0] == "(1, 1)\n"
 
 
 def test_a_node_has_no_privilege_and_nothing_to_write_on(runtime: DockerRuntime, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from tests.support.swarm_nodes import (
     EngineRun,
     drive,
     engine,
+    free_port,
     model_server,
     run_engine,
     scripted_server,
@@ -175,6 +177,45 @@ def test_nobody_listens() -> None:
     assert (run.sum("sent"), run.sum("unsent")) == (0, 200)
 
 
+@pytest.mark.alone
+def test_all_users_are_back_soon_after_a_restart() -> None:
+    """Their absence is the server's: a pause is at most twice the time that it has been away."""
+    users, port = 200, free_port()
+    given = settings(port, users=users, phases={"warmup_s": 0.5, "measure_s": 4})
+    with (
+        model_server("epoll_lt", "http1", "hello", "--port", str(port)) as (server, _),
+        engine(given) as node,
+    ):
+        node.event("hello")
+        node.send(do="users", target=users)
+        node.wait(10.0, lambda e: e.get("ready") == users, "all users")
+        node.send(do="start", at_mono_s=time.monotonic() + 0.1, position=0, of=1)
+        node.event("second", 5.0, k=0, phase="warmup")
+        asked_s = time.monotonic()
+        server.process.send_signal(signal.SIGUSR1)
+        node.wait(20.0, Gauge("connected", (users, 0, users)), "nobody connected, then all users")
+        back_s = time.monotonic()
+        node.event("done", 10.0)
+        run = EngineRun(node, asked_s)
+        again_s = server.named("ready")[1]["mono_ms"] / 1e3
+    run.assert_conserved()
+    assert {"connect_refused"} <= set(run.errors()) <= {"connect_refused", "closed", "reset", "idle_closed"}
+    status_s, dial_s = 0.1, 0.1
+    assert back_s - again_s <= 2 * (again_s - asked_s) + status_s + dial_s
+
+
+class Gauge:
+    """Whether a gauge of the engine's status has had these values, one after the other."""
+
+    def __init__(self, name: str, values: tuple[int, ...]) -> None:
+        self.name, self.values = name, list(values)
+
+    def __call__(self, event: dict[str, Any]) -> bool:
+        if event["event"] == "status" and self.values and event[self.name] == self.values[0]:
+            del self.values[0]
+        return not self.values
+
+
 def test_silence_ends_in_timeouts_and_what_is_left_is_unanswered() -> None:
     with scripted_server(silent) as port:
         given = settings(port, phases={"warmup_s": 0, "measure_s": 1}, request_timeout_s=0.8, drain_s=0.5)
@@ -183,6 +224,13 @@ def test_silence_ends_in_timeouts_and_what_is_left_is_unanswered() -> None:
     assert run.sum("answered") == 0
     assert set(run.errors()) <= {"timeout", "unanswered", "closed"}
     assert run.errors()["timeout"] >= 20
+    waited = [
+        us
+        for s in run.seconds.values()
+        for us, n in zip(*s["service_censored"], strict=True)
+        for _ in range(n)
+    ]
+    assert sum(us >= 0.799e6 for us in waited) >= run.errors()["timeout"], "as long as the request timeout"
     assert run.sum("intended") == 400
 
 

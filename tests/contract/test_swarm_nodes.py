@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.checks import check_trial
+from lab.results.node import Verification
+from tests.support import records
 from tests.support.runtimes import HANGS_S, until
 from tests.support.swarm_nodes import (
     Event,
@@ -24,14 +27,15 @@ from tests.support.swarm_nodes import (
 
 RESULT_KEYS = {
     "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connects", "response_hdr",
-    "service_hdr", "in_flight_start", "in_flight_end", "queued_start", "queued_end", "lateness_hdr",
+    "service_hdr", "response_censored_hdr", "service_censored_hdr", "in_flight_start", "in_flight_end",
+    "queued_start", "queued_end", "lateness_hdr",
     "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
     "workers", "locust",
 }  # fmt: skip
 SECOND_KEYS = {
     "k", "phase", "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connected",
-    "connects", "response_hdr", "service_hdr", "bytes_in", "bytes_out", "late_p99_us", "loop_lag_p99_us",
-    "cpu_cores", "in_flight", "queued",
+    "connects", "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in",
+    "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight", "queued",
 }  # fmt: skip
 COUNTERS = (
     "intended", "sent", "answered", "completed", "failed", "unsent", "connects", "bytes_in", "bytes_out",
@@ -48,6 +52,9 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
         assert figures["sent"] == figures["answered"] + figures["failed"]
         for name in ("response_hdr", "service_hdr"):
             assert decode(figures[name]).get_total_count() == figures["answered"]
+        gave_up = figures["failed"] + figures["unsent"]
+        assert decode(figures["response_censored_hdr"]).get_total_count() == gave_up
+        assert decode(figures["service_censored_hdr"]).get_total_count() == figures["failed"]
     last = {phase: [s for s in seconds if s["phase"] == phase][-1] for phase in ("warmup", "measure")}
     for name in ("in_flight", "queued"):
         assert result[f"{name}_start"] == last["warmup"][name]
@@ -58,6 +65,21 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
     for key in ("sent", "answered", "failed"):
         assert whole[key] == sum(worker[key] for worker in result["workers"])
     assert result["locust"] == {"requests": whole["sent"], "failures": whole["failed"]}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_worker_tells_in_which_class_its_engines_are_scheduled(asked: bool) -> None:
+    with swarm(settings(free_port(), engines=2, real_time=asked)) as nodes:
+        nodes.workers[0].event("ready", 30.0)
+        told = sorted(nodes.workers[0].named("scheduled"), key=lambda one: one["task"])
+        policies = [os.sched_getscheduler(one["pid"]) for one in told]
+    assert [(one["task"], one["asked"]) for one in told] == [("engine 0", asked), ("engine 1", asked)]
+    for one, policy in zip(told, policies, strict=True):
+        if one["policy"] == "SCHED_RR":
+            assert (asked, one["why_not"], policy) == (True, None, os.SCHED_RR)
+        else:
+            why_not = "sched_setscheduler(2): Operation not permitted" if asked else "not asked for"
+            assert (one["policy"], one["why_not"], policy) == ("SCHED_OTHER", why_not, os.SCHED_OTHER)
 
 
 def test_a_load_from_hello_to_result() -> None:
@@ -253,12 +275,25 @@ def test_verify_passes_a_correct_server(wire: str, handler: str) -> None:
 
 
 def test_verify_fails_a_wrong_server() -> None:
-    with model_server("blocking", "http1", "json") as (_, port):
+    with model_server("blocking", "http1", "json") as (server, port):
         node = Node(["-m", "swarm", "verify"], settings(port))
         verified = node.event("verified", 20.0)
         assert node.exit_code(HANGS_S) == 1
+        server.end()
+        counted = server.named("stopped")[-1]["requests"]
     assert verified["ok"] is False
     assert "expected b'Hello, World!'" in verified["checks"][0]["says"]
+    assert verified["requests"] is None, "each check ended at its first wrong answer"
+    assert 0 < counted < records.VERIFIED
+    told = Verification.model_validate({**verified, "when": "after", "mono_ms": records.WINDOW_MS[1] + 1000})
+    stats = [
+        line.replaced(requests=records.ALL + records.VERIFIED + counted * (line.mono_ms > told.mono_ms))
+        for line in records.stats()
+    ]
+    spoilt = records.trial(verify=(records.verified("before"), told), server_stats=tuple(stats))
+    found = {f.check: f for f in check_trial(spoilt)}
+    assert (found["server_count"].level, found["right_answers"].level) == ("unknown", "invalid")
+    assert "a verification failed" in found["server_count"].says
 
 
 @pytest.mark.alone

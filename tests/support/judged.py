@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from lab.analysis.model import Finding, Summary
+from lab.analysis.model import Finding, Summary, ThresholdResult
 from lab.analysis.summary import summarise
 from lab.results.record import Run
 from tests.support import make_golden
@@ -23,8 +23,8 @@ FINDINGS = (
     ),
 )
 THRESHOLDS = (
-    {"server": "epoll_lt", "metric": "latency", "threshold": "p(99)<100ms", "ok": True, "value": 42.7},
-    {"server": "thread", "metric": "latency", "threshold": "p(99)<50ms", "ok": False, "value": 87.7},
+    ThresholdResult(server="epoll_lt", metric="latency", threshold="p(99)<100ms", ok=True, value=42.7),
+    ThresholdResult(server="thread", metric="latency", threshold="p(99)<50ms", ok=False, value=87.7),
 )
 
 

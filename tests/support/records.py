@@ -81,6 +81,7 @@ def result(**changes: Any) -> dict[str, Any]:
     return {
         "event": "result", **counts, "errors": {}, "bytes_in": 150 * N, "bytes_out": 40 * N,
         "response_hdr": hdr(RESPONSE, N), "service_hdr": hdr(RESPONSE, N), "lateness_hdr": hdr(LATE, N),
+        "lateness_generator_hdr": hdr(LATE, N),
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
         **under_way,
         "whole": whole | {"connects": USERS, "bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
@@ -120,16 +121,30 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
     **{("host", "host", f"cpu_{s}_us"): counter(5e6, r) for s, r in [
         ("user", 5e5), ("nice", 0), ("system", 3e5), ("idle", 1.2e6), ("iowait", 0), ("irq", 0),
         ("softirq", 0), ("steal", 0)]},
+    # CPU 0 is the server's, CPU 1 the swarm's; others use 3 and 1 % of them.
+    **{("host", "host", f"cpu{cpu}_{state}_us"): counter(5e6, idle if state == "idle" else 0)
+       for cpu, idle in enumerate((7.7e5, 4.3e5, 1e6))
+       for state in ("idle", "iowait", "irq", "softirq", "steal")},
+    **{("host", "clocks", name): counter(ahead, 0) for name, ahead in [
+        ("realtime_ms", 1.7e12), ("boottime_ms", 0)]},
+    ("lab", "orchestrator", "cpu_us"): counter(3, 1e4),
+    **{("worker-0", "schedstat", f"{name}/43"): counter(9, rate) for name, rate in [
+        ("ran_us", 2.5e5), ("waited_us", 1e5)]},
     **{("host", "host", name): counter(7, 0) for name in ("pswpin", "pswpout", "softnet_dropped")},
     **{("server", "cgroup", name): counter(1, rate) for name, rate in [
         ("cpu_us", 2e5), ("cpu_periods", 10), ("cpu_throttled", 0), ("oom_kills", 0)]},
     ("server", "cgroup", "memory_bytes"): [(t, 2e7 + (t > START_MS) * 1e7) for t, _ in counter(0, 0)],
     **{(f"worker-{i}", "cgroup", "cpu_us"): counter(1, 2.5e5) for i in range(WORKERS)},
     ("master", "cgroup", "cpu_us"): counter(1, 5e4),
+    **{(node, "cgroup", name): counter(1, 0) for node in ("master", "worker-0", "worker-1")
+       for name in ("cpu_periods", "cpu_throttled")},
     **{(node, "sockets", name): counter(3, 0) for node in ("server", "worker-0", "worker-1") for name in (
         "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
     ("server", "server", "open_peak"): counter(USERS, 0),
     ("lab", "recorder", "took_ms"): [(t, 12.0) for t, _ in counter(0, 0)],
+    **{("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in [
+        ("ran_us", 2e5), ("waited_us", 2e3), ("cpu", 0)]},
+    ("worker-0", "realtime", "budget_us/41"): [(t, 950_000.0) for t, _ in counter(0, 0)],
     **{("server", "syscalls", name): counter(0, rate) for name, rate in [
         ("epoll_wait", 600), ("read", 2000), ("write", 2000), ("accept4", 80)]},
 }  # fmt: skip
@@ -164,16 +179,36 @@ def verified(when: str, ok: bool = True) -> dict[str, Any]:
     return {**said, "requests": VERIFIED, "checks": [check]}
 
 
+def cpu_sets(**of_server: str) -> tuple[dict[str, Any], ...]:
+    """The CPUs of each node before and after the load; `of_server` changes those of the server after it."""
+    asked = {"server": "0", "master": "1", "worker-0": "1", "worker-1": "1"}
+    rows = [
+        {"node": node, "when": when, "asked": cpus, "group": cpus, "processes": cpus}
+        for when in ("before", "after") for node, cpus in asked.items()
+    ]  # fmt: skip
+    return tuple(
+        {**row, **(of_server if (row["node"], row["when"]) == ("server", "after") else {})} for row in rows
+    )
+
+
+def scheduled(task: str = "engine 0", **changes: Any) -> dict[str, Any]:
+    """How a process was scheduled: an engine in the real-time class, or the server."""
+    if task == "server":
+        return {"node": "server", "task": task, "pid": 40, "policy": "SCHED_OTHER"} | changes
+    budget = {"by": "outside", "runtime_us": 950_000, "period_us": 1_000_000}
+    return {"node": "worker-0", "task": task, "pid": 41, "policy": "SCHED_RR", **budget} | changes
+
+
 def trial(name: str = "epoll_lt/1", **changes: Any) -> TrialRecord:
     """A trial that every check is silent about."""
     fields: dict[str, Any] = {
         "id": name, "server": "epoll_lt", "repeat": int(name.rsplit("/")[-1]), "point": {}, "status": "ok",
         "scenario": scenario(), "model": "epoll_lt", "runtime": "docker", "stamps": (),
         "placement": {"server": "0", "swarm": "1", "overlap": False},
-        "ready": {"event": "ready", "backlog": 4096},
+        "ready": {"event": "ready", "backlog": 4096}, "cpu_sets": cpu_sets(),
         "verify": (verified("before"), verified("after")), "load": load(), "server_stats": stats(),
         "exits": {"server": {"code": 0, "signal": None, "oom": False}}, "series": series(),
-        "calibration": {"ceiling_per_s": 50_000.0},
+        "calibration": {"ceiling_per_s": 50_000.0}, "scheduling": (scheduled(), scheduled("server")),
     }  # fmt: skip
     return TrialRecord(**(fields | changes))
 
@@ -198,7 +233,8 @@ def manifest(trials: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
         "lab": "0.1.0", "revision": "0" * 40, "python": "3.11.7", "runtime": "docker",
         "images": {"server": "lab/server:0123"}, "placement": {"server": "0", "swarm": "1"},
         "host": {"kernel": "6.18.5", "machine": "x86_64", "cpu_model": "Example CPU", "cpus": [0, 1],
-                 "memory_bytes": 24 << 30, "cgroup": "v1"},
+                 "memory_bytes": 24 << 30, "cgroup": "v1", "boot_id": "b", "machine_id": "m",
+                 "governor": "none", "smt": "off", "clock_source": "tsc", "transparent_hugepages": "madvise"},
     }  # fmt: skip
     return {
         "schema_version": 1, "run": "20261123T000000Z-healthy-0000", "scenario": "healthy",

@@ -222,6 +222,8 @@ class EngineRun:
             assert s["sent"] == s["answered"] + s["failed"], key
             assert sum(unpack(s["response"]).values()) == s["answered"], key
             assert sum(unpack(s["service"]).values()) == s["answered"], key
+            assert sum(unpack(s["response_censored"]).values()) == s["failed"] + s["unsent"], key
+            assert sum(unpack(s["service_censored"]).values()) == s["failed"], key
             assert sum(unpack(s["lateness"]).values()) == s["sent"], key
         for name in ("intended", "sent", "answered", "failed", "unsent"):
             assert self.done[name] == self.sum(name), name

@@ -21,6 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from iomodels.native.process import name_thread
+
+NAME = "lab-reporter"  # of the thread: whoever counts threads can leave it out
 ERROR_KINDS = ("reset", "protocol", "timeout", "refused_limit", "emfile", "aborted", "crashed", "dropped")
 USAGE = ("cpu_user_us", "cpu_system_us", "switches_voluntary", "switches_involuntary", "rss_peak_bytes")
 MAX_MESSAGE_CHARS = 1024  # a line of ASCII stays below PIPE_BUF (4096): so write(2) is atomic (pipe(7))
@@ -325,6 +328,7 @@ class Reporter:
             raise self._error
 
     def _run(self) -> None:
+        name_thread(NAME)
         while True:
             received = signal.sigtimedwait(REPORTERS_SIGNALS, self._period_s)
             if self._ended:

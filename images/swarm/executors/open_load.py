@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from swarm.connection import Connection
+from swarm.histogram import record
 from swarm.seconds import Second
 
 from .base import Start
@@ -16,14 +17,17 @@ from .base import Start
 class OpenLoad:
     """Sends each arrival at its time, or queues it until a connection is idle.
 
-    A queued arrival keeps its intended time: this is what makes coordinated omission visible.
+    A queued arrival keeps its intended time: this is what makes coordinated omission visible. It is held
+    from when it was due, or from when the last free connection was taken if that was later: until then the
+    loop was late, and had one.
     """
 
     def __init__(self, start: Start, arrivals: Iterator[float]) -> None:
         self._send, self._seconds = start.send, start.seconds
         self._arrivals, self._start_s, self._end_s = arrivals, start.start_s, start.end_s
         self._idle: deque[Connection] = deque()  # first in, first out: every connection is used in turn
-        self._queue: deque[tuple[float, Second]] = deque()
+        self._queue: deque[tuple[float, Second, float]] = deque()
+        self._taken_s = -math.inf  # when a free connection was taken last
         self._second = start.seconds.at(start.start_s)
         self.next_due_s = 0.0
         self._advance()
@@ -37,16 +41,18 @@ class OpenLoad:
             second.intended += 1
             connection = self.take_idle()
             if connection is None:
-                self._queue.append((intended_s, second))
+                self._queue.append((intended_s, second, max(intended_s, self._taken_s)))
             else:
+                self._taken_s = now_s
                 self._send(connection, intended_s, second)
             self._advance()
 
     def add_idle(self, connection: Connection, now_s: float) -> None:
         """Give the connection the oldest queued arrival, if any."""
         if self._queue:
-            intended_s, second = self._queue.popleft()
-            self._send(connection, intended_s, second, now_s)
+            intended_s, second, held_s = self._queue.popleft()
+            self._taken_s = now_s
+            self._send(connection, intended_s, second, held_s)
         else:
             self._idle.append(connection)
 
@@ -71,10 +77,11 @@ class OpenLoad:
         """Return the time of the next arrival if it is overdue: arrivals are counted in order, maybe late."""
         return min(now_s, self.next_due_s)
 
-    def drop_queue(self) -> None:
-        """Count the queued arrivals as unsent."""
-        for _, second in self._queue:
+    def drop_queue(self, now_s: float) -> None:
+        """Count the queued arrivals as unsent, with the time that they have waited."""
+        for intended_s, second, _ in self._queue:
             second.unsent += 1
+            record(second.response_censored, now_s - intended_s)
         self._queue.clear()
 
     def _advance(self) -> None:

@@ -7,11 +7,30 @@ reason: silence is no health.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from lab.analysis.checks import generator, host, known_limits, links, load, network, run_checks, server
+from lab.analysis.checks import (
+    disturbance,
+    generator,
+    host,
+    known_limits,
+    links,
+    load,
+    network,
+    real_time,
+    run_checks,
+    server,
+)
+from lab.analysis.checks.known_limits import (
+    arrivals_wait,
+    failed_share,
+    fewer_answers,
+    fewer_connections,
+    full_queue,
+    undivided_lateness,
+)
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
 from lab.analysis.model import Finding, Level, Summary, TrialFigures
@@ -40,6 +59,10 @@ def _model(view: TrialView) -> bool:
     return _always(view) and view.trial.model is not None
 
 
+def _real_time(view: TrialView) -> bool:
+    return _always(view) and bool(real_time.real_time(view))
+
+
 def _unramped(view: TrialView) -> bool:
     """Tell whether there is a steady state to judge: not of a load that changes, or whose backlog grows."""
     return _support(view) and not view.swarm.load.is_ramping
@@ -62,8 +85,15 @@ def _linked_or_timed(view: TrialView) -> bool:
     return bool(view.trial.events) or _linked(view)
 
 
+def _timed(view: TrialView) -> bool:
+    return _always(view) and bool(view.trial.scenario.events)
+
+
 def _linked(view: TrialView) -> bool:
     return _always(view) and bool(view.trial.scenario.links or view.trial.links)
+
+
+Excuse = Callable[[TrialView, known_limits.Met, Finding], bool]
 
 
 @dataclass(frozen=True)
@@ -72,7 +102,8 @@ class Check:
 
     Attributes:
         required: without data the run is INCONCLUSIVE; False for what not every host can record.
-        excused: a server at a limit that the scenario expects may fail it: then its findings do not count.
+        excused: whether a limit that the scenario expects, and the server met, explains a finding of it: then
+            the finding does not count. None: no limit explains any.
         applies: for which trials there is anything to check; by default those with a load.
         per_group: each group of the swarm is checked; the sum of groups would hide or invent a fault.
     """
@@ -80,7 +111,7 @@ class Check:
     name: str
     evaluate: Callable[[TrialView], Iterable[Result]]
     required: bool = True
-    excused: bool = False
+    excused: Excuse | None = None
     applies: Callable[[TrialView], bool] = _always
     per_group: bool = False
 
@@ -94,27 +125,34 @@ class RunCheck:
     required: bool = True
 
 
-KNOWN_LIMIT = "known_limit"
+KNOWN_LIMIT, LINK_DROPS = "known_limit", "link_drops"
 TRIAL_CHECKS = (
-    # These two come first: a dead server ends the list, a limit that was met excuses others.
+    # A dead server ends the list. Conservation, right answers, generator, host and links are never excused.
     Check("server_died", server.server_died),
     Check(KNOWN_LIMIT, known_limits.known_limits),
     Check("server_stopped", server.server_stopped),
     Check("own_users", load.own_users, required=False, applies=_own_users, per_group=True),
-    Check("backlog", load.backlog, required=False, excused=True, applies=_open, per_group=True),
-    Check("offered_load", load.offered_load, excused=True, applies=_engine, per_group=True),
-    Check("connections_reached", load.connections_reached, excused=True, applies=_engine, per_group=True),
-    Check("lateness", load.lateness, excused=True, applies=_engine, per_group=True),
-    Check("omission", load.omission, excused=True, applies=_engine, per_group=True),
-    Check("little_law", load.little_law, required=False, excused=True, applies=_kept_up, per_group=True),
-    Check("outcomes", load.outcomes, excused=True),
-    Check("server_count", load.server_count, excused=True, applies=_model),
-    Check("locust_count", load.locust_count, excused=True),
-    Check("errors", load.errors, excused=True),
-    Check("steady", load.steady, excused=True, applies=_unramped, per_group=True),
-    Check("tail_support", load.tail_support, excused=True, applies=_support),
+    Check("backlog", load.backlog, required=False, excused=arrivals_wait, applies=_open, per_group=True),
+    Check("offered_load", load.offered_load, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check(
+        "connections_reached",
+        load.connections_reached,
+        excused=fewer_connections,
+        applies=_engine,
+        per_group=True,
+    ),
+    Check("lateness", load.lateness, excused=undivided_lateness, applies=_engine, per_group=True),
+    Check("omission", load.omission, excused=arrivals_wait, applies=_engine, per_group=True),
+    Check("little_law", load.little_law, required=False, applies=_kept_up, per_group=True),
+    Check("outcomes", load.outcomes),
+    Check("server_count", load.server_count, applies=_model),
+    Check("locust_count", load.locust_count),
+    Check("errors", load.errors, excused=failed_share),
+    Check("steady", load.steady, excused=arrivals_wait, applies=_unramped, per_group=True),
+    Check("tail_support", load.tail_support, excused=fewer_answers, applies=_support),
     Check("generator_cpu", generator.generator_cpu),
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
+    Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
     Check("loop_lag", generator.loop_lag),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
@@ -123,15 +161,19 @@ TRIAL_CHECKS = (
     Check("swap", server.swap),
     Check("model_profile", server.model_profile, required=False, applies=_model),
     Check("right_answers", server.right_answers),
-    Check("kernel_counters", network.kernel_counters, required=False, excused=True, applies=_isolated),
+    Check("kernel_counters", network.kernel_counters, required=False, excused=full_queue, applies=_isolated),
     Check("link_in_force", links.in_force, applies=_linked_or_timed),
+    Check("event_on_time", links.event_on_time, applies=_timed),
     Check("link_delay", links.delay, applies=_linked),
     Check("link_loss", links.loss, applies=_linked),
     Check("link_rate", links.rate, required=False, applies=_linked),
-    Check("link_drops", links.drops, applies=_linked),
+    Check(LINK_DROPS, links.drops, applies=_linked),
     Check("delayline_lateness", links.lateness, applies=_linked),
-    Check("host_quiet", host.host_quiet),
+    Check("host_quiet", disturbance.host_quiet),
+    Check("run_delay", disturbance.run_delay, required=False),
     Check("placement", host.placement),
+    Check("cpu_sets", host.cpu_sets, required=False),
+    Check("clocks", host.clocks, required=False),
     Check("sampling", host.sampling),
     Check("isolation", host.isolation, required=False),
 )
@@ -151,11 +193,26 @@ REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if che
 # Caused from outside the server. Only a trial with such a finding is measured again: to repeat one because of
 # what its server did (wrong answers, errors, a leak) would select the result.
 DISTURBANCES = frozenset(
-    {"lateness", "generator_cpu", "loop_lag", "host_quiet", "sampling", "delayline_lateness"}
+    {
+        "lateness",
+        "generator_cpu",
+        "loop_lag",
+        "host_quiet",
+        "run_delay",
+        "clocks",
+        "sampling",
+        "delayline_lateness",
+        "event_on_time",
+    }
 )
-# Not caused by a busy host: a quota on the swarm, a rule that vanished, a wrong answer. A trial with such a
-# finding is not measured again, whatever else disturbed it.
-NO_DISTURBANCE = frozenset({"generator_throttled", "link_in_force", "right_answers"})
+# What follows where a link's full queue dropped packets: those findings name the link, never the server.
+FROM_DROPS = frozenset(
+    {"offered_load", "connections_reached", "omission", "little_law", "errors", "steady", "kernel_counters"}
+)
+DROPS_FIRST = "first raise the `limit` of the link whose full queue dropped packets (link_drops)"
+# Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial
+# with such a finding is not measured again, whatever else disturbed it.
+NO_DISTURBANCE = frozenset({"generator_throttled", "real_time_throttled", "link_in_force", "right_answers"})
 
 
 @dataclass(frozen=True)
@@ -198,17 +255,28 @@ def disturbed(trial: TrialRecord) -> str | None:
 def noise(trial: TrialRecord) -> str | None:
     """Return what else used the host's CPUs under load, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
-    found = _findings("host_quiet", partial(host.host_quiet, view), trial.id)
+    found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
 
 
-def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
+def _of_trial(view: TrialView) -> Sequence[tuple[str, list[Finding]]]:
+    """(check, its findings) for every check that applies to the trial; what to do names what comes first."""
+    answers = list(_answers(view))
+    if not any(f.level == "invalid" for name, found in answers if name == LINK_DROPS for f in found):
+        return answers
+    return [
+        (name, [f.model_copy(update={"do": DROPS_FIRST}) if name in FROM_DROPS else f for f in found])
+        for name, found in answers
+    ]
+
+
+def _answers(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
     """(check, its findings) for every check that applies to the trial.
 
     No check follows that of a server that died: half a load has no rate, no steady state and no last count.
     """
     died = view.trial.exit_code == Exit.THRESHOLD
-    excused = False
+    limit = _limit(view)
     unchecked: list[str] = []
     for one in TRIAL_CHECKS:
         if died:
@@ -220,11 +288,26 @@ def _of_trial(view: TrialView) -> Iterator[tuple[str, list[Finding]]]:
         found = [f for name, part in parts.items() for f in _of_part(one, name, part)]
         found = [f for f in found if not _is_told(f, unchecked)]
         unchecked += [f.says for f in found if f.level == "unknown"]
-        if excused and one.excused:
-            found = [f.model_copy(update={"expected": True}) for f in found]
+        if limit and one.excused:
+            found = [_excused(one.excused, view, limit, f) for f in found]
         died = died or any(f.level == "fail" for f in found)
-        excused = excused or (one.name == KNOWN_LIMIT and any(f.expected for f in found))
         yield one.name, found
+
+
+def _excused(follows: Excuse, view: TrialView, limit: known_limits.Met, finding: Finding) -> Finding:
+    """Mark a finding as expected if it follows from the limit; without data nobody can say so."""
+    try:
+        expected = follows(view, limit, finding)
+    except NoData:
+        expected = False
+    return finding.model_copy(update={"expected": True}) if expected else finding
+
+
+def _limit(view: TrialView) -> known_limits.Met | None:
+    try:
+        return known_limits.met(view)
+    except NoData:
+        return None
 
 
 def _is_told(finding: Finding, unchecked: Iterable[str]) -> bool:
@@ -239,14 +322,16 @@ def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
 
 
 def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
+    """Return what a check says. What it saw before it lacked data, or crashed, is kept."""
+    results: list[Result] = []
     try:
-        results = list(evaluate())
+        results.extend(evaluate())
     except NoData as error:
-        results = [Result("unknown", f"not checked: {error}")]
+        results.append(Result("unknown", f"not checked: {error}"))
     except Exception as error:
         # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
         failure = f"the check itself failed: {type(error).__name__}: {error}"
-        results = [Result("unknown", failure, "please report it")]
+        results.append(Result("unknown", failure, "please report it"))
     return [_finding(name, one, trial) for one in results]
 
 

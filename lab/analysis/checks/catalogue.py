@@ -32,7 +32,8 @@ def tables() -> str:
 
 def _remarks(check: Check | RunCheck) -> Iterator[str]:
     if isinstance(check, Check) and check.excused:
-        yield "not counted at an expected limit"
+        says = (inspect.getdoc(check.excused) or "").partition(":")[0]
+        yield f"not counted where an expected limit explains it: {says[:1].lower()}{says[1:]}"
     if check.name in DISTURBANCES:
         yield "measured again once"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, told
+from lab.analysis.checks.quota import held_back
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, told
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
-from lab.results.node import Calibration
+from lab.results.node import Calibration, engine_policy
 
 QUOTA = "remove the CPU quota: the lab sets none for the swarm, so somebody else did"
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
@@ -22,7 +23,7 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
     seen = [(used, f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds")]
-    cpus = cpu_list(view.trial.placement.swarm if view.trial.placement else "")
+    cpus = cpu_list(told(view.trial.placement, "the CPU placement was not recorded").swarm)
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
         shares = f"{show_percent(used)} of their {len(cpus)} CPU"
@@ -47,14 +48,8 @@ def _twice(values: Sequence[float]) -> float:
 
 def generator_throttled(view: TrialView) -> Iterator[Result]:
     """CPU quota periods in which a swarm node was throttled; without a quota there are no periods."""
-    for node in view.nodes("cgroup"):
-        periods, held = (
-            view.trial.series.increase(node, "cgroup", name, view.window_ms) or 0.0
-            for name in ("cpu_periods", "cpu_throttled")
-        )
-        if node != SERVER and periods:
-            message = f"{node} was throttled in {show_percent(held / periods)} of its CPU quota periods"
-            yield from graded("throttled", held / periods, message, QUOTA)
+    for node in view.swarm_nodes:
+        yield from held_back(view, node, QUOTA)
 
 
 def loop_lag(view: TrialView) -> Iterator[Result]:
@@ -73,6 +68,9 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
     """Compare the measured rate with this swarm's maximum rate with a null server."""
     calibration = view.trial.calibration or Calibration()
     ceiling = told(calibration.ceiling_per_s, calibration.why_not or UNKNOWN_CEILING)
+    ran, measured = engine_policy(view.trial.scheduling), calibration.policy
+    if ran and measured and ran != measured:
+        raise NoData(f"the maximum rate was measured with engines in {measured}, they now ran in {ran}")
     disturbed = f", measured while {calibration.disturbed}" if calibration.disturbed else ""
     rate = view.figures.requests_per_s
     if rate is None:

@@ -1,4 +1,4 @@
-"""Checks of the host and of the lab itself: other load, gaps in the samples, the cost of sampling."""
+"""Checks of the placement and of the lab itself: gaps in the samples, the cost of sampling."""
 
 from __future__ import annotations
 
@@ -9,34 +9,6 @@ from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, to
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
 
-BUSY = ("user", "nice", "system", "irq", "softirq")
-
-
-def host_quiet(view: TrialView) -> Iterator[Result]:
-    """CPU time stolen by the hypervisor, and CPU time used outside the lab's nodes."""
-    total_us = sum(view.increase("host", "host", f"cpu_{state}_us") for state in (*BUSY, "idle", "iowait"))
-    steal_us = view.increase("host", "host", "cpu_steal_us")
-    if not total_us:
-        raise NoData("this host's CPU time did not move")
-    steal = steal_us / (total_us + steal_us)
-    yield from graded(
-        "steal",
-        steal,
-        f"steal time {show_percent(steal)} of the host's CPU time",
-        "run on a quieter machine, or at another time",
-    )
-    # A node's CPU time includes interrupts taken while it ran: the rest is a lower bound of foreign use.
-    source = "cgroup" if view.isolated else "procfs"
-    ours_us = sum(view.increase(node, source, "cpu_us") for node in view.nodes(source))
-    busy_us = sum(view.increase("host", "host", f"cpu_{state}_us") for state in BUSY)
-    foreign = max(0.0, busy_us - ours_us) / total_us
-    yield from graded(
-        "foreign_cpu",
-        foreign,
-        f"other processes used {show_percent(foreign)} of the host's CPU time",
-        "stop other processes and containers on this host",
-    )
-
 
 def placement(view: TrialView) -> Iterator[Result]:
     """Server and swarm run on separate CPUs."""
@@ -45,6 +17,42 @@ def placement(view: TrialView) -> Iterator[Result]:
     if where.overlap or not server or not swarm or server & swarm:
         message = "the server and the swarm share CPUs, so each takes CPU time from the other"
         yield Result("suspect", message, "use a host with two CPUs or more")
+
+
+def cpu_sets(view: TrialView) -> Iterator[Result]:
+    """Every node may run on the CPUs that it was given, and on no others, before and after the load."""
+    if not view.trial.cpu_sets:
+        raise NoData("the nodes' CPUs were not read back")
+    for one in view.trial.cpu_sets:
+        if one.group is None and one.processes is None:
+            missing = f"the CPUs of {one.node} could not be read {one.when} the load"
+            raise NoData(view.why_missing("cgroup", missing))
+        asked = set(cpu_list(one.asked))
+        others = [
+            f"{what} {cpus}"
+            for what, cpus in (("its control group", one.group), ("its processes", one.processes))
+            if cpus is not None and not set(cpu_list(cpus)) <= asked
+        ]
+        if others:
+            says = f"{one.node} was to run on CPU {one.asked}; {one.when} the load: {', '.join(others)}"
+            yield Result("invalid", says, "find out what moves processes or changes cpusets on this host")
+
+
+def clocks(view: TrialView) -> Iterator[Result]:
+    """Wall clock set, or machine suspended, while the window ran."""
+    for metric, limit, what in (
+        ("realtime_ms", "clock_step_ms", "the wall clock was set by"),
+        ("boottime_ms", "suspended_ms", "the machine was suspended for"),
+    ):
+        view.increase("host", "clocks", metric)  # both ends are there
+        start, end = view.window_ms
+        ahead = [
+            *view.trial.series.within("host", "clocks", metric, view.window_ms),
+            *(view.trial.series.at("host", "clocks", metric, moment) for moment in (start, end)),
+        ]
+        known = [value for value in ahead if value is not None]
+        moved = max(known) - min(known)
+        yield from graded(limit, moved, f"{what} {moved:,.0f} ms in the window", "measure again")
 
 
 def sampling(view: TrialView) -> Iterator[Result]:

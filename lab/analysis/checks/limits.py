@@ -77,6 +77,7 @@ _ROWS = (
     Limit("generator_cpu", 0.70, 0.90, "share", "Locust's 90 %; Treadmill"),
     Limit("loop_lag_p99_ms", 5.0, 20.0, "ms", "Locust; Treadmill"),
     Limit("generator_ceiling", 0.80, 0.95, "share", "closed-loop saturation against a null server; ours"),
+    Limit("real_time_throttled_ms", None, 0.0, "ms", "cpu.rt_runtime_us, /proc/PID/schedstat; ours"),
     Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
     # server
     Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),
@@ -84,6 +85,8 @@ _ROWS = (
     Limit("swapped_pages", None, 0.0, "pages", "proc_vmstat(5) pswpin, pswpout"),
     Limit("wrong_answers", None, 0.0, "answers", "TechEmpower's verification"),
     # links and kernel
+    Limit("event_ms", 50.0, None, "ms", "ours"),
+    Limit("event_share", 0.05, 0.20, "share", "ours", of="its `for`"),
     Limit("link_delay_ms", 1.0, 2.0, "ms", "Mininet-HiFi"),
     Limit("link_delay_share", 0.05, 0.10, "share", "Mininet-HiFi", of="the request"),
     Limit("link_rate", 0.05, 0.10, "share", "Mininet-HiFi"),
@@ -93,8 +96,11 @@ _ROWS = (
     Limit("kernel_counter", 0.0, None, "events", "proc_net(5), netstat(8)"),
     # host
     Limit("steal", 0.01, 0.05, "share", "pyperf"),
-    Limit("foreign_cpu", 0.10, None, "share", "CPU time of this host outside the lab's nodes; ours"),
-    Limit("sampling_gap_s", 1.5, None, "s", "three times the sampling interval; ours"),
+    Limit("foreign_cpu", 0.10, 0.30, "share", "CPU time that was neither idle nor the lab's; ours"),
+    Limit("run_delay", 0.01, 0.05, "share", "/proc/PID/schedstat: time on the run queue; pyperf, ours"),
+    Limit("clock_step_ms", 100.0, None, "ms", "CLOCK_REALTIME against CLOCK_MONOTONIC; NTP slews by 0.05 %"),
+    Limit("suspended_ms", None, 10.0, "ms", "CLOCK_BOOTTIME against CLOCK_MONOTONIC"),
+    Limit("sampling_gap_s", 1.5, 2.0, "s", "samples are taken every second; Locust"),
     Limit("sampling_cost", 0.20, None, "share", "time spent sampling; ours"),
     Limit("response_bytes", 0.01, 0.01, "share", "Heiser, systems benchmarking crimes"),
 )  # fmt: skip

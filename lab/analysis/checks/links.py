@@ -6,14 +6,20 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.checks.limits import LIMITS
-from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded
+from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
+from lab.analysis.recovery import Moment, happenings
 from lab.common.units import show_bit_rate, show_ms, show_percent, show_plain
 from lab.results.link import UNTOUCHED, Counters, LinkRecord, RoundTrips
 from lab.scenario.impairment import Impairment
 
 
-def loses(direction: Impairment) -> bool:
-    """Whether this direction drops packets by design: a loss model, corruption, or a rate."""
+def loses(link: LinkRecord) -> bool:
+    """Whether a link dropped packets by design at some time: loss, corruption, a rate, a partition."""
+    changed = (direction for change in link.changes for direction in (change.there, change.back))
+    return any(map(_loses, (*link.requested, *changed)))
+
+
+def _loses(direction: Impairment) -> bool:
     return bool(
         _loss_is_dependent(direction) or direction.loss or direction.corrupt or direction.rate_bit_per_s
     )
@@ -40,6 +46,29 @@ def in_force(view: TrialView) -> Iterator[Result]:
             yield Result("invalid", says, "correct the event in the scenario, or take it out")
 
 
+def event_on_time(view: TrialView) -> Iterator[Result]:
+    """Check that timed events began and ended when the scenario wants, in ms and as a share of `for`."""
+    for one in happenings(view.trial):
+        if one.begin.error or (one.end and one.end.error):
+            continue  # link_in_force says so
+        off_ms = max(_off_ms(one.says, moment) for moment in (one.begin, one.end) if moment)
+        for_ms = 1000 * (one.event.duration or 0.0)
+        by = {"event_ms": off_ms} | ({"event_share": off_ms / for_ms} if for_ms else {})
+        limit = max(by, key=lambda name: ("ok", "suspect", "invalid").index(LIMITS[name].grade(by[name])))
+        yield from graded(
+            limit,
+            by[limit],
+            f"event {one.says} was up to {off_ms:,.0f} ms early or late",
+            "run on a quieter host, or lengthen `for`",
+        )
+
+
+def _off_ms(says: str, moment: Moment) -> float:
+    actual_ms = moment.done.actual_mono_ms if moment.done else None
+    missing = f"when event {says} began and ended was not recorded"
+    return abs(told(actual_ms, missing) - moment.wanted_ms)
+
+
 def delay(view: TrialView) -> Iterator[Result]:
     """Median round trip against the sum of both requested delays, before or after the load: the worse one."""
     for link in _links(view):
@@ -47,6 +76,8 @@ def delay(view: TrialView) -> Iterator[Result]:
         # Probes without a median were all lost: link_loss judges that.
         probes = [(probe.rtt_p50_ms, when) for when, probe in _probes(link)]
         medians = [(median_ms, when) for median_ms, when in probes if median_ms is not None]
+        if not medians:
+            raise NoData(f"{link.name}: no probe came back")
         for median_ms, when in sorted(medians, key=lambda one: abs(one[0] - requested_ms))[-1:]:
             error_ms = abs(median_ms - requested_ms)
             yield from both(

@@ -9,12 +9,15 @@ from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
 from lab.analysis.figures import failed_of
-from lab.analysis.histogram import FEWEST, merged, times
+from lab.analysis.histogram import FEWEST, merged, quantiles, times
+from lab.analysis.recovery import unrecovered
 from lab.common.units import show_ms, show_number, show_percent, show_plain
 from lab.results.load import Counts, Second, SlowCount
 
+FEWEST_CALM_S = 2  # a half of what events leave of the window has at least a second
 # In 1 of 30,000 windows a Poisson process draws fewer arrivals than its mean by more than this.
 POISSON_SIGMAS = 4.0
+NONE_MEANT = "no request was meant for the window"
 MISCOUNT = "please report it with the run's folder (`lab bundle RUN`): the swarm miscounted"
 CONNECTION_ERRORS = (
     "connect_refused",
@@ -37,6 +40,10 @@ def own_users(view: TrialView) -> Iterator[Result]:
 
 def backlog(view: TrialView) -> Iterable[Result]:
     """Growth over the window of the requests in flight or waiting for a connection: a server's limit."""
+    if any(map(limits.queue_overran, view.trial.links)):
+        raise NoData("a full queue of a link dropped packets: the backlog is the link's")
+    if unrecovered(view.trial):
+        raise NoData("the backlog of an event was not gone when the window ended")
     found = told(limits.backlog(view.trial), "what was under way at the window's ends was not counted")
     if not found.grew:
         return ()
@@ -94,34 +101,58 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
 
 
 def lateness(view: TrialView) -> Iterable[Result]:
-    """Actual against intended send time, late in milliseconds and relative to the median.
+    """Actual against intended send time, in milliseconds and relative to the median.
 
-    An arrival that waited for a free connection is late from then on: the wait is the server's doing.
+    The time in which no connection was free is left out: the server held them all. So are the seconds in
+    which an event stalled answers.
     """
-    late_ms = _quantile_ms(told(view.result.lateness_hdr, "the lateness of the sends was not recorded"), 99.0)
-    p50_ms = view.figures.response_ms.p50
+    late_ms = _lateness_p99_ms(view)
+    p50_ms = quantiles(view.result.response_hdr).p50  # of the answers: of the others the wait is the server's
     if late_ms is None or p50_ms is None:
         raise NoData("too few requests for the lateness of the sends")
     share = late_ms / p50_ms if p50_ms else math.inf
     return both(
         ("lateness_p99_ms", late_ms),
         ("lateness_of_p50", share),
-        f"send lateness p99 {late_ms:.2f} ms = {_ratio(share)} p50",
-        f"{view.lower_load}, or add workers: the generator is the bottleneck",
+        f"send lateness p99 {show_number(late_ms)} ms = {_ratio(share)} p50",
+        f"{view.lower_load}, or add workers: the generator sent late though it had a free connection",
     )
+
+
+def _lateness_p99_ms(view: TrialView) -> float | None:
+    missing = "the lateness of the sends was not recorded"
+    if not view.stalled:
+        recorded = view.result.lateness_generator_hdr or view.result.lateness_hdr
+        return _quantile_ms(told(recorded, missing), 99.0)
+    seen = merged(told(s.lateness_generator_hdr, missing) for s in view.calm(stalls_only=True))
+    return seen.quantile_us(99.0) / 1000 if seen.samples else None
 
 
 def omission(view: TrialView) -> Iterable[Result]:
-    """Response time (from the intended send) against service time (from the actual send), at the p99."""
-    response, service = view.figures.response_ms.p99, view.figures.service_ms.p99
-    if not view.open_load or response is None or not service:
+    """Response time (from the intended send) against service time (from the actual send), at the p99.
+
+    Where there are too few answers for a p99, at the highest quantile that they support.
+    """
+    if not view.open_load:
         return ()
+    name, response, service = _highest_of_both(view)
     return graded(
         "omission_ratio",
         response / service,
-        f"p99 response time {show_ms(response)}, p99 service time {show_ms(service)}: sends waited",
+        f"{name} response time {show_ms(response)}, {name} service time {show_ms(service)}: sends waited",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
     )
+
+
+def _highest_of_both(view: TrialView) -> tuple[str, float, float]:
+    """Return the highest quantile up to the p99 that both times have. Raises NoData where there is none."""
+    # Of the answers: a request without one waited in either.
+    times = [quantiles(text) for text in (view.result.response_hdr, view.result.service_hdr)]
+    for name in ("p99", "p95", "p90", "p50"):
+        response, service = (getattr(one, name) for one in times)
+        if response is not None and service:
+            return name, response, service
+    raise NoData("too few answers for a median")
 
 
 def little_law(view: TrialView) -> Iterable[Result]:
@@ -130,9 +161,14 @@ def little_law(view: TrialView) -> Iterable[Result]:
     The swarm integrates the mean over time. Samples would be biased: the loop takes them when it is awake,
     and then it has just sent something.
     """
+    if view.stalled:
+        return ()  # in the span of an event it is not judged
     mean_ms, rate = view.figures.response_ms.mean, view.result.answered / view.window_s
-    if mean_ms is None or not rate or view.figures.errors.rate > (LIMITS["error_rate"].suspect or 0):
-        return ()  # failed requests are in flight too, and have no response time
+    if mean_ms is None or not rate:
+        raise NoData("nothing was answered")
+    failed = told(view.figures.errors.rate, NONE_MEANT)
+    if failed > (LIMITS["error_rate"].suspect or 0):
+        raise NoData("failed requests are in flight too, and have no response time")
     seen = _mean_in_flight(view)
     lawful = rate * mean_ms / 1000
     off = abs(seen - lawful) / lawful
@@ -206,8 +242,10 @@ def _requests_of_load(view: TrialView) -> int:
     if told_ms < view.window_ms[1]:
         raise NoData("the server's statistics end before the load")
     missing = "the requests of the verification, or their time, were not recorded"
-    asked = [v.requests for v in view.trial.verify if told(v.mono_ms, missing) <= told_ms]
-    return counted - sum(told(number, missing) for number in asked)
+    asked = [v for v in view.trial.verify if told(v.mono_ms, missing) <= told_ms]
+    if not all(verified.ok for verified in asked):
+        raise NoData("a verification failed: nobody knows how many of its requests the server counted")
+    return counted - sum(told(verified.requests, missing) for verified in asked)
 
 
 def locust_count(view: TrialView) -> Iterable[Result]:
@@ -227,23 +265,31 @@ def locust_count(view: TrialView) -> Iterable[Result]:
 def errors(view: TrialView) -> Iterator[Result]:
     """Failed requests of the window, and connections that failed at any time.
 
-    What a server that did not keep up left over when the drain ended is its backlog, not an error.
+    What a server that did not keep up left over when the drain ended is its backlog, not an error. Where an
+    event stalls answers, what fails in its span is its doing: those seconds are left out.
     """
-    failed, meant = failed_of(view.result)
-    rate = max(0, failed - sum(_left_over(view))) / meant if meant else 0.0
+    told(view.figures.errors.rate, NONE_MEANT)
+    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
+    rate = without_any + (1 - without_any) * _failed_share(view)
     kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
+    left_out = view.figures.errors.users_left_out
+    without = f", with those of {left_out:,} users that never had a connection" if left_out else ""
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the window's requests failed; {what}",
+        f"{show_percent(rate)} of the window's requests failed{without}; {what}",
         f"{view.lower_load}, or set the server's known limit under `expect:`",
     )
+    stalled = _stalled_seconds(view)
     refused = {
-        k: seen.count for k, seen in view.result.errors.items() if k in CONNECTION_ERRORS and seen.count
+        kind: number
+        for kind, seen in view.result.errors.items()
+        if (number := seen.count - sum(s.errors.get(kind, 0) for s in stalled)) and kind in CONNECTION_ERRORS
     }
     lost = sum(refused.values())
-    connects = told(view.whole.connects, "the number of connections was not recorded")
+    missing = "the number of connections was not recorded"
+    connects = told(view.whole.connects, missing) - sum(told(s.connects, missing) for s in stalled)
     share = lost / max(lost + connects, 1)
     yield from graded(
         "error_rate",
@@ -253,13 +299,34 @@ def errors(view: TrialView) -> Iterator[Result]:
     )
 
 
+def _stalled_seconds(view: TrialView) -> Sequence[Second]:
+    """Return the seconds in which an event stalled answers; none without such an event."""
+    if not view.stalled:
+        return ()
+    calm = {second.k for second in view.calm(stalls_only=True)}
+    return [second for second in view.measured if second.k not in calm]
+
+
+def _failed_share(view: TrialView) -> float:
+    failed, meant = failed_of(view.result)
+    parts = [failed_of(second) for second in _stalled_seconds(view)]
+    failed -= sum(part[0] for part in parts) + sum(_left_over(view))
+    meant -= sum(part[1] for part in parts)
+    return max(0, failed) / meant if meant else 0.0
+
+
 def _kinds(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {number:,}" for kind, number in kinds.items())
 
 
 def steady(view: TrialView) -> Iterable[Result]:
-    """Median of the window's first half against the second: a drift means that the warm-up was too short."""
-    seconds = view.measured
+    """Median of the window's first half against the second: a drift means that the warm-up was too short.
+
+    The seconds of timed events are left out, until the backlog of each is gone.
+    """
+    seconds = view.calm(stalls_only=False)
+    if len(seconds) < len(view.measured) and len(seconds) < FEWEST_CALM_S:
+        return ()  # the scenario itself changes too much of the window
     halves = [_median_ms(half) for half in (seconds[: len(seconds) // 2], seconds[len(seconds) // 2 :])]
     first, second = halves
     if first is None or second is None:

@@ -16,6 +16,8 @@ from lab.results.record import Run, TrialRecord
 
 PROVENANCE = ("seed", "scenario_sha256", "argv", "plan", "environment")
 ENVIRONMENT = ("lab", "python", "host", "placement")
+# `interrupt_time` is left out: few kernels tell their configuration.
+HOST = ("boot_id", "machine_id", "governor", "smt", "clock_source", "transparent_hugepages")
 SETTINGS = ("backlog", "cpus", "memory", "nofile", "pids", "workers")
 
 
@@ -78,6 +80,8 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
     environment = run.manifest.environment or Environment()
     missing = [name for name in PROVENANCE if getattr(run.manifest, name) is None]
     missing += [f"environment.{name}" for name in ENVIRONMENT if getattr(environment, name) is None]
+    if environment.host is not None:
+        missing += [f"environment.host.{name}" for name in HOST if getattr(environment.host, name) is None]
     if environment.engine and not environment.images:
         missing.append("environment.images")
     if missing:
@@ -117,6 +121,10 @@ def _granted_backlogs(trials: Sequence[TrialRecord]) -> Iterator[Result]:
         backlog = trial.ready.backlog if trial.ready else None
         if backlog is not None and trial.model and not _is_udp(trial):
             granted.setdefault(trial.settings.backlog, {})[backlog] = trial.server
+    if len({trial.server for trial in trials}) > 1:
+        blind = {t.server for t in trials if t.model and not _is_udp(t) and not (t.ready and t.ready.backlog)}
+        for server in sorted(blind):
+            yield Result("unknown", f"not checked: the backlog that {server} was granted was not recorded")
     for asked, by_value in granted.items():
         if len(by_value) > 1:
             pairs = ", ".join(f"{server} {value}" for value, server in by_value.items())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded
-from lab.common.units import show_percent
+from lab.analysis.checks.quota import held_back
+from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, told
 from lab.scenario import catalog
 
 # Statistics come once a second: a server whose last line is this long before the window's end had died.
@@ -51,8 +51,8 @@ def death(view: TrialView) -> str | None:
 
 def server_stopped(view: TrialView) -> Iterator[Result]:
     """Check that the server ended with exit code 0 on SIGTERM (images/CONTRACT.md)."""
-    ended = view.trial.exits.get(SERVER)
-    if ended is None or death(view) is not None:
+    ended = told(view.trial.exits.get(SERVER), "how the server ended was not recorded")
+    if death(view) is not None:
         return
     if ended.code or ended.signal:
         how = ended.signal or f"exit code {ended.code}"
@@ -60,18 +60,9 @@ def server_stopped(view: TrialView) -> Iterator[Result]:
 
 
 def throttled(view: TrialView) -> Iterable[Result]:
-    """Periods in which the server's CPU quota held it back."""
-    if view.trial.settings.cpus is None:
-        return ()
-    periods = view.increase(SERVER, "cgroup", "cpu_periods")
-    held = view.increase(SERVER, "cgroup", "cpu_throttled")
-    share = held / periods if periods else 0.0
-    return graded(
-        "throttled",
-        share,
-        f"the server was throttled in {show_percent(share)} of its CPU quota periods",
-        "raise `cpus`, or read the figures as those of the quota instead of the model",
-    )
+    """Periods in which a CPU quota held the server back: its own, or that of a group above it."""
+    remedy = "raise `cpus`, or read the figures as those of the quota instead of the model"
+    return held_back(view, SERVER, remedy)
 
 
 def oom(view: TrialView) -> Iterator[Result]:
@@ -109,6 +100,8 @@ def model_profile(view: TrialView) -> Iterator[Result]:
             f"{model.name} never called {', '.join(missing)}",
             NOT_THE_MODEL,
         )
+    if not view.figures.syscalls_per_request:
+        raise NoData("no system call of the warm-up was counted")
     per_request = {_plain(name): number for name, number in view.figures.syscalls_per_request.items()}
     for name in model.syscalls.never:
         if per_request.get(name, 0) > STRAY_CALLS_PER_REQUEST:
@@ -140,7 +133,7 @@ def right_answers(view: TrialView) -> Iterator[Result]:
                 yield Result("invalid", message, FIX_SERVER)
     wrong = view.errors("wrong_answer", "protocol")
     yield from graded("wrong_answers", wrong, f"{wrong:,} wrong or malformed answers under load", FIX_SERVER)
-    if "after" not in asked and not view.expects:
+    if "after" not in asked:
         yield Result(
             "suspect",
             "the server's answers were not verified again after the load",

@@ -10,6 +10,7 @@ from lab.analysis import groups
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.figures import figures
 from lab.analysis.model import Level, TrialFigures
+from lab.analysis.recovery import happenings, seconds_outside, spans
 from lab.results.load import LoadResult, Second, SwarmResult, Totals
 from lab.results.record import TrialRecord
 from lab.scenario.load import OWN_USERS
@@ -25,6 +26,7 @@ _WARNINGS = {
     "server": ("the server's statistics break images/CONTRACT.md",),
     "cgroup": (NOT_VISIBLE,),
     "procfs": (NOT_VISIBLE,),
+    "schedstat": (NOT_VISIBLE,),
     "sockets": (NOT_VISIBLE,),
 }
 
@@ -113,6 +115,11 @@ class TrialView:
         return self.trial.scenario.swarm
 
     @property
+    def swarm_nodes(self) -> tuple[str, ...]:
+        """The names of the swarm's nodes: the masters of its groups, and the workers."""
+        return (*(group.master for group in self.swarm.all_groups), *self.swarm.worker_nodes)
+
+    @property
     def open_load(self) -> bool:
         """Whether requests arrive by the clock, independent of the server."""
         return not self.swarm.load.is_closed
@@ -127,6 +134,18 @@ class TrialView:
         """Named group → the trial as if the group were the whole swarm; without groups, "" → itself."""
         each = groups.parts(self.trial)
         return {name: TrialView(part, figures(part)) if name else self for name, part in each.items()}
+
+    def calm(self, *, stalls_only: bool) -> Sequence[Second]:
+        """Return the seconds of the window outside timed events (or those that stall answers)."""
+        excluded = [one for one in spans(self.trial) if one.of.stalls or not stalls_only]
+        if any(not one.told and one.of.healed_ms is not None for one in excluded):
+            raise NoData("the backlog of an event was not recorded")
+        return seconds_outside(self.load, excluded)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether an event kept answers away."""
+        return any(one.stalls for one in happenings(self.trial))
 
     @property
     def lower_load(self) -> str:
@@ -173,13 +192,15 @@ class TrialView:
         return sorted(metric for n, from_, metric in self.trial.series.points if (n, from_) == (node, source))
 
     def highest(self, node: str, source: str, metric: str) -> float:
-        """Return the highest sample; 0 where there is none."""
-        return self.trial.series.highest(node, source, metric) or 0.0
+        """Return the highest sample."""
+        most = self.trial.series.highest(node, source, metric)
+        return told(most, self.why_missing(source, f"{source} {metric} of {node} was not sampled"))
 
     def growth(self, node: str, source: str, metric: str) -> float:
-        """Growth of a counter over the whole trial; 0 where it was not sampled."""
-        points = self.trial.series.get(node, source, metric)
-        return points[-1][1] - points[0][1] if points else 0.0
+        """Growth of a counter over the whole trial."""
+        grown = self.trial.series.growth(node, source, metric)
+        missing = f"{source} {metric} of {node} was not sampled over the trial"
+        return told(grown, self.why_missing(source, missing))
 
     def errors(self, *kinds: str) -> int:
         """How many errors of these kinds (of any, without kinds) the swarm counted, over the whole load."""

@@ -6,11 +6,10 @@
   const hue = (name) => `var(--c${names.indexOf(name) % colours})`;
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
-  // A server whose every trial is invalid, or that did not keep up, says so wherever its figures are drawn.
-  const doubted = new Set(data.servers.filter((s) => s.doubted).map((s) => s.label));
-  const limited = new Set(data.servers.filter((s) => s.limited).map((s) => s.label));
-  const mark = (label) => (doubted.has(label) ? " (invalid)" : limited.has(label) ? " (at its limit)" : "");
-  const titled = (label, name = label) => name + mark(label);
+  // A server whose every trial is invalid, or that met a limit or did not keep up, says so wherever its figures are drawn.
+  const marksOf = (s) => [s.doubted && "invalid", s.limited && "at its limit"].filter(Boolean).join(", ");
+  const marks = new Map(data.servers.map((s) => [s.label, marksOf(s)]));
+  const titled = (label, name = label) => (marks.get(label) ? `${name} (${marks.get(label)})` : name);
   const finite = (v) => v !== null && v !== undefined;
   const MIB = 1024 * 1024;
 
@@ -158,7 +157,8 @@
   function span(width) {
     const rows = data.servers.filter((s) => finite(s.p50_ms));
     const high = (s) => (finite(s.p99_ms) ? s.p99_ms : s.p50_ms);
-    const text = (s) => `${show(s.p50_ms)} – ${finite(s.p99_ms) ? show(s.p99_ms) : "n/a"}`;
+    const least = (s, name) => (s.at_least.includes(name) ? "≥ " : "");
+    const text = (s) => `${least(s, "p50")}${show(s.p50_ms)} – ${finite(s.p99_ms) ? least(s, "p99") + show(s.p99_ms) : "n/a"}`;
     return Plot.plot(frame(width, {
       marginRight: 92,
       x: { axis: null, zero: false, type: isWide(rows.flatMap((s) => [s.p50_ms, high(s)])) ? "log" : "linear", inset: 6 },
@@ -327,12 +327,12 @@
   // ---- tables of charts ----------------------------------------------------------------------------------------
   const perSecond = (columns) => () => [
     ["server", "second", ...columns.map((c) => c[0])],
-    timelines().flatMap((line) => line.seconds.map((s) => [titled(line.label), s.t, ...columns.map((c) => show(s[c[1]]))])),
+    timelines().flatMap((line) => line.seconds.map((s) => [titled(line.label), s.t, ...columns.map((c) => ((s.at_least || []).includes(c[1]) ? "≥ " : "") + show(s[c[1]]))])),
   ];
   const tables = {
     bars: () => [
       ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "of it in the kernel", "memory per connection"],
-      data.servers.map((s) => [titled(s.label), show(s.p50_ms), show(s.p99_ms), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
+      data.servers.map((s) => [titled(s.label), ...["p50", "p99"].map((name) => (s.at_least.includes(name) ? "≥ " : "") + show(s[`${name}_ms`])), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],

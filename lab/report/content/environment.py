@@ -10,7 +10,9 @@ from lab.results.record import Run
 HEADINGS = ("fact", "value")
 KEY_FACTS = (
     "host.cpu_model", "host.cpus", "host.memory_bytes", "host.kernel", "host.congestion_control",
-    "host.cgroup", "engine.version", "placement.server", "placement.swarm", "lab", "revision",
+    "host.cgroup", "host.governor", "host.smt", "host.clock_source", "host.transparent_hugepages",
+    "host.interrupt_time", "host.boot_id", "host.machine_id", "overhead.cpu",
+    "engine.version", "placement.server", "placement.swarm", "lab", "revision",
 )  # fmt: skip
 MORE = ("limits", "seed", "argv", "scenario_sha256")
 

@@ -1,16 +1,17 @@
 """What may explain a cost: the counts of each model beside its costs, as a table and as sentences.
 
 The sentences name figures that differ together; that is no proof of a cause. They mention costs that differ
-by at least 1.25 × and explaining figures that differ by at least 1.5 ×. Servers that failed more than 1 % of
-their requests are left out: the requests they answered are no fair sample. So are
-servers that did not keep up.
+by at least 1.25 × with intervals that lie apart, and explaining figures that differ by at least 1.5 ×. Where
+one of the servers has a single trial, both must differ by at least 2 ×: one and the same server differs by
+1.5 × from trial to trial. Servers that failed more than 1 % of their requests are left out: the requests
+they answered are no fair sample. So are servers that did not keep up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lab.analysis.model import ServerSummary, Summary, figure_of
+from lab.analysis.model import Interval, ServerSummary, Summary, figure_of, is_lower_bound
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content.text import (
@@ -26,7 +27,7 @@ from lab.report.content.text import (
     with_unit,
 )
 
-TELLING_COST, TELLING_CAUSE = 1.25, 1.5
+TELLING_COST, TELLING_CAUSE, TELLING_OF_ONE_TRIAL = 1.25, 1.5, 2.0
 MOST_ERRORS = 0.01
 MOST_CAUSES = 3
 
@@ -40,7 +41,7 @@ def row(server: ServerSummary) -> list[str]:
     """Return the cells under HEADINGS."""
     most = sorted(server.syscalls_per_request.items(), key=lambda item: (-item[1], item[0]))[:3]
     calls = ", ".join(f"{name}\u00a0{number(each)}" for name, each in most) or NOTHING
-    return [*(cell(server, figure).split(" (")[0] for figure in COLUMNS), calls]
+    return [*(cell(server, figure) for figure in COLUMNS), calls]
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -68,7 +69,8 @@ def _left_out(server: ServerSummary, point: Mapping[str, object]) -> str:
         return "invalid"
     if server.kept_up is False:
         return "at its limit"
-    return f"failed {percent(server.errors.rate)} of its requests" if server.errors.rate > MOST_ERRORS else ""
+    rate = server.errors.rate
+    return f"failed {percent(rate)} of its requests" if rate is not None and rate > MOST_ERRORS else ""
 
 
 def _last_point(summary: Summary) -> Mapping[str, object]:
@@ -77,16 +79,25 @@ def _last_point(summary: Summary) -> Mapping[str, object]:
 
 def _sentence(cost: Figure, summary: Summary) -> Iterator[str]:
     comparable = _comparable(summary).items()
-    known = {name: value for name, server in comparable if (value := shown(server, cost)) is not None}
+    known = {
+        name: value
+        for name, server in comparable
+        if (value := shown(server, cost)) is not None and not is_lower_bound(server, cost)
+    }
     if len(known) < 2:
         return
     low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
-    if known[high] - known[low] < cost.least or known[high] < TELLING_COST * max(known[low], 1e-9):
+    single = [name for name in (high, low) if _trials(summary.servers[name], cost) == 1]
+    telling = TELLING_OF_ONE_TRIAL if single else TELLING_COST
+    if known[high] - known[low] < cost.least or known[high] < telling * max(known[low], 1e-9):
+        return
+    if not single and not _apart(summary.servers[high], summary.servers[low], cost):
         return
     times = f"{number(known[high] / known[low])} ×" if known[low] > 0 else "more than"
     much, little = (with_unit(known[name], cost) for name in (high, low))
-    says = f"{capital(cost.noun)}: {high} has {much}, {times} {low} ({little})."
-    causes = list(_causes(cost, summary.servers[high], summary.servers[low]))[:MOST_CAUSES]
+    says = f"{capital(cost.noun)}: {high} has {much}, {times} {low} ({little}{_of_one(single)})."
+    telling = TELLING_OF_ONE_TRIAL if single else TELLING_CAUSE
+    causes = list(_causes(cost, summary.servers[high], summary.servers[low], telling))[:MOST_CAUSES]
     if not causes:
         yield f"{says} No counted figure differs as much."
         return
@@ -94,7 +105,31 @@ def _sentence(cost: Figure, summary: Summary) -> Iterator[str]:
     yield f"{says} {high} had {theirs}; {low} had {others}."
 
 
-def _causes(cost: Figure, high: ServerSummary, low: ServerSummary) -> Iterator[tuple[float, str, str]]:
+def _of_one(single: list[str]) -> str:
+    """`; one trial each`, `; one trial of poll`; empty where both have several."""
+    return (
+        "" if not single else "; one trial each" if len(single) > 1 else f"; one trial of {clean(single[0])}"
+    )
+
+
+def _interval(server: ServerSummary, cost: Figure) -> Interval:
+    known = figure_of(server, cost) is not None
+    return server.intervals.get(cost.name if known else cost.fallback, Interval(n=1))
+
+
+def _trials(server: ServerSummary, cost: Figure) -> int:
+    return _interval(server, cost).n
+
+
+def _apart(high: ServerSummary, low: ServerSummary, cost: Figure) -> bool:
+    """Whether the lowest of the dearer server is above the highest of the cheaper."""
+    least, most = _interval(high, cost).low, _interval(low, cost).high
+    return least is not None and most is not None and least > most
+
+
+def _causes(
+    cost: Figure, high: ServerSummary, low: ServerSummary, telling: float
+) -> Iterator[tuple[float, str, str]]:
     """Figures that differ as much: how many times, and the words for either server, the largest first."""
     found = []
     for cause in (BY_NAME[name] for name in cost.explained_by):
@@ -103,7 +138,7 @@ def _causes(cost: Figure, high: ServerSummary, low: ServerSummary) -> Iterator[t
             continue
         top, bottom = (less, more) if cause.better == "higher" else (more, less)
         ratio = top / bottom if bottom > 0 else (float("inf") if top > 0 else 1.0)
-        if ratio >= TELLING_CAUSE and top >= cause.least:
+        if ratio >= telling and top >= cause.least:
             found.append((ratio, cause.counted_as.format(amount(more, cause)), amount(less, cause)))
     yield from sorted(found, key=lambda item: -item[0])
 

@@ -99,7 +99,7 @@ def divided(summary: Summary, figures: Iterable[Figure]) -> tuple[list[Group], l
         summary: A judged run.
         figures: What this report has a place for. One without a value and a threshold is not shown.
     """
-    asked = {row.get("metric") for row in summary.thresholds}
+    asked = {row.metric for row in summary.thresholds}
     shown = [
         figure
         for figure in figures
@@ -155,6 +155,6 @@ def verdict_meaning(summary: Summary) -> str:
         "PASS": f"the figures are valid and every threshold held{doubt}",
         "FAIL": "the figures are valid, but a threshold did not hold or a server died",
         "INVALID": "the figures of at least one trial are invalid: see the findings",
-        "INCONCLUSIVE": "a required check had no data: see the findings",
+        "INCONCLUSIVE": "a required check had no data, or a threshold cannot be told: see below",
         "UNKNOWN": "nothing was measured, or the run was interrupted: see the findings",
     }[summary.verdict]

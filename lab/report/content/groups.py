@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lab.analysis.model import Summary
+from lab.common.figures import BY_NAME
 from lab.report.content import text
 
 HEADINGS = ("server", "group", "requests/s", "p50 ms", "p99 ms", "errors", "connections")
+FIGURES = ("requests_per_s", "response_p50_ms", "response_p99_ms", "errors", "connections_peak")
 NUMERIC = frozenset(range(2, len(HEADINGS)))
 
 
@@ -15,11 +17,7 @@ def rows(summary: Summary) -> list[list[str]]:
         [
             text.label(name, server),
             text.clean(group),
-            text.number(found.requests_per_s.value),
-            text.response(found, "p50"),
-            text.response(found, "p99"),
-            text.percent(found.errors.rate),
-            text.count(found.connections_peak),
+            *(text.cell(found, BY_NAME[name]) for name in FIGURES),
         ]
         for name, server in summary.servers.items()
         for group, found in server.groups.items()

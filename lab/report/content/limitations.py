@@ -79,7 +79,7 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
     elif any(server.trials_valid < 6 for server in summary.servers.values()):
-        yield "A 95 % interval needs six valid trials of a server: where there are fewer, none is shown."
+        yield "A 95 % interval needs six valid trials: where there are fewer, brackets hold the extremes."
     yield _OUTSIDE
 
 

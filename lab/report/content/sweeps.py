@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lab.analysis.growth import position, unit
-from lab.analysis.model import Curve, Growth, GrowthLaw, ServerSummary, Summary
+from lab.analysis.model import (
+    Curve,
+    Growth,
+    GrowthLaw,
+    ServerSummary,
+    Summary,
+    at_limit,
+    is_lower_bound,
+)
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content.text import NOTHING, capital, clean, measured, number, shown, size
@@ -31,7 +39,7 @@ def sweep(summary: Summary) -> dict[str, Any] | None:
     rows = [
         _row(server, paths)
         for server in summary.servers.values()
-        if measured(server) and not ((server.server, paths[0]) in end and _limited(server))
+        if measured(server) and not ((server.server, paths[0]) in end and at_limit(server))
     ]
     numeric = all(row["x"] is not None for row in rows)
     figures = [_chart(figure) for figure in SWEPT]
@@ -44,11 +52,6 @@ def _chart(figure: Figure) -> dict[str, Any]:
     return {"key": figure.name, "title": f"{capital(figure.noun)} [{unit}]", "unit": size_of_unit}
 
 
-def _limited(server: ServerSummary) -> bool:
-    held_back = server.refused_above is not None or server.served_at_once is not None
-    return held_back or server.kept_up is False
-
-
 def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
     split = "".join(f", {path.rsplit('.', 1)[-1]} {server.point.get(path)}" for path in paths[1:])
     value = server.point.get(paths[0])
@@ -56,7 +59,7 @@ def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
         "label": server.server + split,
         "x": position(value),
         "value": str(value),
-        **{figure.name: shown(server, figure) for figure in SWEPT},
+        **{f.name: None if is_lower_bound(server, f) else shown(server, f) for f in SWEPT},
     }
 
 
@@ -138,8 +141,9 @@ def _at(curve: Curve, place: int, against: Unit) -> str:
 
 def _to(curve: Curve, against: Unit) -> str:
     """`442 µs at 1,000; it reached its limit at 3,000`."""
-    met = curve.limit_met_at
-    return _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
+    met, bound = curve.limit_met_at, curve.lower_bound_at
+    told = _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
+    return told if bound is None else f"{told}; too many requests without an answer at {against.show(bound)}"
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
     Errors,
-    Estimate,
+    GroupSummary,
     LoadFigures,
+    QuantileName,
     Quantiles,
     ServerFigures,
     ServerSummary,
+    Summary,
     TrialFigures,
+    at_limit,
     figure_of,
 )
 from lab.common.figure import Figure
@@ -46,15 +49,22 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else show_percent(share)
 
 
-def quantile(quantiles: Quantiles, name: str) -> str:
-    """Milliseconds, or `n/a (needs N)` where there are samples but too few for this quantile."""
+def quantile(quantiles: Quantiles, name: QuantileName) -> str:
+    """Milliseconds, `≥ 5,000` of a lower bound, `n/a (needs N)` where there are requests but too few."""
     value: float | None = getattr(quantiles, name)
-    if value is None and quantiles.samples:
+    if name in quantiles.at_least:
+        return "unknown" if value is None else at_least(number(value))
+    if value is None and quantiles.samples + quantiles.unanswered:
         return f"n/a (needs {FEWEST[name]:,})"
     return number(value)
 
 
-def response(figures: LoadFigures, name: str) -> str:
+def at_least(words: str) -> str:
+    """Write a lower bound: `≥ 5,000`."""
+    return f"≥\u00a0{words}"
+
+
+def response(figures: LoadFigures, name: QuantileName) -> str:
     """Return a quantile of the response time; `1,480 (grows)` of a server that did not keep up."""
     told = quantile(figures.response_ms, name)
     grows = figures.kept_up is False and getattr(figures.response_ms, name) is not None
@@ -79,16 +89,57 @@ def plural(count: int, noun: str) -> str:
 COLUMNS = tuple(figure for figure in FIGURES if figure.column)
 
 
-def cell(figures: ServerFigures, figure: Figure) -> str:
-    """Return a figure as it stands in a table, with its interval if there is one; a dash if not measured."""
+def cell(figures: LoadFigures, figure: Figure) -> str:
+    """Write a figure for a table: a dash if not measured; over trials `41.0 (40.2–42.5, n 5)`."""
     owner = getattr(figures, figure.path[0])
+    if isinstance(owner, Errors) and not _measured(figures):
+        return NOTHING
     if isinstance(owner, Quantiles):
-        return response(figures, figure.path[-1])
-    if isinstance(owner, Errors):
-        return percent(owner.rate) if _measured(figures) else NOTHING
-    if isinstance(owner, Estimate) and owner.ci95:
-        return f"{number(owner.value)} ({number(owner.ci95[0])}–{number(owner.ci95[1])})"
-    return amount(shown(figures, figure), figure)
+        value = response(figures, quantile_of(figure))
+    else:
+        value = amount(shown(figures, figure), figure)
+    of = _as_shown(figures, figure)
+    return f"{value}{_bracket(figures, of)}{_mark(figures, of)}"
+
+
+def _as_shown(figures: LoadFigures, figure: Figure) -> Figure:
+    """Return the figure that stands in the place of this one: its fallback where it was not measured."""
+    while figure_of(figures, figure) is None and figure.fallback:
+        figure = BY_NAME[figure.fallback]
+    return figure
+
+
+def _mark(figures: LoadFigures, figure: Figure) -> str:
+    """Return what must be said beside a figure, in brackets."""
+    mark = figures.marks.get(figure.name) if isinstance(figures, ServerFigures) else None
+    return f" ({mark})" if mark else ""
+
+
+def _bracket(figures: LoadFigures, figure: Figure) -> str:
+    """Interval and number of trials of a figure over several; empty for one trial."""
+    if not isinstance(figures, ServerSummary | GroupSummary):
+        return ""
+    interval = figures.intervals.get(figure.name)
+    if interval is None:
+        return ""
+    low, high = amount(interval.low, figure), amount(interval.high, figure)
+    between = "" if low == high else f"{low}–{high}, "
+    return f" ({between}n\u00a0{interval.n})"
+
+
+def brackets(summary: Summary) -> str:
+    """Say what brackets in a table mean; empty where no figure is of more than one trial."""
+    if not any(server.intervals for server in summary.servers.values()):
+        return ""
+    return (
+        "Brackets hold the 95 % interval of the median over n trials; "
+        "with fewer than six trials, the smallest and the largest."
+    )
+
+
+def quantile_of(figure: Figure) -> QuantileName:
+    """Which quantile a figure of response times is. Raises KeyError for another figure."""
+    return {name: name for name in FEWEST}[figure.path[-1]]  # type: ignore[index]
 
 
 def amount(value: float | None, figure: Figure) -> str:
@@ -111,14 +162,16 @@ def capital(noun: str) -> str:
     return noun if noun[1:2].isdigit() else noun[:1].upper() + noun[1:]
 
 
-def shown(figures: ServerFigures, figure: Figure) -> float | None:
+def shown(figures: LoadFigures, figure: Figure) -> float | None:
     """Return the value of a figure; of its fallback where it was not measured."""
     value = figure_of(figures, figure)
-    return figure_of(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
+    return shown(figures, BY_NAME[figure.fallback]) if value is None and figure.fallback else value
 
 
-def _measured(figures: ServerFigures) -> bool:
-    return figures.status == "ok" if isinstance(figures, TrialFigures) else measured(figures)  # type: ignore[arg-type]
+def _measured(figures: LoadFigures) -> bool:
+    if isinstance(figures, TrialFigures):
+        return figures.status == "ok"
+    return measured(figures) if isinstance(figures, ServerSummary) else True
 
 
 def row(server: ServerSummary) -> list[str]:
@@ -132,10 +185,33 @@ def measured(server: ServerSummary) -> bool:
 
 
 def label(name: str, server: ServerSummary) -> str:
-    """Return the server's name; one whose every trial is invalid, or that did not keep up, says so."""
-    doubted = measured(server) and not server.trials_valid
-    limited = " (at its limit)" if server.kept_up is False else ""
-    return clean(name) + (" (invalid)" if doubted else limited)
+    """Return the server's name, with marks: no trial of it is valid, or it met a limit of its own."""
+    marks = ["invalid"] if measured(server) and not server.trials_valid else []
+    marks += ["at its limit"] if at_limit(server) else []
+    return clean(name) + (f" ({', '.join(marks)})" if marks else "")
+
+
+def limits_met(servers: Mapping[str, ServerSummary]) -> list[str]:
+    """Say what `at its limit` means for each server that has the mark, in a sentence."""
+    return [f"{clean(name)}: {_limit(server)}." for name, server in servers.items() if at_limit(server)]
+
+
+def _limit(server: ServerSummary) -> str:
+    users = server.users or 0
+    if server.refused_above is None and server.served_at_once is None:
+        return "did not keep up with the requests that were meant, so more and more waited"
+    if server.refused_above is None:
+        at_once = server.served_at_once or 0
+        return f"served {plural(at_once, 'connection')} at a time; the other {users - at_once:,} users waited"
+    left_out = server.errors.users_left_out
+    refused = users - server.refused_above if left_out is None else left_out
+    says = (
+        f"refused connections beyond {server.refused_above:,} open ones: "
+        f"{refused:,} of {users:,} users had none"
+    )
+    if left_out is None:
+        return f"{says}. The requests came at a rate, so those that were connected sent them"
+    return f"{says}, and their requests count as failed"
 
 
 def failure(server: ServerSummary) -> str | None:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from lab.analysis.model import Summary, ThresholdResult
+from lab.report.content.text import NOTHING, at_least, clean, count
 
-from lab.analysis.model import Summary
-from lab.report.content import text
-
-_LABELS = {"ok": "held", "valid_trials": "valid trials", "failed": "trials that failed it", "says": "remark"}
-
-
-def headings(summary: Summary) -> list[str]:
-    """Return the columns, in the order of their first use."""
-    return [_LABELS.get(key, key) for key in _keys(summary)]
+HEADINGS = (
+    "server", "metric", "threshold", "held",
+    "valid trials", "trials that failed it", "value", "trial", "remark",
+)  # fmt: skip
 
 
 def rows(summary: Summary) -> list[list[str]]:
-    """One row per threshold and server, in the columns of `headings`."""
-    return [[_cell(row.get(key)) for key in _keys(summary)] for row in summary.thresholds]
+    """One row per threshold and sweep point, in the columns of HEADINGS."""
+    return [_cells(row) for row in summary.thresholds]
 
 
-def words(row: Mapping[str, object]) -> str:
+def words(row: ThresholdResult) -> str:
     """`server thread, metric errors, threshold rate < 1%, value 0.3` without whether it held."""
-    return ", ".join(
-        f"{_LABELS.get(key, key)} {_cell(value)}"
-        for key, value in row.items()
-        if key != "ok" and value not in (None, "")
-    )
+    known = zip(HEADINGS, _cells(row), strict=True)
+    return ", ".join(f"{name} {cell}" for name, cell in known if name != "held" and cell not in ("", NOTHING))
 
 
-def _keys(summary: Summary) -> list[str]:
-    return list(dict.fromkeys(key for row in summary.thresholds for key in row))
-
-
-def _cell(value: object) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return text.count(value) if is_number else text.plain_value("", value)  # type: ignore[arg-type]
+def _cells(row: ThresholdResult) -> list[str]:
+    held = "yes" if row.ok else "no" if row.told else "cannot be told"
+    value = at_least(count(row.value)) if row.at_least else count(row.value)
+    named = [clean(word) for word in (row.server, row.metric, row.threshold)]
+    counts = [count(row.valid_trials), count(row.failed)]
+    return [*named, held, *counts, value, clean(row.trial or NOTHING), clean(row.says)]

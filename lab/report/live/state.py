@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lab.analysis.histogram import decode, quantiles
-from lab.analysis.model import Quantiles
+from lab.analysis.histogram import response_times
+from lab.analysis.model import QuantileName, Quantiles
 from lab.report.content.text import NOTHING, clean, number, quantile, size
 from lab.results.record import TrialRecord
 from lab.results.swarm_event import Progress
@@ -124,13 +124,13 @@ def outcome(record: TrialRecord) -> str:
     if record.load is None or record.status == "failed":
         return f"failed: {clean(record.reason or 'no measurement')}"
     result, (start, end) = record.load.result, record.load.window_ms
-    response = quantiles(decode(result.response_hdr))
+    response = response_times(result).quantiles()
     rate = number(result.done / (end - start) * 1000) if end > start else NOTHING
-    times = ", ".join(f"{name} {_ms(response, name)}" for name in ("p50", "p99"))
+    times = f"p50 {_ms(response, 'p50')}, p99 {_ms(response, 'p99')}"
     return f"{rate} requests/s, {times}, {result.failed:,} failed"
 
 
-def _ms(response: Quantiles, name: str) -> str:
+def _ms(response: Quantiles, name: QuantileName) -> str:
     shown = quantile(response, name)
     return shown if getattr(response, name) is None else f"{shown} ms"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy
 import pytest
@@ -22,23 +21,25 @@ from lab.analysis.charts import (
     typical,
 )
 from lab.analysis.growth import position
-from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, Outcomes
 from lab.report.content.sweeps import sweep
 from lab.results.load import LoadResult
 from lab.results.record import TrialRecord
 from tests.support import judged, make_golden
+from tests.support.records import hdr
 
 
-def histogram(values_us: list[int]) -> Any:
+def answered(values_us: list[int], without: int = 0) -> Outcomes:
+    """Answers at these times, and so many requests without one."""
     made = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
     for value in values_us:
         made.record_value(value)
-    return made
+    return Outcomes.of([str(made.encode().decode("ascii"))], [], without)
 
 
 def test_percentile_curve_is_that_of_the_samples() -> None:
     values = [int(v) for v in numpy.random.default_rng(7).lognormal(8, 1, 50_000)]
-    curve = percentile_curve(histogram(values))
+    curve = percentile_curve(answered(values))
     for nines, ms in curve:
         expected = numpy.quantile(values, 1 - 10**-nines, method="inverted_cdf") / 1000
         assert ms == pytest.approx(expected, rel=2e-3)
@@ -64,7 +65,13 @@ def test_a_curve_ends_where_samples_do_not_support_it(samples: int, percent: flo
 
 
 def test_too_few_samples_have_no_curve() -> None:
-    assert percentile_curve(histogram([1000] * 19)) == []
+    assert percentile_curve(answered([1000] * 19)) == []
+
+
+def test_a_curve_ends_where_requests_had_no_answer() -> None:
+    curve = percentile_curve(answered([1000] * 9_000, without=1_000))
+    assert curve[-1] == (1.0, pytest.approx(1.0, rel=1e-3))
+    assert percentile_curve(answered([1000] * 100, without=9_900)) == []
 
 
 def test_every_server_has_its_lines_and_one_curve_per_trial() -> None:
@@ -73,8 +80,8 @@ def test_every_server_has_its_lines_and_one_curve_per_trial() -> None:
     assert [server["label"] for server in data["servers"]] == list(summary.servers)
     assert [line["label"] for line in data["timelines"]] == [n for n in summary.servers if n != "crash"]
     assert sorted(curve["trial"] for curve in data["percentiles"]) == sorted(
-        trial.id for trial in run.trials if trial.load is not None
-    )
+        trial.id for trial in run.trials if trial.load is not None and trial.server != "select"
+    ), "nine of ten requests to select had no answer: no percentile of the chart is known"
 
 
 def test_the_typical_trial_has_the_median_p99() -> None:
@@ -138,7 +145,7 @@ def test_longer_steps_keep_rates_and_merge_histograms() -> None:
 
 def test_a_second_with_few_answers_has_no_quantile() -> None:
     load = the_load()
-    few = load.seconds[3].replaced(response_hdr=histogram([1000] * 5).encode().decode())
+    few = load.seconds[3].replaced(response_hdr=hdr({1000: 1}, 5))
     step = next(per_second(replace(load, seconds=(few,)), "p90", 240))
     assert (step["p50"], step["upper"], step["max"]) == (None, None, 1.0)
 

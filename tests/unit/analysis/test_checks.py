@@ -28,7 +28,6 @@ from tests.support.records import (
     trial,
     verified,
     with_load,
-    with_scenario,
     with_swarm,
 )
 
@@ -37,9 +36,12 @@ def test_a_healthy_trial_passes_and_every_check_was_asked():
     summary = judged(trial())
     assert [f for f in summary.findings if f.level != "ok"] == []
     assert (summary.verdict, summary.exit_code) == ("PASS", 0)
-    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline"))}
+    linked = {name for name in checks.REQUIRED if name.startswith(("link_", "delayline", "event_"))}
     assert set(checks.REQUIRED) - set(summary.checks) == linked
     assert all(set(levels) == {"ok"} for levels in summary.checks.values())
+
+
+NODES = ("server", "master", "worker-0", "worker-1")
 
 
 def slow(*ks: int) -> list[dict[str, Any]]:
@@ -54,6 +56,10 @@ def host(**per_s: float) -> dict[tuple[str, str, str], Any]:
     return {("host", "host", name): counter(1, rate) for name, rate in per_s.items()}
 
 
+def waited(us_per_s: float) -> dict[tuple[str, str, str], Any]:
+    return {("worker-0", "schedstat", "waited_us/43"): counter(1, us_per_s)}
+
+
 def server(**per_s: float) -> dict[tuple[str, str, str], Any]:
     return {("server", "cgroup", name): counter(1, rate) for name, rate in per_s.items()}
 
@@ -62,9 +68,8 @@ def whole(**changes: Any) -> dict[str, Any]:
     return {**records.result()["whole"], **changes}
 
 
-def limited(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
-    quota = with_scenario(t, servers={"epoll_lt": {"model": "epoll_lt", "backlog": 4096, "cpus": 0.5}})
-    return sampled(quota, server(cpu_throttled=throttled_per_s))
+def limited(t: TrialRecord, throttled_per_s: float, group: str = "") -> TrialRecord:
+    return sampled(t, server(**{f"cpu_periods{group}": 10, f"cpu_throttled{group}": throttled_per_s}))
 
 
 def sampled(t: TrialRecord, changes: dict[tuple[str, str, str], Any]) -> TrialRecord:
@@ -102,6 +107,14 @@ def worker_quota(t: TrialRecord, throttled_per_s: float) -> TrialRecord:
     return replace(t, series=series(changes))
 
 
+def throttled(t: TrialRecord, budget_s: float) -> TrialRecord:
+    """An engine that wants all of its CPU runs until its budget is used up, and waits for the next period."""
+    rates = {"ran_us": budget_s * 1e6, "waited_us": (1 - budget_s) * 1e6}
+    changes = {("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in rates.items()}
+    budgets = [(time, budget_s * 1e6) for time, _ in counter(0, 0)]
+    return replace(t, series=series(changes | {("worker-0", "realtime", "budget_us/41"): budgets}))
+
+
 def lasting(t: TrialRecord, ms: float) -> TrialRecord:
     return with_load(t, window_mono_ms=[WINDOW_MS[0], WINDOW_MS[0] + ms])
 
@@ -115,7 +128,8 @@ def answers(t: TrialRecord, samples: int) -> TrialRecord:
 
 
 def late(t: TrialRecord, us: int) -> TrialRecord:
-    return with_load(t, lateness_hdr=hdr({10: 95, us: 5}, N))
+    sends = hdr({10: 95, us: 5}, N)
+    return with_load(t, lateness_hdr=sends, lateness_generator_hdr=sends)
 
 
 def placed(t: TrialRecord, server_cpus: str, swarm_cpus: str) -> TrialRecord:
@@ -133,6 +147,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("users without a connection", "connections_reached", "suspect", lambda t: connected(t, 985)),
     ("a worker under a quota", "generator_throttled", "suspect", lambda t: worker_quota(t, 0.5)),
     ("a worker held back by its quota", "generator_throttled", "invalid", lambda t: worker_quota(t, 8)),
+    ("an engine held back by its budget", "real_time_throttled", "invalid", lambda t: throttled(t, 0.2)),
     ("many without a connection", "connections_reached", "invalid", lambda t: connected(t, 900)),
     ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
     ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),
@@ -164,6 +179,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("descriptors that ran out", "client_exhausted", "invalid", lambda t: erring(t, emfile=2)),
     ("a throttled server", "throttled", "suspect", lambda t: limited(t, 0.5)),
     ("a strangled server", "throttled", "invalid", lambda t: limited(t, 5)),
+    ("a quota above the server", "throttled", "invalid", lambda t: limited(t, 5, "/docker")),
     ("an OOM kill", "oom", "invalid", lambda t: sampled(t, server(oom_kills=0.1))),
     ("a swapping host", "swap", "invalid", lambda t: sampled(t, host(pswpout=100))),
     ("the wrong model", "model_profile", "invalid", lambda t: calls(t, poll=2000, epoll_wait=None)),
@@ -174,11 +190,19 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a full queue", "kernel_counters", "suspect", lambda t: sampled(t, overflows("listen_overflows"))),
     ("retransmissions", "kernel_counters", "suspect", lambda t: sampled(t, overflows("retransmits"))),
     ("packets dropped", "kernel_counters", "suspect", lambda t: sampled(t, host(softnet_dropped=1))),
-    ("some steal", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_steal_us=5e4))),
-    ("much steal", "host_quiet", "invalid", lambda t: sampled(t, host(cpu_steal_us=3e5))),
-    ("another load on the host", "host_quiet", "suspect", lambda t: sampled(t, host(cpu_user_us=1.5e6))),
+    ("some steal", "host_quiet", "suspect", lambda t: sampled(t, host(cpu0_steal_us=3e4))),
+    ("much steal", "host_quiet", "invalid", lambda t: sampled(t, host(cpu1_steal_us=3e5))),
+    ("others on the server's CPU", "host_quiet", "suspect", lambda t: sampled(t, host(cpu0_idle_us=6e5))),
+    ("much on the swarm's CPU", "host_quiet", "invalid", lambda t: sampled(t, host(cpu1_idle_us=1e5))),
+    ("an engine that waited", "run_delay", "suspect", lambda t: sampled(t, waited(3.5e5))),
+    ("an engine that waited long", "run_delay", "invalid", lambda t: sampled(t, waited(6e5))),
     ("one CPU for all", "placement", "suspect", lambda t: placed(t, "0-1", "1")),
-    ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap())),
+    ("a server that was moved", "cpu_sets", "invalid", lambda t: moved(t, processes="0,1")),
+    ("a control group that was widened", "cpu_sets", "invalid", lambda t: moved(t, group="0-1")),
+    ("a step of the clock", "clocks", "suspect", lambda t: sampled(t, clock("realtime_ms", -2000))),
+    ("a machine that slept", "clocks", "invalid", lambda t: sampled(t, clock("boottime_ms", 60_000))),
+    ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap(1.8))),
+    ("a long gap in the samples", "sampling", "invalid", lambda t: sampled(t, gap(3))),
     ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
     ("a collector that failed", "sampling", "suspect", lambda t: replace(t, warnings=("cgroup: gone",))),
     ("plain processes", "isolation", "suspect", lambda t: replace(t, stamps=("not isolated",))),
@@ -227,8 +251,21 @@ def overflows(metric: str) -> dict[tuple[str, str, str], Any]:
 TOOK = ("lab", "recorder", "took_ms")
 
 
-def gap() -> dict[tuple[str, str, str], Any]:
-    return {TOOK: [(t, v) for t, v in records.SERIES[TOOK] if not 4000 < t - WINDOW_MS[0] < 7000]}
+def gap(seconds: float) -> dict[tuple[str, str, str], Any]:
+    """No sample for so long, from 4 s after the window's start."""
+    start = WINDOW_MS[0] + 4000
+    there = [(t, v) for t, v in records.SERIES[TOOK] if not start < t < start + 1000 * seconds]
+    return {TOOK: sorted([*there, (start + 1000 * seconds, 12.0)])}
+
+
+def moved(t: TrialRecord, **cpus: str) -> TrialRecord:
+    return replace(t, cpu_sets=records.cpu_sets(**cpus))
+
+
+def clock(metric: str, by_ms: float) -> dict[tuple[str, str, str], Any]:
+    """A clock that jumps within the window."""
+    key = ("host", "clocks", metric)
+    return {key: [(t, v + by_ms * (t > WINDOW_MS[0] + 3000)) for t, v in records.SERIES[key]]}
 
 
 def costly() -> dict[tuple[str, str, str], Any]:
@@ -256,6 +293,7 @@ def test_every_check_has_a_fault_that_it_sees():
         "backlog",
         "own_users",
         "link_in_force",
+        "event_on_time",
         "link_delay",
         "link_loss",
         "link_rate",
@@ -278,8 +316,16 @@ def test_suspect_alone_keeps_pass():
 def test_lateness_needs_both(late_us, p50_us):
     response = hdr({p50_us: 1}, N)
     times = {"response_hdr": response, "service_hdr": response, "under_way_s": N * p50_us / 1e6}
-    spoilt = with_load(trial(), lateness_hdr=hdr({late_us: 1}, N), **times)
+    spoilt = with_load(trial(), lateness_generator_hdr=hdr({late_us: 1}, N), **times)
     assert not {c for c, _ in counted(judged(spoilt))} & {"lateness"}
+
+
+def test_sends_that_waited_for_a_free_connection_are_the_servers_doing():
+    waited = with_load(trial(), lateness_hdr=hdr({10: 90, 900_000: 10}, N))
+    assert "lateness" not in {c for c, _ in counted(judged(waited))}
+    assert checks.disturbed(waited) is None
+    older = with_load(waited, lateness_generator_hdr=None)
+    assert "send lateness p99 900 ms = 900 × p50" in (checks.disturbed(older) or ""), "it does not tell why"
 
 
 def test_a_drift_of_little_time_is_none():
@@ -322,7 +368,9 @@ def test_an_answer_after_the_timeout_is_within_what_was_sent():
 
 @pytest.mark.parametrize("missing", ["lateness_hdr", "whole", "workers", "locust"])
 def test_missing_data_is_unknown_and_inconclusive(missing):
-    spoilt = with_load(trial(), **{missing: [] if missing == "workers" else None})
+    old = with_load(trial(), lateness_generator_hdr=None)
+    assert not counted(judged(old)), "an earlier record tells all lateness, and it was small"
+    spoilt = with_load(old, **{missing: [] if missing == "workers" else None})
     summary = judged(spoilt)
     assert (summary.verdict, summary.exit_code) == ("INCONCLUSIVE", 5)
     assert "unknown" in {level for _, level in counted(summary)}
@@ -337,7 +385,7 @@ def test_unknown_in_a_check_that_is_not_required_keeps_pass():
 
 def test_the_local_runtime_is_suspect_not_unknown():
     gone = {key: None for key in records.SERIES if key[1] == "cgroup"}
-    procfs = {(node, "procfs", "cpu_us"): counter(1, 4e5) for node in ("server", "worker-0")}
+    procfs = {(node, "procfs", "cpu_us"): counter(1, 2e5) for node in NODES}
     summary = judged(
         replace(trial(), runtime="local", stamps=("not isolated",), series=series({**gone, **procfs}))
     )
@@ -346,7 +394,7 @@ def test_the_local_runtime_is_suspect_not_unknown():
 
 
 def test_a_check_that_crashes_is_unknown_with_its_error():
-    summary = judged(with_load(trial(), lateness_hdr="no histogram"))
+    summary = judged(with_load(trial(), lateness_hdr="no histogram", lateness_generator_hdr=None))
     finding = next(f for f in summary.findings if f.check == "lateness")
     assert finding.level == "unknown"
     assert "the check itself failed: " in finding.says
@@ -416,12 +464,24 @@ def without(t: TrialRecord, *sources: str, warning: str) -> TrialRecord:
     [
         (("syscalls",), HIDDEN, {"model_profile"}),
         (("syscalls",), "system calls were not counted: bpf(2): Operation not permitted", {"model_profile"}),
-        (("host",), "collector host: [Errno 5] Input/output error", {"swap", "host_quiet"}),
+        (
+            ("host",),
+            "collector host: [Errno 5] Input/output error",
+            {"swap", "host_quiet", "kernel_counters"},
+        ),
         (("sockets",), "collector sockets: no such process", {"kernel_counters"}),
         (
             ("syscalls", "cgroup", "sockets"),
             NOT_VISIBLE,
-            {"model_profile", "kernel_counters"},
+            {
+                "model_profile",
+                "kernel_counters",
+                "generator_throttled",
+                "throttled",
+                "oom",
+                "host_quiet",
+                "run_delay",
+            },
         ),
     ],
 )
@@ -439,7 +499,9 @@ def test_one_cause_is_one_finding(sources: tuple[str, ...], warning: str, unknow
 def test_a_server_whose_statistics_cannot_be_read_is_one_finding() -> None:
     says = "the server's statistics break images/CONTRACT.md: requests: not a number"
     summary = judged(replace(trial(), server_stats=(), warnings=(says,)))
-    assert [(f.check, f.says) for f in summary.findings] == [("server_count", f"not checked: {says}")]
+    assert {f.says for f in summary.findings} == {f"not checked: {says}"}
+    assert {f.check for f in summary.findings} == {"known_limit", "server_count"}
+    assert len(groups(summary)) == 1
 
 
 def test_a_client_that_ran_out_of_ports_is_one_finding() -> None:

@@ -129,6 +129,28 @@ def test_drops_that_netem_counts_with_its_losses_are_told_apart():
     assert ("link_drops", "invalid") in counted(judged(linked(more)))
 
 
+def test_a_full_queue_accuses_the_link_and_not_the_server():
+    failed, waited = records.N // 4, {"timeout": {"count": records.N // 4}}
+    stats = tuple(line.replaced(open_peak=800) for line in trial().server_stats)
+    peak = {
+        ("server", "server", "open_peak"): records.counter(800, 0),
+        ("worker-0", "sockets", "syn_retransmits"): records.counter(0, 9),
+    }
+    for told in ({"dropped_queue": 680}, {"dropped_queue": None, "dropped": 680, "dropped_asked": None}):
+        full = linked(link(counters=counting(**told)))
+        full = records.with_load(
+            full, answered=records.N - failed, failed=failed, errors=waited, queued_end=5000
+        )
+        found = judged(replace(full, server_stats=stats, series=series(peak))).findings
+        blamed = {f.check: f.do for f in found if f.level == "invalid" or f.check == "kernel_counters"}
+        assert blamed.pop("link_drops") == "raise the link's `limit` above packet rate × delay"
+        assert {"errors", "kernel_counters"} <= blamed.keys()
+        assert "known_limit" not in {f.check for f in found}
+        assert not any("server did not keep up" in f.says for f in found)
+        for check in ("errors", "kernel_counters"):
+            assert blamed[check].startswith("first raise the `limit` of the link")
+
+
 def test_a_rate_link_drops_by_design():
     asked = {"delay_ms": 20.0, "rate_bit_per_s": 1e7}
     full = link(asked, counters=counting(dropped_queue=500))
@@ -148,6 +170,13 @@ def test_after_timed_changes_only_the_probes_before_count():
 def test_each_way_may_differ():
     asked = {"there": {"delay_ms": 30.0}, "back": {"delay_ms": 10.0}}
     assert not counted(judged(linked(link(asked))))
+
+
+def test_retransmits_after_a_partition_are_expected():
+    cut = link(changes=[{**CHANGE, "there": {"loss": 1.0}, "back": {"loss": 1.0}}])
+    busy = series({("server", "sockets", "retransmits"): records.counter(0, 50)})
+    assert not counted(judged(replace(linked(cut), series=busy)))
+    assert counted(judged(replace(linked(link(changes=[CHANGE])), series=busy)))
 
 
 def test_retransmits_on_a_lossy_link_are_expected():

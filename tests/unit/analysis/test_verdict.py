@@ -12,7 +12,7 @@ from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US, fewest, merged
 from lab.analysis.summary import estimate
 from lab.results.record import TrialRecord
 from tests.support import records
-from tests.support.records import ALL, N, counted, hdr, judged, series, trial, with_load
+from tests.support.records import ALL, N, counted, hdr, judged, manifest, series, trial, with_load
 
 
 def test_figures_of_a_trial_with_known_input():
@@ -212,3 +212,14 @@ def test_answers_of_another_size_are_invalid():
     finding = next(f for f in summary.findings if f.check == "fairness")
     assert finding.level == "invalid"
     assert "150 bytes" in finding.says
+
+
+def test_the_labs_own_cpu_time_stands_in_the_environment():
+    assert judged(trial()).environment["overhead"] == {"cpu_cores": 0.01, "cpu": "0.500 % of 2 CPUs"}
+
+
+def test_a_setting_of_the_machine_that_was_not_recorded_is_named():
+    environment = manifest([trial()])["environment"]
+    host = {**environment["host"], "clock_source": None}
+    (finding,) = judged(trial(), environment={**environment, "host": host}).findings
+    assert finding.says == "not recorded: clock source"

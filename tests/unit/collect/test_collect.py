@@ -2,19 +2,33 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from lab.collect import Recorder
 from lab.collect.cgroup import Cgroup
+from lab.collect.clocks import Clocks
+from lab.collect.cpu_sets import read_back
 from lab.collect.host import HostCollector
-from lab.collect.procfs import Procfs
+from lab.collect.orchestrator import Orchestrator
+from lab.collect.procfs import REPORTER, Procfs
+from lab.collect.pss import Pss
+from lab.collect.schedstat import Schedstat
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
+from lab.common.cpus import cpu_list
 from lab.common.errors import NoMeasurement
+from lab.common.paths import ROOT
+from lab.plan.topology import Node, Topology
 from lab.results.record import Sample
 from lab.results.store import read_series
+from tests.support.runtimes import until
 
 
 def figures(samples):
@@ -35,12 +49,15 @@ def test_cgroup_version_2(tmp_path):
         f"{group}/cpu.stat",
         "usage_usec 500\nuser_usec 300\nsystem_usec 200\nnr_periods 9\nnr_throttled 1\n",
     )
+    write(tmp_path, "cpu.stat", "usage_usec 900\n")
+    write(tmp_path, "docker/cpu.stat", "usage_usec 500\nnr_periods 5\nnr_throttled 4\nthrottled_usec 7\n")
     write(tmp_path, f"{group}/memory.current", "4096\n")
     write(tmp_path, f"{group}/memory.peak", "8192\n")
     write(tmp_path, f"{group}/memory.events", "low 0\noom 1\noom_kill 1\n")
     write(tmp_path, f"{group}/pids.current", "3\n")
     found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert found["cpu_us"] == 500
+    assert (found["cpu_throttled/docker"], found["cpu_throttled_us/docker"]) == (4, 7)
     assert found["memory_bytes"] == 4096
     assert found["memory_peak_bytes"] == 8192
     assert (found["cpu_throttled"], found["oom_kills"], found["pids"]) == (1, 1, 3)
@@ -51,12 +68,18 @@ def test_cgroup_version_1(tmp_path):
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage", "500000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_user", "300000\n")
     write(tmp_path, f"cpuacct/{group}/cpuacct.usage_sys", "200000\n")
-    write(tmp_path, f"cpu/{group}/cpu.stat", "nr_periods 9\nnr_throttled 1\nthrottled_time 5\n")
+    write(tmp_path, f"cpuacct/{group}/cpuacct.usage_percpu", "400000 100000 \n")
+    write(tmp_path, "cpu/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    write(tmp_path, "cpu/docker/cpu.stat", "nr_periods 5\nnr_throttled 4\nthrottled_time 0\n")
+    write(tmp_path, f"cpu/{group}/cpu.stat", "nr_periods 9\nnr_throttled 1\nthrottled_time 5000\n")
     write(tmp_path, f"memory/{group}/memory.usage_in_bytes", "4096\n")
     write(tmp_path, f"memory/{group}/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
     write(tmp_path, f"pids/{group}/pids.current", "3\n")
     found = figures(Cgroup(lambda: ["server"], lambda _: "/docker/abc", tmp_path).sample())
     assert (found["cpu_us"], found["cpu_user_us"], found["cpu_system_us"]) == (500, 300, 200)
+    assert (found["cpu_periods"], found["cpu_periods/docker"], found["cpu_throttled/docker"]) == (9, 5, 4)
+    assert "cpu_periods/" not in found
+    assert (found["cpu0_us"], found["cpu1_us"], found["cpu_throttled_us"]) == (400, 100, 5)
     assert (found["memory_bytes"], found["pids"], found["oom_kills"]) == (4096, 3, 0)
 
 
@@ -83,6 +106,129 @@ def test_this_process_through_procfs():
 def test_a_process_that_has_gone_is_left_out():
     assert figures(Procfs(["server"], lambda _: [2**22 + 5]).sample())["processes"] == 1
     assert not figures(Procfs(["server"], lambda _: []).sample())
+
+
+def test_the_reporter_of_a_server_is_none_of_its_threads():
+    """A real server of the lab: one thread serves, one prints statistics."""
+    with server_process("epoll_lt") as pid:
+        until(lambda: REPORTER in names_of_threads(pid))
+        assert len(names_of_threads(pid)) == 2
+        assert figures(Procfs(["server"], lambda _: [pid]).sample())["threads"] == 1
+
+
+def test_own_memory_counts_shared_pages_once_and_is_read_when_forced():
+    with server_process("prefork") as pid:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        until(lambda: len(children.read_text().split()) == 16)
+        pids = [pid, *map(int, children.read_text().split())]
+        pss = Pss(["server"], lambda _: pids)
+        assert list(pss.sample()) == []
+        pss.force_sample()
+        own = figures(pss.sample())["bytes"]
+        assert list(pss.sample()) == []
+        resident = figures(Procfs(["server"], lambda _: pids).sample())["rss_bytes"]
+    assert 1 << 20 < own < resident / 2  # forked, they share most of their pages
+
+
+def test_memory_that_may_not_be_read_is_not_told(tmp_path):
+    write(tmp_path, "7/smaps_rollup", "Rss: 9 kB\n")  # a kernel that keeps no Pss
+    pss = Pss(["server"], lambda _: [7], tmp_path)
+    pss.force_sample()
+    assert list(pss.sample()) == []
+
+
+def names_of_threads(pid):
+    return [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+@contextmanager
+def server_process(model):
+    """The pid of a server of the lab that is ready."""
+    images = ROOT / "images"
+    environment = {**os.environ, "PYTHONPATH": f"{images}:{images / 'server'}", "LAB_PORT": "0"}
+    command = [sys.executable, "-m", "iomodels", model]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert '"ready"' in process.stdout.readline()
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def test_the_cpu_time_of_children_that_have_ended_is_kept():
+    def cpu_us():
+        return figures(Procfs(["server"], lambda _: [os.getpid()]).sample())["cpu_us"]
+
+    before = cpu_us()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"], check=True)
+    assert cpu_us() - before >= 0.15e6  # four counters, each in whole ticks
+
+
+def test_how_long_a_process_ran_and_waited():
+    with busy_process() as pid:
+        collector = Schedstat(["server"], lambda _: [pid])
+        until(lambda: figures(collector.sample())[f"ran_us/{pid}"] > 50_000)
+        assert figures(collector.sample())[f"waited_us/{pid}"] >= 0
+
+
+def test_a_process_of_many_threads_has_no_delay_of_its_own():
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert figures(Schedstat(["server"], lambda _: [os.getpid()]).sample()) == {}
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_clocks_against_the_monotonic_one():
+    jump_ns = {time.CLOCK_REALTIME: 0, time.CLOCK_BOOTTIME: 0, time.CLOCK_MONOTONIC: 0}
+    collector = Clocks(lambda clock: time.clock_gettime_ns(clock) + jump_ns[clock])
+    before = figures(collector.sample())
+    jump_ns[time.CLOCK_REALTIME] = -(3 * 10**9)
+    jump_ns[time.CLOCK_BOOTTIME] = 60 * 10**9
+    after = figures(collector.sample())
+    assert after["realtime_ms"] - before["realtime_ms"] == pytest.approx(-3000, abs=100)
+    assert after["boottime_ms"] - before["boottime_ms"] == pytest.approx(60_000, abs=100)
+
+
+@pytest.mark.parametrize(
+    "file", ["docker/abc/cpuset.cpus.effective", "cpuset/docker/abc/cpuset.effective_cpus"]
+)
+def test_the_cpus_of_a_node_are_read_back(tmp_path, file):
+    write(tmp_path, file, "0-1\n")
+
+    class Running:
+        def cgroup(self, node):
+            return "/docker/abc"
+
+        def pids(self, node):
+            return [os.getpid()]
+
+    nodes = (Node("server", "server", "server", cpu_set="0"), Node("master", "master", "swarm"))
+    [found] = read_back(Running(), Topology("run", "trial/1", nodes, ()), "after", tmp_path)
+    assert (found.node, found.when, found.asked, found.group) == ("server", "after", "0", "0-1")
+    assert set(cpu_list(found.processes)) == os.sched_getaffinity(0)
+
+
+def test_the_labs_own_cpu_time():
+    before, until_s = figures(Orchestrator().sample())["cpu_us"], time.process_time() + 0.05
+    while time.process_time() < until_s:
+        pass
+    assert figures(Orchestrator().sample())["cpu_us"] - before >= 0.05e6
+
+
+@contextmanager
+def busy_process():
+    """The pid of a process that uses a CPU."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_sockets_of_this_namespace():
@@ -196,7 +342,9 @@ def test_at_a_mark_the_server_is_asked_and_its_line_is_read_beside_the_calls(tmp
     assert (taken.what, taken.asked_mono_ms) == ("measure", mark)
     assert set(taken.taken_mono_ms) == {"calls", "server"}
     series, _ = read_series(tmp_path / "series.csv")
-    assert series.get("server", "server", "requests") == [(taken.taken_mono_ms["server"], 5)]
+    assert series.get("server", "server", "requests") == [
+        (pytest.approx(taken.taken_mono_ms["server"], abs=0.001), 5)
+    ]
     assert series.get("server", "calls", "read")[-1][1] == 8
 
 

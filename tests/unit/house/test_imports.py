@@ -40,11 +40,13 @@ HANDLERS = "images/server/iomodels/handlers"
 # Folders of backends, each backend behind the protocol in the folder's __init__, and the other files of the
 # folder: every file that is not named here is a backend. No backend knows another.
 NO_BACKENDS: dict[str, set[str]] = {
-    "lab/runtime": {"cleanup", "container", "docker_spec", "journal", "launch", "node_log", "watchdog"},
+    "lab/runtime": {
+        "cleanup", "container", "docker_spec", "journal", "launch", "node_log", "realtime", "watchdog",
+    },
     "lab/impair": {
         "answers", "apply", "argv", "helper", "link", "placement", "readback", "tc_plan", "trial",
     },
-    "lab/collect": {"bpf"},
+    "lab/collect": {"bpf", "cpu_sets"},
     HANDLERS: set(),
 }  # fmt: skip
 

@@ -21,13 +21,13 @@ class Sender:
 
     def __init__(self) -> None:
         self.sent: list[tuple[Connection, float, Second]] = []
-        self.free_s: list[float | None] = []
+        self.held_s: list[float] = []
 
     def __call__(
-        self, connection: Connection, intended_s: float, second: Second, free_s: float | None = None
+        self, connection: Connection, intended_s: float, second: Second, held_s: float = math.inf, /
     ) -> None:
         self.sent.append((connection, intended_s, second))
-        self.free_s.append(free_s)
+        self.held_s.append(held_s)
 
 
 def seconds() -> Seconds:
@@ -80,9 +80,26 @@ def test_arrivals_without_a_connection_wait_in_order_and_keep_their_times() -> N
     load.send_due(START_S + 0.25)
     assert (load.queued(), counts.at(START_S).intended, send.sent) == (3, 3, [])
     load.add_idle(Connection(), START_S + 2.0)
-    assert (send.sent[0][1], send.free_s) == (START_S, [START_S + 2.0])
-    load.drop_queue()
+    assert (send.sent[0][1], send.held_s) == (START_S, [START_S])
+    load.drop_queue(START_S + 3.0)
     assert (load.queued(), counts.at(START_S).unsent) == (0, 2)
+    waited_us = sorted(counts.at(START_S).response_censored)
+    assert waited_us == [pytest.approx(2_800_000, abs=1), pytest.approx(2_900_000, abs=1)]
+
+
+def test_an_arrival_is_held_from_its_time_or_from_when_the_last_free_connection_was_taken() -> None:
+    send = Sender()
+    load = open_load(send)
+    load.add_idle(Connection(), START_S)
+    load.send_due(START_S + 0.05)  # takes the only connection, late
+    load.send_due(START_S + 0.35)  # three more are due: none was free at any of their times
+    load.add_idle(Connection(), START_S + 0.4)
+    assert send.held_s == [math.inf, pytest.approx(START_S + 0.1)]
+    load.drop_queue(START_S + 0.4)
+    load.add_idle(Connection(), START_S + 0.4)
+    load.send_due(START_S + 0.65)  # at 0.4, 0.5 and 0.6 the new connection was free; the loop came at 0.65
+    load.add_idle(Connection(), START_S + 0.7)
+    assert send.held_s[2:] == [math.inf, pytest.approx(START_S + 0.65)]
 
 
 def test_connections_take_turns() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
 from hdrh.histogram import HdrHistogram
 from swarm.channel import Channel
 from swarm.faults import Faults, error_kind
@@ -19,6 +20,7 @@ def second(k: int, phase: str, response_us: list[int], *, failed: int = 0) -> Re
     record.intended = record.sent = len(response_us) + failed
     record.answered, record.failed = len(response_us), failed
     record.errors = {"timeout": failed} if failed else {}
+    record.response_censored = {5_000_000: failed} if failed else {}
     for us in response_us:
         record.response[us] = record.response.get(us, 0) + 1
     record.cpu_s, record.connected = 0.25, 10
@@ -51,6 +53,10 @@ def test_seconds_are_sums_over_engines() -> None:
     decoded = HdrHistogram.decode(merged[1]["response_hdr"])
     assert decoded.get_total_count() == 3
     assert decoded.get_max_value() == 300
+    gave_up = HdrHistogram.decode(merged[1]["response_censored_hdr"])
+    assert gave_up.get_total_count() == 2
+    assert gave_up.get_min_value() == pytest.approx(5_000_000, rel=1e-3)
+    assert HdrHistogram.decode(merged[0]["response_censored_hdr"]).get_total_count() == 0
 
 
 def test_a_later_record_replaces_the_former() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from lab.analysis.model import Summary
+from lab.analysis.model import Summary, ThresholdResult
 from lab.common.figures import BY_NAME
 from lab.report.content import findings, text
 from lab.report.html import html
@@ -63,7 +63,10 @@ def test_a_figure_without_a_value_is_not_shown_unless_a_threshold_asks_for_it() 
     _, summary = told(replace(trial(), series=uncounted))
     calls = [BY_NAME["syscalls_per_request"]]
     assert checks_of(findings.divided(summary, calls)[1]) == {"model_profile"}
-    asked = summary.model_copy(update={"thresholds": ({"metric": "syscalls_per_request", "ok": False},)})
+    row = ThresholdResult(
+        server="epoll_lt", metric="syscalls_per_request", threshold="value<9", ok=False, told=False
+    )
+    asked = summary.model_copy(update={"thresholds": (row,)})
     assert checks_of(findings.divided(asked, calls)[0]) == {"model_profile"}
 
 

@@ -63,7 +63,7 @@ def test_plain_lines_are_one_per_change_and_one_every_five_seconds() -> None:
     progress = [line for line in lines if line.startswith("connected 9,000 of 10,000")]
     assert len(progress) == 3
     assert progress[0].endswith("requests/s 1,999  p50 [ms] 41.2  failed 3  server CPU [cores] 0.310")
-    assert lines[-2].startswith("819 requests/s, p50 41.7 ms, p99 n/a (needs 10,000), ")
+    assert lines[-2].startswith("819 requests/s, p50 unknown, p99 ≥\u00a044.1 ms, ")
     assert lines[-1] == "[2/7] thread/1, about 2:00 left"
 
 

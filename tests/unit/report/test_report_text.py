@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from lab.analysis.model import Errors, Finding, Quantiles, ServerSummary, Summary, TrialFigures
-from lab.report.content import explain, findings, text
+from lab.analysis.model import (
+    Errors,
+    Estimate,
+    Finding,
+    GroupSummary,
+    Interval,
+    Quantiles,
+    ServerSummary,
+    Summary,
+    TrialFigures,
+)
+from lab.analysis.summary import summarise
+from lab.analysis.verdict import judge
+from lab.common.figures import BY_NAME
+from lab.report.content import explain, findings, groups, text
 from lab.report.content.server_order import in_order
-from tests.support import judged
+from lab.report.html import html
+from lab.report.markdown import markdown
+from lab.report.terminal import table
+from lab.results.record import Run
+from tests.support import compared_runs, judged, records
 
 
 @pytest.mark.parametrize(
@@ -158,7 +177,7 @@ def test_why_names_who_pays_and_what_differs_with_it() -> None:
         "thread", cpu_us_per_request=12.0, switches_per_request=2.0, syscalls_per_request={"read": 2.1}
     )
     assert explain.sentences(_summary(cheap, dear)) == [
-        "CPU time per request: thread has 12.0 µs, 2.40 × epoll_lt (5.00 µs). "
+        "CPU time per request: thread has 12.0 µs, 2.40 × epoll_lt (5.00 µs; one trial each). "
         "thread had 2.00 context switches a request; epoll_lt had 0.400."
     ]
 
@@ -179,12 +198,78 @@ def test_why_is_silent_about_small_differences_and_failing_servers() -> None:
 
 
 def test_why_admits_that_nothing_counted_differs() -> None:
-    said = explain.sentences(
-        _summary(_server("a", cpu_us_per_request=5.0), _server("b", cpu_us_per_request=9.0))
-    )
+    said = explain.sentences(_summary(_several("a", 5.0, 4.9, 5.2), _several("b", 9.0, 8.7, 9.4)))
     assert said == [
         "CPU time per request: b has 9.00 µs, 1.80 × a (5.00 µs). No counted figure differs as much."
     ]
+
+
+def _several(name: str, cpu_us: float, low: float, high: float) -> ServerSummary:
+    intervals = {"cpu_us_per_request": Interval(n=7, low=low, high=high)}
+    return _server(name, cpu_us_per_request=cpu_us, intervals=intervals)
+
+
+def test_one_trial_each_ranks_nothing_below_a_factor_of_two() -> None:
+    """One and the same server took 29 to 45 µs in trials of a quiet host."""
+    low, high = _server("a", cpu_us_per_request=29.0), _server("b", cpu_us_per_request=45.0)
+    assert explain.sentences(_summary(low, high)) == []
+    [said] = explain.sentences(_summary(low, _server("b", cpu_us_per_request=58.0)))
+    assert said.startswith("CPU time per request: b has 58.0 µs, 2.00 × a (29.0 µs; one trial each).")
+    [said] = explain.sentences(_summary(low, _several("b", 58.0, 57.0, 59.0)))
+    assert "one trial of a)" in said
+    assert explain.sentences(_summary(low, _several("b", 45.0, 44.0, 46.0))) == []
+
+
+def test_of_one_trial_each_a_cause_must_differ_by_two_as_well() -> None:
+    low = _server("a", cpu_us_per_request=10.0, switches_per_request=1.0)
+    high = _server("b", cpu_us_per_request=30.0, switches_per_request=1.8)
+    assert explain.sentences(_summary(low, high))[0].endswith("No counted figure differs as much.")
+
+
+def test_several_trials_rank_only_what_lies_apart() -> None:
+    apart = _summary(_several("a", 5.0, 4.0, 6.0), _several("b", 9.0, 6.1, 9.4))
+    together = _summary(_several("a", 5.0, 4.0, 6.2), _several("b", 9.0, 6.1, 9.4))
+    assert [len(explain.sentences(one)) for one in (apart, together)] == [1, 0]
+
+
+def test_a_lower_bound_is_ranked_nowhere() -> None:
+    bound = Quantiles(samples=20_000, unanswered=900, p99=5000.0, at_least=("p99",))
+    exact = Quantiles(samples=20_000, p99=5.0)
+    assert explain.sentences(_summary(_server("a", response_ms=exact), _server("b", response_ms=bound))) == []
+
+
+@pytest.mark.parametrize(
+    ("trials", "cell"), [(1, "100"), (3, "100 (90.0–120, n\u00a03)"), (6, "105 (90.0–140, n\u00a06)")]
+)
+def test_every_report_shows_the_trials_and_the_interval_of_a_figure(trials: int, cell: str) -> None:
+    run, summary = _repeated([100, 90, 120, 110, 95, 140][:trials])
+    assert text.cell(summary.servers["epoll_lt"], BY_NAME["cpu_us_per_request"]) == cell
+    console = Console(file=io.StringIO(), width=300)
+    table(summary, console)
+    shown = (console.file.getvalue(), markdown(run, summary), html(run, summary))  # type: ignore[attr-defined]
+    assert all(cell in one for one in shown)
+    assert all((text.brackets(summary) in one) for one in shown)
+    assert bool(text.brackets(summary)) is (trials > 1)
+    same = text.cell(summary.servers["epoll_lt"], BY_NAME["connections_peak"])
+    assert same == ("1,000" if trials == 1 else f"1,000 (n\u00a0{trials})")
+    if trials > 1:
+        columns = text.row(summary.servers["epoll_lt"])
+        assert all(f"n\u00a0{trials})" in one for one in columns if one != text.NOTHING)
+        behind = explain.row(summary.servers["epoll_lt"])[:-1]
+        assert all(f"n\u00a0{trials})" in one for one in behind if one != text.NOTHING)
+
+
+def _repeated(cpu_us: list[float]) -> tuple[Run, Summary]:
+    run = records.run(*(compared_runs.costing(f"epoll_lt/{i}", cost) for i, cost in enumerate(cpu_us, 1)))
+    return run, judge(run, summarise(run))
+
+
+def test_a_group_shows_the_trials_and_the_interval_too() -> None:
+    group = GroupSummary(
+        requests_per_s=Estimate(value=10.0), intervals={"requests_per_s": Interval(n=2, low=9.0, high=11.0)}
+    )
+    shown = groups.rows(_summary(_server("a", groups={"web": group})))
+    assert shown[0][2] == "10.0 (9.00–11.0, n\u00a02)"
 
 
 def test_why_compares_at_one_sweep_point() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from lab.analysis.model import Summary
+from lab.analysis.model import Summary, ThresholdResult
 from lab.report import ci, markdown
 from lab.report.content import thresholds
 from lab.results.record import Run
 from tests.support import judged
 
-ROW = {
-    "server": "thread", "metric": "errors", "threshold": "rate < 1%", "ok": False, "valid_trials": 3,
-    "failed": 1, "value": 0.02, "trial": "thread/2", "says": None,
-}  # fmt: skip
+ROW = ThresholdResult(
+    server="thread", metric="errors", threshold="rate < 1%", ok=False, valid_trials=3, failed=1, value=0.02,
+    trial="thread/2",
+)  # fmt: skip
 
 
 def broken() -> tuple[Run, Summary]:
@@ -21,9 +21,9 @@ def broken() -> tuple[Run, Summary]:
 
 def test_headings_and_cells_are_words() -> None:
     _, summary = broken()
-    assert "valid_trials" not in thresholds.headings(summary)
+    assert "valid_trials" not in thresholds.HEADINGS
     [cells] = thresholds.rows(summary)
-    shown = dict(zip(thresholds.headings(summary), cells, strict=True))
+    shown = dict(zip(thresholds.HEADINGS, cells, strict=True))
     assert (shown["held"], shown["valid trials"], shown["value"]) == ("no", "3", "0.020")
 
 

@@ -153,7 +153,7 @@ def test_its_verdict_is_a_failed_threshold() -> None:
     [finding] = [f for f in summary.findings if f.check == "complete"]
     assert "the run ended at epoll_lt/2, 1 of 3 trials were not run: too slow" in finding.says
     [row] = summary.thresholds
-    assert (row["ok"], row["value"], row["trial"], row["says"]) == (False, 3.0, "epoll_lt/2", "too slow")
+    assert (row.ok, row.value, row.trial, row.says) == (False, 3.0, "epoll_lt/2", "too slow")
 
 
 def test_an_end_excuses_no_other_run_that_it_was_merged_with() -> None:

@@ -73,29 +73,43 @@ class Lab:
 
     name = "fake"
 
-    def __init__(self, error: NoMeasurement | None = None) -> None:
+    def real_time_expected(self) -> bool:
+        return self.expected == "SCHED_RR"
+
+    def pids(self, node: str) -> list[int]:
+        return []
+
+    def host_pid(self, node: str, pid: int) -> None:
+        """Its processes are hidden."""
+
+    def __init__(self, error: NoMeasurement | None = None, policy: str = "SCHED_RR") -> None:
         self.error = error
         self.trials: list[Trial] = []
+        self.expected = self.policy = policy
 
     @contextmanager
     def up(self, topology: Any, logs: Path) -> Iterator[Lab]:
         assert logs.is_dir()
         yield self
 
-    def wait_event(self, *_: object) -> None:
+    def wait_event(self, *_: object) -> dict[str, str]:
         """Ready at once."""
+        return {"event": "ready"}
 
     def subscribe(self, _: object) -> None:
         """Nothing is said."""
 
     def nodes(self) -> list[str]:
-        return []
+        return ["worker-0"]
 
     def cgroup(self, node: str) -> None:
-        raise AssertionError(f"no node {node}")
+        """It has none."""
 
     def events(self, node: str) -> list[dict[str, Any]]:
-        assert node == "server"
+        if node == "worker-0":
+            return [
+                {"event": "scheduled", "task": "engine 0", "asked": False, "pid": 9, "policy": self.policy}
+            ]
         return [{"event": "stats", **one.to_json()} for one in stats(0.5)]
 
     def run(self, deployment: Lab, trial: Trial, on_event: object) -> LoadResult:
@@ -172,9 +186,9 @@ def test_one_of_a_host_that_was_not_quiet_serves_its_run_alone(tmp_path: Path, s
 
 def test_noise_is_what_the_check_of_the_host_says() -> None:
     assert noise(record()) is None
-    stolen = {("host", "host", "cpu_steal_us"): counter(0, 4e5)}
+    stolen = {("host", "host", "cpu0_steal_us"): counter(0, 4e5)}
     assert "steal time" in (noise(record(series=series(stolen))) or "")
-    blind = {("host", "host", "cpu_steal_us"): None}
+    blind = {("host", "host", "cpu0_steal_us"): None}
     assert "not checked" in (noise(record(series=series(blind))) or "")
 
 
@@ -227,3 +241,22 @@ def test_the_null_trial_of_a_bundled_scenario_is_a_scenario_and_a_record_can_hol
 
 def test_every_wire_has_a_null_server() -> None:
     assert set(NULL_SERVERS) == set(get_args(Wire))
+
+
+def test_another_class_of_the_engines_makes_another(tmp_path: Path) -> None:
+    one, _ = trials(tmp_path)
+    lab, usual = Lab(), Lab(policy="SCHED_OTHER")
+    calibrator(tmp_path, lab)[0](one)
+    calibrator(tmp_path, usual)[0](one)
+    assert (len(lab.trials), len(usual.trials)) == (1, 1)
+
+
+def test_it_is_kept_for_the_class_that_its_engines_had(tmp_path: Path) -> None:
+    """The class was expected and not reached: another run in the usual class may use it."""
+    one, _ = trials(tmp_path)
+    lab, usual = Lab(), Lab(policy="SCHED_OTHER")
+    lab.policy = "SCHED_OTHER"
+    found = calibrator(tmp_path, lab)[0](one)
+    assert found.policy == "SCHED_OTHER"
+    assert calibrator(tmp_path, usual)[0](one) == found
+    assert usual.trials == []

@@ -68,9 +68,15 @@ def test_at_most_a_fifth_is(tmp_path, monkeypatch) -> None:
     folder, expanded, _ = run(tmp_path, monkeypatch, lambda _: "late")
     assert expanded.repeats_allowed == 2
     names = sorted(path.name for path in (folder.path / "repeated").iterdir())
-    first = expanded.trials[0].folder
-    assert names == [f"{first}.1", f"{first}.2"]
+    assert names == sorted(f"{trial.folder}.1" for trial in expanded.trials[:2]), "the first two, once each"
     assert len(list((folder.path / "trials").glob("*/record.json"))) == 10
+
+
+def test_one_that_is_disturbed_again_stands(tmp_path, monkeypatch) -> None:
+    folder, _, watcher = run(tmp_path, monkeypatch, lambda r: "late" if r.id == "thread/2" else None)
+    assert watcher.steps.count("thread/2") == 2
+    assert [path.name for path in (folder.path / "repeated").iterdir()] == ["thread-2.1"]
+    assert (folder.path / "trials/thread-2/record.json").exists()
 
 
 def test_at_least_one_may_be() -> None:

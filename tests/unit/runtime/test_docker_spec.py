@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,13 @@ def test_limits_become_the_engines_units() -> None:
     assert (config["mem_limit"], config["pids_limit"]) == (7_000_000, 9)
     assert config["ulimits"] == [{"Name": "nofile", "Soft": 11, "Hard": 11}]
     assert config["cpuset_cpus"] == "0"
+
+
+def test_only_where_the_engine_can_set_it_a_node_may_ask_for_the_real_time_class() -> None:
+    node = Node("n", "worker", "x", real_time=True)
+    able = docker_spec.host_config(node, replace(PLACE, rtprio=True))
+    assert able["ulimits"] == [{"Name": "rtprio", "Soft": 1, "Hard": 1}]
+    assert docker_spec.host_config(node, PLACE)["ulimits"] == []
 
 
 def test_subnets_skip_what_is_in_use_and_begin_where_told() -> None:

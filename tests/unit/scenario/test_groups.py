@@ -211,7 +211,14 @@ def of_groups(load: LoadResult) -> TrialRecord:
         s.replaced(requests=2 * (s.requests - asked) + asked, open_peak=2 * records.USERS)
         for s, asked in zip(record.server_stats, (5, 5, 10), strict=True)
     )
-    return records.with_scenario(replace(record, load=load, server_stats=stats), swarm=whole)
+    sampled = {
+        (f"{group}-{node}", source, metric): values
+        for (node, source, metric), values in records.SERIES.items()
+        if node in ("master", "worker-0", "worker-1")
+        for group in groups
+    }
+    record = replace(record, load=load, server_stats=stats, series=records.series(sampled))
+    return records.with_scenario(record, swarm=whole)
 
 
 def test_each_group_has_its_own_figures_and_all_have_one() -> None:

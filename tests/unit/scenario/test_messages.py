@@ -164,7 +164,7 @@ def test_no_wrong_value_of_any_key_gives_text_of_pydantic():
         (("links", 0, "endpoints"), ["a", "b", "c"], "links[0].endpoints: give two endpoints, such as [swarm, servers]"),
         (("thresholds",), {"thread": {"latency": "p(99)<1ms"}}, "thresholds.thread.latency: write a list: ['p(99)<1ms']"),
         (("thresholds",), {"latency": ["p(99)<1ms"]}, "thresholds.latency: the name of a server comes first: {thread: {latency: ['p(99)<100ms']}}"),
-        (("links", 0, "delay"), "1h", "links[0].delay: 3,600s is more than 60s"),
+        (("links", 0, "delay"), "1h", "links[0].delay: 3600s is more than 60s"),
         (("links", 0, "jitter"), "0s", "links[0].correlation: correlation needs jitter"),
         (("links", 0, "loss"), "0%", "links[0].loss-correlation: loss-correlation needs loss"),
         (("swarm", "spawn_rate"), 100, "swarm.spawn_rate: unknown key 'spawn_rate'; did you mean spawn-rate?"),
