@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from lab.analysis import counted
 from lab.analysis.figures import figures
 from lab.analysis.histogram import quantiles
+from lab.common.figure import PerRequest
+from lab.common.figures import FIGURES
 from lab.results import store
 from lab.results.record import Series, TrialRecord
 from lab.results.upgrade import SCHEMA_VERSION, upgrade
 from tests.support import make_golden, records
 
+COUNTED = [figure.name for figure in FIGURES if isinstance(figure.source, PerRequest)]
 GOLDEN_1 = make_golden.GOLDEN.with_name("golden_v1")
 
 
@@ -39,6 +43,10 @@ def test_a_run_of_version_1_reads_and_has_the_same_figures():
                 "service_ms": trial.load.result.service_hdr,
             }
             same |= {name: quantiles(text).model_dump(mode="json") for name, text in answers.items()}
+            done, own = trial.load.result.done, counted.requests(trial, counted.window(trial))
+            for name in COUNTED:  # that lab divided what the server counted by what the swarm did
+                then, now = told[trial.id].pop(name), same[name]
+                assert now == (None if then is None else pytest.approx(then * done / own)), name
         assert known(same, told[trial.id]) == told[trial.id]
 
 
