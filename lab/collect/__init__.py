@@ -57,7 +57,7 @@ class ReadBesideServer(Protocol):
 
 INTERVAL_S = 1.0
 # At the begin of the window, what costs the server waits at most so long for the server's line.
-ANSWER_MS = 50.0
+ANSWER_MS = 200.0
 
 
 class Recorder:

@@ -32,7 +32,7 @@ class ServerReady(PrintedByServer):
     port: Count | None = None
     pid: Count | None = None
     backlog: Count | None = None
-    stats_signal: str | None = None  # makes it print its statistics; None: it cannot be asked
+    stats_signal: Literal["SIGUSR2"] | None = None  # makes it print its statistics; None: it cannot be asked
 
 
 class ServerStats(PrintedByServer):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lab.analysis.checks import noise
-from lab.collect import ANSWER_MS, Collector, Recorder
+from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
 from lab.collect.marks import mark_load
@@ -38,7 +38,7 @@ from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
 from lab.run.real_time import RealTime
-from lab.run.server_state import ask_for_stats
+from lab.run.server_state import asking
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
@@ -135,14 +135,16 @@ class Calibrator:
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
             ready = ServerReady.model_validate(deployment.wait_event("server", "ready", READY_S))
-            ask = ask_for_stats(deployment, ready)
             real_time = RealTime(deployment)
             sources: list[Collector] = [
                 Cgroup(deployment.nodes, deployment.cgroup),
                 Orchestrator(),
                 HostCollector(),
             ]
-            with Recorder(deployment, sources, logs / "series.csv", ask=ask) as recorder:
+            with (
+                asking(deployment, ready) as ask,
+                Recorder(deployment, sources, logs / "series.csv", ask=ask) as recorder,
+            ):
                 load = self.driver.run(deployment, null, _mark_load(recorder))
             events = deployment.events("server")
             stats = [ServerStats.model_validate(event) for event in events if event["event"] == "stats"]
@@ -256,7 +258,8 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
 
 def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float | None:
     """CPU time of the server within the window as a share of its CPUs; None where it was not recorded."""
-    within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1] + ANSWER_MS]
+    asked_until_ms = window_ms[1] + 1000 * COOLDOWN_S  # the line of the window's end comes just after it
+    within = [s for s in stats if window_ms[0] <= s.mono_ms <= (asked_until_ms if s.asked else window_ms[1])]
     used = [
         (s.mono_ms, s.cpu_user_us + s.cpu_system_us)
         for s in within

@@ -179,7 +179,7 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         builder.real_time = real_time = RealTime(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
-        ask = server_state.ask_for_stats(deployment, builder.ready)
+        ask = stack.enter_context(server_state.asking(deployment, builder.ready))
         gauges = Gauges(lab.watcher.gauge)
         recorder = stack.enter_context(
             Recorder(deployment, collectors, path / "series.csv", notes, gauges, ask)

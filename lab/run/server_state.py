@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from lab.common.clock import mono_ms
@@ -36,13 +38,44 @@ def ready(deployment: Deployment) -> ServerReady:
         raise NoMeasurement(says) from error
 
 
-def ask_for_stats(deployment: Deployment, ready: ServerReady) -> Callable[[], None] | None:
-    """Return what makes the server print its statistics now; None for a server that cannot be asked.
+@contextmanager
+def asking(deployment: Deployment, ready: ServerReady) -> Iterator[Callable[[], None] | None]:
+    """Yield what makes the server print its statistics now; None for a server that cannot be asked.
 
-    What it returns raises LabError where the server cannot be reached.
+    The signal goes straight to the process where this user may send it (root), for the engine takes tens of
+    milliseconds. What it yields asks nobody once the server has ended, and raises LabError where the server
+    cannot be reached.
     """
     name = ready.stats_signal
-    return None if name is None else lambda: deployment.signal("server", name)
+    if name is None:
+        yield None
+        return
+    process = _process(deployment)
+
+    def ask() -> None:
+        if deployment.exited("server") is not None:
+            return
+        try:
+            if process is not None:
+                signal.pidfd_send_signal(process, signal.Signals[name])
+                return
+        except (PermissionError, ProcessLookupError):
+            pass  # the engine may, or tells how it ended
+        deployment.signal("server", name)
+
+    try:
+        yield ask
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _process(deployment: Deployment) -> int | None:
+    """Return a descriptor of the server's first process; None where it is not visible from here."""
+    for pid in deployment.pids("server")[:1]:
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
 
 
 def verify(deployment: Deployment, worker: str, when: Literal["before", "after"]) -> Verification:
