@@ -13,9 +13,9 @@ from lab.results.node import MarkName
 from lab.results.record import Series, TrialRecord
 
 Span = tuple[float, float]
-# The kernel's count of calls is read before and after the server's line; from further away it does not tell
-# how many calls those requests made.
-BESIDE_MS = 50.0
+# The kernel's count of calls is read before and after each of the server's lines. What was counted between
+# the two readings is known only as a sum: beyond this share of the warm-up there is no figure.
+MOST_BETWEEN = 0.02
 
 
 def lines(trial: TrialRecord, first: MarkName, last: MarkName) -> Span | None:
@@ -72,8 +72,9 @@ def _warmup(trial: TrialRecord, calls: Series) -> tuple[Span, float | None]:
     assert trial.load is not None
     span = lines(trial, "warmup", "measure")
     if span is not None:
-        beside = all(calls.gap_ms(*key, ms) <= BESIDE_MS for key in list(calls.points)[:1] for ms in span)
-        return span, requests(trial, span) if beside else None
+        between_ms = sum(calls.gap_ms(*key, ms) for key in list(calls.points)[:1] for ms in span)
+        known = between_ms <= MOST_BETWEEN * (span[1] - span[0])
+        return span, requests(trial, span) if known else None
     phases = trial.load.phases
     if (trial.ready and trial.ready.stats_signal) or phases.warmup is None or phases.measure is None:
         return (0.0, 0.0), None

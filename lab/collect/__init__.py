@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from lab.collect.marks import DueMark, ask_beside
+from lab.collect.marks import DueMark
 from lab.common.clock import mono_ms
+from lab.common.errors import LabError
 from lab.plan.topology import Topology
 from lab.results.node import Mark, MarkName, ProcessClass
 from lab.results.record import Sample
@@ -49,15 +50,15 @@ class Paused(Protocol):
 
 @runtime_checkable
 class ReadBesideServer(Protocol):
-    """A collector whose counts are set against the server's own: sampled again as the server tells its."""
+    """A collector whose counts are set against the server's own: sampled all the while that it is asked."""
 
     def sample_beside_server(self) -> Iterable[Sample]:
-        """Sample in the thread that follows the server's output, as its line arrives."""
+        """Sample as fast as possible what was seen before; nothing once it is detached."""
 
 
 INTERVAL_S = 1.0
-# At the begin of the window, what costs the server waits at most so long for the server's line.
-ANSWER_MS = 200.0
+# How long a server may take to answer a request for statistics, and how often counts are read meanwhile.
+ANSWER_MS, BESIDE_S = 200.0, 0.001
 
 
 class Recorder:
@@ -130,27 +131,43 @@ class Recorder:
             for name, value in event.items()
             if isinstance(value, int | float) and not isinstance(value, bool) and name != "mono_ms"
         ]
-        if "asked" in event and self._awaits_line():
-            rows += self._server_answered(self._taken[-1], event["mono_ms"])
+        with self._changed:
+            if not self._stopping:
+                self._file.append(rows)
+            if "asked" in event and self._taken:
+                self._taken[-1].taken.setdefault("server", event["mono_ms"])
+                self._changed.notify_all()
+
+    def _ask_server(self, ask: Callable[[], None], mark: DueMark) -> None:
+        """Ask for a line, and read what is set against it until it is there: close before and after it.
+
+        In a thread of its own, for the way to the server must not delay the other samples.
+        """
+        rows = self._beside_server(mark)
+        try:
+            ask()
+        except LabError as error:
+            self._problem(f"the server was not asked for statistics: {error}")
+        until_ms = mono_ms() + ANSWER_MS
+        while rows and not self._stopping and "server" not in mark.taken and mono_ms() < until_ms:
+            rows += self._beside_server(mark)
+            with self._changed:
+                self._changed.wait(BESIDE_S)
+        rows += self._beside_server(mark)
+        if mark.window_opens:
+            self._detach()
         with self._changed:
             if not self._stopping:
                 self._file.append(rows)
 
-    def _awaits_line(self) -> bool:
-        return bool(self._taken) and "server" not in self._taken[-1].taken
-
-    def _server_answered(self, mark: DueMark, at_mono_ms: float) -> list[Sample]:
+    def _beside_server(self, mark: DueMark) -> list[Sample]:
         samples: list[Sample] = []
-        for collector in self._collectors:
-            if isinstance(collector, ReadBesideServer):
-                found = self._sample(collector.source, collector.sample_beside_server)
-                mark.take(collector.source, found)
+        for each in self._collectors:
+            if isinstance(each, ReadBesideServer):
+                found = self._sample(each.source, each.sample_beside_server)
+                if each.source not in mark.taken:
+                    mark.take(each.source, found)
                 samples += found
-        if mark.window_opens:
-            self._detach()
-        with self._changed:
-            mark.taken["server"] = at_mono_ms
-            self._changed.notify_all()
         return samples
 
     def _loop(self) -> None:
@@ -169,19 +186,12 @@ class Recorder:
                 due = max(due + INTERVAL_S * 1000, now)
             if marks:
                 self._force_samples()
-                if self._ask is not None:
-                    ask_beside(self._ask, self._problem)
+            if self._ask is not None:
+                for mark in marks:
+                    threading.Thread(target=self._ask_server, args=(self._ask, mark), daemon=True).start()
             self._sample_all(now, marks)
-            if opening := [mark for mark in marks if mark.window_opens]:
-                self._await_line(opening[-1].at_ms + ANSWER_MS)
+            if self._ask is None and any(mark.window_opens for mark in marks):
                 self._detach()
-
-    def _await_line(self, until_ms: float) -> None:
-        if self._ask is None:
-            return
-        with self._changed:
-            while not self._stopping and self._awaits_line() and (wait_ms := until_ms - mono_ms()) > 0:
-                self._changed.wait(wait_ms / 1000)
 
     def _next(self, due: float) -> float:
         return min(due, self._marks[0].at_ms) if self._marks else due

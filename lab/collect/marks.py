@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from lab.common.errors import LabError
 from lab.results.node import Mark, MarkName
 from lab.results.record import Sample
 
@@ -45,15 +43,3 @@ class DueMark:
     def record(self) -> Mark:
         """Return what is kept of it."""
         return Mark(what=self.what, asked_mono_ms=self.at_ms, taken_mono_ms=dict(self.taken))
-
-
-def ask_beside(ask: Callable[[], None], problem: Callable[[str], None]) -> None:
-    """Ask the server in a thread of its own: the way to it must not delay the samples."""
-
-    def run() -> None:
-        try:
-            ask()
-        except LabError as error:
-            problem(f"the server was not asked for statistics: {error}")
-
-    threading.Thread(target=run, name="ask for statistics", daemon=True).start()

@@ -38,14 +38,21 @@ class Syscalls:
 
     def sample(self) -> Iterable[Sample]:
         """One total per call that was seen; nothing once it is off."""
-        with self._lock:
-            now, counted = mono_ms(), self._counters.read() if self._counters is not None else {}
-        for number, count in counted.items():
-            yield Sample(now, self._node, self.source, self._names.get(number, f"call_{number}"), count)
+        return self._read(seen_only=False)
 
     def sample_beside_server(self) -> Iterable[Sample]:
         """See ReadBesideServer."""
-        return self.sample()
+        return self._read(seen_only=True)
+
+    def _read(self, seen_only: bool) -> Iterable[Sample]:
+        with self._lock:
+            if self._counters is None:
+                return []
+            now, counted = mono_ms(), self._counters.read(seen_only)
+        return [
+            Sample(now, self._node, self.source, self._names.get(number, f"call_{number}"), count)
+            for number, count in counted.items()
+        ]
 
     def detach(self) -> None:
         """Take the program off the tracepoint: the window opens."""

@@ -87,11 +87,12 @@ class Series:
         return None if start is None or end is None else end - start
 
     def gap_ms(self, node: str, source: str, metric: str, mono_ms: float) -> float:
-        """Return how far the nearest sample is from a moment; infinity where there is none."""
+        """Return how far the samples before and after a moment are apart; infinity where one is missing."""
         points = self.get(node, source, metric)
         index = bisect.bisect_left(points, (mono_ms, float("-inf")))
-        near = points[max(0, index - 1) : index + 1]
-        return min((abs(at_ms - mono_ms) for at_ms, _ in near), default=float("inf"))
+        if index < len(points) and points[index][0] == mono_ms:
+            return 0.0
+        return points[index][0] - points[index - 1][0] if 0 < index < len(points) else float("inf")
 
     def growth(self, node: str, source: str, metric: str) -> float | None:
         """Return the last sample of a counter less the first; None for fewer than two."""

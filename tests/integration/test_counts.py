@@ -1,4 +1,4 @@
-"""What a server counted, and what it was asked for, are of the same moments, in real runs. Counts, no times."""
+"""What a server counted, and what it was asked for, are of the same moments, in real runs: no times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ swarm:
   spawn-rate: 500
   wire: {wire}
   load: {{executor: constant-arrival-rate, rate: {rate}/s}}
-  phases: {{warmup: 1s, measure: 1s, cooldown: 1s}}
+  phases: {{warmup: 2s, measure: 1s, cooldown: 1s}}
   request-timeout: 2s
   drain: 2s
 """
