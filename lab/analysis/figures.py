@@ -37,14 +37,14 @@ def figures(trial: TrialRecord) -> TrialFigures:
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
-        **_of_load(load, _left_out(*parts(trial).values())),
+        **_of_load(load, left_out(*parts(trial).values())),
         **_read_as_they_are(trial),
         kept_up=all_known(kept_up.values()),
         groups={
             name: GroupFigures(
                 connections_peak=one.result.connected_peak,
                 kept_up=kept_up.get(name),
-                **_of_load(one, _left_out(part)),
+                **_of_load(one, left_out(part)),
             )
             for name, part in parts(trial).items()
             if name and (one := part.load)
@@ -88,7 +88,7 @@ def _read(figure: Figure, trial: TrialRecord) -> float | None:
     raise AssertionError(f"{figure.name}: read by a function of its own")
 
 
-def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
+def _of_load(load: LoadResult, without: LeftOut) -> dict[str, Any]:
     """Return what the swarm alone can tell: rates, times, errors."""
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
@@ -97,7 +97,7 @@ def _of_load(load: LoadResult, left_out: LeftOut) -> dict[str, Any]:
         "requests_per_s": ratio(result.done, seconds),
         "response_ms": response_times(result).quantiles(),
         "service_ms": service_times(result).quantiles(),
-        "errors": _errors(load, left_out),
+        "errors": _errors(load, without),
     }
 
 
@@ -142,19 +142,26 @@ def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
 
 
 class LeftOut(NamedTuple):
-    """Users that never had a connection, of so many; None where the load is open and leaves nobody out."""
+    """Users that never had a connection, of so many; None where none is known."""
 
     number: int | None
     users: int
+    sent_nothing: bool  # of a closed load; in an open one others sent for them, or they failed
 
     @property
     def share(self) -> float:
         """Their share of the users."""
         return (self.number or 0) / self.users if self.users else 0.0
 
+    def failed(self, of_those_sent: float) -> float:
+        """Return the share of all requests that failed, from that of those sent."""
+        if self.sent_nothing:
+            return self.share + (1 - self.share) * of_those_sent
+        return max(self.share, of_those_sent)
 
-def _left_out(*trials: TrialRecord) -> LeftOut:
-    """Users of closed loads that the server refused, or whose connection never opened.
+
+def left_out(*trials: TrialRecord) -> LeftOut:
+    """Return the users that the server refused; of a closed load also those whose connection never opened.
 
     A user that holds no connection between requests, and one of a locustfile, is not told apart.
     """
@@ -162,22 +169,24 @@ def _left_out(*trials: TrialRecord) -> LeftOut:
     for trial in trials:
         swarm = trial.scenario.swarm
         users += swarm.max_users
-        told = swarm.load.is_closed and not swarm.one_exchange and swarm.load.executor != OWN_USERS
+        told = not swarm.one_exchange and swarm.load.executor != OWN_USERS
         if told and trial.load is not None:
-            held = [trial.load.result.connected_peak, *([refused_above(trial)] if len(trials) == 1 else [])]
-            numbers.append(max(0, swarm.max_users - min(n for n in held if n is not None)))
-    return LeftOut(sum(numbers) if numbers else None, users)
+            most = [trial.load.result.connected_peak] if swarm.load.is_closed else []
+            most += [above] if len(trials) == 1 and (above := refused_above(trial)) is not None else []
+            numbers += [max(0, swarm.max_users - min(most))] if most else []
+    closed = all(trial.scenario.swarm.load.is_closed for trial in trials)
+    return LeftOut(sum(numbers) if numbers else None, users, closed)
 
 
-def _errors(load: LoadResult, left_out: LeftOut) -> Errors:
+def _errors(load: LoadResult, without: LeftOut) -> Errors:
     result = load.result
     by_kind = {kind: seen.count for kind, seen in result.errors.items()}
     failed, meant = failed_of(result)
     of_those_sent = failed / meant if meant else 0.0
-    known = meant or left_out.number  # where nobody asked anything, nothing has failed or succeeded
+    known = meant or without.number  # where nobody asked anything, nothing has failed or succeeded
     return Errors(
-        rate=left_out.share + (1 - left_out.share) * of_those_sent if known else None,
-        users_left_out=left_out.number,
+        rate=without.failed(of_those_sent) if known else None,
+        users_left_out=without.number,
         by_kind={k: n for k, n in by_kind.items() if n},
     )
 

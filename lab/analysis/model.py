@@ -84,8 +84,8 @@ class Interval(SummaryModel):
 class Errors(SummaryModel):
     """Failed requests: the share of those meant for the window, and numbers by kind over the whole load.
 
-    `users_left_out`, of a closed load: users that never had a connection. They sent nothing, so `rate` counts
-    as many of the requests as failed as they are of the users. In an open load their arrivals go to others.
+    `users_left_out`: users that never had a connection. `rate` counts the share of the requests as failed
+    that they are of the users: in a closed load they sent nothing, in an open one others sent theirs.
     """
 
     rate: float | None = None

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lab.analysis import limits
 from lab.analysis.checks.limits import LIMITS
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, both, graded, told
-from lab.analysis.figures import failed_of
+from lab.analysis.figures import failed_of, left_out
+from lab.analysis.groups import parts
 from lab.analysis.histogram import FEWEST, merged, quantiles, times
 from lab.analysis.recovery import unrecovered
 from lab.common.units import show_ms, show_number, show_percent, show_plain
@@ -166,8 +167,8 @@ def little_law(view: TrialView) -> Iterable[Result]:
     mean_ms, rate = view.figures.response_ms.mean, view.result.answered / view.window_s
     if mean_ms is None or not rate:
         raise NoData("nothing was answered")
-    failed = told(view.figures.errors.rate, NONE_MEANT)
-    if failed > (LIMITS["error_rate"].suspect or 0):
+    failed, meant = failed_of(view.result)
+    if failed > (LIMITS["error_rate"].suspect or 0) * meant:
         raise NoData("failed requests are in flight too, and have no response time")
     seen = _mean_in_flight(view)
     lawful = rate * mean_ms / 1000
@@ -269,12 +270,11 @@ def errors(view: TrialView) -> Iterator[Result]:
     event stalls answers, what fails in its span is its doing: those seconds are left out.
     """
     told(view.figures.errors.rate, NONE_MEANT)
-    without_any = (view.figures.errors.users_left_out or 0) / view.swarm.max_users
-    rate = without_any + (1 - without_any) * _failed_share(view)
+    rate = left_out(*parts(view.trial).values()).failed(_failed_share(view))
     kinds = view.figures.errors.by_kind
     what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
-    left_out = view.figures.errors.users_left_out
-    without = f", with those of {left_out:,} users that never had a connection" if left_out else ""
+    users = view.figures.errors.users_left_out
+    without = f", with those of {users:,} users that never had a connection" if users else ""
     yield from graded(
         "error_rate",
         rate,

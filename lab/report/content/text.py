@@ -209,9 +209,7 @@ def _limit(server: ServerSummary) -> str:
         f"refused connections beyond {server.refused_above:,} open ones: "
         f"{refused:,} of {users:,} users had none"
     )
-    if left_out is None:
-        return f"{says}. The requests came at a rate, so those that were connected sent them"
-    return f"{says}, and their requests count as failed"
+    return f"{says}, and their share of the requests counts as failed"
 
 
 def failure(server: ServerSummary) -> str | None:
