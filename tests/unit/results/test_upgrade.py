@@ -53,6 +53,12 @@ def test_a_run_of_version_1_reads_and_has_the_same_figures():
         assert known(same, told[trial.id]) == told[trial.id]
 
 
+def test_a_load_without_a_cool_down_ended_with_its_window():
+    run = store.read_run(GOLDEN_1)
+    assert {trial.scenario.swarm.phases.cooldown for trial in run.trials} == {0.0}
+    assert {trial.marks for trial in run.trials} == {()}
+
+
 def known(same: Any, told: Any) -> Any:
     """What `told` has names for; figures that came later are left out."""
     return {name: known(same[name], told[name]) for name in told} if isinstance(told, dict) else same
