@@ -49,11 +49,13 @@ def reads_per_request(trial: TrialRecord) -> float:
     assert fruitless is not None
     assert requests
     calls = figures(trial).syscalls_per_request
-    if not calls:
-        pytest.skip(f"system calls were not counted here: {trial.warnings}")
+    if why := [says for says in trial.warnings if says.startswith("system calls were not counted")]:
+        pytest.skip(why[0])
+    assert calls, f"they were not read close to the server's lines: {trial.marks}"
     return sum(calls.get(name, 0.0) for name in READS) - fruitless / requests
 
 
+@pytest.mark.alone  # a busy host delays the readings: then there is no figure
 @pytest.mark.docker
 def test_a_server_reads_once_per_request(tmp_path):
     trials = measured(tmp_path, "thread", "poll", "select", "epoll_lt", users=20)
@@ -62,12 +64,14 @@ def test_a_server_reads_once_per_request(tmp_path):
     }
 
 
+@pytest.mark.alone  # a busy host delays the readings: then there is no figure
 @pytest.mark.docker
 def test_so_does_one_that_serves_a_single_user(tmp_path):
     (trial,) = measured(tmp_path, "blocking", users=1)
     assert reads_per_request(trial) == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.alone  # a busy host delays the readings: then there is no figure
 @pytest.mark.docker
 def test_a_greeting_takes_four_signals(tmp_path):
     (trial,) = measured(tmp_path, "sigio_tcp", users=20, wire="greet", rate=300)
