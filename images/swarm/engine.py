@@ -33,6 +33,7 @@ EPOLLIN, EPOLLOUT = select.EPOLLIN, select.EPOLLOUT
 READ_BYTES = 16384
 MAX_EVENTS = 128  # per epoll_wait(2): bounds how long a due arrival waits for a full batch
 TICK_S = 0.01  # timeouts, new connections, and the measurement of the loop's lag
+STALL_S = 0.005  # a longer gap between two looks at the clock is lost time, with its whole length
 FAILED = "failed"
 _read, _write = os.read, os.write  # the system calls of every request, without an attribute lookup
 
@@ -54,6 +55,7 @@ class Engine:
         self._request_timeout_s = request_timeout_s
         self.seconds, self.faults = Seconds(), Faults()
         self._ends = SecondEnds(self.seconds)
+        self.area = self._ends.area
         self.load: LoadProcess = NoLoad()
         self.in_flight: dict[Connection, None] = {}  # in the order of sending
         self.poller = Poller()
@@ -69,7 +71,8 @@ class Engine:
         )
         self._last_answer = b"\0"  # the bytes of the last correct answer that came in one read
         self._bytes_in = self._bytes_out = 0
-        self.now_s = self._free_s = monotonic()
+        # When the last batch came, and was handled; when its connections became free.
+        self.now_s = self._looked_s = self._free_s = monotonic()
         self._next_tick_s = self.now_s + TICK_S
         self.on_tick: Callable[[float], None] = lambda _: None
 
@@ -83,6 +86,8 @@ class Engine:
         # The wait ends at `due_s`. If it ends later, the loop was kept from running, and an answer that it
         # finds then may have come long before: its connection counts as free from `due_s` on.
         self._free_s = min(self.now_s, due_s)
+        if now_s - due_s > STALL_S:
+            self._late_look(max(due_s, self._looked_s), now_s)
         if now_s >= self._ends.current.ends_s:
             self._ends.pass_to(now_s, self.in_flight, self.load)
         by_fd = self.pool.by_fd
@@ -94,11 +99,17 @@ class Engine:
                 self._writable(connection)
             else:
                 self._readable(connection)
-        now_s = monotonic()
+        self._looked_s = now_s = monotonic()
+        if now_s - self.now_s > STALL_S:
+            self.seconds.lose(self.now_s, now_s)
         if self.load.next_due_s <= now_s:
             self.load.send_due(now_s)
         if self._next_tick_s <= now_s:
             self._tick(now_s)
+
+    def _late_look(self, asked_s: float, now_s: float) -> None:
+        if now_s - asked_s > STALL_S:
+            self.seconds.lose(asked_s, now_s)
 
     def _tick(self, now_s: float) -> None:
         self._ends.pass_to(now_s, self.in_flight, self.load)
@@ -132,6 +143,7 @@ class Engine:
         self.in_flight[connection] = None
         second.sent += 1
         connection.sent_s = sent_s = monotonic()
+        self.area.changes_s -= sent_s
         own_s = sent_s - intended_s
         second.lateness[int(own_s * 1e6)] += 1
         if held_s < self._free_s:
@@ -232,15 +244,14 @@ class Engine:
             self._answered(connection, second, outcome)
 
     def _answered(self, connection: Connection, second: Second, outcome: str) -> None:
-        now_s = self.now_s
+        now_s, sent_s = self.now_s, connection.sent_s
         del self.in_flight[connection]
+        self.area.ended(sent_s, now_s)
         connection.second = connection.reader = None
         connection.answered, connection.failures = True, 0
         second.answered += 1
-        response_s = now_s - connection.intended_s
-        second.under_way_s += response_s
-        second.response[int(response_s * 1e6)] += 1
-        second.service[int((now_s - connection.sent_s) * 1e6)] += 1
+        second.response[int((now_s - connection.intended_s) * 1e6)] += 1
+        second.service[int((now_s - sent_s) * 1e6)] += 1
         if outcome == KEEP and self.pool.reuses:
             self.load.add_idle(connection, now_s)
         elif self.pool.has_surplus():
@@ -313,6 +324,7 @@ class Engine:
             record(second.service_censored, now_s - connection.sent_s)
             connection.second = None
             del self.in_flight[connection]
+            self.area.ended(connection.sent_s, max(connection.sent_s, self.now_s))
         self.pool.drop(connection, self.now_s, unused=unused)
 
     def _count_error(self, connection: Connection, kind: str, message: str) -> None:
@@ -326,6 +338,7 @@ class Engine:
         """Start a load with the connections that are open so far."""
         gathered = self.load.gathered if isinstance(self.load, NoLoad) else []
         self.load = load
+        self.area.open_window(self.seconds.opens_s, self.seconds.closes_s)
         for connection in gathered:
             if not connection.closed:
                 load.add_idle(connection, monotonic())

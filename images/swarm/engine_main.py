@@ -153,6 +153,7 @@ class EngineMain:
         self._channel.flush()
         self._slow.tick(now_s)
         second = self._engine.seconds.at(now_s)
+        second.connected += len(self._slow)
         if second is not self._second:
             self._next_second(second, now_s)
         if now_s >= self._reports_s:
@@ -212,4 +213,5 @@ class EngineMain:
             "cpu_user_us": round(usage.ru_utime * 1e6),
             "cpu_system_us": round(usage.ru_stime * 1e6),
             "faults": self._engine.faults.as_record(),
+            "in_flight_parts_s": self._engine.area.parts_s,
         }

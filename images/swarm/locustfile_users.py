@@ -27,6 +27,7 @@ from .settings import Settings
 
 TICK_S = 0.01
 STATUS_EVERY_S = 0.1
+STALL_S = 0.005  # as of the engine: a tick that is later was lost time
 
 
 def user_classes(path: str) -> list[type]:
@@ -116,6 +117,8 @@ class LocustfileEngine:
             now_s = monotonic()
             second = self._seconds.at(now_s)
             record(second.loop_lag, now_s - due_s)
+            if now_s - due_s > STALL_S:
+                self._seconds.lose(due_s, now_s)
             second.connected = self._users
             if second is not self._second:
                 self._next_second(second, now_s)

@@ -7,13 +7,14 @@ and all its requests have their outcome: a soak of hours takes little more memor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .histogram import Counts, encode, merge, quantile_us, unpack
 from .seconds import BEFORE_START, COUNTERS, HISTOGRAMS, TENTHS
 
 Record = dict[str, Any]
 Key = tuple[int, str]  # k, phase
+N = TypeVar("N", int, float)
 LOAD_PHASES = ("warmup", "measure", "cooldown")
 
 
@@ -22,7 +23,6 @@ class Totals:
 
     def __init__(self) -> None:
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self.under_way_s = 0.0
         self.errors: dict[str, int] = {}
         self.histograms: dict[str, Counts] = {name: {} for name in HISTOGRAMS}
         self.parts: dict[str, Counts] = {}
@@ -31,7 +31,6 @@ class Totals:
         """Add one `second` record."""
         for name in COUNTERS:
             self.counters[name] += record[name]
-        self.under_way_s += record["under_way_s"]
         merge(self.errors, record["errors"])
         for name in HISTOGRAMS:
             merge(self.histograms[name], unpack(record[name]))
@@ -42,7 +41,6 @@ class Totals:
         """Add other totals."""
         for name in COUNTERS:
             self.counters[name] += other.counters[name]
-        self.under_way_s += other.under_way_s
         merge(self.errors, other.errors)
         for name in HISTOGRAMS:
             merge(self.histograms[name], other.histograms[name])
@@ -53,7 +51,6 @@ class Totals:
         """Return the JSON form: counters, errors, encoded response and service times."""
         record = self.counters | {
             "errors": self.errors,
-            "under_way_s": round(self.under_way_s, 6),
             "response_hdr": encode(self.histograms["response"]),
             "service_hdr": encode(self.histograms["service"]),
             "response_censored_hdr": encode(self.histograms["response_censored"]),
@@ -112,12 +109,18 @@ class EngineRecords:
         return sorted(self._seconds, key=lambda second: (second["k"], LOAD_PHASES.index(second["phase"])))
 
     def under_way(self) -> Record:
-        """Return what was under way at both ends of the window; nothing was before the load clock started."""
+        """Return what was under way at both ends of the window, and Little's law over it in both books.
+
+        Nothing was under way before the load clock started.
+        """
         seconds, nothing = self.seconds(), {"in_flight": 0, "queued": 0}
         last = {phase: [s for s in seconds if s["phase"] == phase][-1:] for phase in LOAD_PHASES}
         before, after = last["warmup"] or [nothing], last["measure"] or [nothing]
         ends = {"start": before[0], "end": after[0]}
-        return {f"{name}_{end}": second[name] for end, second in ends.items() for name in nothing}
+        found = {f"{name}_{end}": second[name] for end, second in ends.items() for name in nothing}
+        window = [second["in_flight_area_s"] for second in seconds if second["phase"] == "measure"]
+        parts = [record.get("in_flight_parts_s") for record in self.done.values()]
+        return found | {"in_flight_area_s": _sum(window), "in_flight_parts_s": _sum(parts)}
 
     def window(self) -> Totals:
         """Return the totals of the measured window."""
@@ -172,16 +175,22 @@ def merged_second(key: Key, by_engine: Mapping[str, Record]) -> Record:
         **{name: _tenths([record[name] for record in in_order]) for name in TENTHS},
         "lateness_hdr": encode(added.histograms["lateness"]),
         "lateness_generator_hdr": encode(added.histograms["lateness_generator"]),
+        "in_flight_area_s": _sum(record["in_flight_area_s"] for record in in_order),
+        "lost_s": [record["lost_s"] for record in in_order],
         "late_p99_us": quantile_us(added.histograms["lateness"], 0.99),
         "loop_lag_p99_us": quantile_us(added.histograms["loop_lag"], 0.99),
         "cpu_cores": [round(r["cpu_s"] / r["length_s"], 4) if r["length_s"] else 0.0 for r in in_order],
     }
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
+def _sum(values: Iterable[N | None]) -> N | None:
     """Return a sum; None if any of its parts is unknown."""
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
+    total: Any = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total  # type: ignore[no-any-return]
 
 
 def _tenths(each: Sequence[Sequence[int | None]]) -> list[int | None]:

@@ -55,11 +55,13 @@ class Second:
         "errors",
         "failed",
         "in_flight",
+        "in_flight_area_s",
         "intended",
         "k",
         "lateness",
         "lateness_generator",
         "loop_lag",
+        "lost_s",
         "parts",
         "phase",
         "queued",
@@ -70,7 +72,6 @@ class Second:
         "service",
         "service_censored",
         "starts_s",
-        "under_way_s",
         "unsent",
     )
 
@@ -78,7 +79,6 @@ class Second:
         self.k, self.phase, self.starts_s, self.ends_s = k, phase, starts_s, ends_s
         self.intended = self.sent = self.answered = self.failed = self.unsent = 0
         self.completed = self.connects = self.bytes_in = self.bytes_out = 0
-        self.under_way_s = 0.0  # sum of response times: the integral of the number of requests under way
         self.response: Counts = defaultdict(int)
         self.parts: dict[str, Counts] = {}  # service time by the path of a page's resource
         self.service: Counts = defaultdict(int)
@@ -94,6 +94,8 @@ class Second:
         # At its end: requests sent and without an outcome; arrivals without a free connection. None: unknown.
         self.in_flight: int | None = None
         self.queued: int | None = None
+        self.in_flight_area_s: float | None = None  # the integral of the number in flight over this second
+        self.lost_s = 0.0  # within stalls of the loop
         # At the end of each tenth of it, by number: requests in flight or without a connection; connections.
         self.backlog_tenths: dict[int, int] = {}
         self.connected_tenths: dict[int, int] = {}
@@ -122,6 +124,7 @@ class Second:
             self.unsent,
             self.connects,
             sum(self.errors.values()),
+            int(self.lost_s * 1e6),
         )
 
     def is_settled(self) -> bool:
@@ -137,7 +140,7 @@ class Second:
         record |= {"connected": self.connected, "errors": self.errors}
         record |= {"in_flight": self.in_flight, "queued": self.queued}
         record |= {name: self._tenths(getattr(self, name)) for name in TENTHS}
-        record["under_way_s"] = self.under_way_s
+        record |= {"in_flight_area_s": self.in_flight_area_s, "lost_s": round(self.lost_s, 6)}
         return record | {"cpu_s": round(self.cpu_s, 6), "length_s": self.length_s()}
 
     def length_s(self) -> float:
@@ -159,10 +162,12 @@ class Seconds:
         self._upcoming: Iterator[Second] = iter(())
         self._current = self._seconds[0]
         self._dropped = dict.fromkeys(COUNTERS, 0)
+        self.opens_s = self.closes_s = math.inf  # the measured window
 
     def start(self, start_s: float, warmup_s: float, measure_s: float, cooldown_s: float = 0.0) -> None:
         """Lay out the seconds of a load that starts at `start_s`."""
         self._seconds[0].ends_s = start_s
+        self.opens_s, self.closes_s = start_s + warmup_s, start_s + (warmup_s + measure_s)
         self._upcoming = (
             Second(k, phase, start_s + begins_s, start_s + ends_s)
             for k, phase, begins_s, ends_s in layout(warmup_s, measure_s, cooldown_s)
@@ -189,6 +194,14 @@ class Seconds:
         raise LookupError(
             f"no second holds {time_s}: the first one left begins at {self._seconds[0].starts_s}"
         )
+
+    def lose(self, from_s: float, until_s: float) -> None:
+        """Count a stall of the loop as lost time, in each second that it touches."""
+        while from_s < until_s:
+            second = self.at(from_s)
+            part_ends_s = min(until_s, second.ends_s)
+            second.lost_s += part_ends_s - from_s
+            from_s = part_ends_s
 
     def changed(self, until_s: float) -> Iterator[Second]:
         """Yield the seconds that ended by `until_s` and have changed since their last report."""

@@ -11,7 +11,7 @@ from typing import Literal
 from lab.analysis.comparison_model import Comparison, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.comparison_refusal import labels, refusal
 from lab.analysis.env_diff import differences, several_machines
-from lab.analysis.model import TrialFigures, figure_of, is_lower_bound
+from lab.analysis.model import TrialFigures, figure_of, is_lower_bound, why_bound
 from lab.analysis.statistics import (
     FEWEST_FOR_INTERVAL,
     Decision,
@@ -280,7 +280,7 @@ def _bounded(row: MetricRow, decision: Decision) -> tuple[Decision, str]:
     if not unsure[decision]:
         return decision, row.says
     side = "head" if decision == "OK" else "base"
-    return "INCONCLUSIVE", f"a lower bound in the {side}: too many of its requests had no answer"
+    return "INCONCLUSIVE", f"a lower bound in the {side}: {why_bound(row.metric)}"
 
 
 def _mde(row: MetricRow, found: Effect, family: int) -> float | None:

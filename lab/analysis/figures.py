@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lab.analysis import counted, memory
+from lab.analysis import counted, cpu, memory
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
 from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
-from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures
+from lab.analysis.model import Errors, GroupFigures, Quantiles, TrialFigures, cpu_is_full
 from lab.analysis.recovery import event_figures, unrecovered
 from lab.common.figure import Computed, Figure, Increase, Peak, PerRequest, Quotient
 from lab.common.figures import FIGURES
@@ -28,12 +28,14 @@ def figures(trial: TrialRecord) -> TrialFigures:
         return TrialFigures(trial=trial.id, status=trial.status, reason=trial.reason)
     result, window = load.result, load.window_ms
     seconds = (window[1] - window[0]) / 1000
-    cpu_us, cpu_source = _cpu(trial)
+    used_us, cpu_source = cpu.cpu_us(trial, window)
+    polls = cpu.busy_waits(trial)
+    cores = ratio(used_us, seconds * 1e6)
     peak = connections_peak(trial)
     held = None if _one_exchange(trial) else peak
     per_connection, marks = memory.per_connection(trial, held)
     kept_up = {name: _kept_up(part) for name, part in parts(trial).items()}
-    return TrialFigures(
+    found = TrialFigures(
         trial=trial.id,
         status=trial.status,
         reason=trial.reason,
@@ -51,8 +53,11 @@ def figures(trial: TrialRecord) -> TrialFigures:
         },
         connections_peak=peak,
         connect_ms=quantiles(result.connect_ms_hdr) if result.connect_ms_hdr else Quantiles(),
-        cpu_us_per_request=ratio(cpu_us, result.done),
-        cpu_cores=ratio(cpu_us, seconds * 1e6),
+        cpu_us_per_request=None if polls else ratio(used_us, result.done),
+        cpu_cores=cores,
+        cpu_share=ratio(cores, cpu.may_use(trial)),
+        cpu_cores_waiting=cpu.waiting_cores(trial),
+        busy_waits=polls,
         cpu_source=cpu_source,
         marks=marks,
         memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
@@ -61,6 +66,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         syscalls_per_request=counted.calls_per_request(trial),
         events=event_figures(trial),
     )
+    return found.model_copy(update={"cpu_at_least": cpu_is_full(found)})
 
 
 def _read_as_they_are(trial: TrialRecord) -> dict[str, Any]:
@@ -123,22 +129,6 @@ def connections_peak(trial: TrialRecord) -> int | None:
 def _one_exchange(trial: TrialRecord) -> bool:
     """Whether connections come and go with each request: then no memory is any connection's own."""
     return trial.scenario.swarm.one_exchange
-
-
-def _cpu(trial: TrialRecord) -> tuple[float | None, str | None]:
-    """CPU µs of the server in the window: the cgroup's, else its own getrusage(2), else /proc's ticks."""
-    assert trial.load is not None
-    window = trial.load.window_ms
-    group = trial.series.increase(SERVER, "cgroup", "cpu_us", window)
-    if group is not None:
-        return group, "cgroup"
-    own = _sum(
-        *(trial.series.increase(SERVER, "server", f"cpu_{kind}_us", window) for kind in ("user", "system"))
-    )
-    if own is not None:
-        return own, "getrusage"
-    ticks = trial.series.increase(SERVER, "procfs", "cpu_us", window)
-    return ticks, "procfs" if ticks is not None else None
 
 
 class LeftOut(NamedTuple):

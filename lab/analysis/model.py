@@ -5,6 +5,7 @@ Units are in the names; a figure that was not measured, or that the samples cann
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -146,11 +147,19 @@ class EventFigures(SummaryModel):
 
 
 class ServerFigures(LoadFigures):
-    """The figures that a trial and a server over its trials have in common: common.figures explains each."""
+    """The figures that a trial and a server over its trials have in common: common.figures explains each.
+
+    `cpu_at_least`: the CPU was full, so `cpu_us_per_request` is a lower bound. `busy_waits`: the model polls
+    by design, and its CPU is full at every rate: it has `cpu_cores_waiting` in place of a cost per request.
+    """
 
     sockets_peak: int | None = None
     cpu_us_per_request: float | None = None
+    cpu_at_least: bool | None = None
     cpu_cores: float | None = None
+    cpu_share: float | None = None
+    cpu_cores_waiting: float | None = None
+    busy_waits: bool = False
     memory_peak_bytes: float | None = None
     memory_bytes_per_connection: float | None = None
     pss_bytes_per_connection: float | None = None
@@ -218,15 +227,57 @@ def figure_of(figures: LoadFigures, figure: Figure) -> float | None:
 
 
 def at_limit(server: ServerSummary) -> bool:
-    """Whether a server met a limit: on connections, on how many it serves at once, or on its rate."""
+    """Whether a server met a limit: on connections, how many it serves at once, its rate, or its CPU."""
     held_back = server.refused_above is not None or server.served_at_once is not None
-    return held_back or server.kept_up is False
+    return held_back or server.kept_up is False or bool(server.cpu_at_least)
+
+
+# Above the first share of its CPUs a server has no cost per request, only a lower bound; below the second it
+# has air.
+FULL_CPU, AIRY_CPU = 0.95, 0.85
+
+
+def cpu_is_full(figures: ServerFigures) -> bool | None:
+    """Whether the server used all of its CPUs, and not by polling; None where that is unknown."""
+    return None if figures.cpu_share is None else figures.cpu_share > FULL_CPU and not figures.busy_waits
+
+
+def cpu_is_nearly_full(figures: ServerFigures) -> bool:
+    """Whether the server used nearly all of its CPUs: a mark on its cost per request."""
+    share = figures.cpu_share
+    return share is not None and AIRY_CPU <= share <= FULL_CPU and not figures.busy_waits
+
+
+def rate_with_air(servers: Iterable[ServerSummary], server: str) -> float | None:
+    """Return the greatest rate that a server did in the run with air left on its CPUs; None if none."""
+    airy = (
+        one.requests_per_s.value
+        for one in servers
+        if one.server == server and one.trials_valid and one.kept_up is not False and not one.busy_waits
+        if one.cpu_share is not None and one.cpu_share < AIRY_CPU
+    )
+    return max((rate for rate in airy if rate is not None), default=None)
 
 
 def is_lower_bound(figures: LoadFigures, figure: Figure) -> bool:
-    """Whether a figure's value is a lower bound: a quantile that falls among requests without an answer."""
+    """Whether a figure's value is a lower bound.
+
+    A quantile that falls among requests without an answer; a CPU time per request of a full CPU.
+    """
     owner: object = getattr(figures, figure.path[0])
-    return isinstance(owner, Quantiles) and figure.path[-1] in owner.at_least
+    if isinstance(owner, Quantiles):
+        return figure.path[-1] in owner.at_least
+    return is_cpu_cost(figure) and isinstance(figures, ServerFigures) and bool(figures.cpu_at_least)
+
+
+def is_cpu_cost(figure: Figure) -> bool:
+    """Whether a figure is the CPU time per request, which a full CPU bounds."""
+    return figure.name == "cpu_us_per_request"
+
+
+def why_bound(metric: str) -> str:
+    """Return why a figure of that name is a lower bound, after the name of whose it is."""
+    return "the CPU was full" if metric == "cpu_us_per_request" else "too many requests without an answer"
 
 
 class ThresholdResult(SummaryModel):

@@ -141,6 +141,8 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
     """Return the fields of ServerSummary that are taken over trials."""
     scalars = {figure.name: _over(figure, trials) for figure in FIGURES if figure.name in SCALARS}
     return scalars | {
+        "busy_waits": any(f.busy_waits for f in trials),
+        "cpu_at_least": _cpu_at_least(trials),
         "requests_per_s": estimate([f.requests_per_s for f in trials if f.requests_per_s is not None]),
         "response_ms": _median_quantiles([f.response_ms for f in trials]),
         "service_ms": _median_quantiles([f.service_ms for f in trials]),
@@ -157,6 +159,15 @@ def _medians(trials: Sequence[TrialFigures]) -> dict[str, Any]:
             [f.syscalls_per_request for f in trials if f.syscalls_per_request]
         ),
     }
+
+
+def _cpu_at_least(trials: Sequence[TrialFigures]) -> bool | None:
+    """Whether the median is a lower bound: that of a trial may move it, as it could be any higher."""
+    known = [f for f in trials if f.cpu_us_per_request is not None]
+    if all(f.cpu_at_least is None for f in known):
+        return None
+    highest = [math.inf if f.cpu_at_least else f.cpu_us_per_request for f in known]
+    return bool(known) and _median(highest) != _median(f.cpu_us_per_request for f in known)
 
 
 # Figures that are one number in a trial and one over trials; the others have a type of their own.

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from lab.analysis.figures import failed_of, ratio
 from lab.analysis.histogram import Bound, Outcomes, fewest, response_times, service_times
-from lab.analysis.model import ThresholdResult, TrialFigures, figure_of
+from lab.analysis.model import (
+    ThresholdResult,
+    TrialFigures,
+    figure_of,
+    is_cpu_cost,
+    is_lower_bound,
+    why_bound,
+)
+from lab.common.figure import Figure
 from lab.results.load import Counts
 from lab.results.record import Run, TrialRecord
 from lab.scenario.threshold import FIGURE_WORDS, TIMES, Threshold, read
@@ -38,10 +46,20 @@ def judge_trial(threshold: Threshold, trial: TrialRecord, figures: TrialFigures)
         return _errors(threshold, trial.load.result, figures.errors.rate)
     if threshold.metric in TIMES:
         return _times(threshold, trial.load.result)
-    value = figure_of(figures, FIGURE_WORDS[threshold.metric])
+    figure = FIGURE_WORDS[threshold.metric]
+    value = figure_of(figures, figure)
     if value is None:
-        return Judged(None, None, says=f"{threshold.metric} was not measured")
+        return Judged(None, None, says=_why_none(figure, figures))
+    if is_lower_bound(figures, figure):
+        says = f"a lower bound: {why_bound(figure.name)}"
+        return Judged(value, threshold.holds_from(value), at_least=True, says=says)
     return Judged(value, threshold.holds(value))
+
+
+def _why_none(figure: Figure, figures: TrialFigures) -> str:
+    if is_cpu_cost(figure) and figures.busy_waits:
+        return "the model polls, so its CPU is full at every rate: it has cpu_cores_waiting instead"
+    return f"{figure.threshold or figure.name} was not measured"
 
 
 def judge_window(threshold: Threshold, result: Counts) -> Judged:

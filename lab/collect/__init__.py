@@ -179,6 +179,7 @@ class Recorder:
                 if self._stopping:
                     return
                 now = mono_ms()
+                late_ms = max(0.0, now - self._next(due))
                 marks = [mark for mark in self._marks if mark.at_ms <= now]
                 self._marks = self._marks[len(marks) :]
                 self._taken += marks
@@ -189,7 +190,7 @@ class Recorder:
             if self._ask is not None:
                 for mark in marks:
                     threading.Thread(target=self._ask_server, args=(self._ask, mark), daemon=True).start()
-            self._sample_all(now, marks)
+            self._sample_all(now, late_ms, marks)
             if self._ask is None and any(mark.window_opens for mark in marks):
                 self._detach()
 
@@ -219,7 +220,7 @@ class Recorder:
         if says not in self.problems:
             self.problems.append(says)
 
-    def _sample_all(self, started_ms: float, marks: Sequence[DueMark]) -> None:
+    def _sample_all(self, started_ms: float, late_ms: float, marks: Sequence[DueMark]) -> None:
         samples: list[Sample] = []
         for collector in self._collectors:
             found = self._sample(collector.source, collector.sample)
@@ -227,6 +228,7 @@ class Recorder:
                 mark.take(collector.source, found)
             samples += found
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
+        samples.append(Sample(started_ms, "lab", "recorder", "late_ms", late_ms))
         self._on_samples(samples)
         with self._changed:
             if not self._stopping:

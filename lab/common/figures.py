@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from lab.common.figure import Compared, Computed, Figure, Increase, Peak, PerRequest, Quotient
 
-_ANSWERS = ("right_answers", "outcomes")
+_ANSWERS = ("right_answers", "outcomes", "seconds")
 _RATE = (*_ANSWERS, "offered_load", "generator_cpu", "generator_ceiling", "steady")
-_GENERATOR = ("lateness", "generator_cpu", "loop_lag")
+_GENERATOR = ("lateness", "generator_cpu", "loop_lag", "generator_stalls")
 _LINK = ("link_delay", "delayline_lateness")
 _RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", "run_delay", *_LINK, "omission", "tail_support")
 _CPU = (*_ANSWERS, "throttled", "host_quiet", "placement", "sampling")
 _MEMORY = ("connections_reached", "oom", "swap", "sampling")
-_COUNT = (*_ANSWERS, "server_count", "sampling")
+_COUNT = (*_ANSWERS, "server_count", "server_window", "sampling")
 _ENGINES = Computed("the swarm's engines, summed exactly")
 _CPU_TIME = Computed("the server's cgroup; else `getrusage(2)`; else `/proc` (`cpu_source` says which)")
 _HISTOGRAM = Computed("one HdrHistogram per second (1 µs … 600 s, 3 digits), merged, never averaged")
@@ -74,7 +74,7 @@ FIGURES: tuple[Figure, ...] = (
         "cpu_us_per_request", "µs", "lower",
         _CPU_TIME,
         title="CPU", per="µs/request", noun="CPU time per request",
-        explains="The server's CPU time per answer.",
+        explains="The server's CPU time per answer; of a full CPU a lower bound.",
         needs=_CPU, column=True, per_trial=True, behind=True, swept=True, compared=Compared(0.05, "always"),
         explained_by=(
             "switches_per_request", "syscalls_per_request", "wakeups_per_request", "ready_per_wakeup",
@@ -86,6 +86,22 @@ FIGURES: tuple[Figure, ...] = (
         title="CPUs", per="busy", noun="CPUs busy",
         explains="The server's CPU time in the window, divided by the window.",
         needs=_CPU, counted_as="{} CPUs busy", least=0.5,
+    ),
+    Figure(
+        "cpu_share", "share", None, _CPU_TIME,
+        title="CPU", per="in use", noun="share of its CPUs in use",
+        explains="CPUs busy, divided by the CPUs that the server may use: those of its CPU set, of its "
+        "quota, and one for each worker of a model with one thread. Above 95 % the CPU is full, and the CPU "
+        "time per answer a lower bound; from 85 % on it is marked.",
+        needs=_CPU,
+    ),
+    Figure(
+        "cpu_cores_waiting", "", "lower", _CPU_TIME,
+        title="CPUs", per="busy while waiting", noun="CPUs busy while waiting",
+        explains="The server's CPU time from the first sample until the warm-up, divided by that time: "
+        "connections open, and no request is sent. A model that polls by design has it in place of a CPU "
+        "time per answer.",
+        needs=("sampling", "placement"),
     ),
     Figure(
         "memory_bytes_per_connection", "B", "lower",

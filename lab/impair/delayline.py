@@ -10,11 +10,13 @@ from lab.common.errors import HostCannot, LabError
 from lab.impair import argv
 from lab.impair.answers import Capabilities, Queue, QueueCounters
 from lab.impair.helper import Helper
-from lab.impair.link import Changed, Egress, Reading
+from lab.impair.link import Changed, Egress, Reading, too_short
 from lab.scenario.impairment import Impairment
 
 name = "delayline"
 stamp = "delay: user space"
+# A packet is found and released up to 0.3 ms after it arrives (images/nettools/delayline.py).
+LEAST_DELAY_MS = 0.5
 Q = TypeVar("Q", Queue, QueueCounters)
 
 
@@ -24,8 +26,10 @@ def unsupported(
     peer_sets: int,  # noqa: ARG001 - there are queues for any number of peers
 ) -> str | None:
     """Return what this kernel or this helper lacks for them; None if nothing."""
-    duplicates = any(impairment.duplicate for impairment in impairments)
-    return can.missing("nfqueue") or (can.missing("raw_sockets") if duplicates else None)
+    asked = list(impairments)
+    duplicates = any(impairment.duplicate for impairment in asked)
+    missing = can.missing("nfqueue") or (can.missing("raw_sockets") if duplicates else None)
+    return missing or too_short((one.delay_ms for one in asked), LEAST_DELAY_MS)
 
 
 def build(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Impairment]:

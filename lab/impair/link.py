@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from lab.common.units import show_seconds
 from lab.results.link import UNTOUCHED, Counters, Directions
 from lab.scenario.impairment import Impairment
 
@@ -30,6 +32,12 @@ class Egress:
             return replace(self, impairment=impairment)
         seed = zlib.crc32(f"{impairment.seed} {self.node} {self.network} {self.peers}".encode())
         return replace(self, impairment=replace(impairment, seed=seed))
+
+
+def too_short(delays_ms: Iterable[float], least_ms: float) -> str | None:
+    """Return that a delay is shorter than a backend can do; None if none is. No delay is always possible."""
+    short = any(0 < delay_ms < least_ms for delay_ms in delays_ms)
+    return f"a delay is below the least that it can do, {show_seconds(least_ms / 1e3)}" if short else None
 
 
 @dataclass(frozen=True)

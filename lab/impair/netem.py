@@ -8,23 +8,26 @@ from lab.common.errors import HostCannot, LabError
 from lab.impair import argv, readback
 from lab.impair.answers import Capabilities, Qdisc
 from lab.impair.helper import Helper
-from lab.impair.link import Changed, Egress, Reading
+from lab.impair.link import Changed, Egress, Reading, too_short
 from lab.scenario.impairment import Impairment
 
 name = "netem"
 stamp = ""
+# A timer of the kernel (hrtimer) fires later than asked by more than this: a shorter delay could not be told.
+LEAST_DELAY_MS = 0.001
 
 
 def unsupported(impairments: Iterable[Impairment], can: Capabilities, peer_sets: int) -> str | None:
     """Return what this kernel lacks for them; None if nothing."""
     if reason := can.missing("netem"):
         return reason
+    asked = list(impairments)
     if peer_sets > 1:
         if reason := can.missing("htb"):
             return f"different links to different peers need htb: {reason}"
-        if any(impairment.duplicate for impairment in impairments):
+        if any(impairment.duplicate for impairment in asked):
             return "the kernel refuses to duplicate with several netems on an interface"
-    return None
+    return too_short((one.delay_ms for one in asked), LEAST_DELAY_MS)
 
 
 def build(helper: Helper, interface: str, egresses: Sequence[Egress]) -> list[Impairment]:

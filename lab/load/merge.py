@@ -12,7 +12,7 @@ from hdrh.histogram import HdrHistogram
 
 from lab.common.errors import NoMeasurement
 from lab.results.base import RecordModel
-from lab.results.load import LoadResult, Phases, SwarmResult, Timing
+from lab.results.load import LoadResult, Phases, Second, SwarmResult, Timing
 
 R = TypeVar("R", bound=RecordModel)
 LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
@@ -21,7 +21,7 @@ LOWEST_US, HIGHEST_US, DIGITS = 1, 600_000_000, 3
 # refused (TypeError). A value that a master did not tell is left out; where none told it, it stays None.
 ADDED = frozenset({
     "intended", "sent", "answered", "failed", "unsent", "connects", "bytes_in", "bytes_out", "under_way_s",
-    "connected", "connected_peak", "users", "requests_per_s", "cpu_cores", "workers",
+    "connected", "connected_peak", "users", "requests_per_s", "cpu_cores", "lost_s", "workers",
     "errors", "count", "locust", "requests", "failures", "slow", "ended", "whole", "window",
     "response_hdr", "service_hdr", "lateness_hdr", "lateness_generator_hdr", "connect_ms_hdr", "parts_hdr",
     "response_censored_hdr", "service_censored_hdr",
@@ -29,6 +29,7 @@ ADDED = frozenset({
 # Added where every master told it; else the sum is unknown.
 ADDED_WHOLE = frozenset({
     "completed", "in_flight", "in_flight_start", "in_flight_end", "queued", "queued_start", "queued_end",
+    "in_flight_area_s", "in_flight_parts_s",
 })  # fmt: skip
 EXTREME: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "late_p99_us": max,
@@ -54,10 +55,18 @@ def merged(groups: Mapping[str, LoadResult]) -> LoadResult:
     each = [load.phases.begun for load in groups.values()]
     return LoadResult(
         result=total(results).model_copy(update=_timing(results)),
-        seconds=tuple(total(same) for same in zip(*(load.seconds for load in groups.values()), strict=True)),
+        seconds=tuple(map(total, _same_seconds([load.seconds for load in groups.values()]))),
         phases=Phases(**{name: max(one[name] for one in each) for name in each[0]}),
         groups=dict(groups),
     )
+
+
+def _same_seconds(groups: Sequence[Sequence[Second]]) -> Sequence[Sequence[Second]]:
+    """Return each second as its groups told it; one that a group did not tell is missed by its counts."""
+    told: dict[tuple[int, str], list[Second]] = {}
+    for second in (second for seconds in groups for second in seconds):
+        told.setdefault((second.k, second.phase), []).append(second)
+    return [told[key] for key in sorted(told, key=lambda key: (key[0], key[1] == "measure"))]
 
 
 def total(records: Sequence[R]) -> R:

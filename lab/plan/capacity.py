@@ -1,6 +1,7 @@
 """What a plan needs from the host, and the limits of its nodes; computed before anything starts.
 
-All servers of a run get the same limits: the maximum over the needs of all models in the run.
+A limit that a server writes is in force as it is written. All servers of a run that leave it out get the
+same: the maximum over the needs of all models in the run, and over what the others write.
 """
 
 from __future__ import annotations
@@ -52,13 +53,26 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a run needs from the host, and the limits of its nodes."""
+    """What a run needs from the host, and the limits of its nodes.
+
+    `server_limits` are those of a server that writes none.
+    """
 
     requirements: tuple[Requirement, ...]
     server_limits: NodeLimits
     worker_limits: NodeLimits
     server_sysctls: dict[str, str]
     worker_sysctls: dict[str, str]
+
+    def limits_of(self, server: Server) -> NodeLimits:
+        """Return the limits of a server: each as it is written, else the same for all of the run."""
+        shared = self.server_limits
+        return NodeLimits(
+            cpus=server.cpus,
+            memory_bytes=server.memory or shared.memory_bytes,
+            pids=server.pids or shared.pids,
+            nofile=server.nofile or shared.nofile,
+        )
 
     def require(self) -> None:
         """Raise HostCannot that lists all shortages."""
@@ -82,6 +96,9 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
     pids = max((_server_pids(t) for t in trials), default=0)
     memory = max((_server_memory(t) for t in trials), default=0)
     memory_limit = max((_server(t).memory or 0 for t in trials), default=0) or None
+    memory_short = max(
+        trials, key=lambda t: _server_memory(t) / (_server(t).memory or math.inf), default=None
+    )
     per_user = OWN_USER_MEMORY if own_users else SWARM_MEMORY_PER_USER
     worker_memory = SWARM_BASE_MEMORY_BYTES + per_user * per_worker + ENGINE_MEMORY_BYTES * (engines - 1)
     workers = max((s.workers for s in all_swarms), default=0)
@@ -104,7 +121,9 @@ def plan_capacity(plan: Plan, host: Host) -> Capacity:
              memory + worker_memory * workers + SWARM_BASE_MEMORY_BYTES * masters,
              host.memory_available_bytes,
              "use fewer users, or a host with more memory"),
-        Requirement("memory under the server's limit (bytes)", memory, memory_limit,
+        Requirement("memory under the server's limit (bytes)",
+             _server_memory(memory_short) if memory_short else 0,
+             _server(memory_short).memory if memory_short else None,
              "raise the memory of the server, or use fewer users"),
         Requirement("conntrack entries", max(map(conntrack_entries, all_swarms), default=0),
              host.conntrack_max,
@@ -200,16 +219,17 @@ def _max_open_connections(trial: Trial) -> int:
 
 
 def _server_descriptors(trial: Trial) -> int:
-    wanted = (
-        math.ceil(_max_open_connections(trial) * _needs(trial).descriptors_per_connection) + SPARE_DESCRIPTORS
-    )
-    return max(wanted, _server(trial).nofile or 0)
+    """Return the limit that the server writes, which may be too low on purpose; else what it needs."""
+    each = _needs(trial).descriptors_per_connection
+    wanted = math.ceil(_max_open_connections(trial) * each) + SPARE_DESCRIPTORS
+    return _server(trial).nofile or wanted
 
 
 def _server_pids(trial: Trial) -> int:
+    """Return the limit that the server writes, which may be too low on purpose; else what it needs."""
     server = _server(trial)
     wanted = math.ceil(_max_open_connections(trial) * _needs(trial).pids_per_connection) * server.workers
-    return max(wanted + SPARE_PIDS + server.workers, server.pids or 0)
+    return server.pids or wanted + SPARE_PIDS + server.workers
 
 
 def _server_memory(trial: Trial) -> int:

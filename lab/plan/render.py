@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -26,11 +26,12 @@ LINGER_S = 120
 class Addressing:
     """How nodes reach each other: by host name in containers, by port where they share one address.
 
-    `files` is the folder in which nodes find the files that the scenario names (a locustfile).
+    `server_port` is that of a server whose scenario writes none; None: the default of the scenario. `files`
+    is the folder in which nodes find the files that the scenario names (a locustfile).
     """
 
     server_host: str = "server"
-    server_port: int = 9102
+    server_port: int | None = None
     master_host: str | None = None  # None: the name of the master node
     master_ports: tuple[int, ...] = (5557,) * MAX_GROUPS  # one per group of the swarm
     bind: str = "0.0.0.0"
@@ -59,14 +60,17 @@ def render(
 ) -> Topology:
     """Return the topology of one trial: server, masters and workers, in the order in which they start.
 
-    With `real_time` engines and delay lines ask for the real-time class; the server never does.
+    With `real_time` engines and delay lines ask for the real-time class; the server never does, nor does a
+    worker whose CPU time the scenario limits: a CFS quota does not hold real-time processes.
     """
+    held = {event.limit for event in trial.scenario.events if event.limit and event.cpus is not None}
     nodes = [_server_node(trial, capacity, placement, addressing)]
     for group_index, group in enumerate(trial.scenario.swarm.all_groups):
-        settings = partial(swarm_settings, trial, addressing, group_index, real_time=real_time)
-        nodes.append(_swarm_node(group.master, "master", settings(0), capacity, placement))
+        settings = partial(swarm_settings, trial, addressing, group_index)
+        nodes.append(_swarm_node(group.master, "master", settings(0, real_time), capacity, placement))
         for index, name in enumerate(group.workers):
-            nodes.append(_swarm_node(name, "worker", settings(index), capacity, placement))
+            of_worker = settings(index, real_time and name not in held)
+            nodes.append(_swarm_node(name, "worker", of_worker, capacity, placement))
     return Topology(
         run=run,
         trial=trial.id,
@@ -102,7 +106,7 @@ def swarm_settings(
     scenario, group = trial.scenario, trial.scenario.swarm.all_groups[group_index]
     locustfile = group.swarm.locustfile
     return SwarmSettings(
-        target=Address(addressing.server_host, addressing.server_port),
+        target=Address(addressing.server_host, _port(trial, addressing)),
         master=Address(addressing.master_host or group.master, addressing.master_ports[group_index]),
         swarm=group.swarm,
         handler=scenario.handler,
@@ -116,15 +120,20 @@ def swarm_settings(
     )
 
 
+def _port(trial: Trial, addressing: Addressing) -> int:
+    """Return the port on which the server listens: as written, where it is."""
+    server, free = trial.scenario.servers[trial.server], addressing.server_port
+    return server.port if free is None or "port" in server.model_fields_set else free
+
+
 def _server_node(trial: Trial, capacity: Capacity, placement: Placement, addressing: Addressing) -> Node:
     server, scenario = trial.scenario.servers[trial.server], trial.scenario
-    limits = replace(capacity.server_limits, cpus=server.cpus)
     settings = ServerSettings(
         model=server.model or "",
         wire=scenario.swarm.wire,
         handler=scenario.handler,
         host=addressing.bind,
-        port=addressing.server_port,
+        port=_port(trial, addressing),
         backlog=server.backlog,
         workers=server.workers,
     )
@@ -136,7 +145,7 @@ def _server_node(trial: Trial, capacity: Capacity, placement: Placement, address
         settings=settings,
         networks=(DATA,),
         cpu_set=placement.server,
-        limits=limits,
+        limits=capacity.limits_of(server),
         sysctls=capacity.server_sysctls,
     )
 

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 Role = Literal["server", "master", "worker", "nettools"]
 CONTROL, DATA = "control", "data"
+# Of a container whose node sets none, so that a runaway one cannot harm the host.
+DEFAULT_MEMORY_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class NodeLimits:
-    """The resource limits of a node. None means no limit."""
+    """The resource limits of a node. None: none is asked for, and the runtime may set its default."""
 
     cpus: float | None = None
     memory_bytes: int | None = None

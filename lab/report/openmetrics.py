@@ -2,7 +2,7 @@
 
 Gauges and summaries in base units (seconds, bytes), one series per server; labels name run, scenario, server
 and sweep point. A figure that was not measured, or that the samples cannot support, has no sample; a
-lower bound of a quantile has a family of its own.
+lower bound has a family of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.analysis.model import Quantiles, ServerSummary, Summary, figure_of
+from lab.analysis.model import Quantiles, ServerSummary, Summary, figure_of, is_lower_bound
 from lab.common.figure import Figure
 from lab.common.figures import FIGURES
 from lab.report.content.text import clean
@@ -35,7 +35,7 @@ def _of_figure(figure: Figure) -> Family:
     unit, factor = BASE.get(figure.unit, ("", 1.0))
 
     def pick(server: ServerSummary) -> Mapping[str, float | None]:
-        value = figure_of(server, figure)
+        value = None if is_lower_bound(server, figure) else figure_of(server, figure)
         known = value is not None and (figure.unit != "share" or server.trials_valid)
         return {"": value * factor if known and value is not None else None}
 
@@ -66,6 +66,11 @@ def _lower_bounds(name: str, field: str, explains: str) -> Family:
     return Family(name, "seconds", explains, pick)
 
 
+def _cpu_bound(server: ServerSummary) -> Mapping[str, float | None]:
+    us = server.cpu_us_per_request if server.cpu_at_least else None
+    return {"": None if us is None else us / 1e6}
+
+
 def _quantiles(quantiles: Quantiles, *, at_least: bool) -> Mapping[str, float | None]:
     label = "level" if at_least else "quantile"  # `quantile` is the label of summaries
     values = {
@@ -90,6 +95,12 @@ FAMILIES = (
         "Quantiles of the service time that fall among requests without an answer: at least this.",
     ),
     *(_of_figure(figure) for figure in FIGURES if figure.path[0] != "response_ms"),
+    Family(
+        "lab_cpu_per_request_lower_bound_seconds",
+        "seconds",
+        "The server's CPU time per answer where its CPU was full: at least this.",
+        _cpu_bound,
+    ),
     Family("lab_trials_valid", "", "Trials whose figures may be believed.", lambda s: {"": s.trials_valid}),
 )
 

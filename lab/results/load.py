@@ -57,7 +57,7 @@ class Counts(RecordModel):
     connects: Count | None = None
     bytes_in: Count | None = None
     bytes_out: Count | None = None
-    under_way_s: Number | None = None  # request-seconds: the sum of answer − intended send
+    under_way_s: Number | None = None  # of earlier versions: the sum of answer − intended send
     response_hdr: Histogram | None = None  # from the intended send
     service_hdr: Histogram | None = None  # from the actual send
     # How long those without an answer had waited: the failed, and for the response time the unsent too.
@@ -99,7 +99,9 @@ class Second(Totals):
     lateness_generator_hdr: Histogram | None = None
     late_p99_us: Number | None = None  # actual − intended send
     loop_lag_p99_us: Number | None = None
+    in_flight_area_s: Number | None = None  # request-seconds: the integral of the number in flight
     cpu_cores: tuple[Number, ...] = ()  # of each engine process, in the order of (worker, engine)
+    lost_s: tuple[Number, ...] = ()  # within stalls of over 5 ms, of each engine process
 
 
 class ErrorSeen(RecordModel):
@@ -164,6 +166,8 @@ class SwarmResult(Counts):
     in_flight_end: Count | None = None  # … and when it closed
     queued_start: Count | None = None  # due, and without a free connection
     queued_end: Count | None = None
+    in_flight_area_s: Number | None = None  # booked at each change of the number in flight
+    in_flight_parts_s: Number | None = None  # the same area, summed request by request
     response_hdr: Histogram
     service_hdr: Histogram
     lateness_hdr: str | None = None  # actual − intended send

@@ -1,7 +1,9 @@
 """The generator's maximum rate on this host, with the trial's number of connections.
 
-A rate near the maximum measures the swarm instead of the server. It is found in a closed loop against a null
-server, the cheapest there is: an event loop whose handler answers a constant. Where the server, or another
+A rate near the maximum measures the swarm instead of the server. It is found against a null server, the
+cheapest there is (an event loop whose handler answers a constant), in the load's own shape: a closed loop
+sends in batches, which costs a fraction of what sends by the clock do. So an open load is asked more than the
+swarm can do, and its completions are counted. Where the server, or another
 process on this host, kept the swarm from saturating its CPUs, the maximum is extrapolated from the swarm's
 CPU time per request, and `limited_by` says so. It is measured once for everything that it depends on, and
 kept in the lab's state folder; where the host was not quiet, it serves its own run only.
@@ -54,7 +56,10 @@ NULL_SERVERS = {
 RAMP_S, WARMUP_S, MEASURE_S, COOLDOWN_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 6
+RECIPE = 7
+# More sends by the clock than an engine can do: each takes it 10 µs and more, with its answer. What comes on
+# top waits for a connection, and takes time from the rest: so not much more.
+OPEN_RATE_PER_CPU_S = 60_000
 # At or above this share of its CPUs a side was the bottleneck.
 SATURATED = 0.9
 # Changes from call to call, and does not matter.
@@ -192,7 +197,7 @@ def _mark_load(recorder: Recorder) -> OnEvent:
 
 
 def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
-    """Return the trial's swarm in a closed loop without think time, straight against a null server."""
+    """Return the trial's swarm at its maximum, in its load's own shape, straight against a null server."""
     scenario, swarm = trial.scenario, trial.scenario.swarm
     model, handler = NULL_SERVERS[swarm.wire]
     many = max(_count(placement.server), min_workers(swarm.max_users, host.nofile_hard))
@@ -201,7 +206,7 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
         update={"warmup": WARMUP_S, "measure": MEASURE_S, "cooldown": COOLDOWN_S}
     )
     changes = {
-        "load": Load.model_validate({"executor": "constant-users", "think-time": "0s"}),
+        "load": _saturating(trial, placement),
         "users": swarm.max_users,
         "phases": phases,
         "spawn_rate": max(swarm.spawn_rate, swarm.max_users / RAMP_S),
@@ -223,6 +228,20 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
         }
     )
     return Trial("calibration/1", "null", 1, {}, null)
+
+
+def _saturating(trial: Trial, placement: Placement) -> Load:
+    """Return a load beyond what the swarm can do: open where any part of the trial's load is open.
+
+    A connection per request at such a rate would only take all ports: it is asked of a closed loop.
+    """
+    swarm = trial.scenario.swarm
+    opened = [group.swarm.load for group in swarm.all_groups if not group.swarm.load.is_closed]
+    if not opened or (swarm.one_exchange and swarm.wire != "datagram"):
+        return Load.model_validate({"executor": "constant-users", "think-time": "0s"})
+    rate = f"{OPEN_RATE_PER_CPU_S * _count(placement.swarm)}/s"
+    arrivals = {"arrivals": opened[0].arrivals} if opened[0].arrivals else {}
+    return Load.model_validate({"executor": "constant-arrival-rate", "rate": rate, **arrivals})
 
 
 def ceiling(load: LoadResult, stats: Sequence[ServerStats], swarm_cpus: int, server_cpus: int) -> Calibration:

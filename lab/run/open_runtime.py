@@ -9,7 +9,9 @@ from typing import Any
 from lab.common.errors import UsageError
 from lab.common.notify import Notify
 from lab.plan.prepared import Prepared
+from lab.run.abilities import require_able
 from lab.runtime import Runtime
+from lab.scenario import trust
 
 Opened = tuple[Runtime, dict[str, Any]]
 Opener = Callable[[Prepared, Notify, tuple[str, ...]], AbstractContextManager[Opened]]
@@ -21,18 +23,33 @@ def require_known(wanted: str) -> None:
         raise UsageError(f"unknown runtime {wanted!r}: give --runtime {', '.join(sorted(OPEN))}")
 
 
+def require_allowed(wanted: str, prepared: Prepared, trusted: bool) -> None:
+    """Raise UsageError for an unknown runtime, and for a scenario that needs `--trusted` in it."""
+    require_known(wanted)
+    if not trusted:
+        trust.require(prepared.resolved, wanted)
+
+
 @contextmanager
 def open_runtime(
-    wanted: str, prepared: Prepared, notify: Notify, more_images: tuple[str, ...] = ()
+    wanted: str,
+    prepared: Prepared,
+    notify: Notify,
+    more_images: tuple[str, ...] = (),
+    *,
+    trusted: bool = False,
 ) -> Iterator[Opened]:
     """Open the runtime named `wanted`: engine up, images built. `auto` takes docker and says so.
 
-    Yields the runtime, and the facts about it that the manifest keeps. Raises UsageError for an unknown name.
+    Yields the runtime, and the facts about it that the manifest keeps. Raises UsageError for an unknown name,
+    and for what needs `--trusted`, before anything is started; HostCannot or UsageError for what this runtime
+    cannot do.
     """
-    require_known(wanted)
+    require_allowed(wanted, prepared, trusted)
     if wanted == "auto":
         notify("runtime: docker (auto)")
     with OPEN[wanted](prepared, notify, more_images) as opened:
+        require_able(prepared, opened[0])
         yield opened
 
 

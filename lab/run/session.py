@@ -20,7 +20,6 @@ import yaml
 
 from lab import __version__
 from lab.common.cpus import cpu_list
-from lab.common.errors import HostCannot
 from lab.common.notify import Notify
 from lab.common.paths import ROOT
 from lab.load.locust import LocustDriver
@@ -32,9 +31,8 @@ from lab.results.manifest import Manifest
 from lab.results.node import Calibration
 from lab.results.record import TrialRecord
 from lab.run import experiment
-from lab.run.open_runtime import open_runtime, require_known
+from lab.run.open_runtime import open_runtime, require_allowed
 from lab.runtime import Runtime
-from lab.scenario import trust
 from lab.scenario.resolve import Resolved
 
 ORCHESTRATOR_NICE = 10  # nice(2) of this process while it samples beside a load
@@ -72,10 +70,8 @@ def prepare(resolved: Resolved, only: tuple[str, ...] = ()) -> Prepared:
 
 def require(prepared: Prepared, request: Request) -> None:
     """Refuse what can be refused before anything starts. Raises UsageError or HostCannot."""
-    require_known(request.runtime)
+    require_allowed(request.runtime, prepared, request.trusted)
     prepared.capacity.require()
-    if not request.trusted:
-        trust.require_digests(prepared.resolved)
 
 
 def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notify: Notify) -> Path:
@@ -84,9 +80,9 @@ def run(prepared: Prepared, request: Request, watcher: experiment.Watcher, notif
 
     require(prepared, request)
     with ExitStack() as stack:
-        runtime, facts = stack.enter_context(open_runtime(request.runtime, prepared, notify))
-        _only_images_it_runs(prepared, runtime)
-        _only_events_it_can_do(prepared, runtime)
+        runtime, facts = stack.enter_context(
+            open_runtime(request.runtime, prepared, notify, trusted=request.trusted)
+        )
         folder = store.RunFolder.create(request.results, prepared.resolved.scenario.name)
         notify(f"run {folder.id} on the {runtime.name} runtime")
         manifest = _manifest(folder, prepared, request, facts)
@@ -179,22 +175,6 @@ def _links() -> experiment.Links:
     from lab.impair.trial import TrialLinks
 
     return TrialLinks()
-
-
-def _only_images_it_runs(prepared: Prepared, runtime: Runtime) -> None:
-    for name, server in prepared.resolved.scenario.servers.items():
-        if server.image and runtime.own_images_only:
-            raise HostCannot(
-                f"servers.{name}.image: the {runtime.name} runtime runs the lab's own images only"
-            )
-
-
-def _only_events_it_can_do(prepared: Prepared, runtime: Runtime) -> None:
-    for index, event in enumerate(prepared.resolved.scenario.events):
-        if event.limit is not None and not runtime.isolated:
-            raise HostCannot(
-                f"events[{index}].limit: the {runtime.name} runtime cannot limit a node: use --runtime docker"
-            )
 
 
 def _write_plan(folder: store.RunFolder, prepared: Prepared, request: Request, manifest: Manifest) -> None:

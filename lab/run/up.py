@@ -28,7 +28,7 @@ from lab.plan.topology import DATA, Topology
 from lab.results.link import LinkRecord
 from lab.results.store import NAME_LENGTH
 from lab.run import session
-from lab.run.open_runtime import open_runtime
+from lab.run.open_runtime import open_runtime, require_allowed
 from lab.run.server_state import SERVER_READY_S
 from lab.runtime import Deployment, Runtime
 
@@ -83,14 +83,19 @@ class Interactive:
 
 
 @contextmanager
-def up(prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify) -> Iterator[Interactive]:
+def up(
+    prepared: Prepared, runtime_name: str, with_swarm: bool, notify: Notify, *, trusted: bool = False
+) -> Iterator[Interactive]:
     """Start the plan's first trial with its links applied; remove it at the end. Raises LabError."""
+    require_allowed(runtime_name, prepared, trusted)
     trial = prepared.plan.trials[0]
     run = f"up-{shortened(trial.scenario.name, NAME_LENGTH)}-{secrets.token_hex(2)}"
     remove_old_logs()
     logs = logs_folder() / run
     with ExitStack() as stack:
-        runtime, _ = stack.enter_context(open_runtime(runtime_name, prepared, notify, ("nettools",)))
+        runtime, _ = stack.enter_context(
+            open_runtime(runtime_name, prepared, notify, ("nettools",), trusted=trusted)
+        )
         logs.mkdir(parents=True)
         topology = _topology(run, prepared, trial, runtime, with_swarm)
         deployment = stack.enter_context(runtime.up(topology, logs))

@@ -126,12 +126,14 @@ class Runtime(Protocol):
         isolated: See Deployment.
         nodes_are_children: Nodes are child processes of this one, and inherit its priority.
         own_images_only: It runs the lab's own images only, no image that a scenario names.
+        limits: The limits of a node that it can set: fields of Server.
     """
 
     name: str
     isolated: bool
     nodes_are_children: bool
     own_images_only: bool
+    limits: frozenset[str]
 
     def real_time_expected(self) -> bool:
         """Return whether engines will probably become real-time here; each deployment finds out."""

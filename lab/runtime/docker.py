@@ -54,6 +54,7 @@ class DockerRuntime:
     isolated = True
     nodes_are_children = False
     own_images_only = False
+    limits = frozenset({"cpus", "memory", "nofile", "pids"})
 
     def __init__(self, client: Any, images: Mapping[str, str], pool: str = POOL) -> None:
         self._engine = Engine(client.api)

@@ -14,16 +14,15 @@ from typing import Any
 from lab.common import scheduling
 from lab.common.errors import UsageError
 from lab.common.short import shortened
-from lab.plan.topology import Node, Topology
+from lab.plan.topology import DEFAULT_MEMORY_BYTES, Node, Topology
 
 USER = "10001:10001"
 HELPER_USER = "0:0"
 HELPER_CAPABILITIES = ("NET_ADMIN",)
 # A delay line that waits for a CPU delays packets too long: with 16 times the usual shares it runs first.
 HELPER_CPU_SHARES = 16 * 1024
-# Where a node sets none: limits that no healthy node reaches, so that a runaway one cannot harm the host.
+# Where a node sets none: a limit that no healthy node reaches, so that a runaway one cannot harm the host.
 DEFAULT_PIDS = 2048
-DEFAULT_MEMORY_BYTES = 2 * 1024**3
 CPU_PERIOD_US = 100_000
 IO_URING_CALLS = ("io_uring_enter", "io_uring_register", "io_uring_setup")
 LOG_OPTIONS = {"max-size": "8m", "max-file": "2"}

@@ -34,6 +34,9 @@ from lab.runtime.node_log import STDERR, STDOUT, LoggedDeployment, NodeLog
 from lab.runtime.watchdog import Watchdog
 
 COMMANDS = {"server": ("python", "-m", "iomodels"), "swarm": ("python", "-m", "swarm")}
+# All that a node has of the caller's environment, as a container has nothing of it. Other variables would
+# change what is measured in silence: LAB_NODELAY, PYTHONASYNCIODEBUG, MALLOC_ARENA_MAX, LD_PRELOAD.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 KILL_WAIT_S = 5.0
 
 
@@ -44,6 +47,7 @@ class LocalRuntime:
     isolated = False
     nodes_are_children = True
     own_images_only = True
+    limits = frozenset({"nofile"})
 
     def real_time_expected(self) -> bool:
         """See Runtime: processes inherit the privilege and the limit of this one."""
@@ -235,8 +239,7 @@ class LocalDeployment(LoggedDeployment):
 
     def _environment(self, node: Node) -> dict[str, str]:
         path = os.pathsep.join([str(IMAGES), str(IMAGES / "server")])
-        # Unbuffered, Python writes a line and its newline separately: lines of two processes would mix.
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return {
             **inherited,
             "PYTHONPATH": path,

@@ -20,6 +20,10 @@ MANIFEST = ROOT / "images" / "server" / "manifest.toml"
 Family = Literal["blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"]
 
 
+# Shapes with one thread that works; `thread` and `posix_aio` have threads per connection.
+ONE_THREAD = ("iterative", "polling-loop", "event-loop")
+
+
 class ManifestModel(BaseModel):
     """The base of every model in the manifest: frozen; an unknown key is an error."""
 
@@ -77,6 +81,12 @@ class Model(ManifestModel):
     options: dict[str, object] = Field(default_factory=dict)
     man: tuple[str, ...] = ()
     out_of_descriptors: Literal["closes"] | None = None
+    busy_waits: bool = False
+
+    @property
+    def one_thread(self) -> bool:
+        """Whether each process works in one thread, so that it can use one CPU at most."""
+        return self.shape in ONE_THREAD and not self.needs.pids_per_connection
 
 
 class Manifest(ManifestModel):

@@ -1,4 +1,8 @@
-"""Images of one's own: a digest names a content, a tag can be moved to another one."""
+"""What of a scenario runs code that the lab does not know, and so needs `--trusted`.
+
+An image by tag: a digest names a content, a tag can be moved to another one. A locustfile in the local
+runtime: nothing confines it there. Every way to start nodes, or to write a file that starts them, asks here.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,24 @@ from lab.scenario.yaml_file import Keys
 
 # An image by its content: the digest in a registry, or the id of a local image.
 DIGEST = re.compile(r"(^|@)sha256:[0-9a-f]{64}$")
+
+
+LOCAL = "local"
+
+
+def require(resolved: Resolved, runtime: str) -> None:
+    """Refuse what needs `--trusted` in this runtime. Raises Refused at its place."""
+    require_digests(resolved)
+    if runtime == LOCAL:
+        _require_no_code(resolved)
+
+
+def _require_no_code(resolved: Resolved) -> None:
+    points = (with_values(resolved, point) for point in sweep_points(resolved.scenario.sweep) if point)
+    for scenario in (resolved.scenario, *points):
+        for place, name in scenario.files():
+            message = f"{name} would run with your permissions in the local runtime: trust it: --trusted"
+            raise resolved.refused(Problem((place,), message))
 
 
 def require_digests(resolved: Resolved) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from lab.common.errors import Exit, UsageError
 from lab.common.paths import ROOT
 from lab.verbs import completion, shared
 from lab.verbs.shared import JsonOption, ScenarioArgument, ScenariosArgument, SetOption, TrustedOption
+
+if TYPE_CHECKING:
+    from lab.scenario.resolve import Resolved
 
 
 def validate(
@@ -124,6 +127,7 @@ def compose(
         bool, typer.Option("--all", help="Write the files in compose/ again, for every scenario.")
     ] = False,
     overrides: SetOption = None,
+    trusted: TrustedOption = False,
 ) -> int:
     """Write the first trial's topology as a Compose file, without links.
 
@@ -138,23 +142,33 @@ def compose(
         raise UsageError("compose --all: writes every scenario as it is: give no SCENARIO, -o or --set")
     if every:
         for name, file_name in composing.file_names(completion.scenario_names()).items():
-            _compose_file(name, ROOT / "compose" / file_name, None)
+            _compose_file(name, ROOT / "compose" / file_name, None, trusted)
         return Exit.OK
     if scenario is None:
         raise UsageError("compose: name a scenario, or give --all")
     if output is not None:
-        _compose_file(scenario, output, overrides)
+        _compose_file(scenario, output, overrides, trusted)
         return Exit.OK
-    _, resolved = shared.load(scenario, overrides)
+    resolved = _composable(scenario, overrides, trusted)
     shared.print_out(composing.compose(resolved, f"{resolved.scenario.name}.yaml").rstrip())
     return Exit.OK
 
 
-def _compose_file(scenario: str, output: Path, overrides: list[str] | None) -> None:
+def _composable(scenario: str, overrides: list[str] | None, trusted: bool) -> Resolved:
+    """Return a scenario whose Compose file starts no image by tag, unless it is trusted."""
+    from lab.scenario import trust
+
+    _, resolved = shared.load(scenario, overrides)
+    if not trusted:
+        trust.require_digests(resolved)
+    return resolved
+
+
+def _compose_file(scenario: str, output: Path, overrides: list[str] | None, trusted: bool) -> None:
     from lab.export import compose as composing
     from lab.results.store import write_atomically
 
-    _, resolved = shared.load(scenario, overrides)
+    resolved = _composable(scenario, overrides, trusted)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, composing.compose(resolved, output.name))
     for name, text in composing.profile_files(resolved).items():

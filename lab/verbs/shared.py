@@ -89,7 +89,12 @@ NoRepeatsOption = Annotated[
 UiOption = Annotated[
     bool, typer.Option("--ui", help="Serve Locust's web UI during the run, on 127.0.0.1, with a password.")
 ]
-TrustedOption = Annotated[bool, typer.Option("--trusted", help="Allow images by tag, not only by digest.")]
+TrustedOption = Annotated[
+    bool,
+    typer.Option(
+        "--trusted", help="Allow images by tag, not only by digest, and a locustfile in the local runtime."
+    ),
+]
 
 
 def error_text(error: LabError) -> str:

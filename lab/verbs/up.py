@@ -20,6 +20,7 @@ from lab.verbs.shared import (
     RuntimeOption,
     ScenarioArgument,
     SetOption,
+    TrustedOption,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def up(
         bool, typer.Option("--swarm/--no-swarm", help="Start the swarm too, or the server only.")
     ] = True,
     go: Annotated[bool, typer.Option("--go", help="Start the load at once.")] = False,
+    trusted: TrustedOption = False,
 ) -> int:
     """Start a scenario's topology for interactive use, until Ctrl-C or `lab down`.
 
@@ -64,7 +66,9 @@ def up(
     prepared.capacity.require()
     with interrupting():
         try:
-            with topology_up.up(prepared, resolved.settings.runtime, swarm, shared.print_err) as nodes:
+            with topology_up.up(
+                prepared, resolved.settings.runtime, swarm, shared.print_err, trusted=trusted
+            ) as nodes:
                 _describe(nodes, waiting=swarm and not go)
                 nodes.deployment.subscribe(_print_event)
                 if go and swarm:

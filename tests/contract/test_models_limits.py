@@ -31,6 +31,8 @@ from tests.support.model_servers import (
 GET = http1.request("GET", "/", "lab")
 PATTERN = b"0123456789abcdef"
 PARALLEL_CASES = 5
+# Own memory: parts of a file, the requests of one read, and what children (prefork has 16) touch themselves.
+PIPELINED_MOST_BYTES = 48 << 20
 
 
 def a_file_is_sent_completely(model: str) -> None:
@@ -82,6 +84,22 @@ def a_client_that_does_not_read_meets_backpressure_then_gets_all(model: str) -> 
         assert last["open"] == 0
 
 
+def pipelined_requests_for_large_files_meet_backpressure(model: str) -> None:
+    """Answers of 1,000 MiB in all are asked in one read, by a client that never reads; it is stopped then."""
+    with serving(model, "--handler", "file:1MiB") as server:
+        before_bytes = server.memory_bytes()
+        with Client(server.port, receive_buffer_bytes=4096) as client:
+            client.send(GET * 1000)
+            if served_at_once(model) > 1:
+                with Client(server.port) as other:
+                    other.send(http1.request("GET", "/plaintext", "lab"))
+                    assert other.responses(1)[0].status == 200
+            else:
+                client.socket.recv(1)
+            assert server.memory_bytes() - before_bytes < PIPELINED_MOST_BYTES
+            server.terminate()
+
+
 def running_out_of_descriptors(model: str) -> None:
     limit = 40
     with serving(model, descriptors=limit) as server:  # from the start: see io_uring.py, Traps
@@ -124,6 +142,7 @@ CASES: tuple[Callable[[str], None], ...] = (
     a_file_is_sent_completely,
     slow_clients_do_not_block_others,
     a_client_that_does_not_read_meets_backpressure_then_gets_all,
+    pipelined_requests_for_large_files_meet_backpressure,
     running_out_of_descriptors,
     a_restart_in_place_keeps_the_process_and_its_totals,
 )

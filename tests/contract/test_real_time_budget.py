@@ -23,7 +23,7 @@ from lab.common.paths import IMAGES
 from lab.results.node import ProcessClass
 from lab.results.record import Sample, Series
 from lab.runtime import cleanup, journal, realtime
-from tests.support.real_time import SCHED_RR, budget_taken, burning, need_budget, stat_policy
+from tests.support.real_time import SCHED_RR, budget_taken, burning, need_budget, only_one, stat_policy
 from tests.support.records import PHASES, WINDOW_MS, trial
 from tests.support.runtimes import run_id
 
@@ -31,9 +31,10 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("LAB_STATE_DIR", str(tmp_path / "state"))
-    return run_id()
+    with only_one():
+        yield run_id()
 
 
 @pytest.fixture

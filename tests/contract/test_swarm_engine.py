@@ -21,6 +21,7 @@ from wire import http1
 from tests.support.runtimes import HANGS_S
 from tests.support.swarm_nodes import (
     EngineRun,
+    Node,
     drive,
     engine,
     free_port,
@@ -421,3 +422,37 @@ def test_a_second_that_a_late_answer_changed_is_reported_again() -> None:
     reported = [s["answered"] for s in node.named("second") if (s["k"], s["phase"]) == (0, "warmup")]
     assert reported[0] == 0
     assert reported[-1] == 80
+
+
+def test_an_engine_that_is_stopped_counts_the_time_as_lost() -> None:
+    """SIGSTOP, as a busy host or a debugger would: between the looks at the clock nothing runs."""
+    with model_server("epoll_lt", "http1", "sleep:20ms") as (_, port):
+        closed = settings(
+            port, handler="sleep:20ms", load={"executor": "constant-users"},
+            phases={"warmup_s": 0.5, "measure_s": 3.0},
+        )  # fmt: skip
+        with engine(closed) as node:
+            stopper = threading.Thread(target=stop_while_it_measures, args=(node, stopped := []))
+            stopper.start()
+            try:
+                run = drive(node, closed)
+            finally:
+                stopper.join(HANGS_S)
+    lost_s = sum(s["lost_s"] for (_, phase), s in run.seconds.items() if phase != "spawn")
+    assert len(stopped) == STOPS
+    assert lost_s >= sum(stopped) - STOPS * 0.015, "it may have asked to wait for 10 ms of each"
+
+
+STOPS, STOP_S = 5, 0.15
+
+
+def stop_while_it_measures(node: Node, stopped: list[float]) -> None:
+    """Stop the process again and again once it has answered; note for how long each time, at least."""
+    node.wait(HANGS_S, lambda e: e["event"] == "status" and e["answered"] > 0, "answers")
+    for _ in range(STOPS):
+        node.process.send_signal(signal.SIGSTOP)
+        stopped_s = time.monotonic()
+        time.sleep(STOP_S)
+        stopped.append(time.monotonic() - stopped_s)
+        node.process.send_signal(signal.SIGCONT)
+        time.sleep(STOP_S)

@@ -30,12 +30,13 @@ RESULT_KEYS = {
     "service_hdr", "response_censored_hdr", "service_censored_hdr", "in_flight_start", "in_flight_end",
     "queued_start", "queued_end", "lateness_hdr",
     "bytes_in", "bytes_out", "window_mono_ms", "whole", "connected_peak", "connect_ms_hdr",
-    "workers", "locust",
+    "workers", "locust", "in_flight_area_s", "in_flight_parts_s",
 }  # fmt: skip
 SECOND_KEYS = {
     "k", "phase", "intended", "sent", "answered", "completed", "failed", "unsent", "errors", "connected",
     "connects", "response_hdr", "service_hdr", "response_censored_hdr", "service_censored_hdr", "bytes_in",
     "bytes_out", "late_p99_us", "loop_lag_p99_us", "cpu_cores", "in_flight", "queued",
+    "in_flight_area_s", "lost_s",
 }  # fmt: skip
 COUNTERS = (
     "intended", "sent", "answered", "completed", "failed", "unsent", "connects", "bytes_in", "bytes_out",
@@ -59,6 +60,8 @@ def assert_consistent(result: Event, seconds: list[Event]) -> None:
     for name in ("in_flight", "queued"):
         assert result[f"{name}_start"] == last["warmup"][name]
         assert result[f"{name}_end"] == last["measure"][name]
+    if result["in_flight_area_s"] is not None:
+        assert result["in_flight_parts_s"] == pytest.approx(result["in_flight_area_s"], rel=1e-4, abs=1e-4)
     whole = result["whole"]
     assert whole["completed"] == whole["answered"]
     assert whole["sent"] == sum(second["sent"] for second in seconds)

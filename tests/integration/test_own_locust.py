@@ -45,7 +45,7 @@ def own(folder: Path, runtime: str) -> TrialRecord:
     """The one trial of a run of SCENARIO, after what must hold of its folder and summary."""
     (folder / "mine").mkdir()
     (folder / "mine/users.py").write_text(LOCUSTFILE)
-    project = Project(folder, SCENARIO, "--runtime", runtime, "--no-repeats")
+    project = Project(folder, SCENARIO, "--runtime", runtime, "--trusted", "--no-repeats")
     project.run()
     summary = project.summary
     assert "times by locust users, in steps of 1 µs" in summary["stamps"]

@@ -10,7 +10,7 @@ import pytest
 
 from lab.runtime import realtime
 from tests.support.lab_command import Project, read_until, said
-from tests.support.real_time import SCHED_RR, budget_taken, need_budget, stat_policy
+from tests.support.real_time import SCHED_RR, budget_taken, need_budget, only_one, stat_policy
 from tests.support.runtimes import docker_client, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.root]
@@ -37,8 +37,9 @@ OPTIONS = ("--runtime", "docker", "--no-calibration", "--no-repeats")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    with docker_client():
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    monkeypatch.delenv("LAB_REAL_TIME", raising=False)
+    with docker_client(), only_one():
         need_budget()
         yield Project(tmp_path, SCENARIO, *OPTIONS)
 

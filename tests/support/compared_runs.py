@@ -18,10 +18,9 @@ N = records.N
 def costing(name: str, cpu_us: float, p99_us: int = 1200) -> TrialRecord:
     """A healthy trial with this CPU time per request, and this p99."""
     times = {1000: 60, p99_us: 40}
-    mean_s = (1000 * 60 + p99_us * 40) / 100 * 1e-6
     cpu = records.series({("server", "cgroup", "cpu_us"): counter(1, cpu_us * records.RATE)})
     histogram = hdr(times, N)
-    made = with_load(trial(name), response_hdr=histogram, service_hdr=histogram, under_way_s=N * mean_s)
+    made = with_load(trial(name), response_hdr=histogram, service_hdr=histogram)
     return records.of_server(replace(made, series=cpu), made.key.server)
 
 

@@ -148,6 +148,10 @@ class Server:
             found = self.resources()
         return found
 
+    def memory_bytes(self) -> int:
+        """Return the memory of all its processes; a shared page counts once in all (Pss, proc(5))."""
+        return sum(_pss_bytes(pid) for pid in self.process_ids())
+
     def cpu_share(self, over_s: float) -> float:
         """Return the CPU share of all its processes, measured over that time (resolution 10 ms)."""
         begin, used_s = time.monotonic(), self._cpu_s()
@@ -172,6 +176,15 @@ class Server:
             if int(fields[3]) == self.process.pid and fields[0] != "Z":
                 pids.append(int(path.parent.name))
         return pids
+
+
+def _pss_bytes(pid: int) -> int:
+    """Return the proportional set size of a process; 0 if it has ended meanwhile."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
 
 
 def _entries(pids: list[int], folder: str) -> int:

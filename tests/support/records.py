@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
 from lab.analysis.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from lab.analysis.histogram import times as lab_times
 from lab.analysis.model import Summary
 from lab.analysis.summary import summarise
 from lab.analysis.verdict import judge
-from lab.results.load import LoadResult
+from lab.results.load import LoadResult, Second
 from lab.results.manifest import Manifest
 from lab.results.node import ServerStats
 from lab.results.record import Run, Sample, Series, TrialRecord
@@ -54,7 +56,8 @@ def second(k: int, response: Values = RESPONSE, **changes: Any) -> dict[str, Any
         "answered": RATE, "failed": 0, "unsent": 0, "errors": {}, "connected": USERS, "connects": 0,
         "response_hdr": hdr(response, RATE), "service_hdr": hdr(response, RATE), "bytes_in": 150 * RATE,
         "bytes_out": 40 * RATE, "late_p99_us": 40, "loop_lag_p99_us": 300, "cpu_cores": [0.2, 0.21],
-        "in_flight": 2, "queued": 0, "completed": RATE,
+        "in_flight": 2, "queued": 0, "completed": RATE, "in_flight_area_s": RATE * 1.098e-3,
+        "lost_s": [0.0, 0.004],
     } | changes  # fmt: skip
 
 
@@ -85,7 +88,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "connect_ms_hdr": hdr({300: 1}, USERS), "window_mono_ms": list(WINDOW_MS), "connected_peak": USERS,
         **under_way,
         "whole": whole | {"connects": USERS, "bytes_in": 150 * ALL, "bytes_out": 40 * ALL, "errors": {}},
-        "under_way_s": N * 1.098e-3, "locust": {"requests": ALL, "failures": 0},
+        "in_flight_area_s": N * 1.098e-3, "in_flight_parts_s": N * 1.098e-3,
+        "locust": {"requests": ALL, "failures": 0},
         "workers": [worker(i) for i in range(WORKERS)],
     } | changes  # fmt: skip
 
@@ -142,6 +146,7 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
         "listen_overflows", "syn_retransmits", "retransmits", "udp_receive_errors", "udp_send_errors")},
     ("server", "server", "open_peak"): counter(USERS, 0),
     ("lab", "recorder", "took_ms"): [(t, 12.0) for t, _ in counter(0, 0)],
+    ("lab", "recorder", "late_ms"): [(t, 0.2) for t, _ in counter(0, 0)],
     **{("worker-0", "realtime", f"{name}/41"): counter(0, rate) for name, rate in [
         ("ran_us", 2e5), ("waited_us", 2e3), ("cpu", 0)]},
     ("worker-0", "realtime", "budget_us/41"): [(t, 950_000.0) for t, _ in counter(0, 0)],
@@ -150,10 +155,13 @@ SERIES: dict[tuple[str, str, str], list[tuple[float, float]]] = {
 }  # fmt: skip
 
 
-def stats() -> tuple[ServerStats, ...]:
+def stats(in_window: int = N) -> tuple[ServerStats, ...]:
+    """The server's lines; it answered so many requests inside the window, and all in the end."""
     each = {"accepted": USERS, "open_peak": USERS, "errors": {}}
     lines = [{"event": "stats", "mono_ms": PHASES["spawn"] - 500, "requests": VERIFIED, **each}]
     done = VERIFIED + ALL
+    for mark, count in zip(WINDOW_MS, (VERIFIED + ALL - N, VERIFIED + ALL - N + in_window), strict=True):
+        lines += [{"event": "stats", "mono_ms": mark + 0.5, "requests": count, **each}]
     lines += [{"event": "stats", "mono_ms": WINDOW_MS[1] + 400, "requests": done, **each}]
     lines += [{"event": "stopped", "mono_ms": ENDS_MS, "requests": done + VERIFIED, **each}]
     return tuple(ServerStats.model_validate(line) for line in lines)
@@ -252,10 +260,59 @@ def run(*trials: TrialRecord, **changes: Any) -> Run:
 def with_load(
     record: TrialRecord, *, seconds: Sequence[Mapping[str, Any]] | None = None, **changes: Any
 ) -> TrialRecord:
-    """The trial with figures of its result (or its seconds) replaced."""
+    """The trial with figures of its result (or its seconds) replaced.
+
+    Counts and times of the result are those of seconds that each did an equal part of them.
+    """
     assert record.load is not None
     loaded = replace(record.load, result=record.load.result.replaced(**changes))
-    return replace(record, load=loaded if seconds is None else replace(loaded, seconds=tuple(seconds)))
+    told = adding_up(loaded) if seconds is None else tuple(seconds)
+    return replace(record, load=replace(loaded, seconds=told))
+
+
+ADDED = ("intended", "sent", "answered", "completed", "failed", "unsent")
+
+
+def adding_up(loaded: LoadResult) -> tuple[Second, ...]:
+    """The seconds of a load with equal parts of its result, the warm-up with those of the rest."""
+    result, whole = loaded.result, loaded.result.whole
+    times = {name: _spread(getattr(result, name), MEASURE_S) for name in ("response_hdr", "service_hdr")}
+    made = []
+    for second_ in loaded.seconds:
+        measured = second_.phase == "measure"
+        number = second_.k - WARMUP_S if measured else second_.k
+        changes: dict[str, Any] = {}
+        for name in ADDED:
+            total = getattr(result, name)
+            if not measured and (total is None or whole is None or getattr(whole, name) is None):
+                continue
+            share = total if measured else getattr(whole, name) - total
+            parts = MEASURE_S if measured else WARMUP_S
+            changes[name] = None if share is None else _part(max(share, 0), parts, number)
+        if measured:
+            changes["connected"] = result.connected_peak
+            changes |= {name: texts[second_.k - WARMUP_S] for name, texts in times.items()}
+        made.append(second_.replaced(**changes))
+    return tuple(made)
+
+
+def _part(total: int, parts: int, number: int) -> int:
+    return total // parts + (number < total % parts)
+
+
+@cache
+def _spread(text: str, parts: int) -> tuple[str, ...]:
+    """A histogram in equal parts, slot by slot."""
+    seen = lab_times(text)
+    counts = [b - a for a, b in pairwise((0, *seen.upto))]
+    made = []
+    for number in range(parts):
+        part = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+        for (low, _), count in zip(seen.slots, counts, strict=True):
+            if own := _part(count, parts, number):
+                part.record_value(low, own)
+        made.append(str(part.encode().decode("ascii")))
+    return tuple(made)
 
 
 def with_swarm(record: TrialRecord, **changes: Any) -> TrialRecord:

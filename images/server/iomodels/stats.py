@@ -160,10 +160,26 @@ class Stats:
         """Count a connection that timed out or was reset."""
         self.error("timeout" if isinstance(error, TimeoutError) else "reset")
 
-    def make_slots(self, count: int) -> Slots:
+    def make_slots(self, count: int) -> None:
         """Make shared counters for up to `count` live children. Call it once, before the first fork."""
         self._slots = Slots(count)
-        return self._slots
+
+    def published(self, slot: int) -> int:
+        """Return how often the child of a slot has published its counters."""
+        assert self._slots is not None
+        return self._slots.counters[slot].published
+
+    def take_slot(self) -> int | None:
+        """Return a slot for a new child, or None when all are in use; the reporter sums them meanwhile."""
+        assert self._slots is not None
+        with self._lock:
+            return self._slots.take()
+
+    def free_slot(self, slot: int) -> None:
+        """Free the slot of a child that could not be started."""
+        assert self._slots is not None
+        with self._lock:
+            self._slots.free(slot)
 
     def fork(self, slot: int) -> int:
         """Fork with our lock held: a child must not inherit a lock that a lost thread holds.
@@ -219,7 +235,7 @@ class Stats:
 
 
 class Slots:
-    """Counters in memory shared with children, one slot for each child."""
+    """Counters in memory shared with children, one slot for each child. `Stats` locks around each call."""
 
     def __init__(self, count: int) -> None:
         memory = mmap.mmap(-1, count * ctypes.sizeof(SharedCounters))  # MAP_SHARED | MAP_ANONYMOUS
@@ -265,9 +281,10 @@ class UsageSampler:
         now = time.monotonic()
         if now >= self._due:
             self._due = now + 1.0
-            for field in USAGE:
-                setattr(self._counters, field, 0)
-            _add_usage(self._counters, resource.RUSAGE_SELF)
+            usage = ThreadCounters()
+            _add_usage(usage, resource.RUSAGE_SELF)
+            for field in USAGE:  # never 0 in between: the parent may read at any time
+                setattr(self._counters, field, getattr(usage, field))
 
     def clear(self) -> None:
         """Clear the usage before the child exits: wait(2) adds it to the parent's RUSAGE_CHILDREN."""

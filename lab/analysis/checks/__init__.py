@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from lab.analysis.checks import (
+    connections,
+    conservation,
     disturbance,
     generator,
     host,
@@ -22,6 +24,7 @@ from lab.analysis.checks import (
     real_time,
     run_checks,
     server,
+    stalls,
 )
 from lab.analysis.checks.known_limits import (
     arrivals_wait,
@@ -70,10 +73,6 @@ def _unramped(view: TrialView) -> bool:
 
 def _open(view: TrialView) -> bool:
     return _engine(view) and view.open_load
-
-
-def _kept_up(view: TrialView) -> bool:
-    return _engine(view) and _support(view)
 
 
 def _support(view: TrialView) -> bool:
@@ -136,16 +135,18 @@ TRIAL_CHECKS = (
     Check("offered_load", load.offered_load, excused=arrivals_wait, applies=_engine, per_group=True),
     Check(
         "connections_reached",
-        load.connections_reached,
+        connections.connections_reached,
         excused=fewer_connections,
         applies=_engine,
         per_group=True,
     ),
     Check("lateness", load.lateness, excused=undivided_lateness, applies=_engine, per_group=True),
     Check("omission", load.omission, excused=arrivals_wait, applies=_engine, per_group=True),
-    Check("little_law", load.little_law, required=False, applies=_kept_up, per_group=True),
+    Check("little_law", conservation.little_law, required=False, applies=_engine, per_group=True),
     Check("outcomes", load.outcomes),
+    Check("seconds", conservation.seconds, per_group=True),
     Check("server_count", load.server_count, applies=_model),
+    Check("server_window", conservation.server_window, required=False, applies=_model),
     Check("locust_count", load.locust_count),
     Check("errors", load.errors, excused=failed_share),
     Check("steady", load.steady, excused=arrivals_wait, applies=_unramped, per_group=True),
@@ -154,8 +155,10 @@ TRIAL_CHECKS = (
     Check("generator_throttled", generator.generator_throttled, required=False, applies=_isolated),
     Check("real_time_throttled", real_time.throttled, required=False, applies=_real_time),
     Check("loop_lag", generator.loop_lag),
+    Check("generator_stalls", stalls.generator_stalls, required=False),
     Check("generator_ceiling", generator.generator_ceiling, required=False, applies=_engine),
     Check("client_exhausted", generator.client_exhausted),
+    Check("cpu_full", server.cpu_full, required=False),
     Check("throttled", server.throttled, applies=_isolated),
     Check("oom", server.oom, applies=_isolated),
     Check("swap", server.swap),
@@ -175,6 +178,7 @@ TRIAL_CHECKS = (
     Check("cpu_sets", host.cpu_sets, required=False),
     Check("clocks", host.clocks, required=False),
     Check("sampling", host.sampling),
+    Check("sampler_stalls", stalls.sampler_stalls, required=False),
     Check("isolation", host.isolation, required=False),
 )
 RUN_CHECKS = (
@@ -197,6 +201,7 @@ DISTURBANCES = frozenset(
         "lateness",
         "generator_cpu",
         "loop_lag",
+        "generator_stalls",
         "host_quiet",
         "run_delay",
         "clocks",
@@ -207,7 +212,7 @@ DISTURBANCES = frozenset(
 )
 # What follows where a link's full queue dropped packets: those findings name the link, never the server.
 FROM_DROPS = frozenset(
-    {"offered_load", "connections_reached", "omission", "little_law", "errors", "steady", "kernel_counters"}
+    {"offered_load", "connections_reached", "omission", "errors", "steady", "kernel_counters"}
 )
 DROPS_FIRST = "first raise the `limit` of the link whose full queue dropped packets (link_drops)"
 # Not caused by a busy host: a quota or a budget of the swarm, a rule that vanished, a wrong answer. A trial

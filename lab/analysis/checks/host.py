@@ -12,6 +12,7 @@ from lab.common.units import show_percent
 # Collectors whose counters the window's figures are made of.
 COUNTERS = ("cgroup", "host", "schedstat", "sockets")
 ENDS = {"measure": "start", "end": "end"}
+TOOK = ("lab", "recorder", "took_ms")
 
 
 def placement(view: TrialView) -> Iterator[Result]:
@@ -63,9 +64,7 @@ def sampling(view: TrialView) -> Iterator[Result]:
     """Gaps in the samples, failed collectors, marks that were missed, and the time that sampling took."""
     for warning in view.trial.warnings:
         yield Result("suspect", warning, "run `lab doctor`: it tells what this host lacks")
-    took = [
-        (t, v) for t, v in view.trial.series.get("lab", "recorder", "took_ms") if _inside(t, view.window_ms)
-    ]
+    took = [(t, v) for t, v in view.trial.series.get(*TOOK) if _inside(t, view.window_ms)]
     if len(took) < 2:
         raise NoData("the recorder took no samples in the window")
     times = [view.window_ms[0], *(t for t, _ in took), view.window_ms[1]]

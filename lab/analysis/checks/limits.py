@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.analysis.limits import BACKLOG_SHARE
-from lab.analysis.model import Level
+from lab.analysis.model import FULL_CPU, Level
 from lab.common.units import show_plain
 
 
@@ -64,10 +64,12 @@ _ROWS = (
     Limit("lateness_p99_ms", 1.0, 5.0, "ms", "Lancet; Treadmill"),
     Limit("lateness_of_p50", 0.10, 0.25, "share", "Lancet; Treadmill", of="p50"),
     Limit("omission_ratio", 2.0, None, "times", "Tene; wrk2"),
-    Limit("little_law", 0.05, 0.10, "share", "Little 1961"),
+    Limit("little_law", 0.01, 0.05, "share", "Little 1961"),
     Limit("outcomes_missing", None, 0.0, "requests", "conservation: Jepsen"),
+    Limit("seconds_missing", None, 0.0, "", "conservation: Jepsen"),
     Limit("server_count", 0.0, 0.001, "share", "conservation: SIGPLAN empirical checklist; Jepsen"),
-    Limit("locust_count", 0.001, 0.01, "share", "conservation: Locust's own statistics"),
+    Limit("server_window", 0.005, 0.02, "share", "as server_count, within the window; ours"),
+    Limit("locust_count", 0.001, 0.01, "share", "conservation: events on their way to Locust"),
     Limit("error_rate", 0.001, 0.01, "share", "SIGPLAN empirical checklist"),
     Limit("drift_share", 0.05, 0.10, "share", "Georges 2007", of="the median"),
     Limit("drift_ms", 0.5, 0.5, "ms", "Georges 2007"),
@@ -76,10 +78,12 @@ _ROWS = (
     # generator
     Limit("generator_cpu", 0.70, 0.90, "share", "Locust's 90 %; Treadmill"),
     Limit("loop_lag_p99_ms", 5.0, 20.0, "ms", "Locust; Treadmill"),
-    Limit("generator_ceiling", 0.80, 0.95, "share", "closed-loop saturation against a null server; ours"),
+    Limit("generator_stalls", 0.02, 0.05, "share", "ours; Treadmill", of="the window"),
+    Limit("generator_ceiling", 0.80, 0.95, "share", "saturation in the load's own shape; ours"),
     Limit("real_time_throttled_ms", None, 0.0, "ms", "cpu.rt_runtime_us, /proc/PID/schedstat; ours"),
     Limit("client_exhausted", None, 0.0, "errors", "ports and descriptors: ip(7), EMFILE"),
     # server
+    Limit("cpu_full", None, None, "share", "ours", of="its CPUs", limit=FULL_CPU),
     Limit("throttled", 0.01, 0.10, "share", "cgroup cpu.stat nr_throttled / nr_periods"),
     Limit("oom_kills", None, 0.0, "kills", "cgroup memory.events"),
     Limit("swapped_pages", None, 0.0, "pages", "proc_vmstat(5) pswpin, pswpout"),
@@ -102,6 +106,7 @@ _ROWS = (
     Limit("suspended_ms", None, 10.0, "ms", "CLOCK_BOOTTIME against CLOCK_MONOTONIC"),
     Limit("sampling_gap_s", 1.5, 2.0, "s", "samples are taken every second; Locust"),
     Limit("mark_late_ms", 50.0, None, "ms", "0.5 % of a window of 10 s; ours"),
+    Limit("sampler_stalls", 0.02, None, "share", "as generator_stalls", of="the window"),
     Limit("sampling_cost", 0.20, None, "share", "time spent sampling; ours"),
     Limit("response_bytes", 0.01, 0.01, "share", "Heiser, systems benchmarking crimes"),
 )  # fmt: skip

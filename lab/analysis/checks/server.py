@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lab.analysis.checks.quota import held_back
 from lab.analysis.checks.trial_view import SERVER, NoData, Result, TrialView, graded, told
+from lab.common.units import show_percent
 from lab.scenario import catalog
 
 # Statistics come once a second: a server whose last line is this long before the window's end had died.
@@ -57,6 +58,20 @@ def server_stopped(view: TrialView) -> Iterator[Result]:
     if ended.code or ended.signal:
         how = ended.signal or f"exit code {ended.code}"
         yield Result("suspect", f"the server did not exit with 0 on SIGTERM ({how})", SEE_LOG)
+
+
+def cpu_full(view: TrialView) -> Iterable[Result]:
+    """Share of the server's CPUs in use: of a full CPU no cost per request can be told. Polling is exempt."""
+    missing = "how many CPUs the server had, or used, was not recorded"
+    share = told(view.figures.cpu_share, view.why_missing("cgroup", missing))
+    if view.figures.busy_waits:
+        return ()
+    return graded(
+        "cpu_full",
+        share,
+        f"the server used {show_percent(share)} of its CPUs, so its CPU time per request is a lower bound",
+        f"{view.lower_load}, to see what a request costs",
+    )
 
 
 def throttled(view: TrialView) -> Iterable[Result]:

@@ -125,6 +125,11 @@ class TrialView:
         return not self.swarm.load.is_closed
 
     @property
+    def parts_per_request(self) -> int:
+        """How many requests the server sees for one of the load: each resource of a page."""
+        return len(self.swarm.page.paths) if self.swarm.page else 1
+
+    @property
     def own_users(self) -> bool:
         """Whether the load is the scenario's own Locust users instead of the lab's engine."""
         return self.swarm.load.executor == OWN_USERS

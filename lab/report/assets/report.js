@@ -7,9 +7,13 @@
   const dash = (name) => (names.indexOf(name) < colours ? null : "5,3");
   const serverOf = new Map(data.servers.map((s) => [s.label, s.server]));
   // A server whose every trial is invalid, or that met a limit or did not keep up, says so wherever its figures are drawn.
-  const marksOf = (s) => [s.doubted && "invalid", s.limited && "at its limit"].filter(Boolean).join(", ");
-  const marks = new Map(data.servers.map((s) => [s.label, marksOf(s)]));
-  const titled = (label, name = label) => (marks.get(label) ? `${name} (${marks.get(label)})` : name);
+  const narrow = () => document.documentElement.clientWidth < 500;
+  const marksOf = (s) => [s.doubted && "invalid", s.limited && (narrow() ? "limit" : "at its limit")].filter(Boolean).join(", ");
+  const byLabel = new Map(data.servers.map((s) => [s.label, s]));
+  function titled(label, name = label) {
+    const marks = byLabel.has(label) ? marksOf(byLabel.get(label)) : "";
+    return marks ? `${name} (${marks})` : name;
+  }
   const finite = (v) => v !== null && v !== undefined;
   const MIB = 1024 * 1024;
 
@@ -104,7 +108,7 @@
     // Lines that end together have their names in one column.
     for (const p of placed) p.left = Math.max(...placed.filter((o) => Math.abs(o.px - p.px) < 40).map((o) => o.px)) + 13;
     for (const p of placed) p.right = p.left + 8 * p.label.length;
-    pushApart(placed, Number(svg.getAttribute("height")) - 30);
+    pushApart(placed, Number(svg.getAttribute("height")) - 44);  // above the ticks of the axis
     const group = d3.select(svg).append("g").attr("font-size", 11.5).attr("text-anchor", "start").attr("aria-hidden", "true");
     for (const p of placed) {
       group.append("path").attr("d", `M${p.px + 2},${p.py}L${p.left - 3},${p.at}`).attr("stroke", colour(p.label)).attr("stroke-opacity", 0.5).attr("fill", "none");
@@ -147,17 +151,17 @@
       marks: [
         Plot.barX(rows, { x: key, y: "label", fill: (s) => hue(s.server), fillOpacity: 0.45 }),
         Plot.barX(rows, { x: (s) => s[key] * part(s), y: "label", fill: (s) => hue(s.server) }),
-        Plot.text(rows, { x: key, y: "label", text: (s) => format(s[key]), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
+        Plot.text(rows, { x: key, y: "label", text: (s) => least(s, key) + format(s[key]) + (least(s, key) && " (CPU full)"), textAnchor: "start", dx: 6, fill: "currentColor", fontSize: 11.5 }),
         absent(key),
       ],
     }));
   }
+  const least = (s, name) => (s.at_least.includes(name) ? "≥ " : "");
   const absent = (key) => Plot.text(data.servers.filter((s) => !finite(s[key])),
-    { frameAnchor: "left", y: "label", text: () => "not measured", dx: 6, fill: "var(--soft)", fontSize: 11.5, textAnchor: "start" });
+    { frameAnchor: "left", y: "label", text: (s) => (key === "cpu_us" && s.busy_waits ? "none: the model polls" : "not measured"), dx: 6, fill: "var(--soft)", fontSize: 11.5, textAnchor: "start" });
   function span(width) {
     const rows = data.servers.filter((s) => finite(s.p50_ms));
     const high = (s) => (finite(s.p99_ms) ? s.p99_ms : s.p50_ms);
-    const least = (s, name) => (s.at_least.includes(name) ? "≥ " : "");
     const text = (s) => `${least(s, "p50")}${show(s.p50_ms)} – ${finite(s.p99_ms) ? least(s, "p99") + show(s.p99_ms) : "n/a"}`;
     return Plot.plot(frame(width, {
       marginRight: 92,
@@ -332,7 +336,7 @@
   const tables = {
     bars: () => [
       ["server", "p50 [ms]", "p99 [ms]", "CPU [µs/request]", "of it in the kernel", "memory per connection"],
-      data.servers.map((s) => [titled(s.label), ...["p50", "p99"].map((name) => (s.at_least.includes(name) ? "≥ " : "") + show(s[`${name}_ms`])), show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
+      data.servers.map((s) => [titled(s.label), ...["p50", "p99"].map((name) => least(s, name) + show(s[`${name}_ms`])), least(s, "cpu_us") + show(s.cpu_us), share(s.system_share), bytes(s.memory_bytes)]),
     ],
     percentiles: () => [
       ["trial", ...nines.map((n) => n[1])],

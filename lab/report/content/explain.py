@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lab.analysis.model import Interval, ServerSummary, Summary, figure_of, is_lower_bound
+from lab.analysis.model import (
+    Interval,
+    ServerSummary,
+    Summary,
+    figure_of,
+    is_cpu_cost,
+    is_lower_bound,
+    why_bound,
+)
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content.text import (
@@ -48,7 +56,17 @@ def sentences(summary: Summary) -> list[str]:
     """For each cost that differs much: the dearest and the cheapest server, and what else differs."""
     if len(_comparable(summary)) < 2:
         return [_too_few(summary)]
-    return [sentence for cost in COSTS for sentence in _sentence(cost, summary)]
+    return [sentence for cost in COSTS for sentence in (*_sentence(cost, summary), *_bounded(cost, summary))]
+
+
+def _bounded(cost: Figure, summary: Summary) -> Iterator[str]:
+    """Say whose cost is in no ranking, as it is a lower bound, or as there is none, and why."""
+    comparable = _comparable(summary).items()
+    if full := [clean(name) for name, server in comparable if is_lower_bound(server, cost)]:
+        yield f"{capital(cost.noun)} of {_and(full)} is in no ranking: {why_bound(cost.name)}."
+    polling = [clean(name) for name, server in comparable if server.busy_waits]
+    if polling and is_cpu_cost(cost):
+        yield f"{capital(cost.noun)}: none of {_and(polling)}, which polls and fills its CPU at every rate."
 
 
 def _too_few(summary: Summary) -> str:

@@ -76,6 +76,8 @@ def _limits(trials: tuple[TrialRecord, ...], summary: Summary) -> Iterator[str]:
         yield from _kinds(swarm)
     if any(server.kept_up is False for server in summary.servers.values()):
         yield _GROWS
+    if any(server.cpu_at_least for server in summary.servers.values()):
+        yield _FULL
     if all(server.trials <= 1 for server in summary.servers.values()):
         yield _ONE_TRIAL
     elif any(server.trials_valid < 6 for server in summary.servers.values()):
@@ -113,6 +115,11 @@ _CLOSED = (
 _RAMPING = (
     "The load changes within the window, as asked: rates are means over it, quantiles those of all its "
     "answers, and the check for a steady state does not apply."
+)
+_FULL = (
+    "“(CPU full)”: the server used more than 95 % of its CPUs (CPU set, quota and workers count). Its CPU "
+    "time per request is then those CPUs divided by the rate, whatever a request costs: a lower bound, which "
+    "no law, comparison or ranking takes."
 )
 _GROWS = (
     "“(at its limit)”: the server did not keep up with the rate that was asked. Its backlog grew from the "

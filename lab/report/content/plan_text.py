@@ -8,6 +8,7 @@ import yaml
 
 from lab.common.leaves import leaves
 from lab.common.units import show_bytes, show_duration
+from lab.plan.topology import DEFAULT_MEMORY_BYTES
 from lab.report.content.text import plural
 from lab.scenario.yaml_file import Keys, show_path
 
@@ -53,10 +54,12 @@ def as_text(prepared: Prepared) -> str:
         if not need.enough:
             lines.append(f"       {need.remedy}")
     limits = prepared.capacity.server_limits
+    memory = show_bytes(limits.memory_bytes or DEFAULT_MEMORY_BYTES)
+    memory += "" if limits.memory_bytes else " in a container"
     lines += [
         "",
-        f"every server gets: nofile {limits.nofile}, pids {limits.pids}, "
-        f"memory {show_bytes(limits.memory_bytes) if limits.memory_bytes else 'unlimited'}",
+        "every server gets what it writes as a limit, else: "
+        f"nofile {limits.nofile}, pids {limits.pids}, memory {memory}",
     ]
     lines += [f"  {name} = {value}" for name, value in prepared.capacity.server_sysctls.items()]
     return "\n".join(lines)

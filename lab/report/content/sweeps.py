@@ -13,6 +13,7 @@ from lab.analysis.model import (
     Summary,
     at_limit,
     is_lower_bound,
+    why_bound,
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
@@ -143,7 +144,7 @@ def _to(curve: Curve, against: Unit) -> str:
     """`442 µs at 1,000; it reached its limit at 3,000`."""
     met, bound = curve.limit_met_at, curve.lower_bound_at
     told = _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")
-    return told if bound is None else f"{told}; too many requests without an answer at {against.show(bound)}"
+    return told if bound is None else f"{told}; {why_bound(curve.metric)} at {against.show(bound)}"
 
 
 def _grown(growth: Growth | None) -> tuple[str, str]:

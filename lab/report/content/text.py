@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lab.analysis.histogram import FEWEST
 from lab.analysis.model import (
+    AIRY_CPU,
     Errors,
     GroupSummary,
     LoadFigures,
@@ -18,7 +19,10 @@ from lab.analysis.model import (
     Summary,
     TrialFigures,
     at_limit,
+    cpu_is_nearly_full,
     figure_of,
+    is_cpu_cost,
+    rate_with_air,
 )
 from lab.common.figure import Figure
 from lab.common.figures import BY_NAME, FIGURES
@@ -96,6 +100,8 @@ def cell(figures: LoadFigures, figure: Figure) -> str:
         return NOTHING
     if isinstance(owner, Quantiles):
         value = response(figures, quantile_of(figure))
+    elif is_cpu_cost(figure) and isinstance(figures, ServerFigures):
+        value = _cpu_cost(figures)
     else:
         value = amount(shown(figures, figure), figure)
     of = _as_shown(figures, figure)
@@ -113,6 +119,18 @@ def _mark(figures: LoadFigures, figure: Figure) -> str:
     """Return what must be said beside a figure, in brackets."""
     mark = figures.marks.get(figure.name) if isinstance(figures, ServerFigures) else None
     return f" ({mark})" if mark else ""
+
+
+def _cpu_cost(figures: ServerFigures) -> str:
+    """Write a CPU time per request: `41.0`, `≥ 497 (CPU full)`, `412 (CPU 91 %)`, `1.00 CPUs waiting`."""
+    if figures.busy_waits:
+        waiting = figures.cpu_cores_waiting
+        return NOTHING if waiting is None else f"{number(waiting)}\u00a0CPUs waiting"
+    value = number(figures.cpu_us_per_request)
+    if figures.cpu_at_least:
+        return f"{at_least(value)} (CPU full)"
+    nearly = cpu_is_nearly_full(figures) and figures.cpu_us_per_request is not None
+    return f"{value} (CPU {percent(figures.cpu_share)})" if nearly else value
 
 
 def _bracket(figures: LoadFigures, figure: Figure) -> str:
@@ -192,8 +210,21 @@ def label(name: str, server: ServerSummary) -> str:
 
 
 def limits_met(servers: Mapping[str, ServerSummary]) -> list[str]:
-    """Say what `at its limit` means for each server that has the mark, in a sentence."""
-    return [f"{clean(name)}: {_limit(server)}." for name, server in servers.items() if at_limit(server)]
+    """Say what `at its limit` means for each server that has the mark, in a sentence each."""
+    each = [(name, limit) for name, server in servers.items() for limit in _limits(server, servers)]
+    return [f"{clean(name)}: {limit}." for name, limit in each]
+
+
+def _limits(server: ServerSummary, servers: Mapping[str, ServerSummary]) -> Iterator[str]:
+    if at_limit(server.model_copy(update={"cpu_at_least": False})):
+        yield _limit(server)
+    if server.cpu_at_least:
+        rate = rate_with_air(servers.values(), server.server)
+        with_air = "no point of this run had air" if rate is None else f"{number(rate)}/s were done with air"
+        yield (
+            f"used {percent(server.cpu_share)} of its CPUs, so its CPU time per request is a lower bound; "
+            f"{with_air} (below {percent(AIRY_CPU)})"
+        )
 
 
 def _limit(server: ServerSummary) -> str:

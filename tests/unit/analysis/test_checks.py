@@ -140,6 +140,22 @@ def silenced(t: TrialRecord) -> TrialRecord:
     return replace(t, server_stats=records.stats()[:1])
 
 
+AREA_S = N * 1.098e-3
+
+
+def without_second(k: int) -> list[dict[str, Any]]:
+    return [second(each) for each in range(12) if each != k]
+
+
+def off_by(t: TrialRecord, off: int) -> TrialRecord:
+    return replace(t, server_stats=records.stats(N + off))
+
+
+def stalled(t: TrialRecord, *ks: int) -> TrialRecord:
+    seconds = [second(k, lost_s=[0.0, 0.15 if k in ks else 0.0]) for k in range(12)]
+    return with_load(t, seconds=seconds)
+
+
 Spoil = Callable[[TrialRecord], TrialRecord]
 FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a lost arrival in 50", "offered_load", "suspect", lambda t: with_load(t, sent=N * 98 // 100)),
@@ -152,8 +168,13 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("late sends", "lateness", "suspect", lambda t: late(t, 2000)),
     ("very late sends", "lateness", "invalid", lambda t: late(t, 9000)),
     ("waiting to be sent", "omission", "suspect", lambda t: with_load(t, service_hdr=hdr({500: 1}, N))),
-    ("books that disagree", "little_law", "suspect", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 1.07)),
-    ("books far apart", "little_law", "invalid", lambda t: with_load(t, under_way_s=N * 1.098e-3 * 0.8)),
+    ("books that disagree", "little_law", "suspect", lambda t: with_load(t, in_flight_area_s=AREA_S * 1.03)),
+    ("books far apart", "little_law", "invalid", lambda t: with_load(t, in_flight_area_s=AREA_S * 0.9)),
+    ("a lost second", "seconds", "invalid", lambda t: with_load(t, seconds=without_second(7))),
+    ("a server that lost some", "server_window", "suspect", lambda t: off_by(t, -200)),
+    ("others in the window", "server_window", "invalid", lambda t: off_by(t, 500)),
+    ("an engine that stood still", "generator_stalls", "suspect", lambda t: stalled(t, 4, 5)),
+    ("an engine stopped", "generator_stalls", "invalid", lambda t: stalled(t, 3, 4, 5, 6)),
     ("an answer of no second", "outcomes", "invalid", lambda t: with_load(t, whole=whole(completed=ALL - 1))),
     ("a request without outcome", "outcomes", "invalid", lambda t: with_load(t, answered=N - 1)),
     ("a lost arrival", "outcomes", "invalid", lambda t: with_load(t, whole=whole(intended=ALL + 1))),
@@ -177,6 +198,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("at the swarm's ceiling", "generator_ceiling", "invalid", lambda t: ceiling(t, 2010)),
     ("ports that ran out", "client_exhausted", "invalid", lambda t: erring(t, ports_exhausted=1)),
     ("descriptors that ran out", "client_exhausted", "invalid", lambda t: erring(t, emfile=2)),
+    ("a full CPU", "cpu_full", "limit", lambda t: sampled(t, server(cpu_us=9.7e5))),
     ("a throttled server", "throttled", "suspect", lambda t: limited(t, 0.5)),
     ("a strangled server", "throttled", "invalid", lambda t: limited(t, 5)),
     ("a quota above the server", "throttled", "invalid", lambda t: limited(t, 5, "/docker")),
@@ -203,6 +225,7 @@ FAULTS: list[tuple[str, str, str, Spoil]] = [
     ("a machine that slept", "clocks", "invalid", lambda t: sampled(t, clock("boottime_ms", 60_000))),
     ("a gap in the samples", "sampling", "suspect", lambda t: sampled(t, gap(1.8))),
     ("a long gap in the samples", "sampling", "invalid", lambda t: sampled(t, gap(3))),
+    ("a sampler that stood still", "sampler_stalls", "suspect", lambda t: sampled(t, overdue(250, 5))),
     ("costly sampling", "sampling", "suspect", lambda t: sampled(t, costly())),
     ("a collector that failed", "sampling", "suspect", lambda t: replace(t, warnings=("cgroup: gone",))),
     ("plain processes", "isolation", "suspect", lambda t: replace(t, stamps=("not isolated",))),
@@ -268,6 +291,12 @@ def clock(metric: str, by_ms: float) -> dict[tuple[str, str, str], Any]:
     return {key: [(t, v + by_ms * (t > WINDOW_MS[0] + 3000)) for t, v in records.SERIES[key]]}
 
 
+def overdue(ms: float, rounds: int) -> dict[tuple[str, str, str], Any]:
+    late = ("lab", "recorder", "late_ms")
+    began = {WINDOW_MS[0] + 1000 * each for each in range(rounds)}
+    return {late: [(t, ms if t in began else v) for t, v in records.SERIES[late]]}
+
+
 def costly() -> dict[tuple[str, str, str], Any]:
     return {TOOK: [(t, 150.0) for t, _ in records.SERIES[TOOK]]}
 
@@ -283,7 +312,7 @@ def test_a_fault_is_seen_and_named(check, level, spoil):
     finding = next(f for f in summary.findings if f.check == check and f.level == level)
     assert finding.says
     assert finding.trial == "epoll_lt/1"
-    assert summary.exit_code == {"suspect": summary.exit_code, "invalid": 5, "fail": 99}[level]
+    assert summary.exit_code == {"limit": 0, "suspect": summary.exit_code, "invalid": 5, "fail": 99}[level]
 
 
 def test_every_check_has_a_fault_that_it_sees():
@@ -315,7 +344,7 @@ def test_suspect_alone_keeps_pass():
 )
 def test_lateness_needs_both(late_us, p50_us):
     response = hdr({p50_us: 1}, N)
-    times = {"response_hdr": response, "service_hdr": response, "under_way_s": N * p50_us / 1e6}
+    times = {"response_hdr": response, "service_hdr": response}
     spoilt = with_load(trial(), lateness_generator_hdr=hdr({late_us: 1}, N), **times)
     assert not {c for c, _ in counted(judged(spoilt))} & {"lateness"}
 
@@ -479,6 +508,7 @@ def without(t: TrialRecord, *sources: str, warning: str) -> TrialRecord:
                 "generator_throttled",
                 "throttled",
                 "oom",
+                "cpu_full",
                 "host_quiet",
                 "run_delay",
             },
@@ -500,7 +530,7 @@ def test_a_server_whose_statistics_cannot_be_read_is_one_finding() -> None:
     says = "the server's statistics break images/CONTRACT.md: requests: not a number"
     summary = judged(replace(trial(), server_stats=(), warnings=(says,)))
     assert {f.says for f in summary.findings} == {f"not checked: {says}"}
-    assert {f.check for f in summary.findings} == {"known_limit", "server_count"}
+    assert {f.check for f in summary.findings} == {"known_limit", "server_count", "server_window"}
     assert len(groups(summary)) == 1
 
 

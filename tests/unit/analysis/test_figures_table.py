@@ -32,7 +32,7 @@ from tests.support import make_golden
 PAGE = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
 # No scalars: rows are quantiles of the first; the second is not shown; the third is a share and its kinds,
 # the others are marks.
-NO_ROW = {"response_ms", "service_ms", "errors", "kept_up", "marks"}
+NO_ROW = {"response_ms", "service_ms", "errors", "kept_up", "marks", "cpu_at_least", "busy_waits"}
 
 
 def test_every_row_has_a_field_and_every_field_a_row():

@@ -380,6 +380,33 @@ def test_a_server_that_cannot_be_asked_is_a_problem_that_is_told(tmp_path):
     assert recorder.problems == ["the server was not asked for statistics: it is gone"]
 
 
+class Holding:
+    """Stands still once, until a time of the clock."""
+
+    source = "holding"
+
+    def __init__(self, until_ms):
+        self.until_ms = until_ms
+        self.again = threading.Event()
+
+    def sample(self):
+        if mono_ms() >= self.until_ms:
+            self.again.set()
+        while mono_ms() < self.until_ms:
+            time.sleep(0.005)
+        return []
+
+
+def test_a_sampler_that_stood_still_says_by_how_much_it_was_late(tmp_path):
+    now = mono_ms()
+    holding = Holding(now + 300)
+    with Recorder(Deployment(), [holding], tmp_path / "series.csv") as recorder:
+        recorder.mark("measure", now + 200)
+        assert holding.again.wait(10)
+    late = read_series(tmp_path / "series.csv")[0].get("lab", "recorder", "late_ms")
+    assert max(ms for _, ms in late) >= 100
+
+
 def test_nothing_is_written_after_the_end(tmp_path):
     deployment = Deployment()
     with Recorder(deployment, [], tmp_path / "series.csv"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 
 import pytest
@@ -29,8 +30,8 @@ def test_counters_of_ended_threads_add_up() -> None:
 def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
     stats = Stats()
     stats.new_counters().requests = 5
-    slots = stats.make_slots(2)
-    slot = slots.take()
+    stats.make_slots(2)
+    slot = stats.take_slot()
     assert slot is not None
     pid = stats.fork(slot)
     if pid == 0:
@@ -40,17 +41,49 @@ def test_a_child_counts_in_memory_that_its_parent_reads() -> None:
     assert stats.totals().requests == 42
     stats.child_ended(slot)
     assert stats.totals().requests == 42
-    assert slots.counters[slot].requests == 0
+    assert stats.take_slot() == slot
+    assert stats.totals().requests == 42, "a slot that is taken again begins at 0"
 
 
 def test_slots_run_out_and_can_be_taken_again() -> None:
-    slots = Stats().make_slots(2)
-    first, second = slots.take(), slots.take()
-    assert slots.take() is None
+    stats = Stats()
+    stats.make_slots(2)
+    first, second = stats.take_slot(), stats.take_slot()
+    assert stats.take_slot() is None
     assert first is not None
     assert second is not None
-    slots.free(first)
-    assert slots.take() == first
+    stats.free_slot(first)
+    assert stats.take_slot() == first
+
+
+def test_the_reporter_sums_while_slots_are_taken_and_freed() -> None:
+    stats = Stats()
+    stats.make_slots(64)
+    ended = threading.Event()
+    failed: list[BaseException] = []
+
+    def report() -> None:
+        try:
+            while not ended.is_set():
+                stats.totals()
+        except BaseException as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that the threads alternate within the sum
+    reporter = threading.Thread(target=report)
+    reporter.start()
+    try:
+        for _ in range(100):
+            slots = [stats.take_slot() for _ in range(64)]
+            for slot in slots:
+                assert slot is not None
+                stats.free_slot(slot)
+    finally:
+        ended.set()
+        reporter.join()
+        sys.setswitchinterval(before)
+    assert not failed
 
 
 def test_json_has_the_names_of_the_contract(capfd: pytest.CaptureFixture[str]) -> None:

@@ -44,3 +44,13 @@ def test_every_reason_is_told() -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(UsageError, match="known are auto, netem, delayline, none"):
         choose("tc", PLAIN, ALL, 1)
+
+
+def test_a_delay_below_what_a_backend_can_do_is_refused_or_done_by_another() -> None:
+    short, none_at_all = [Impairment(delay_ms=0.2)], [Impairment(loss=0.1)]
+    assert choose("auto", short, ALL, 1).name == "netem"
+    with pytest.raises(HostCannot, match="delayline: a delay is below the least that it can do, 500us"):
+        choose("auto", short, NO_NETEM, 1)
+    with pytest.raises(HostCannot, match="netem: a delay is below the least that it can do, 1us"):
+        choose("netem", [Impairment(delay_ms=0.0005)], ALL, 1)
+    assert choose("delayline", none_at_all, ALL, 1).name == "delayline"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,14 @@ def test_a_load_is_what_the_master_told(trial) -> None:
     assert load == records.load()
     assert [event.phase for event in seen if isinstance(event, PhaseStart)] == list(records.PHASES)
     assert [event.event for event in seen[-1:]] == ["progress"]
+
+
+@pytest.mark.parametrize("lost", [0, 7], ids=["of the warm-up", "of the window"])
+def test_a_second_whose_line_is_lost_on_the_way_makes_the_trial_invalid(trial, lost) -> None:
+    told = [line for line in TOLD if line.get("k") != lost]
+    load, _ = run(trial, *told)
+    assert len(load.seconds) == len(SECONDS) - 1
+    assert ("seconds", "invalid") in records.counted(records.judged(replace(records.trial(), load=load)))
 
 
 @pytest.mark.parametrize(

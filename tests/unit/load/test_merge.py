@@ -38,7 +38,7 @@ def test_what_one_did_not_tell_is_left_out_and_what_none_told_stays_unknown():
     one, other = records.progress(response_p99_ms=None), records.progress(response_p99_ms=7.0)
     assert merge.total([one, other]).response_p99_ms == 7.0
     assert merge.total([one, one]).response_p99_ms is None
-    assert merge.total([records.load(under_way_s=None).result] * 2).under_way_s is None
+    assert merge.total([records.load(connects=None).result] * 2).connects is None
 
 
 def test_tenths_are_added_place_by_place_and_a_gap_of_one_is_a_gap():

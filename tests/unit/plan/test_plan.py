@@ -120,3 +120,13 @@ def test_the_topology_of_a_trial(tmp_path):
         for t in plan.trials
     ]
     assert limits[0] == limits[1]
+
+
+def test_a_worker_whose_cpu_time_the_scenario_limits_is_not_real_time(tmp_path):
+    text = TEXT + "events:\n  - {at: 100ms, limit: worker-0, cpus: 0.5}\n"
+    plan = expand(resolved(tmp_path, text))
+    capacity, placement = plan_capacity(plan, host()), place(host(), plan.scenario)
+    topology = render("run", plan, plan.trials[0], capacity, placement, Addressing())
+    assert {node.name: node.real_time for node in topology.nodes} == {
+        "server": False, "master": False, "worker-0": False, "worker-1": True,
+    }  # fmt: skip

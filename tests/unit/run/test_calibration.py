@@ -215,12 +215,44 @@ def test_a_torn_file_is_said_and_measured_again(tmp_path: Path, state: Path, tor
     assert json.loads(file.read_text())["ceiling_per_s"] == 40_000
 
 
-def test_the_null_trial_is_closed_short_and_between_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("load", "more", "asked"),
+    [
+        ("{executor: constant-arrival-rate, rate: 100/s}", "", "constant-arrival-rate"),
+        (
+            "{executor: ramping-arrival-rate, start-rate: 9/s, stages: [{duration: 1s, target: 90/s}]}", "",
+            "constant-arrival-rate",
+        ),
+        ("{executor: constant-arrival-rate, rate: 100/s}", "clients: {churn: true}", "constant-users"),
+        ("{executor: constant-users, think-time: 1s}", "", "constant-users"),
+    ],
+)  # fmt: skip
+def test_the_load_of_the_null_trial_has_the_shape_of_the_trials(
+    tmp_path: Path, load: str, more: str, asked: str
+) -> None:
+    """Sends by the clock cost the swarm a multiple of the batches of a closed loop."""
+    text = TEXT.replace("{executor: constant-arrival-rate, rate: 100/s}", load)
+    assert load in text
+    trial = trials(tmp_path, text.replace("users: 10", f"users: 10\n  {more}"))[0]
+    null = null_trial(trial, place(HOST, trial.scenario), HOST).scenario.swarm
+    assert null.load.executor == asked
+    if asked == "constant-arrival-rate":
+        assert null.load.rate == pytest.approx(calibration.OPEN_RATE_PER_CPU_S), "one CPU is the swarm's"
+    else:
+        assert null.load.think_time == 0
+
+
+def test_open_sends_are_poisson_where_the_trials_are(tmp_path: Path) -> None:
+    text = TEXT.replace("rate: 100/s", "rate: 100/s, arrivals: poisson")
+    trial = trials(tmp_path, text)[0]
+    assert null_trial(trial, place(HOST, trial.scenario), HOST).scenario.swarm.load.arrivals == "poisson"
+
+
+def test_the_null_trial_is_short_and_between_nothing(tmp_path: Path) -> None:
     text = TEXT + "handler: {sleep: 10ms}\nlinks:\n  - {endpoints: [swarm, servers], delay: 5ms}\n"
     trial = trials(tmp_path, text)[0]
     null = null_trial(trial, place(HOST, trial.scenario), HOST).scenario
     assert (null.swarm.users, null.swarm.workers) == (10, 2)
-    assert (null.swarm.load.executor, null.swarm.load.think_time) == ("constant-users", 0)
     assert (null.handler, null.links, null.events) == ("hello", (), ())
     assert calibration.WARMUP_S + calibration.MEASURE_S + calibration.RAMP_S <= 6
 

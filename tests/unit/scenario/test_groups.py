@@ -147,7 +147,7 @@ def grouped(slow_us: int = 50_000) -> LoadResult:
     far = {slow_us: 1}
     seconds = tuple(records.second(k, far) for k in range(records.WARMUP_S + records.MEASURE_S))
     hdrs = {"response_hdr": hdr(far, records.N), "service_hdr": hdr(far, records.N)}
-    slow = LoadResult(records.result(**hdrs, under_way_s=records.N * slow_us / 1e6), seconds, records.PHASES)
+    slow = LoadResult(records.result(**hdrs), seconds, records.PHASES)
     return merged({"browsers": records.load(), "holders": slow})
 
 
@@ -209,7 +209,7 @@ def of_groups(load: LoadResult) -> TrialRecord:
     whole = {**one, "users": 2 * records.USERS, "load": {"executor": "by-group"}, "groups": groups}
     stats = tuple(
         s.replaced(requests=2 * (s.requests - asked) + asked, open_peak=2 * records.USERS)
-        for s, asked in zip(record.server_stats, (5, 5, 10), strict=True)
+        for s, asked in zip(record.server_stats, (5, 5, 5, 5, 10), strict=True)
     )
     sampled = {
         (f"{group}-{node}", source, metric): values

@@ -15,7 +15,7 @@ A hidden cost: the transport receives into a buffer of 256 KiB. The C library ge
 the kernel and gives it back for every message: mmap(2), mremap(2), munmap(2).
 
 Traps: a callback that computes blocks the loop, so all connections wait. And files: the loop sets O_NONBLOCK
-and its sendfile is a coroutine, so this server reads a file and writes it instead.
+and its sendfile is a coroutine, so this server reads a file in parts and writes them instead.
 """
 
 from __future__ import annotations

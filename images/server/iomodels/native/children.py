@@ -19,7 +19,7 @@ class Children:
     """The children of this process, up to `max_count` at a time."""
 
     def __init__(self, max_count: int) -> None:
-        self._slots = STATS.make_slots(max_count)
+        STATS.make_slots(max_count)
         self._slot_of: dict[int, int] = {}
         self._reaped: list[tuple[int, int]] = []
 
@@ -35,7 +35,7 @@ class Children:
         Raises:
             OSError: EAGAIN at `max_count` children, or the error of fork.
         """
-        slot = self._slots.take()
+        slot = STATS.take_slot()
         if slot is None:
             raise OSError(errno.EAGAIN, "the maximum number of children is reached")
         parent_pid = os.getpid()
@@ -47,7 +47,7 @@ class Children:
                 return 0
             self._slot_of[pid] = slot
         except OSError:
-            self._slots.free(slot)
+            STATS.free_slot(slot)
             raise
         finally:
             if os.getpid() == parent_pid:
@@ -83,7 +83,7 @@ class Children:
 
     def published(self) -> dict[int, int]:
         """Return how often each child has published its counters."""
-        return {pid: self._slots.counters[slot].published for pid, slot in list(self._slot_of.items())}
+        return {pid: STATS.published(slot) for pid, slot in list(self._slot_of.items())}
 
     def signal(self, number: int) -> None:
         """Send a signal to all children."""

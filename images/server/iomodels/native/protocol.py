@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from typing import cast
 
 from iomodels.listen import disable_nodelay
-from iomodels.session import Close, Effects, SendFile, Session, SessionFactory, Wait
+from iomodels.session import Effect, Effects, SendFile, Session, SessionFactory, Wait
 from iomodels.stats import STATS, Counters
+
+FILE_BYTES = 256 << 10  # of a file, read and handed to the transport at a time
 
 
 class Connections(set["Connection"]):
@@ -49,11 +52,12 @@ class Connections(set["Connection"]):
 class Connection(asyncio.Protocol):
     """One connection: its session and its transport."""
 
-    __slots__ = ("connections", "counters", "fd", "session", "transport", "waiting")
+    __slots__ = ("connections", "counters", "fd", "pending", "session", "transport", "waiting")
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
         self.counters = connections.counters
+        self.pending: deque[Effect] = deque()  # what follows output that the kernel did not take yet
         self.waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,27 +90,52 @@ class Connection(asyncio.Protocol):
         if isinstance(error, OSError):
             STATS.connection_lost(error)
         self.counters.closed += 1
+        self.pending.clear()
         self.connections.discard(self)
         if not self.connections:
             self.connections.emptied.set()
 
     def run_effects(self, effects: Effects) -> None:
-        """Hand the effects to the transport."""
-        for effect in effects:
-            if isinstance(effect, bytes):
-                self.transport.write(effect)
-                self.counters.bytes_out += len(effect)
-            elif isinstance(effect, SendFile):
-                self.transport.write(os.pread(effect.fd, effect.length, effect.offset))
-                self.counters.bytes_out += effect.length
-            elif isinstance(effect, Wait):
-                self.waiting = True
-                self.transport.pause_reading()
-                asyncio.get_running_loop().call_later(effect.seconds, self.resume)
-            elif isinstance(effect, Close):
-                self.transport.close()  # after it has sent what is in its buffer
-        if not self.transport.get_write_buffer_size():
+        """Hand the effects to the transport, as far as the kernel takes the output; keep the others."""
+        self.pending.extend(effects)
+        self.run_pending()
+
+    def run_pending(self) -> None:
+        """Carry out effects until the transport has to keep output: so it keeps a part of one effect only.
+
+        Requests that arrive in one read can have answers that are thousands of times as long.
+        """
+        pending, transport = self.pending, self.transport
+        while pending and not transport.get_write_buffer_size():
+            self.run_effect(pending.popleft())
+            if transport.is_closing():  # nobody reads any more
+                pending.clear()
+        if not pending and not transport.get_write_buffer_size():
             self.count_answers()
+
+    def run_effect(self, effect: Effect) -> None:
+        """Hand one effect to the transport; of a file only the next part."""
+        if isinstance(effect, bytes):
+            self.transport.write(effect)
+            self.counters.bytes_out += len(effect)
+        elif isinstance(effect, SendFile):
+            self.send_file(effect)
+        elif isinstance(effect, Wait):
+            self.waiting = True
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(effect.seconds, self.resume)
+        else:
+            self.transport.close()  # after it has sent what is in its buffer
+
+    def send_file(self, file: SendFile) -> None:
+        """Write the next part of a file, and put what is left of it in front."""
+        data = os.pread(file.fd, min(file.length, FILE_BYTES), file.offset)
+        if not data:
+            raise EOFError(f"the file is {file.length} bytes too short")
+        self.transport.write(data)
+        self.counters.bytes_out += len(data)
+        if left := file.length - len(data):
+            self.pending.appendleft(SendFile(file.fd, file.offset + len(data), left))
 
     def resume(self) -> None:
         """Go on after a wait."""
@@ -120,13 +149,13 @@ class Connection(asyncio.Protocol):
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again: the kernel has taken all output."""
-        self.count_answers()
+        """Go on, then read again: the kernel has taken all output."""
+        self.run_pending()
         self.resume_reading()
 
     def resume_reading(self) -> None:
         """Read again, unless output is unsent or the session waits."""
-        if not self.waiting and not self.transport.get_write_buffer_size():
+        if not self.waiting and not self.pending and not self.transport.get_write_buffer_size():
             self.transport.resume_reading()
 
     def count_answers(self) -> None:
