@@ -15,7 +15,7 @@ from lab.results.record import Series, TrialRecord
 Span = tuple[float, float]
 # The kernel's count of calls is read before and after each of the server's lines. What was counted between
 # the two readings is known only as a sum: beyond this share of the warm-up there is no figure.
-MOST_BETWEEN = 0.02
+MOST_BETWEEN = 0.01
 
 
 def lines(trial: TrialRecord, first: MarkName, last: MarkName) -> Span | None:

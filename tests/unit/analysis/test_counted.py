@@ -69,9 +69,9 @@ def calls(*samples):
 
 
 def test_system_calls_are_set_against_the_requests_that_the_server_counted_then():
-    seen = calls((20, 25, 0), (40, 45, 20), (2020, 2025, 1010), (2040, 2045, 1020))
+    seen = calls((25, 30, 0), (35, 40, 15), (2025, 2030, 1010), (2035, 2040, 1020))
     found = counted.calls_per_request(marked(replace(trial(), series=seen)))
-    assert found == {"read": pytest.approx(1.0), "poll": pytest.approx(1005 / 2000)}
+    assert found == {"read": pytest.approx(1.0), "poll": pytest.approx(1007.5 / 2000)}
     assert list(found) == ["read", "poll"]
 
 
