@@ -124,13 +124,13 @@ def wrk(port: int, connections: int, seconds: float) -> Cost:
     return Cost(cpu_s / int(found[1]) * 1e6, int(found[1]) / float(found[2]))
 
 
-def stock(name: str) -> Peer:
-    """Return a run of stock Locust users."""
+def locust(name: str) -> Peer:
+    """Return a run of Locust's own users."""
 
     def run(port: int, connections: int, seconds: float) -> Cost:
         command = [
             sys.executable,
-            str(HERE / "_swarm_stock.py"),
+            str(HERE / "_swarm_locust.py"),
             name,
             str(connections),
             str(seconds),
@@ -237,7 +237,7 @@ def costs(server: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     for connections in options.connections:
         peers: dict[str, Peer] = {"engine": engine, "wrk": wrk}
         if connections in STOCK_CONNECTIONS:
-            peers |= {"FastHttpUser": stock("FastHttpUser"), "HttpUser": stock("HttpUser")}
+            peers |= {"FastHttpUser": locust("FastHttpUser"), "HttpUser": locust("HttpUser")}
         rounds = [
             one_round(server, peers, connections, options.seconds, shuffled) for _ in range(options.rounds)
         ]

@@ -12,15 +12,14 @@ were exactly one complete message each. A load generator repeats one request, so
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from wire._cache import store
 from wire._errors import ProtocolError
 from wire._http_body import Body, ChunkedBody, FixedLengthBody, UntilCloseBody
+from wire._http_encode import SERVER_NAME, request, response, response_head
 from wire._http_head import (
     Fields,
     RequestHead,
@@ -38,13 +37,9 @@ SERVER_SPEAKS_FIRST = False
 DEFAULT_HANDLER = "hello"
 
 MAX_BODY_BYTES = 1 << 20
-SERVER_NAME = "io-model-lab"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 _CACHED_MESSAGE_MAX_BYTES = 512  # hashing a longer message costs more than the cache saves
-_CACHE_ENTRIES_MAX = 256
 
 __all__ = [
     "CONTINUE", "MAX_BODY_BYTES", "SERVER_NAME", "SERVER_SPEAKS_FIRST", "TRANSPORT",
@@ -117,7 +112,7 @@ class RequestParser:
             return cached
         requests = self._parse(data)
         if cacheable and len(requests) == 1 and not self.incomplete and requests[0].keep_alive:
-            _store(_request_cache, data, (requests[0],))
+            store(_request_cache, data, (requests[0],))
         return requests
 
     def _parse(self, data: bytes) -> list[Request]:
@@ -216,7 +211,7 @@ class ResponseParser:
             return cached
         responses = self._parse(data)
         if cacheable and len(responses) == 1 and not self.incomplete and responses[0].keep_alive:
-            _store(_response_cache, data, (responses[0],))
+            store(_response_cache, data, (responses[0],))
         return responses
 
     def eof(self) -> Sequence[Response]:
@@ -284,93 +279,3 @@ class ResponseParser:
             self._body = UntilCloseBody(self._max_body)
         elif framing.length:
             self._body = FixedLengthBody(framing.length)
-
-
-def request(
-    method: str, target: str, host: str, *, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()
-) -> bytes:
-    """Encode a request; Content-Length is sent with a body and with POST, PUT and PATCH."""
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
-    if body or method in ("POST", "PUT", "PATCH"):
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def response(
-    status: int,
-    body: bytes,
-    content_type: str = "text/plain",
-    *,
-    keep_alive: bool = True,
-    head_only: bool = False,
-    minor: int = 1,
-    headers: Sequence[tuple[str, str]] = (),
-) -> bytes:
-    """Encode a response with Server, Date, Content-Type and Content-Length.
-
-    `head_only` answers HEAD: all fields, no body. `minor` is that of the request: an HTTP/1.0 client needs an
-    explicit ``Connection: keep-alive``.
-    """
-    head = response_head(status, len(body), content_type, keep_alive=keep_alive, minor=minor, headers=headers)
-    return head if head_only else head + body
-
-
-_head_cache: dict[tuple[object, ...], bytes] = {}
-_head_cache_second = 0
-
-
-def response_head(
-    status: int,
-    length: int,
-    content_type: str = "text/plain",
-    *,
-    keep_alive: bool = True,
-    minor: int = 1,
-    headers: Sequence[tuple[str, str]] = (),
-) -> bytes:
-    """Encode the head of a response; the caller sends the body of `length` bytes.
-
-    Date has a resolution of one second (RFC 9110 §5.6.7), so heads are cached until the second changes.
-    """
-    global _head_cache_second
-    second = int(time.time())
-    if second != _head_cache_second:
-        _head_cache.clear()
-        _head_cache_second = second
-    key = (status, length, content_type, keep_alive, minor, headers)
-    head = _head_cache.get(key)
-    if head is None:
-        head = _make_head(status, length, content_type, keep_alive, minor, headers, second)
-        _store(_head_cache, key, head)
-    return head
-
-
-def _make_head(
-    status: int,
-    length: int,
-    content_type: str,
-    keep_alive: bool,
-    minor: int,
-    headers: Sequence[tuple[str, str]],
-    second: int,
-) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-        f"Server: {SERVER_NAME}",
-        f"Date: {formatdate(second, usegmt=True)}",
-        f"Content-Type: {content_type}",
-        f"Content-Length: {length}",
-        *(f"{name}: {value}" for name, value in headers),
-    ]
-    if not keep_alive:
-        lines.append("Connection: close")
-    elif minor == 0:
-        lines.append("Connection: keep-alive")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _store(cache: dict[_K, _V], key: _K, value: _V) -> None:
-    """Add an entry; a full cache is emptied first, which bounds its memory."""
-    if len(cache) >= _CACHE_ENTRIES_MAX:
-        cache.clear()
-    cache[key] = value

@@ -7,7 +7,7 @@ from typing import Literal
 
 Unit = Literal["/s", "ms", "share", "µs", "B", ""]
 OverTrials = Literal["median", "most"]
-Gate = Literal["always", "closed", "never"]
+Gated = Literal["always", "closed", "never"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Compared:
     """How `lab compare` takes a figure: a change within `margin` is none; `gate` says when it decides."""
 
     margin: float = 0.10
-    gate: Gate = "never"
+    gate: Gated = "never"
 
 
 @dataclass(frozen=True)

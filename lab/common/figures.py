@@ -8,12 +8,33 @@ from __future__ import annotations
 
 from lab.common.figure import Compared, Computed, Figure, Increase, Peak, PerRequest, Quotient
 
-_ANSWERS = ("right_answers", "outcomes", "seconds")
-_RATE = (*_ANSWERS, "offered_load", "generator_cpu", "generator_ceiling", "steady")
-_GENERATOR = ("lateness", "generator_cpu", "loop_lag", "generator_stalls")
-_LINK = ("link_delay", "delayline_lateness")
-_RESPONSE = (*_ANSWERS, *_GENERATOR, "steady", "host_quiet", "run_delay", *_LINK, "omission", "tail_support")
-_CPU = (*_ANSWERS, "throttled", "host_quiet", "placement", "sampling")
+# What figures rest on: the checks whose findings put them in doubt. A row takes the group of what it counts:
+# answers, answers per second, response times, CPU time, memory per connection, or the server's own counts per
+# answer; and single checks besides.
+_ANSWERS = ("right_answers", "outcomes", "seconds", "locust_count")
+_GENERATOR = (
+    "lateness",
+    "generator_cpu",
+    "generator_throttled",
+    "generator_stalls",
+    "real_time_throttled",
+    "loop_lag",
+)
+_LINK = ("link_in_force", "link_delay", "link_loss", "link_rate", "link_drops", "delayline_lateness")
+_LOAD = (
+    *_ANSWERS,
+    "errors",
+    "backlog",
+    *_GENERATOR,
+    "steady",
+    "little_law",
+    *_LINK,
+    "event_on_time",
+    "clocks",
+)
+_RATE = (*_LOAD, "offered_load", "generator_ceiling")
+_RESPONSE = (*_LOAD, "host_quiet", "run_delay", "placement", "cpu_sets", "omission", "tail_support")
+_CPU = (*_ANSWERS, "cpu_full", "throttled", "host_quiet", "placement", "cpu_sets", "clocks", "sampling")
 _MEMORY = ("connections_reached", "oom", "swap", "sampling")
 _COUNT = (*_ANSWERS, "server_count", "server_window", "sampling")
 _ENGINES = Computed("the swarm's engines, summed exactly")
@@ -67,7 +88,8 @@ FIGURES: tuple[Figure, ...] = (
         title="errors", per="share", noun="share of errors",
         explains="Share of the requests meant for the window without a right answer: failed or never sent. "
         "In a closed load it counts what users without a connection did not send.",
-        needs=(*_ANSWERS, "client_exhausted", "link_loss"), field=("errors", "rate"),
+        needs=(*_ANSWERS, "errors", "client_exhausted", "link_loss", "link_drops"),
+        field=("errors", "rate"),
         column=True, per_trial=True,
     ),
     Figure(
@@ -105,7 +127,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "memory_bytes_per_connection", "B", "lower",
-        Computed("the server's cgroup: with the kernel's part, as far as the kernel books it there"),
+        Computed("the server's cgroup, with the kernel memory that is charged to it"),
         title="memory", per="/connection", noun="memory per connection",
         explains="Growth of the server's memory from before the ramp to the window, divided by the "
         "connections held. A figure that still moves in the window is marked. The kernel counts in steps of "
@@ -117,13 +139,15 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "pss_bytes_per_connection", "B", "lower", Computed("`/proc/PID/smaps_rollup`"),
         title="own memory", per="/connection", noun="own memory per connection",
-        explains="As above, but of the server's processes only; pages that they share count once (PSS).",
+        explains="Growth of the memory of the server's processes alone from before the ramp to the window, "
+        "divided by the connections held; pages that they share count once (PSS).",
         needs=_MEMORY, fallback="rss_bytes_per_connection",
     ),
     Figure(
         "rss_bytes_per_connection", "B", "lower", Computed("`/proc/PID`"),
         title="resident", per="/connection", noun="resident memory per connection",
-        explains="As above, but resident memory (RSS) of the server's process, if it has only one.",
+        explains="Growth of the resident memory (RSS) of the server's process, if it has only one, from "
+        "before the ramp to the window, divided by the connections held.",
         needs=_MEMORY,
     ),
     Figure(
@@ -186,7 +210,7 @@ FIGURES: tuple[Figure, ...] = (
         "retransmits", "", "lower", Increase("sockets", "retransmits"),
         title="retransmits", per="whole trial", noun="retransmits",
         explains="Segments that the server's network namespace sent again, in the whole trial.",
-        needs=("kernel_counters",), over_trials="most", whole=True, per_trial=True,
+        needs=("kernel_counters", "link_loss", "link_drops"), over_trials="most", whole=True, per_trial=True,
     ),
     Figure(
         "listen_overflows", "", "lower", Increase("sockets", "listen_overflows"),

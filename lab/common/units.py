@@ -20,17 +20,19 @@ BANDWIDTH = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _TC_BYTES = {"bps": "bit", "kbps": "kbit", "mbps": "mbit", "gbps": "gbit"}
 
 
-def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
+def _parse(
+    text: object, units: dict[str, float] | dict[str, int], what: str, example: str, likely: str
+) -> float:
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"{what} is wanted, such as {example}")
     if isinstance(text, int | float):
-        raise ValueError(f"{text} has no unit: write {what} such as {abs(text)}{_likely(units)}")
+        raise ValueError(f"{text} has no unit: write {what} such as {abs(text)}{likely}")
     match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%/]*)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is not {what}: write it like {example}")
     number, unit = match.groups()
     if not unit:
-        raise ValueError(f"{text} has no unit: write {what} such as {text}{_likely(units)}")
+        raise ValueError(f"{text} has no unit: write {what} such as {text}{likely}")
     if unit in units:
         value = float(number) * units[unit]
         if math.isinf(value):
@@ -45,41 +47,34 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, ex
     raise ValueError(f"{text!r}: unknown unit {unit!r}; {what} has one of {', '.join(units)}")
 
 
-def _likely(units: dict[str, float] | dict[str, int]) -> str:
-    for unit in ("ms", "MiB", "mbit", "%", "/s"):
-        if unit in units:
-            return unit
-    return next(iter(units))
+def seconds(text: object, likely: str = "ms") -> float:
+    """`50ms` → 0.05 [s]. Raises ValueError; `likely` is the unit to suggest for a bare number."""
+    return _parse(text, DURATION, "a duration", "50ms or 10s", likely)
 
 
-def seconds(text: object) -> float:
-    """`50ms` → 0.05 [s]. Raises ValueError."""
-    return _parse(text, DURATION, "a duration", "50ms or 10s")
-
-
-def size_bytes(text: object) -> int:
-    """`64KiB` → 65536 [bytes]. Raises ValueError."""
-    return round(_parse(text, SIZE, "a size", "64KiB or 1GiB"))
+def size_bytes(text: object, likely: str = "MiB") -> int:
+    """`64KiB` → 65536 [bytes]. Raises ValueError; `likely` is the unit to suggest for a bare number."""
+    return round(_parse(text, SIZE, "a size", "64KiB or 1GiB", likely))
 
 
 def bandwidth_bit_per_s(text: object) -> float:
     """`10mbit` → 10,000,000 [bit/s]. Raises ValueError; tc's `mbps` is explained and refused."""
-    return _parse(text, BANDWIDTH, "a bit rate", "10mbit")
+    return _parse(text, BANDWIDTH, "a bit rate", "10mbit", "mbit")
 
 
 def arrivals_per_s(text: object) -> float:
     """`2000/s` → 2000 [1/s]. Raises ValueError."""
-    return _parse(text, {"/s": 1.0, "/min": 1 / 60}, "an arrival rate", "2000/s")
+    return _parse(text, {"/s": 1.0, "/min": 1 / 60}, "an arrival rate", "2000/s", "/s")
 
 
 def bytes_per_s(text: object) -> float:
     """`10B/s` → 10 [bytes/s]. Raises ValueError."""
-    return _parse(text, {"B/s": 1.0, "KiB/s": 1024.0}, "a pace", "10B/s")
+    return _parse(text, {"B/s": 1.0, "KiB/s": 1024.0}, "a pace", "10B/s", "B/s")
 
 
 def share(text: object) -> float:
     """`0.1%` → 0.001. Raises ValueError; more than 100 % is refused."""
-    value = _parse(text, {"%": 0.01}, "a percentage", "1%")
+    value = _parse(text, {"%": 0.01}, "a percentage", "1%", "%")
     if value > 1:
         raise ValueError(f"{text!r} is more than 100%")
     return value

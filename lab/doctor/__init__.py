@@ -140,7 +140,7 @@ def links(facts: Facts) -> Iterator[Row]:
     if able.get("netem"):
         yield Row("links", "ok", "netem", "the kernel can delay, drop, duplicate and reorder packets")
     elif able.get("nfqueue"):
-        says = "a delay line in user space replaces it (about +0.3 ms); results are stamped with it"
+        says = "a delay line in user space replaces it (up to 0.6 ms early or late), with a stamp on results"
         yield Row("links", "warn", reasons.get("netem", "no netem"), says, load)
     else:
         found = "; ".join(reasons.get(name, f"no {name}") for name in ("netem", "nfqueue"))

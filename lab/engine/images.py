@@ -151,11 +151,16 @@ def _require_own_machine(machine: str) -> None:
 
 
 def _exists(engine: Engine, wanted: str) -> bool:
+    return content_id(engine, wanted) is not None
+
+
+def content_id(engine: Engine, reference: str) -> str | None:
+    """Return the id of a local image: it names the content, even if the tag moves. None if there is none."""
     try:
-        engine.call(f"look for {wanted}", engine.api.inspect_image, wanted, allow=(404,))
+        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, allow=(404,))
     except docker.errors.NotFound:
-        return False
-    return True
+        return None
+    return str(found["Id"])
 
 
 def _digest(files: list[Path], root: Path, more: str) -> str:

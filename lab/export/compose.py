@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lab.common.paths import ROOT
-from lab.export.mermaid import link_words
+from lab.export.link_words import link_words
 from lab.plan import plan, render
 from lab.plan.capacity import place, plan_capacity
 from lab.plan.host import Host

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from lab.export.link_words import link_words
 from lab.plan.plan import Plan
 from lab.scenario.resolve import Resolved
 from lab.scenario.swarm import SwarmGroup
@@ -43,26 +43,6 @@ def _load_words(group: SwarmGroup) -> str:
 def _node(name: str) -> str:
     """Return a node of the swarm as an identifier: `worker-0` is `worker0`."""
     return re.sub(r"[^a-z0-9]", "", name)
-
-
-def link_words(data: Mapping[str, Any]) -> list[str]:
-    """Return each link of a scenario as it was written: `swarm - servers: delay 20ms, loss 1%`."""
-    return [_link(link) for link in data.get("links", ())]
-
-
-def _link(link: Mapping[str, Any]) -> str:
-    ends = " - ".join(map(str, link["endpoints"]))
-    return f"{ends}: {', '.join(_words({k: v for k, v in link.items() if k != 'endpoints'}))}"
-
-
-def _words(values: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield f"{key} ({', '.join(_words(value))})"
-        elif isinstance(value, list):
-            yield f"{key} {' '.join(map(str, value))}"
-        else:
-            yield f"{key} {value}"
 
 
 def _servers(resolved: Resolved) -> Iterator[tuple[str, str]]:

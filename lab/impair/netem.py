@@ -70,7 +70,7 @@ def _read_all(qdiscs: Sequence[Qdisc], interface: str, egresses: Sequence[Egress
 def _read(qdiscs: Sequence[Qdisc], interface: str, handle: str, requested: Impairment) -> Reading:
     qdisc = readback.find(qdiscs, handle)
     if qdisc is None or qdisc.netem is None:
-        raise LabError(f"{interface}: netem {handle} has vanished: somebody else changed the interface")
+        raise LabError(f"{interface}: netem {handle} has vanished: another program changed the interface")
     configured = readback.impairment(qdisc.netem)
     if wrong := readback.differences(requested, argv.limit_packets(requested), configured):
         raise HostCannot(f"{interface}: netem {handle} is not as requested: {'; '.join(wrong)}")

@@ -83,10 +83,7 @@ class PlacedLink:
             loss=first.loss,
             asked_rtt_ms=requested.rtt_ms,
             asked_loss=requested.loss_share,
-            before=self.probed.get("before"),
-            during=self.probed.get("during"),
-            after=self.probed.get("after"),
-        )
+        ).model_copy(update={str(when): found for when, found in self.probed.items()})
 
 
 Interfaces = dict[tuple[str, str], Interface]  # by node and name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.common.errors import HostCannot
-from lab.impair import argv, netem
+from lab.impair import BACKENDS, argv
 from lab.impair.answers import Capabilities
 from lab.impair.placement import Interface, Interfaces, choose_for, needs, place
 from lab.impair.trial import resolve
@@ -16,6 +16,7 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.topology import CONTROL, DATA
 from lab.runtime import ExecResult
 
+KERNEL = "netem"  # the backend whose commands these are
 ENTER = "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' $(docker ps -qf name='[0-9]-NODE$')) COMMAND"
 
 
@@ -82,7 +83,7 @@ def as_text(found: Sequence[TcPlan], trials: int) -> str:
 
 
 def _backend(made: TcPlan) -> str:
-    if made.backend == "netem":
+    if made.backend == KERNEL:
         return "a run does the same, by the kernel's netem"
     if made.backend is None:
         return str(made.reason)
@@ -144,9 +145,9 @@ def _of_trial(trial: Trial, can: Capabilities | None, why_unknown: str) -> TcPla
 
 
 def _choice(interfaces: Sequence[Interface], can: Capabilities) -> tuple[str | None, str | None]:
-    reason = netem.unsupported(needs(interfaces)[0], can, needs(interfaces)[1])
+    reason = BACKENDS[KERNEL].unsupported(needs(interfaces)[0], can, needs(interfaces)[1])
     if reason is None:
-        return netem.name, None
+        return KERNEL, None
     try:
         return choose_for("auto", interfaces, can).name, reason
     except HostCannot as error:

@@ -14,7 +14,6 @@ from lab.plan.plan import Trial
 from lab.plan.topology import DATA
 from lab.results.link import Directions, LinkRecord, When
 from lab.scenario.link import LinkSpec
-from lab.scenario.swarm import Swarm
 
 SERVER = "server"
 
@@ -115,7 +114,7 @@ def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) ->
 
     Each direction is applied where its packets leave: at the workers, and at the server.
     """
-    ends = _swarm_ends(trial.scenario.swarm)
+    ends = trial.scenario.swarm.ends
     first, second = spec.endpoints
     swarm_end, server_end = (first, second) if first in ends else (second, first)
     if server_end not in ("servers", trial.server):
@@ -126,10 +125,3 @@ def resolve(spec: LinkSpec, deployment: Addresses, trial: Trial, number: int) ->
     egresses.append(Egress(SERVER, DATA, "back" if first in ends else "there", peers))
     requested = Directions(*spec.impairments(trial.scenario.seed + number))
     return Link(spec.endpoints, requested, tuple(egresses), workers, deployment.address(SERVER, DATA))
-
-
-def _swarm_ends(swarm: Swarm) -> dict[str, tuple[str, ...]]:
-    """Return the workers of each endpoint on the swarm's side: all, those of a group, or one."""
-    workers = swarm.worker_nodes
-    groups = {group.name: group.workers for group in swarm.all_groups if group.name}
-    return {"swarm": workers, **groups, **{worker: (worker,) for worker in workers}}

@@ -12,8 +12,7 @@ from typing import Literal
 from lab.analysis.model import Summary
 from lab.report.content import findings, text, thresholds
 from lab.report.content.findings import Group
-from lab.report.markdown import fit, markdown
-from lab.results.record import Run
+from lab.report.markdown_text import fit
 
 System = Literal["github", "gitlab", "none"]
 # GitHub takes 1 MiB of step summary per step, and shows ten annotations of a kind per step.
@@ -36,9 +35,9 @@ def detect(environment: Mapping[str, str]) -> System:
     return "gitlab" if environment.get("GITLAB_CI") == "true" else "none"
 
 
-def step_summary(run: Run, summary: Summary) -> str:
-    """Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
-    return fit([markdown(run, summary).splitlines()], STEP_SUMMARY_BYTES)
+def step_summary(report: str) -> str:
+    """Markdown to append to the file that GITHUB_STEP_SUMMARY names: `report.md` within its limit."""
+    return fit([report.splitlines()], STEP_SUMMARY_BYTES)
 
 
 def workflow_commands(summary: Summary, file: str | None = None) -> str:
@@ -59,7 +58,7 @@ def _commands(summary: Summary, file: str | None) -> Iterator[str]:
             yield _command(command, f"{summary.scenario}: {group.check}", _words(group), file)
     for threshold in summary.thresholds:
         if not threshold.ok:
-            says = "did not hold" if threshold.told else "cannot be told"
+            says = "did not hold" if threshold.told else "cannot be decided"
             words = f"{says}: {thresholds.words(threshold)}"
             yield _command("error", f"{summary.scenario}: threshold", words, file)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lab.analysis.comparison_model import Comparison, Drift, HeadComparison, MetricRow, ServerComparison
 from lab.analysis.statistics import Decision
-from lab.report import markdown as md
+from lab.report import markdown_text as md
 from lab.report.content import text
 from lab.results.fact_labels import label
 

@@ -1,7 +1,7 @@
 """junit.xml: one test case per trial and per threshold, for CI systems that know nothing else.
 
 An invalid trial or a dead server is a failure. A trial without a measurement is an error; so is a check that
-could not be made, or a threshold that cannot be told. Doubts and known limits that were met stand in the
+could not be made, or a threshold that cannot be decided. Doubts and known limits that were met stand in the
 output of their case.
 """
 
@@ -80,6 +80,6 @@ def _thresholds(summary: Summary) -> Iterator[TestCase]:
         words = thresholds.words(threshold)
         case = TestCase(words, f"{text.clean(summary.scenario)}.thresholds")
         if not threshold.ok:
-            kind, says = (Failure, "did not hold") if threshold.told else (Error, "cannot be told")
+            kind, says = (Failure, "did not hold") if threshold.told else (Error, "cannot be decided")
             case.result = [kind(f"{says}: {words}", "threshold")]
         yield case

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lab.analysis.model import Summary, is_lower_bound
 from lab.common.figure import Figure
 from lab.report.content import environment, events, explain, findings, groups, links, sweeps, text, thresholds
 from lab.report.content.findings import Group
 from lab.report.content.server_order import in_order
+from lab.report.markdown_text import LIMIT_BYTES, bar, escape, fit, table
 from lab.results.record import Run
-
-LIMIT_BYTES = 60_000
-BAR_CELLS = 24
-_SPECIAL = re.compile(r"([\\`*\[\]|#~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def markdown(run: Run, summary: Summary) -> str:
@@ -38,42 +33,6 @@ def markdown(run: Run, summary: Summary) -> str:
         _problems(run),
     ]
     return fit([section for section in sections if section], LIMIT_BYTES)
-
-
-def fit(sections: Sequence[list[str]], limit_bytes: int) -> str:
-    """Join sections of lines; cut rows from the end where they do not fit, and say how many."""
-    note = "*{} more lines are in report.html.*"
-    left = limit_bytes - len(note.encode()) - 16
-    lines: list[str] = []
-    cut = 0
-    for section in sections:
-        for line in [*section, ""]:
-            cost = len(line.encode()) + 1
-            if cut or cost > left:
-                cut += bool(line)
-                continue
-            left -= cost
-            lines.append(line)
-    return "\n".join([*lines, *([note.format(cut), ""] if cut else [])])
-
-
-def escape(value: object) -> str:
-    """Text that Markdown and HTML take literally, on one line."""
-    line = text.clean(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", line)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> list[str]:
-    """Return a table; cells are Markdown already. Columns from `numbers_from` on are set flush right."""
-    ruler = [":--" if place < numbers_from else "--:" for place in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in [head, ruler, *rows]]
-
-
-def bar(share: float, cells: int = BAR_CELLS) -> str:
-    """Return a horizontal bar in eighths of a character; at least one, so that no value is invisible."""
-    eighths = max(1, round(min(1.0, share) * cells * 8))
-    whole, rest = divmod(eighths, 8)
-    return "█" * whole + (_EIGHTHS[rest] if rest else "")
 
 
 def _heading(summary: Summary) -> list[str]:

@@ -28,7 +28,7 @@ class RecordModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: the keys that were told, no others."""
+        """Return plain data: the keys that were set, no others."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     def replaced(self, **changes: Any) -> Self:

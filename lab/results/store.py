@@ -231,10 +231,14 @@ def read_run(path: Path) -> Run:
             continue
         trials.append(record)
         if torn_rows:
-            damaged.append(Damage(name, f"{torn_rows} torn rows of series.csv are left out", lost=False))
+            damaged.append(Damage(name, _left_out(torn_rows), lost=False))
     order = {trial.id: place for place, trial in enumerate(manifest.plan.trials)}
     trials.sort(key=lambda trial: order.get(trial.id, len(order)))
     return Run(manifest, tuple(trials), tuple(damaged), tuple(_repeated(path)))
+
+
+def _left_out(rows: int) -> str:
+    return f"series.csv: {rows:,} damaged {'row is' if rows == 1 else 'rows are'} left out"
 
 
 def read_trial(folder: Path) -> tuple[TrialRecord, int]:

@@ -59,17 +59,14 @@ def _version(client: Any, asked: str, notify: Notify, repository: Path) -> Versi
 
 
 def _content(client: Any, reference: str) -> str:
-    """Return the id of a local image: it names the content, even if the tag moves. Raises UsageError."""
-    import docker.errors
-
+    """Return the id of a local image. Raises UsageError."""
     from lab.engine.api import Engine
+    from lab.engine.images import content_id
 
-    engine = Engine(client.api)
-    try:
-        found = engine.call(f"look for {reference}", engine.api.inspect_image, reference, allow=(404,))
-    except docker.errors.NotFound:
-        raise UsageError(f"--ab {reference}: no such image on this host: pull or build it first") from None
-    return str(found["Id"])
+    found = content_id(Engine(client.api), reference)
+    if found is None:
+        raise UsageError(f"--ab {reference}: no such image on this host: pull or build it first")
+    return found
 
 
 def commit(ref: str, repository: Path) -> str:

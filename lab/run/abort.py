@@ -28,14 +28,14 @@ def is_live(threshold: Threshold) -> bool:
 
 
 class AbortGate:
-    """See experiment.Gate."""
+    """See experiment.Abort."""
 
     def live(self, trial: Trial) -> Live:
-        """See experiment.Gate."""
+        """See experiment.Abort."""
         return Live(trial.scenario.thresholds, trial.server)
 
     def at_end(self, record: TrialRecord, folder: Path) -> Aborted | None:
-        """See experiment.Gate."""
+        """See experiment.Abort."""
         if not aborting(record.scenario.thresholds, record.server):
             return None
         series, _ = store.read_series(folder / "series.csv")
@@ -77,7 +77,7 @@ def at_end(trial: TrialRecord) -> Aborted | None:
 
 
 def _aborted(threshold: Threshold, judged: Judged, when: str) -> Aborted:
-    seen = "cannot be told" if judged.value is None else f"is {_shown(threshold, judged, judged.value)}"
+    seen = "cannot be decided" if judged.value is None else f"is {_shown(threshold, judged, judged.value)}"
     says = f"threshold {threshold.metric} {threshold.text}: {threshold.aggregate} {seen} ({when})"
     return Aborted(metric=threshold.metric, threshold=threshold.text, value=judged.value, says=says)
 

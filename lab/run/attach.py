@@ -95,7 +95,8 @@ class Attached:
         found = [row for row in _containers(self._engine) if row.run.startswith(run)]
         if not found or len({row.run for row in found}) > 1:
             known = ", ".join(sorted({row.run for row in _containers(self._engine)})) or "nothing"
-            raise UsageError(f"no single run {run!r} is up in containers; up: {known}")
+            wrong = "is up in containers" if not found else "could be several"
+            raise UsageError(f"{'no run ' if not found else ''}{run!r} {wrong}; up: {known}")
         self.run = found[0].run
         self._rows = {row.node: row for row in found}
 

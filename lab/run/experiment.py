@@ -28,7 +28,7 @@ from lab.run import server_state
 from lab.run.real_time import RealTime
 from lab.run.record_builder import Gauges, RecordBuilder
 from lab.run.timeline import ChangesLinks, Timeline
-from lab.run.web_ui import NoPage
+from lab.run.web_ui import NoUi
 from lab.runtime import Deployment, Runtime
 
 STOP_GRACE_S = 5.0
@@ -53,7 +53,7 @@ class Watcher(Protocol):
         """Its record is written."""
 
 
-class Gate(Protocol):
+class Abort(Protocol):
     """Thresholds that end the run."""
 
     def live(self, trial: Trial) -> Callable[[LoadEvent], Aborted | None]:
@@ -83,7 +83,7 @@ class AppliedLinks(ChangesLinks, Protocol):
         """Return the record of every link so far."""
 
 
-class Page(Protocol):
+class ServedUi(Protocol):
     """Locust's own page, where it is wanted (lab/run/web_ui.py)."""
 
     def added(self, topology: Topology) -> Topology:
@@ -106,8 +106,8 @@ class Laboratory:
     watcher: Watcher
     calibrate: Callable[[Trial], Calibration]
     disturbed: Callable[[TrialRecord, Path], str | None]
-    gate: Gate
-    page: Page = field(default_factory=NoPage)
+    gate: Abort
+    page: ServedUi = field(default_factory=NoUi)
     real_time: bool = True
 
 

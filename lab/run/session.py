@@ -133,12 +133,12 @@ def _calibrator(
     )
 
 
-def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experiment.Page]:
-    from lab.run.web_ui import NoPage, Page
+def _page(request: Request, runtime: Runtime) -> AbstractContextManager[experiment.ServedUi]:
+    from lab.run.web_ui import NoUi, ServedUi
 
     if request.announce_page is None:
-        return nullcontext(NoPage())
-    return Page(request.announce_page, isolated=runtime.isolated)
+        return nullcontext(NoUi())
+    return ServedUi(request.announce_page, isolated=runtime.isolated)
 
 
 def no_retry(record: TrialRecord, folder: Path) -> None:

@@ -29,6 +29,18 @@ class ChangesLinks(Protocol):
         """Change a link at that moment; returns when it really was, on CLOCK_MONOTONIC in milliseconds."""
 
 
+class Clock:
+    """CLOCK_MONOTONIC, and how to wait on it."""
+
+    def now_ms(self) -> float:
+        """Return milliseconds since boot."""
+        return mono_ms()
+
+    def wait(self, stop: threading.Event, timeout_s: float) -> bool:
+        """Wait that long, or until `stop` is set; tell whether it is."""
+        return stop.wait(timeout_s)
+
+
 @dataclass(frozen=True)
 class _Due:
     at_s: float
@@ -47,9 +59,11 @@ class Timeline:
         deployment: Deployment,
         links: ChangesLinks,
         say: Callable[[str], None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
-        self._say = say
-        self._due = sorted(_all_due(trial, deployment, links), key=lambda due: due.at_s * 1000 - due.ahead_ms)
+        self._say, self._clock = say, clock or Clock()
+        due = _all_due(trial, deployment, links, self._clock)
+        self._due = sorted(due, key=lambda one: one.at_s * 1000 - one.ahead_ms)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -76,8 +90,8 @@ class Timeline:
             thread.start()
 
     def _one(self, due: _Due, wanted_ms: float) -> None:
-        while (left_ms := wanted_ms - due.ahead_ms - mono_ms()) > 0:
-            if self._stop.wait(left_ms / 1000):
+        while (left_ms := wanted_ms - due.ahead_ms - self._clock.now_ms()) > 0:
+            if self._clock.wait(self._stop, left_ms / 1000):
                 return
         try:
             actual_ms, failure = due.act(wanted_ms), None
@@ -106,14 +120,14 @@ class Timeline:
             return sorted(self._happened, key=lambda event: event.wanted_mono_ms)
 
 
-def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks) -> list[_Due]:
+def _all_due(trial: Trial, deployment: Deployment, links: ChangesLinks, clock: Clock) -> list[_Due]:
     due: list[_Due] = []
     specs = {spec.endpoints: spec for spec in trial.scenario.links}
     for event in trial.scenario.events:
         if event.endpoints is not None:
             due += _link_due(event, specs[event.endpoints], links)
         elif (node := _node(event, trial)) is not None:
-            due += _node_due(event, node, deployment)
+            due += _node_due(event, node, deployment, clock)
     return due
 
 
@@ -132,11 +146,11 @@ def _link_due(event: Event, spec: LinkSpec, links: ChangesLinks) -> Sequence[_Du
     return [_Due(at, AHEAD_MS, event.action, name, change(to)) for at, to in link_changes(spec, event)]
 
 
-def _node_due(event: Event, node: str, deployment: Deployment) -> Sequence[_Due]:
+def _node_due(event: Event, node: str, deployment: Deployment, clock: Clock) -> Sequence[_Due]:
     def now(action: Callable[[], None]) -> Callable[[float], float]:
         def act(_: float) -> float:
             action()
-            return mono_ms()
+            return clock.now_ms()
 
         return act
 

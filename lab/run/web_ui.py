@@ -85,7 +85,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-class Page:
+class ServedUi:
     """The web UIs of all masters of a run, each behind a forwarder of its own."""
 
     def __init__(self, announce: Notify, *, isolated: bool) -> None:
@@ -96,7 +96,7 @@ class Page:
         self._forwarders: dict[str, Forwarder] = {}
         self._targets: dict[str, int] = {}
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> ServedUi:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,7 +139,7 @@ class Page:
         return replace(node, settings=replace(node.settings, ui=ui))
 
 
-class NoPage:
+class NoUi:
     """No web UI was asked for."""
 
     def added(self, topology: Topology) -> Topology:

@@ -62,6 +62,8 @@ def check(scenario: Parts, as_written: bool) -> None:
     """
     _check_names(scenario, as_written)
     _check_links(scenario)
+    if as_written:
+        _check_one_link(scenario)
     for index, event in enumerate(scenario.events):
         _check_event(scenario, event, ("events", index), as_written)
     if as_written:
@@ -94,7 +96,7 @@ def _check_names(scenario: Parts, as_written: bool) -> None:
 
 
 def _check_links(scenario: Parts) -> None:
-    swarm_ends = ["swarm", *scenario.swarm.groups, *scenario.swarm.worker_nodes]
+    swarm_ends = list(scenario.swarm.ends)
     known = [*swarm_ends, "servers", *scenario.servers]
     for index, link in enumerate(scenario.links):
         place = ("links", index, "endpoints")
@@ -103,6 +105,28 @@ def _check_links(scenario: Parts) -> None:
                 raise wrong(unknown(end, known, "endpoint"), (*place, number))
         if len([end for end in link.endpoints if end in swarm_ends]) != 1:
             raise wrong("a link joins a node of the swarm and a server", place)
+
+
+def _check_one_link(scenario: Parts) -> None:
+    """Refuse a second link between a worker and a server: both would impair the same packets."""
+    seen: dict[tuple[str, str], int] = {}
+    for index, link in enumerate(scenario.links):
+        for pair in _joined(scenario, link):
+            first = seen.setdefault(pair, index)
+            if first != index:
+                ends = ", ".join(scenario.links[first].endpoints)
+                message = (
+                    f"{' and '.join(pair)} have a link already, links[{first}] [{ends}]: write one for both"
+                )
+                raise wrong(message, ("links", index, "endpoints"), ("links", first, "endpoints"))
+
+
+def _joined(scenario: Parts, link: LinkSpec) -> Iterator[tuple[str, str]]:
+    """Yield each worker and server between which a link impairs packets."""
+    ends = scenario.swarm.ends
+    swarm_end, server_end = sorted(link.endpoints, key=lambda end: end not in ends)
+    servers = scenario.servers if server_end == "servers" else (server_end,)
+    yield from ((worker, server) for worker in ends[swarm_end] for server in servers)
 
 
 def _check_event(scenario: Parts, event: Event, at: Keys, as_written: bool) -> None:
@@ -121,8 +145,11 @@ def _check_event(scenario: Parts, event: Event, at: Keys, as_written: bool) -> N
     if as_written:
         _check_link_changes(scenario, event, at)
     if event.ends_s > scenario.swarm.phases.measure:
-        message = f"the event ends after the measured window ({scenario.swarm.phases.measure:g}s)"
-        raise wrong(message, *((*at, key) for key in ("for", "at")), *_measure_paths(scenario))
+        begins = event.at >= scenario.swarm.phases.measure
+        what = "begins" if begins else "ends"
+        message = f"the event {what} after the measured window ({scenario.swarm.phases.measure:g}s)"
+        keys = ("at", "for") if begins else ("for", "at")
+        raise wrong(message, *((*at, key) for key in keys), *_measure_paths(scenario))
 
 
 def _check_overlaps(events: Sequence[Event]) -> None:

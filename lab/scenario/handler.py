@@ -30,8 +30,10 @@ def _handler(value: Any, info: ValidationInfo) -> str:
     elif isinstance(value, str) and ":" in value:
         kind, argument = value.split(":", 1)
     place = (kind,) if isinstance(value, dict) and isinstance(kind, str) else ()
-    if not isinstance(kind, str) or kind not in HANDLERS:
-        raise wrong(unknown(str(kind), list(HANDLERS), "handler"), place, at_key=bool(place))
+    if not isinstance(kind, str):
+        raise wrong(_one_handler(value))
+    if kind not in HANDLERS:
+        raise wrong(unknown(kind, list(HANDLERS), "handler"), place, at_key=bool(place))
     example = HANDLERS[kind]
     if example is None:
         if argument is not None:
@@ -42,14 +44,20 @@ def _handler(value: Any, info: ValidationInfo) -> str:
     if not as_written(info):
         return f"{kind}:{argument}"
     try:
-        return f"{kind}:{(_size if kind == 'file' else _duration)(argument)}"
+        read = _size(argument) if kind == "file" else _duration(argument, "us" if kind == "cpu" else "ms")
+        return f"{kind}:{read}"
     except ValueError as error:
         raise wrong(str(error), place) from None
 
 
-def _duration(text: Any) -> str:
+def _one_handler(value: Any) -> str:
+    has = f", not {len(value)}: {', '.join(map(str, value))}" if isinstance(value, dict) and value else ""
+    return f"write one handler, such as hello or {{sleep: 10ms}}{has}"
+
+
+def _duration(text: Any, likely: str) -> str:
     """Return a duration as the server reads it. Raises ValueError."""
-    value = units.seconds(text)
+    value = units.seconds(text, likely)
     if value > MAX_S:
         raise ValueError(f"{text} is more than {MAX_S:g}s")
     return text if re.fullmatch(r"[0-9.]+(us|ms|s)", text) else f"{value:.9f}".rstrip("0").rstrip(".") + "s"
@@ -57,7 +65,7 @@ def _duration(text: Any) -> str:
 
 def _size(text: Any) -> str:
     """Return a size as the server reads it. Raises ValueError."""
-    value = units.size_bytes(text)
+    value = units.size_bytes(text, likely="KiB")
     if value > MAX_BYTES:
         raise ValueError(f"{text} is more than {MAX_BYTES >> 20}MiB")
     return text if re.fullmatch(r"[0-9.]+(B|KiB|MiB)", text) else f"{value}B"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lab.scenario.problem import Problem, Refused
 from lab.scenario.swarm import is_map_of_groups
-from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, read_value, show_path
+from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, read_value, show_path, written
 
 
 class Origin(NamedTuple):
@@ -51,7 +51,7 @@ class Layers:
 
     def override(self, dotted: str, text: str, source: str) -> None:
         """Set one value from a flag or the environment; the text is parsed as YAML. Raises UsageError."""
-        self.put(dotted, read_value(text, source), source)
+        self.put(dotted, read_value(text, source, tuple(dotted.split("."))), source)
 
     def find(self, path: Keys) -> YamlValue:
         """Return the value at a path of keys, or None."""
@@ -74,7 +74,8 @@ class Layers:
             following = path[len(place)]
             if not isinstance(target, dict) and not isinstance(_key_in(target, following), int):
                 message = _no_child(place, target, following)
-                raise Refused(f"{origin.document.source}: {message}", Problem((path,), message), path)
+                problem = Problem((path,), message, at_key=True)
+                raise Refused(f"{origin.document.source}: {message}", problem, path)
         place = (*place, _key_in(target, path[-1]))
         for known in [known for known in self.origins if known[: len(place)] == place]:
             del self.origins[known]
@@ -96,9 +97,12 @@ def _key_in(holder: Any, key: str | int) -> str | int:
 
 
 def _no_child(place: Keys, holder: YamlValue, key: str | int) -> str:
-    """Describe a path that leads nowhere: `swarm.users: 10 has no 'x'`."""
-    has = f"a list of {len(holder)}" if isinstance(holder, list) else repr(holder)
-    return f"{show_path(place)}{has} has no {str(key)!r}"
+    """Describe a path that leads nowhere: `swarm.users is 10, so it has no key x`."""
+    where = show_path(place).removesuffix(": ")
+    if not isinstance(holder, list):
+        return f"{where} is {written(holder)}, so it has no key {key}"
+    last = f"its elements are 0 to {len(holder) - 1}" if holder else "the list is empty"
+    return f"{where} has no element {key}: {last}"
 
 
 def merge_defaults(tree: Layers, defaults: Document, shared: YamlMap, scenario: YamlMap) -> None:

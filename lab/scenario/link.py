@@ -14,8 +14,8 @@ from lab.common import units
 from lab.scenario.impairment import Impairment, ImpairmentError, ImpairmentFields, key_of
 from lab.scenario.problem import wrong
 from lab.scenario.profile import PROFILES, ProfileName
-from lab.scenario.strict import Name, ScenarioModel, Seconds, Share, as_written, with_unit
-from lab.scenario.yaml_file import Keys
+from lab.scenario.strict import Name, ScenarioModel, Share, ShortSeconds, as_written, with_unit
+from lab.scenario.yaml_file import Keys, written
 
 BitRate = Annotated[float, *with_unit(units.bandwidth_bit_per_s, r"^\d+(\.\d+)?[kmg]?bit$", "10mbit")]
 LossFields = dict[str, float | tuple[float, ...]]
@@ -71,7 +71,8 @@ def _limit(value: Any) -> Any:
     """Check the length of the queue. Raises ValueError."""
     if value is None or value == "auto" or (type(value) is int and value >= 1):
         return value
-    raise ValueError(f"{value!r}: write auto, or a number of packets above 0")
+    shown = repr(value) if isinstance(value, str) else written(value)
+    raise ValueError(f"{shown}: write auto, or a number of packets above 0")
 
 
 def _no_address(value: Any) -> Any:
@@ -91,8 +92,8 @@ Endpoint = Annotated[Name, BeforeValidator(_no_address)]
 class Direction(ScenarioModel):
     """Impairments of one direction of a link, named as in tc-netem(8). What is not set is not impaired."""
 
-    delay: Seconds | None = None
-    jitter: Seconds | None = None
+    delay: ShortSeconds | None = None
+    jitter: ShortSeconds | None = None
     correlation: Share | None = None
     distribution: Literal["uniform", "normal", "pareto", "paretonormal"] | None = None
     loss: Loss | None = None

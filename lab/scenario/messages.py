@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lab.scenario.examples import EXAMPLES
 from lab.scenario.problem import KIND, Problem
 from lab.scenario.strict import unknown
 from lab.scenario.threshold import METRICS
-from lab.scenario.yaml_file import Keys
+from lab.scenario.yaml_file import Keys, written
 
 # What pydantic tells of an error beside its type: the bound that was crossed, the words that are known.
 Context = Mapping[str, Any]
@@ -58,15 +59,6 @@ SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     *(((name,), _ENDPOINTS) for name in ("endpoints", "link", "partition")),
     (("uniform",), "give two times, such as [100ms, 900ms]"),
 )  # fmt: skip
-# A value of each key that takes a number or text.
-EXAMPLES: Mapping[str, str] = {
-    "users": "100", "workers": "2", "engines": "1", "spawn-rate": "500", "port": "9102", "backlog": "4096",
-    "cpus": "1.5", "nofile": "1024", "pids": "256", "repeat": "3", "seed": "1", "gap": "5", "steps": "10",
-    "sigma": "0.5", "max_open": "1024", "served_at_once": "1", "name": "c10k", "model": "thread",
-    "image": "my-server:1", "locustfile": "users.py", "executor": "constant-arrival-rate",
-    "network-pool": "198.18.0.0/15", "results": "results", "pause": "thread", "kill": "thread",
-    "restart": "thread", "limit": "thread",
-}  # fmt: skip
 
 
 def first_problem(error: ValidationError) -> Problem:
@@ -143,8 +135,8 @@ def _bound(words: str, key: str) -> Wording:
 
 
 def _written(value: Any) -> str:
-    """Format a value as YAML has it, cut to a readable length."""
-    text = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+    """Format a value as a person writes it, cut to a readable length."""
+    text = written(value)
     return text if len(text) <= 40 else text[:40] + "…"
 
 

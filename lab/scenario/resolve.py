@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lab.common.errors import UsageError
-from lab.scenario.layers import Layers, from_environment, mapping, merge_defaults, split_defaults
+from lab.scenario.layers import Layers, Origin, from_environment, mapping, merge_defaults, split_defaults
 from lab.scenario.located import refused, validated
 from lab.scenario.resolved import Resolved as Resolved
 from lab.scenario.resolved import changed as changed
@@ -81,7 +81,8 @@ def _settings(defaults: Document, runtime: str | None, environment: Mapping[str,
     settings = validated(Settings, data, {}, defaults)
     for where, word in (("--runtime", runtime), ("$LAB_RUNTIME", environment.get("LAB_RUNTIME"))):
         if word:
-            return validated(Settings, {**data, "runtime": word}, {}, Document(where, None))
+            flag = Document(where, None)
+            return validated(Settings, {**data, "runtime": word}, {("runtime",): Origin(flag, ())}, flag)
     return settings
 
 

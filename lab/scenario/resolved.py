@@ -11,7 +11,7 @@ from lab.scenario.located import refused, validated
 from lab.scenario.problem import Problem, Refused
 from lab.scenario.scenario import Scenario
 from lab.scenario.settings import Settings
-from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue
+from lab.scenario.yaml_file import Document, Keys, YamlMap, YamlValue, written
 
 
 @dataclass
@@ -51,7 +51,7 @@ def changed(resolved: Resolved, values: Mapping[str, YamlValue], source: str) ->
     tree = Layers(resolved.data, resolved.origins)
     before = tree.layer
     for path, value in values.items():
-        tree.put(path, value, f"{source}.{path} = {value}")
+        tree.put(path, value, f"{source}.{path} = {written(value)}")
     # An error names the value that replaced another, not the place of what was there.
     replaced = {path: origin for path, origin in tree.origins.items() if origin.layer > before}
     document = Document(source, {})

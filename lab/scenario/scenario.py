@@ -22,6 +22,7 @@ from lab.scenario.problem import wrong
 from lab.scenario.server import Server as Server
 from lab.scenario.strict import Name, ScenarioModel, as_written, unknown
 from lab.scenario.swarm import Swarm, read_groups
+from lab.scenario.yaml_file import written
 
 
 def _condition(value: Any) -> Any:
@@ -47,7 +48,7 @@ def _condition(value: Any) -> Any:
 def _check_delay(value: dict[str, Any]) -> None:
     """Check the delay of a threshold that ends the run. Raises ValueError."""
     try:
-        units.seconds(value["delay_abort_eval"])
+        units.seconds(value["delay_abort_eval"], likely="s")
     except ValueError as error:
         raise wrong(str(error), ("delay_abort_eval",)) from None
     if not value.get("abort_on_fail"):
@@ -84,7 +85,9 @@ def _swept(values: list[Any], info: ValidationInfo) -> list[Any]:
     names = [TrialKey.of("", {"": value}, 1).point for value in values]
     for index, value in enumerate(values):
         if names[index] in names[:index] or value in values[:index]:
-            raise wrong(f"{value} is there twice: give each value once (repeat measures it again)", (index,))
+            raise wrong(
+                f"{written(value)} is there twice: give each value once (repeat measures it again)", (index,)
+            )
     return values
 
 

@@ -13,11 +13,14 @@ RuntimeName = Literal["auto", "docker", "local"]
 
 
 def _pool(text: str) -> str:
-    network = ipaddress.ip_network(text)
-    if not network.is_private and not network.subnet_of(ipaddress.ip_network("198.18.0.0/15")):  # type: ignore[arg-type]
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 network: write it like 198.18.0.0/15") from None
+    if not network.is_private and not network.subnet_of(ipaddress.IPv4Network("198.18.0.0/15")):
         raise ValueError(f"{text} is not a private network: the lab's traffic must stay on this machine")
-    if network.version != 4 or network.prefixlen > 22:
-        raise ValueError(f"{text} must be an IPv4 network of /22 or larger")
+    if network.prefixlen > 22:
+        raise ValueError(f"{text} is too small: write a network of /22 or larger, such as 198.18.0.0/15")
     return text
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import (
@@ -112,7 +113,10 @@ def _name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, *with_unit(units.seconds, r"^\d+(\.\d+)?(us|ms|s|min|h)$", "50ms")]
+_DURATION = r"^\d+(\.\d+)?(us|ms|s|min|h)$"
+# Both are in seconds. They differ in the unit that an error suggests for a bare number.
+Seconds = Annotated[float, *with_unit(partial(units.seconds, likely="s"), _DURATION, "5s")]
+ShortSeconds = Annotated[float, *with_unit(units.seconds, _DURATION, "50ms")]
 Bytes = Annotated[int, *with_unit(units.size_bytes, r"^\d+(\.\d+)?(B|[KMG]i?B)$", "1GiB", maximum=2**63 - 1)]
 Arrivals = Annotated[float, *with_unit(units.arrivals_per_s, r"^\d+(\.\d+)?/(s|min)$", "2000/s")]
 BytesPerS = Annotated[float, *with_unit(units.bytes_per_s, r"^\d+(\.\d+)?(Ki)?B/s$", "10B/s")]

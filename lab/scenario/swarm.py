@@ -71,6 +71,11 @@ class Clients(ScenarioModel):
             for key, value in (("slow-side", self.slow_side), ("slow-rate", self.slow_rate)):
                 if value is not None:
                     raise wrong("slow-side and slow-rate need slow (such as slow: 5%)", (key,), at_key=True)
+        if (together := round(self.idle + self.slow, 9)) > 1:
+            message = (
+                f"idle and slow are together {units.show_plain(together * 100)}%: at most 100% are possible"
+            )
+            raise wrong(message, ("slow",), ("idle",))
         if self.slow_rate is not None and not 0 < self.slow_rate <= SLOW_MAX_BYTES_PER_S:
             raise wrong(f"must be above 0B/s and at most {SLOW_MAX_BYTES_PER_S:g}B/s", ("slow-rate",))
         return self
@@ -130,6 +135,13 @@ class Swarm(ScenarioModel):
         return tuple(worker for group in self.all_groups for worker in group.workers)
 
     @property
+    def ends(self) -> dict[str, tuple[str, ...]]:
+        """The workers of each endpoint on the swarm's side: all, those of a group, or one."""
+        groups = {group.name: group.workers for group in self.all_groups if group.name}
+        each = {worker: (worker,) for worker in self.worker_nodes}
+        return {"swarm": self.worker_nodes, **groups, **each}
+
+    @property
     def max_users(self) -> int:
         """The maximum number of users, over all stages of the load."""
         if self.groups:
@@ -187,10 +199,17 @@ class Swarm(ScenarioModel):
         each = self.users // engines
         if each <= int(each * self.clients.idle) + int(each * self.clients.slow):
             raise wrong(
-                f"idle and slow clients are all {each} users of an engine, so none sends the load",
+                f"all {each} users of an engine are idle or slow, so none sends the load",
                 *(("clients", name) for name in ("idle", "slow") if getattr(self.clients, name)),
                 *(("users",), ("workers",), ("engines",)),
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_deadlines(self, info: ValidationInfo) -> Swarm:
+        for name in ("connect_deadline", "request_timeout") if as_written(info) else ():
+            if not getattr(self, name):
+                raise wrong("must be more than 0s: no answer comes at once", (kebab(name),))
         return self
 
     @model_validator(mode="after")

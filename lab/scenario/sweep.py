@@ -12,7 +12,7 @@ from lab.scenario.problem import Problem, Refused
 from lab.scenario.resolved import Resolved, with_values
 from lab.scenario.strict import unknown
 from lab.scenario.swarm import is_map_of_groups
-from lab.scenario.yaml_file import Keys, YamlValue, show_path
+from lab.scenario.yaml_file import Keys, YamlValue, show_path, written
 
 MAX_POINTS = 1000
 # They describe the whole run: the same at all of its points.
@@ -66,7 +66,7 @@ def at_point(resolved: Resolved, point: Point, problem: Problem) -> Refused:
     """Make the error of a problem that a point has: at the swept value that it names."""
     named = (path for one in problem.paths for path in point if _rest(one, path) is not None)
     path = next(named, next(iter(point)))
-    others = ", ".join(f"{other} = {value}" for other, value in point.items() if other != path)
+    others = ", ".join(f"{other} = {written(value)}" for other, value in point.items() if other != path)
     return _at_value(resolved, path, point[path], problem, f" with {others}" if others else "")
 
 
@@ -86,7 +86,7 @@ def _at_value(resolved: Resolved, path: str, value: YamlValue, problem: Problem,
         return _refused(resolved, ("sweep", path), f"sweep.{path}", problem.message, at_key=True)
     place: Keys = ("sweep", path, resolved.scenario.sweep[path].index(value), *(rest or ()))
     where = "" if rest == () else show_path(at)
-    title = f"sweep.{path} = {value}{others}"
+    title = f"sweep.{path} = {written(value)}{others}"
     return _refused(resolved, place, title, where + problem.message, at_key=problem.at_key)
 
 

@@ -49,7 +49,7 @@ def _count(text: str) -> float:
 
 
 MS = Quantity("100ms", lambda text: units.seconds(text) * 1e3, "{:.4g} ms".format)
-US = Quantity("20us", lambda text: units.seconds(text) * 1e6, "{:.4g} µs".format)
+US = Quantity("20us", lambda text: units.seconds(text, likely="us") * 1e6, "{:.4g} µs".format)
 
 
 def _share(text: str) -> float:
@@ -65,7 +65,7 @@ def _share(text: str) -> float:
 
 SHARE = Quantity("0.1%", _share, "{:.3%}".format)
 PER_S = Quantity("1000/s", units.arrivals_per_s, "{:,.1f}/s".format)
-BYTES = Quantity("64KiB", units.size_bytes, "{:,.0f} bytes".format)
+BYTES = Quantity("64KiB", lambda text: units.size_bytes(text, likely="B"), "{:,.0f} bytes".format)
 NUMBER = Quantity("1000", _count, "{:,.6g}".format)
 
 # Distributions of times and their histograms. `latency` is the response time, from the intended send.

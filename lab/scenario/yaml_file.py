@@ -15,6 +15,7 @@ from typing import TypeAlias
 import yaml
 
 from lab.common.errors import UsageError
+from lab.scenario.examples import BOOLEANS, EXAMPLES
 
 Place = tuple[int, int]
 # Raw data of a file before validation.
@@ -101,12 +102,21 @@ def parse(text: str, source: str) -> Document:
     return document
 
 
-def read_value(text: str, source: str) -> YamlValue:
+def written(value: object) -> str:
+    """Format a value as a person writes it, in flow style: `{delay: 5ms, loss: null}`."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{written(key)}: {written(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(written, value)) + "]"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def read_value(text: str, source: str, path: Keys = ()) -> YamlValue:
     """Read one value of a flag: a plain scalar, or a list or map in flow style. Raises UsageError."""
     if text[:1] in ("[", "{"):
         return parse(text, source).data
     try:
-        return plain_scalar(text)
+        return plain_scalar(text, path)
     except ValueError as error:
         raise UsageError(f"{source}: {error}") from None
 
@@ -161,13 +171,16 @@ class _Builder:
         if node.style is not None:
             return text
         try:
-            return plain_scalar(text)
+            return plain_scalar(text, path)
         except ValueError as error:
             raise self.document.error(path, str(error)) from None
 
 
-def plain_scalar(text: str) -> str | int | float | bool | None:
-    """Read an unquoted scalar by the core schema of YAML 1.2. Raises ValueError where YAML 1.1 differs."""
+def plain_scalar(text: str, path: Keys = ()) -> str | int | float | bool | None:
+    """Read an unquoted scalar by the core schema of YAML 1.2. Raises ValueError where YAML 1.1 differs.
+
+    The error suggests what the key at the end of `path` takes.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if len(text) > 4000:
@@ -182,8 +195,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     if kind == "str" and not _ALMOST_NUMBER.fullmatch(text):
         return text
     if kind == "bool":
-        right = "true" if text.lower() in ("yes", "on", "y", "true") else "false"
-        raise ValueError(f"YAML 1.1 reads {text} as a boolean: write {right}, or quote it as {text!r}")
+        raise ValueError(f"YAML 1.1 reads {text} as a boolean: {_instead_of_word(text, path)}")
     raise ValueError(f"YAML readers disagree about {text}: {_instead(text)}")
 
 
@@ -192,6 +204,17 @@ def _instead(text: str) -> str:
     if not _ALMOST_NUMBER.fullmatch(text):
         return "write a plain decimal number, or quote it"
     return f"for a number write {_decimal(text)}, for text {text!r}"
+
+
+def _instead_of_word(text: str, path: Keys) -> str:
+    """Say how to write a word such as `yes` for a key."""
+    key = str(path[-1]) if path else ""
+    if (example := EXAMPLES.get(key, ""))[:1].isdigit():
+        return f"write a value such as {example}"
+    right = "true" if text.lower() in ("yes", "on", "y", "true") else "false"
+    if key in BOOLEANS:
+        return f"write {right}"
+    return f"quote it as {text!r}" if example else f"write {right}, or quote it as {text!r}"
 
 
 def _decimal(text: str) -> str:

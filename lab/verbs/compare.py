@@ -39,7 +39,11 @@ AbOption = Annotated[
 PairsOption = Annotated[
     int | None,
     typer.Option(
-        "--pairs", metavar="N", min=1, help="With --ab: the number of pairs.", show_default=str(PAIRS)
+        "--pairs",
+        metavar="N",
+        min=1,
+        help=f"With --ab: the number of pairs (default {PAIRS}).",
+        show_default=False,
     ),
 ]
 RepositoryOption = Annotated[
@@ -47,8 +51,8 @@ RepositoryOption = Annotated[
     typer.Option(
         "--repository",
         metavar="FOLDER",
-        help="With --ab: the git repository of the refs.",
-        show_default="this checkout",
+        help="With --ab: the git repository of the refs (default: this checkout).",
+        show_default=False,
     ),
 ]
 MetricOption = Annotated[
@@ -56,7 +60,7 @@ MetricOption = Annotated[
     typer.Option(
         "--metric",
         metavar="NAME",
-        help="Decide by the metrics named here, not by the usual ones (repeatable).",
+        help="Decide by this metric instead of the usual ones (repeatable).",
     ),
 ]
 DetectOption = Annotated[
@@ -64,12 +68,15 @@ DetectOption = Annotated[
     typer.Option(
         "--detect",
         metavar="SHARE",
-        help="Exit 5 if a worsening by this share, such as 20%, could go unnoticed.",
+        help="Exit 5 if a worsening of this size, such as 20%, cannot be detected.",
     ),
 ]
 FailOption = Annotated[
     bool,
-    typer.Option("--fail-on-regression", help="Exit 99 on a regression, 5 if one could not be detected."),
+    typer.Option(
+        "--fail-on-regression",
+        help="Exit 99 on a regression, 5 if no decision is possible.",
+    ),
 ]
 OutputOption = Annotated[
     list[Path] | None,

@@ -53,11 +53,11 @@ def publish(system: str, folder: Path, summary: Summary) -> None:
 
 def _github(folder: Path, summary: Summary) -> None:
     from lab.report import ci
-    from lab.results import store
 
     if annotations := ci.workflow_commands(summary):
         # GitHub's runner reads commands from both streams; standard output is for results.
         print_err(annotations.rstrip())
     if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        report = (folder / "report.md").read_text(encoding="utf-8")
         with Path(file).open("a", encoding="utf-8") as file_:
-            file_.write(ci.step_summary(store.read_run(folder), summary))
+            file_.write(ci.step_summary(report))

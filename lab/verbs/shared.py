@@ -62,7 +62,7 @@ RuntimeOption = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME",
-        help="docker, local, or auto (which is docker).",
+        help="docker, local, or auto, which uses docker.",
         autocompletion=completion.runtimes,
     ),
 ]
@@ -84,7 +84,7 @@ NoCalibrationOption = Annotated[
     typer.Option("--no-calibration", help="Skip calibrating the generator's maximum rate."),
 ]
 NoRepeatsOption = Annotated[
-    bool, typer.Option("--no-repeats", help="Do not repeat a disturbed trial; it stays INVALID.")
+    bool, typer.Option("--no-repeats", help="Do not measure a disturbed trial again; it stays INVALID.")
 ]
 UiOption = Annotated[
     bool, typer.Option("--ui", help="Serve Locust's web UI during the run, on 127.0.0.1, with a password.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -95,13 +96,24 @@ def _describe(nodes: Interactive, *, waiting: bool) -> None:
 
 def _print_event(node: str, event: Mapping[str, Any]) -> None:
     """Print phases, progress and warnings of the nodes; their statistics are in the logs."""
-    kind = event.get("event")
-    if kind in ("phase", "worker_lost", "log"):
-        shared.print_err(f"{node}: {event.get('phase') or event.get('says')}")
-    elif kind == "progress":
+    from lab.results.swarm_event import PhaseStart, Progress, WorkerLost, decode
+
+    if event["event"] == "log":
+        shared.print_err(f"{node}: {event.get('says')}")
+        return
+    try:
+        found = decode(event)
+    except ValueError:  # a node of another image uses one of these names for something else
+        shared.print_err(f"{node}: {json.dumps(event)}")
+        return
+    if isinstance(found, PhaseStart):
+        shared.print_err(f"{node}: {found.phase}")
+    elif isinstance(found, WorkerLost):
+        shared.print_err(f"{node}: {found.says}")
+    elif isinstance(found, Progress):
         shared.print_err(
-            f"{node}: {event.get('connected')} connected, {event.get('requests_per_s')} requests/s, "
-            f"p99 {_milliseconds(event.get('response_p99_ms'))}, {event.get('failed')} failed"
+            f"{node}: {found.connected} connected, {found.requests_per_s} requests/s, "
+            f"p99 {_milliseconds(found.response_p99_ms)}, {found.failed} failed"
         )
 
 

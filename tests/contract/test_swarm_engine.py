@@ -91,6 +91,7 @@ def test_greet_makes_a_connection_per_request() -> None:
     assert run.sum("connects") == run.sum("answered") == 200
 
 
+@pytest.mark.alone
 def test_datagrams_are_conserved_where_one_in_ten_is_lost() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))

@@ -12,7 +12,6 @@ import pytest
 
 from lab.engine import images
 from tests.support import lab_command
-from tests.support.impair_flows import EARLY_MS
 from tests.support.runtimes import docker_client, until
 
 UP_S = 60.0
@@ -57,7 +56,7 @@ def rtt_ms(up: tuple[str, Path, subprocess.Popen[str]], lab: Callable[..., str])
 
 @pytest.mark.docker
 def test_it_is_seen_impaired_started_and_taken_down(
-    up: tuple[str, Path, subprocess.Popen[str]], lab: Callable[..., str], rtt_ms: Callable[[], float]
+    up: tuple[str, Path, subprocess.Popen[str]], lab: Callable[..., str]
 ) -> None:
     run, out, process = up
 
@@ -73,7 +72,6 @@ def test_it_is_seen_impaired_started_and_taken_down(
 
     assert shown("server") == []
     assert json.loads(lab("net", "set", run, "server", "delay=60ms"))[0]["delay_ms"] == 60
-    assert rtt_ms() >= 60 - EARLY_MS
     assert (shown("server"), shown("worker-0")) == ([60], [])
     assert re.search(r"^server +to all +delay 60 ms", lab("net", "show", run), re.MULTILINE)
     lab("net", "clear", run, "server")

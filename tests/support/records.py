@@ -315,6 +315,20 @@ def _spread(text: str, parts: int) -> tuple[str, ...]:
     return tuple(made)
 
 
+def failing(t: TrialRecord, failed: int) -> TrialRecord:
+    """That many of the window's requests timed out."""
+    whole = {**result()["whole"], "answered": ALL - failed, "failed": failed}
+    said = {"requests": ALL, "failures": failed}
+    return with_load(
+        t,
+        answered=N - failed,
+        failed=failed,
+        whole=whole,
+        locust=said,
+        errors={"timeout": {"count": failed}},
+    )
+
+
 def with_swarm(record: TrialRecord, **changes: Any) -> TrialRecord:
     """The trial with settings of its swarm replaced."""
     swarm = {**record.scenario.swarm.model_dump(mode="json"), **changes}

@@ -26,6 +26,7 @@ from lab.analysis.checks import (
     server,
     stalls,
 )
+from lab.analysis.checks.findings import collapsed, findings_of, order, worst
 from lab.analysis.checks.known_limits import (
     arrivals_wait,
     failed_share,
@@ -36,7 +37,7 @@ from lab.analysis.checks.known_limits import (
 )
 from lab.analysis.checks.trial_view import NoData, Result, TrialView
 from lab.analysis.figures import figures
-from lab.analysis.model import Finding, Level, Summary, TrialFigures
+from lab.analysis.model import Finding, Summary, TrialFigures
 from lab.common.errors import Exit
 from lab.results.record import Run, TrialRecord
 
@@ -189,8 +190,6 @@ RUN_CHECKS = (
     RunCheck("provenance", run_checks.provenance),
     RunCheck("fairness", run_checks.fairness),
 )
-# From harmless to grave: `unknown` is above `suspect`, for it may hide anything.
-BADNESS: tuple[Level, ...] = ("ok", "limit", "suspect", "unknown", "fail", "invalid")
 REQUIRED = frozenset(check.name for check in (*TRIAL_CHECKS, *RUN_CHECKS) if check.required)
 
 
@@ -234,19 +233,19 @@ def check(run: Run, summary: Summary) -> Outcome:
     views = (TrialView(trial, known_figures[trial.id]) for trial in run.trials)
     checked = [answer for view in views for answer in _of_trial(view)]
     checked += [
-        (one.name, _findings(one.name, partial(one.evaluate, run, summary), None)) for one in RUN_CHECKS
+        (one.name, findings_of(one.name, partial(one.evaluate, run, summary), None)) for one in RUN_CHECKS
     ]
     tally: dict[str, Counter[str]] = {}
     for name, found in checked:
-        tally.setdefault(name, Counter())[_worst(found)] += 1
-    findings = sorted(_collapsed([f for _, found in checked for f in found], len(run.trials)), key=_order)
+        tally.setdefault(name, Counter())[worst(found)] += 1
+    findings = sorted(collapsed([f for _, found in checked for f in found], len(run.trials)), key=order)
     return Outcome(tuple(findings), {name: dict(counts) for name, counts in tally.items()})
 
 
 def check_trial(trial: TrialRecord) -> tuple[Finding, ...]:
     """Return the findings of one trial alone, to decide at once whether to repeat it."""
     view = TrialView(trial, figures(trial))
-    return tuple(sorted((f for _, found in _of_trial(view) for f in found), key=_order))
+    return tuple(sorted((f for _, found in _of_trial(view) for f in found), key=order))
 
 
 def disturbed(trial: TrialRecord) -> str | None:
@@ -260,7 +259,7 @@ def disturbed(trial: TrialRecord) -> str | None:
 def noise(trial: TrialRecord) -> str | None:
     """Return what else used the host's CPUs under load, or why that is unknown; None for a quiet host."""
     view = TrialView(trial, TrialFigures(trial=trial.id, status="ok"))
-    found = _findings("host_quiet", partial(disturbance.host_quiet, view), trial.id)
+    found = findings_of("host_quiet", partial(disturbance.host_quiet, view), trial.id)
     return next((finding.says for finding in found), None)
 
 
@@ -322,57 +321,5 @@ def _is_told(finding: Finding, unchecked: Iterable[str]) -> bool:
 
 def _of_part(one: Check, group: str, view: TrialView) -> list[Finding]:
     """Return the check's findings; those of a named group begin with its name."""
-    found = _findings(one.name, partial(one.evaluate, view), view.trial.id)
+    found = findings_of(one.name, partial(one.evaluate, view), view.trial.id)
     return [f.model_copy(update={"says": f"{group}: {f.says}"}) for f in found] if group else found
-
-
-def _findings(name: str, evaluate: Callable[[], Iterable[Result]], trial: str | None) -> list[Finding]:
-    """Return what a check says. What it saw before it lacked data, or crashed, is kept."""
-    results: list[Result] = []
-    try:
-        results.extend(evaluate())
-    except NoData as error:
-        results.append(Result("unknown", f"not checked: {error}"))
-    except Exception as error:
-        # A check that crashes must not take the record down with it (Jepsen): unknown, with its error.
-        failure = f"the check itself failed: {type(error).__name__}: {error}"
-        results.append(Result("unknown", failure, "please report it"))
-    return [_finding(name, one, trial) for one in results]
-
-
-def _finding(check: str, result: Result, trial: str | None) -> Finding:
-    return Finding(
-        check=check,
-        level=result.level,
-        trial=result.trial or trial,
-        says=result.message,
-        do=result.remedy,
-        value=result.value,
-        expected=result.expected,
-    )
-
-
-def _worst(found: Iterable[Finding]) -> Level:
-    """Return the worst level that counts; what is expected is ok."""
-    levels = [f.level for f in found if not f.expected]
-    return max(levels, key=BADNESS.index, default="ok")
-
-
-def _collapsed(findings: Iterable[Finding], trials: int) -> Iterator[Finding]:
-    """One finding for a message that several trials share word for word; invalid trials keep their own."""
-    same: dict[tuple[object, ...], list[Finding]] = {}
-    for number, finding in enumerate(findings):
-        alike = finding.level in ("unknown", "suspect")
-        same.setdefault((finding.check, finding.says, finding.expected) if alike else (number,), []).append(
-            finding
-        )
-    for group in same.values():
-        many = len(group)
-        where = "" if many == trials else f" (in {many} of {trials} trials)"
-        merged = {"trial": None, "value": None, "says": group[0].says + where}
-        yield group[0] if many == 1 else group[0].model_copy(update=merged)
-
-
-def _order(finding: Finding) -> tuple[bool, int, str, str]:
-    """Worst first; expected limits last."""
-    return (finding.expected, -BADNESS.index(finding.level), finding.check, finding.trial or "")

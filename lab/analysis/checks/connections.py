@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded
+from lab.common.units import show_percent
 
 # Users are started and stopped once a second (Locust's dispatch): a stage has its users a second later.
 STAGE_SETTLES_S = 1.0
@@ -24,7 +25,7 @@ def connections_reached(view: TrialView) -> Iterable[Result]:
     return graded(
         "connections_reached",
         held / asked,
-        f"{held:,} of {asked:,} users were connected {when}",
+        f"{held:,} of {asked:,} users were connected {when}, {show_percent(held / asked)}",
         "see the connection errors and the server's log; raise connect-deadline or lower spawn-rate",
     )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, told
 from lab.analysis.histogram import decode
-from lab.common.units import show_number
+from lab.common.units import show_number, show_percent
 from lab.results.load import Counts, Second, SlowCount
 
 CONTRADICTION = (
@@ -41,7 +41,8 @@ def little_law(view: TrialView) -> Iterable[Result]:
     return graded(
         "little_law",
         off,
-        f"{seen} requests in flight on average by their number, {lawful} by the time that each was in flight",
+        f"{seen} requests in flight on average by their number, {lawful} by the time that each was in flight"
+        f": a difference of {show_percent(off)}",
         CONTRADICTION,
     )
 
@@ -103,7 +104,8 @@ def server_window(view: TrialView) -> Iterable[Result]:
         "server_window",
         off / max(done, 1),
         f"in the window the server counted {counted:,.0f} requests and the swarm {done:,} answers; "
-        f"the server's lines were {skew_ms:.1f} ms off both ends",
+        f"the server's lines were {skew_ms:.1f} ms off both ends: "
+        f"a difference of {show_percent(off / max(done, 1))}",
         "let no other client talk to the server; if none did, please report it (`lab bundle RUN`)",
     )
 

@@ -42,11 +42,11 @@ def host_quiet(view: TrialView) -> Iterator[Result]:
         yield from graded(
             "steal",
             steal,
-            f"steal time {show_percent(steal)} of CPU {worst} of the {side.name}",
+            f"on CPU {worst} of the {side.name}, steal time {show_percent(steal)}",
             "run on a quieter machine, or at another time",
         )
         others = max(_others(view, side))
-        message = f"other processes used {show_percent(others.value)} of {others.cpus} of the {side.name}"
+        message = f"on {others.cpus} of the {side.name}, other processes used {show_percent(others.value)}"
         yield from graded("foreign_cpu", others.value, message, QUIET)
 
 

@@ -11,7 +11,7 @@ from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
 from lab.results.node import Calibration, engine_policy
 
-QUOTA = "remove the CPU quota: the lab sets none for the swarm, so somebody else did"
+QUOTA = "remove the CPU quota: it is not of the lab, which sets none for the swarm"
 UNKNOWN_CEILING = "the maximum rate of this swarm was not recorded"
 
 
@@ -22,12 +22,13 @@ def generator_cpu(view: TrialView) -> Iterator[Result]:
         raise NoData("the swarm's CPU time was not recorded")
     workers = max(map(len, seconds))
     used, index = max((_twice([s[i] for s in seconds if i < len(s)]), i) for i in range(workers))
-    seen = [(used, f"swarm engine {index} used {show_percent(used)} of a CPU for two seconds")]
+    seen = [(used, f"for two seconds, swarm engine {index} used {show_percent(used)} of a CPU")]
     cpus = cpu_list(told(view.trial.placement, "the CPU placement was not recorded").swarm)
     if cpus and len(cpus) < workers:
         used = _twice([sum(s) / len(cpus) for s in seconds])
-        shares = f"{show_percent(used)} of their {len(cpus)} CPU"
-        seen.append((used, f"{workers} swarm engines used {shares} for two seconds"))
+        shared = "the CPU" if len(cpus) == 1 else f"the {len(cpus)} CPUs"
+        what = f"{workers} swarm engines used {show_percent(used)} of {shared} that they share"
+        seen.append((used, f"for two seconds, {what}"))
     yield from graded("generator_cpu", *max(seen), _relief(view))
 
 
@@ -78,8 +79,8 @@ def generator_ceiling(view: TrialView) -> Iterable[Result]:
     return graded(
         "generator_ceiling",
         rate / ceiling,
-        f"generator-limited: {rate:,.0f} requests/s is {show_percent(rate / ceiling)} of the swarm's maximum "
-        f"rate of {ceiling:,.0f}/s{disturbed}",
+        f"generator-limited: {rate:,.0f} requests/s; of the swarm's maximum rate of {ceiling:,.0f}/s"
+        f"{disturbed} that is {show_percent(rate / ceiling)}",
         _relief(view),
     )
 
@@ -94,4 +95,4 @@ def client_exhausted(view: TrialView) -> Iterator[Result]:
     }
     for kind, remedy in remedies.items():
         number = view.errors(kind)
-        yield from graded("client_exhausted", number, f"{kind}: {number:,} times on the client", remedy)
+        yield from graded("client_exhausted", number, f"{kind} on the client: {number:,}", remedy)

@@ -39,7 +39,7 @@ class Limit:
         return not (value >= limit if self.below else value <= limit)
 
     def text(self) -> str:
-        """`suspect above 1 ms, invalid above 5 ms`; one limit for both is told once."""
+        """`suspect above 1 ms, invalid above 5 ms`; a limit that is both is written once."""
         word = "below" if self.below else "above"
         if self.suspect is not None and self.suspect == self.invalid:
             return f"suspect or invalid {word} {self._show(self.suspect)}"

@@ -58,7 +58,8 @@ def event_on_time(view: TrialView) -> Iterator[Result]:
         yield from graded(
             limit,
             by[limit],
-            f"event {one.says} was up to {off_ms:,.0f} ms early or late",
+            f"event {one.says} was early or late by up to {off_ms:,.0f} ms"
+            + (f" = {show_percent(by[limit])}" if limit == "event_share" else ""),
             "run on a quieter host, or lengthen `for`",
         )
 
@@ -84,7 +85,8 @@ def delay(view: TrialView) -> Iterator[Result]:
                 ("link_delay_ms", error_ms),
                 ("link_delay_share", error_ms / requested_ms if requested_ms else math.inf),
                 f"{link.name}: median round trip {show_ms(median_ms)} {when} the load, "
-                f"{show_plain(requested_ms)} ms requested",
+                f"{show_plain(requested_ms)} ms requested: off by {show_ms(error_ms)}"
+                + (f" = {show_percent(error_ms / requested_ms)}" if requested_ms else ""),
                 f"stop other processes on this host, or {view.lower_load}",
             )
 
@@ -99,11 +101,12 @@ def loss(view: TrialView) -> Iterator[Result]:
         if not sent:
             raise NoData(f"{link.name}: no probe was sent")
         requested = link.requested.loss_share
+        confidence = _confidence(lost, sent, requested)
         yield from graded(
             "link_loss",
-            _confidence(lost, sent, requested),
-            f"{link.name}: {lost} of {sent} probes lost, "
-            f"{show_percent(requested)} loss of round trips requested",
+            confidence,
+            f"{link.name}: {lost} of {sent} probes lost, {show_percent(requested)} of round trips requested: "
+            f"they differ with a confidence of {show_plain(round(confidence * 100, 4))} %",
             "lower the rate of the load, and see what drops packets: `ip -s link`, `nstat`",
         )
 
@@ -126,10 +129,12 @@ def rate(view: TrialView) -> Iterator[Result]:
         measured = link.measured.rate_bit_per_s
         if measured is None:
             raise NoData(f"{link.name}: the rate was configured and read back, not measured")
-        says = f"{link.name}: {show_bit_rate(measured)} measured, {show_bit_rate(requested)} requested"
-        yield from graded(
-            "link_rate", abs(measured / requested - 1), says, "stop other processes on this host"
+        off = abs(measured / requested - 1)
+        says = (
+            f"{link.name}: {show_bit_rate(measured)} measured, {show_bit_rate(requested)} requested: "
+            f"a difference of {show_percent(off)}"
         )
+        yield from graded("link_rate", off, says, "stop other processes on this host")
 
 
 def _rate(link: LinkRecord) -> float | None:
@@ -193,7 +198,7 @@ def lateness(view: TrialView) -> Iterator[Result]:
             elif link.backend == "delayline" and counted.packets:
                 raise NoData(f"{link.name}: the delay line of {place} did not report its lateness")
         for worst_ms, place in sorted(late)[-1:]:
-            says = f"{link.name}: lateness p99 {show_ms(worst_ms)} in the delay line of {place}"
+            says = f"{link.name}: in the delay line of {place}, lateness p99 {show_ms(worst_ms)}"
             remedy = f"{view.lower_load}, or use a kernel with netem"
             yield from graded("delayline_lateness_p99_ms", worst_ms, says, remedy)
 

@@ -52,10 +52,10 @@ def backlog(view: TrialView) -> Iterable[Result]:
         "backlog",
         found.share,
         f"the server did not keep up: {view.result.intended / view.window_s:,.0f} requests/s were asked, "
-        f"{done:,.0f}/s completed, and the backlog grew from {found.start:,} to {found.end:,} requests "
-        f"({show_percent(found.share)} of the window's): times grow with the window; "
-        "not checked: steady, tail_support",
+        f"{done:,.0f}/s completed, and the backlog grew from {found.start:,} to {found.end:,} requests, "
+        f"by {show_percent(found.share)}",
         "read the rate as the server's limit, and lower the load for its times",
+        ": times grow with the window; not checked: steady, tail_support",
     )
 
 
@@ -74,7 +74,7 @@ def offered_load(view: TrialView) -> Iterable[Result]:
     return graded(
         "offered_load",
         reached,
-        f"sent {show_percent(reached)} of the {asked:,.0f} requested arrivals",
+        f"of {asked:,.0f} requested arrivals the swarm sent {show_percent(reached)}",
         "lower the rate, or add users (an arrival waits for a free connection) or swarm workers",
     )
 
@@ -125,8 +125,10 @@ def omission(view: TrialView) -> Iterable[Result]:
     return graded(
         "omission_ratio",
         response / service,
-        f"{name} response time {show_ms(response)}, {name} service time {show_ms(service)}: sends waited",
+        f"{name} response time {show_ms(response)}, {name} service time {show_ms(service)}: "
+        f"{show_number(response / service)} times as long",
         "report the response time: the service time leaves the waiting out (coordinated omission)",
+        ", because sends waited",
     )
 
 
@@ -149,16 +151,19 @@ def outcomes(view: TrialView) -> Iterator[Result]:
     each: tuple[tuple[str, Counts], ...] = (("window", view.result), ("whole load", view.whole))
     for name, totals in each:
         sent, ended = totals.sent, totals.answered + totals.failed
-        message = f"{name}: {sent:,} requests sent, {ended:,} answered or failed"
-        yield from graded("outcomes_missing", abs(sent - ended), message, MISCOUNT)
+        yield from _same(f"{name}: {sent:,} requests sent, {ended:,} answered or failed", sent - ended)
         unsent = told(totals.unsent, "the number of unsent requests was not recorded")
         intended, tried = totals.intended, sent + unsent
         message = f"{name}: {intended:,} requests intended, {tried:,} sent or unsent"
-        yield from graded("outcomes_missing", abs(intended - tried), message, MISCOUNT)
+        yield from _same(message, intended - tried)
     answered, completed = view.whole.answered, view.whole.completed
     if completed is not None:
         message = f"whole load: {answered:,} requests answered, {completed:,} answers counted as they came"
-        yield from graded("outcomes_missing", abs(answered - completed), message, MISCOUNT)
+        yield from _same(message, answered - completed)
+
+
+def _same(message: str, off: int) -> Iterable[Result]:
+    return graded("outcomes_missing", abs(off), f"{message}: a difference of {abs(off):,}", MISCOUNT)
 
 
 def server_count(view: TrialView) -> Iterable[Result]:
@@ -175,7 +180,8 @@ def server_count(view: TrialView) -> Iterable[Result]:
     return graded(
         "server_count",
         off / max(sent, 1),
-        f"the server counted {counted:,} requests; the swarm sent {sent:,} and received {answered:,} answers",
+        f"the server counted {counted:,} requests; the swarm sent {sent:,} and received "
+        f"{answered:,} answers: a difference of {show_percent(off / max(sent, 1))}",
         "let no other client talk to the server; if none did, please report it (`lab bundle RUN`)",
     )
 
@@ -199,7 +205,7 @@ def _requests_of_load(view: TrialView) -> int:
     missing = "the requests of the verification, or their time, were not recorded"
     asked = [v for v in view.trial.verify if told(v.mono_ms, missing) <= told_ms]
     if not all(verified.ok for verified in asked):
-        raise NoData("a verification failed: nobody knows how many of its requests the server counted")
+        raise NoData("a verification failed: how many of its requests the server counted is unknown")
     return counted - sum(told(verified.requests, missing) for verified in asked)
 
 
@@ -215,7 +221,7 @@ def locust_count(view: TrialView) -> Iterable[Result]:
         "locust_count",
         off / max(ended, 1),
         f"{theirs.requests:,} requests and {theirs.failures:,} failures reached Locust's accounting, "
-        f"the engine reported {ended:,} and {failed:,}",
+        f"the engine reported {ended:,} and {failed:,}: a difference of {show_percent(off / max(ended, 1))}",
         "please report it with the run's folder (`lab bundle RUN`): events were lost on the way to Locust",
     )
 
@@ -229,14 +235,16 @@ def errors(view: TrialView) -> Iterator[Result]:
     told(view.figures.errors.rate, NONE_MEANT)
     rate = left_out(*parts(view.trial).values()).failed(_failed_share(view))
     kinds = view.figures.errors.by_kind
-    what = f"errors over the whole load: {_kinds(kinds)}" if kinds else "they were never sent"
+    what = f"; errors over the whole load: {_kinds(kinds)}" if kinds else ""
     users = view.figures.errors.users_left_out
     without = f", with those of {users:,} users that never had a connection" if users else ""
+    failed = f"{show_percent(rate)} of the window's requests {'failed' if kinds else 'were never sent'}"
     yield from graded(
         "error_rate",
         rate,
-        f"{show_percent(rate)} of the window's requests failed{without}; {what}",
+        failed,
         f"{view.lower_load}, or set the server's known limit under `expect:`",
+        without + what,
     )
     stalled = _stalled_seconds(view)
     refused = {
@@ -251,8 +259,9 @@ def errors(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "error_rate",
         share,
-        f"{show_percent(share)} of the connections failed: {_kinds(refused)}",
+        f"{show_percent(share)} of the connections failed",
         "see the server's log and its listen queue, or set its known limit under `expect:`",
+        f": {_kinds(refused)}",
     )
 
 
@@ -293,8 +302,8 @@ def steady(view: TrialView) -> Iterable[Result]:
     return both(
         ("drift_ms", moved_ms),
         ("drift_share", share),
-        f"median {show_ms(first)} in the window's first half, {show_ms(second)} in the second "
-        f"({show_percent(share)})",
+        f"median {show_ms(first)} in the window's first half, {show_ms(second)} in the second: "
+        f"moved by {show_ms(moved_ms)} = {_percent(share)}",
         f"lengthen the warm-up, or {view.lower_load}: a growing queue has no steady state",
     )
 
@@ -314,7 +323,7 @@ def tail_support(view: TrialView) -> Iterator[Result]:
     yield from graded(
         "samples",
         samples,
-        f"{samples:,} answers in the window: too few for {lacks}",
+        f"too few answers in the window for {lacks}: {samples:,}",
         view.more_requests,
     )
     window_s = round(view.window_s, 2)  # its marks are read from a clock of milliseconds
@@ -331,6 +340,10 @@ def _ratio(share: float) -> str:
     if share < 1:
         return f"{show_percent(share)} of"
     return f"{share:,.{0 if share >= 10 else 1}f} ×" if math.isfinite(share) else "∞ ×"
+
+
+def _percent(share: float) -> str:
+    return show_percent(share) if math.isfinite(share) else "∞ %"
 
 
 def _quantile_ms(text: str, percentile: float) -> float | None:

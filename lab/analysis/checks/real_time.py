@@ -76,9 +76,9 @@ def throttled(view: TrialView) -> Iterator[Result]:
         yield from graded(
             "real_time_throttled_ms",
             held_us / 1000,
-            f"{task.name} was throttled for {held_us / 1000:.0f} ms: real-time tasks may run for "
-            f"{budget_ms:g} of {period_ms:g} ms here",
+            f"{task.name} was throttled for {held_us / 1000:.0f} ms",
             "lower the load, give the swarm more CPUs, or set `real-time: false` in lab.yaml",
+            f": real-time tasks may run for {budget_ms:g} of {period_ms:g} ms here",
         )
 
 

@@ -49,7 +49,9 @@ def readable(run: Run, _: Summary) -> Iterator[Result]:
     """Every record can be read."""
     for damage in run.damaged:
         level: Level = "unknown" if damage.lost else "suspect"
-        yield Result(level, damage.says, "the other trials are reported as usual", trial=damage.trial)
+        yield Result(
+            level, damage.says, "measure this trial again: the others count as usual", trial=damage.trial
+        )
 
 
 def repeated(run: Run, _: Summary) -> Iterator[Result]:
@@ -61,7 +63,7 @@ def repeated(run: Run, _: Summary) -> Iterator[Result]:
         yield Result(
             "suspect",
             f"{what} disturbed and measured again ({each})",
-            "the disturbed records are in repeated/",
+            "see the disturbed records in repeated/, and run on a quieter host",
         )
 
 
@@ -86,7 +88,9 @@ def provenance(run: Run, _: Summary) -> Iterator[Result]:
         missing.append("environment.images")
     if missing:
         yield Result(
-            "suspect", f"not recorded: {', '.join(map(label, missing))}", "the run cannot be repeated exactly"
+            "suspect",
+            f"not recorded: {', '.join(map(label, missing))}",
+            "do not call the run repeatable: what was not recorded cannot be compared",
         )
 
 
@@ -100,7 +104,7 @@ def fairness(run: Run, _: Summary) -> Iterator[Result]:
             yield Result(
                 "suspect",
                 f"the scenario gives servers different `{name}`: {pairs}",
-                f"`{name}` is part of every difference between these servers",
+                f"give all servers the same `{name}`, or name it wherever you report how they differ",
             )
     yield from _granted_backlogs(trials)
     yield from _response_bytes(trials)

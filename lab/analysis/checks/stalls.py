@@ -21,9 +21,9 @@ def generator_stalls(view: TrialView) -> Iterable[Result]:
     return graded(
         "generator_stalls",
         share,
-        f"an engine of the swarm lost {show_percent(share)} of its time in stalls of over 5 ms: "
-        "it sent and read late",
+        f"in stalls of over 5 ms an engine of the swarm lost {show_percent(share)} of its time",
         "stop other processes on this host, or measure again: each engine needs a CPU when it has work",
+        ": it sent and read late",
     )
 
 
@@ -35,7 +35,7 @@ def sampler_stalls(view: TrialView) -> Iterable[Result]:
     return graded(
         "sampler_stalls",
         share,
-        f"the sampler lost {show_percent(share)} of the window in stalls of over 5 ms",
+        f"in stalls of over 5 ms the sampler lost {show_percent(share)} of the window",
         "stop other processes on this host: counters were read late",
     )
 

@@ -46,14 +46,15 @@ class Result(NamedTuple):
     trial: str | None = None  # of a check of the run: the trial that it is about
 
 
-def graded(limit: str, value: float, message: str, remedy: str) -> Iterable[Result]:
-    """Return nothing for a value within its limit, else the message with the limit that it is beyond."""
+def graded(limit: str, value: float, message: str, remedy: str, more: str = "") -> Iterable[Result]:
+    """Return nothing for a value within its limit, else the message with the limit that it is beyond.
+
+    The limit stands behind the message, which ends with the figure that is judged; `more` follows the limit.
+    """
     level = LIMITS[limit].grade(value)
-    return (
-        ()
-        if level == "ok"
-        else (Result(level, f"{message} ({LIMITS[limit].crossed(level)})", remedy, value),)
-    )
+    if level == "ok":
+        return ()
+    return (Result(level, f"{message} ({LIMITS[limit].crossed(level)}){more}", remedy, value),)
 
 
 def both(

@@ -87,8 +87,9 @@ def groups(summary: Summary) -> list[Group]:
     return made
 
 
-# About every figure of a trial: no figure names them among the checks that it rests on.
-ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation"})
+# About the whole trial: no figure names them among the checks that it rests on. The first are never folded.
+ABOUT_ALL = frozenset({"server_died", KNOWN_LIMIT, "isolation", "own_users"})
+ABOUT_NONE = frozenset({"server_stopped"})  # its end is after all that is measured
 _OF_A_TRIAL = frozenset(check.name for check in TRIAL_CHECKS) - ABOUT_ALL
 
 
@@ -155,6 +156,6 @@ def verdict_meaning(summary: Summary) -> str:
         "PASS": f"the figures are valid and every threshold held{doubt}",
         "FAIL": "the figures are valid, but a threshold did not hold or a server died",
         "INVALID": "the figures of at least one trial are invalid: see the findings",
-        "INCONCLUSIVE": "a required check had no data, or a threshold cannot be told: see below",
+        "INCONCLUSIVE": "a required check had no data, or a threshold cannot be decided: see below",
         "UNKNOWN": "nothing was measured, or the run was interrupted: see the findings",
     }[summary.verdict]

@@ -97,7 +97,8 @@ _RUNTIMES = {
 }
 _STAMPS = {
     "delay: user space": (
-        ": this kernel has no netem, so a user-space program delayed the packets; it adds up to 0.5 ms."
+        ": this kernel has no netem, so a user-space program delayed the packets. Unless "
+        "`delayline_lateness` says more, each left at most 0.6 ms early or late."
     ),
     NO_COOLDOWN: (
         ": the load ended with the measured window, so what was sampled just after its end holds less than a "
@@ -143,11 +144,11 @@ def _kinds(swarm: Swarm) -> Iterator[str]:
     """Tell what the kinds of clients, and what a request is, mean for the figures."""
     clients, page = swarm.clients, swarm.page
     if clients.idle:
-        yield f"{percent(clients.idle)} of the users hold a connection and never speak."
+        yield f"{percent(clients.idle)} of the users hold a connection and send nothing."
     if clients.slow:
         yield (
-            f"{percent(clients.slow)} of the users are slow clients: they count in the server's CPU "
-            "time and memory, but not in its requests and response times."
+            f"{percent(clients.slow)} of the users are slow clients: they count in the server's CPU time, "
+            "memory and own counters; rate, errors and response times are those of the other users."
         )
     if clients.churn:
         yield "Every request has a connection of its own: its connect is part of its response time."

@@ -64,7 +64,7 @@ def _row(server: ServerSummary, paths: list[str]) -> dict[str, Any]:
     }
 
 
-class Unit(NamedTuple):
+class Scale(NamedTuple):
     """In what a swept path was written: its name, and how many base units it is."""
 
     name: str
@@ -76,13 +76,13 @@ class Unit(NamedTuple):
 
 
 FACTOR_FROM = 10  # a change of at least this factor is written as one
-BARE = Unit("", 1.0)
+BARE = Scale("", 1.0)
 
 
-def _units(summary: Summary) -> dict[str, Unit]:
+def _units(summary: Summary) -> dict[str, Scale]:
     """Return the unit of each swept path: of the first value that was measured."""
     points = [server.point for server in summary.servers.values()]
-    return {path: Unit(*unit(point[path])) for point in reversed(points) for path in point}
+    return {path: Scale(*unit(point[path])) for point in reversed(points) for path in point}
 
 
 def laws(summary: Summary) -> list[list[str]]:
@@ -120,7 +120,7 @@ def law_sentences(summary: Summary) -> list[str]:
     ]
 
 
-def _told(curve: Curve, growth: Growth, against: Unit) -> str:
+def _told(curve: Curve, growth: Growth, against: Scale) -> str:
     """`select (+0.031 µs each)` where a line says how much each unit costs, else the name alone."""
     if growth.law != "linear":
         return _label(curve)
@@ -133,14 +133,14 @@ def _label(curve: Curve) -> str:
     return clean(curve.server + others)
 
 
-def _at(curve: Curve, place: int, against: Unit) -> str:
+def _at(curve: Curve, place: int, against: Scale) -> str:
     """`31.2 µs at 10`, `160 ms at 80 ms`."""
     point = curve.points[place]
     value = size(point.value) if curve.unit == "B" else f"{number(point.value)} {curve.unit}"
     return f"{value} at {against.show(point.x)}"
 
 
-def _to(curve: Curve, against: Unit) -> str:
+def _to(curve: Curve, against: Scale) -> str:
     """`442 µs at 1,000; it reached its limit at 3,000`."""
     met, bound = curve.limit_met_at, curve.lower_bound_at
     told = _at(curve, -1, against) + ("" if met is None else f"; it reached its limit at {against.show(met)}")

@@ -23,7 +23,7 @@ def words(row: ThresholdResult) -> str:
 
 
 def _cells(row: ThresholdResult) -> list[str]:
-    held = "yes" if row.ok else "no" if row.told else "cannot be told"
+    held = "yes" if row.ok else "no" if row.told else "cannot be decided"
     value = at_least(count(row.value)) if row.at_least else count(row.value)
     named = [clean(word) for word in (row.server, row.metric, row.threshold)]
     counts = [count(row.valid_trials), count(row.failed)]

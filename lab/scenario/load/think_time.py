@@ -9,21 +9,21 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, mod
 from lab.common import units
 from lab.scenario.load.settings import ThinkTimeSettings
 from lab.scenario.problem import wrong
-from lab.scenario.strict import ScenarioModel, Seconds, parse_unless_stored
+from lab.scenario.strict import ScenarioModel, ShortSeconds, parse_unless_stored
 
 
 class Lognormal(ScenarioModel):
     """A lognormal distribution: its median, and `sigma`, the standard deviation of the logarithm."""
 
-    median: Seconds
+    median: ShortSeconds
     sigma: float = Field(gt=0, strict=False)
 
 
 class ThinkTime(ScenarioModel):
     """A distribution of think times, in seconds; each pause is a new sample."""
 
-    uniform: tuple[Seconds, Seconds] | None = Field(default=None, strict=False)
-    exponential: Seconds | None = None
+    uniform: tuple[ShortSeconds, ShortSeconds] | None = Field(default=None, strict=False)
+    exponential: ShortSeconds | None = None
     lognormal: Lognormal | None = None
 
     @model_validator(mode="after")

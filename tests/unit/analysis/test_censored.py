@@ -147,11 +147,11 @@ def test_reports_say_that_it_is_a_bound_or_cannot_be_told() -> None:
     made = gated(gave_up(0.008), "p(99.5)<1s", "p(99.5)<6s")
     summary = judged(made)
     told, untold = thresholds.rows(summary)
-    assert (told[3], untold[3]) == ("no", "cannot be told")
+    assert (told[3], untold[3]) == ("no", "cannot be decided")
     assert told[6] == untold[6] == "≥\u00a04,997"
     document = junit(records.run(made), summary)
     assert "did not hold: server epoll_lt, metric latency, threshold p(99.5)&lt;1s, " in document
-    assert "cannot be told: server epoll_lt, metric latency, threshold p(99.5)&lt;6s, " in document
+    assert "cannot be decided: server epoll_lt, metric latency, threshold p(99.5)&lt;6s, " in document
 
 
 def test_openmetrics_tells_a_bound_apart() -> None:

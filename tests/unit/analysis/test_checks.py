@@ -1,5 +1,7 @@
 """Each check fires on its fault and is silent on a healthy trial."""
 
+# ruff: noqa: E501  (tables are easier to read in one line a row)
+
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +23,7 @@ from tests.support.records import (
     N,
     counted,
     counter,
+    failing,
     hdr,
     judged,
     second,
@@ -243,19 +246,6 @@ def recount(t: TrialRecord, off: int) -> TrialRecord:
 
 def locust(off: int) -> dict[str, int]:
     return {"requests": ALL + off, "failures": 0}
-
-
-def failing(t: TrialRecord, failed: int) -> TrialRecord:
-    totals = whole(answered=ALL - failed, failed=failed)
-    said = {"requests": ALL, "failures": failed}
-    return with_load(
-        t,
-        answered=N - failed,
-        failed=failed,
-        whole=totals,
-        locust=said,
-        errors={"timeout": {"count": failed}},
-    )
 
 
 def lagging(us: int) -> list[dict[str, Any]]:
@@ -543,7 +533,7 @@ def test_engines_that_share_a_busy_cpu_are_one_finding() -> None:
     seconds = [second(k, cpu_cores=[0.95, 0.1]) for k in range(12)]
     summary = judged(with_load(trial(), seconds=seconds))
     [finding] = [f for f in summary.findings if f.check == "generator_cpu"]
-    assert finding.says.startswith("2 swarm engines used")
+    assert finding.says.startswith("for two seconds, 2 swarm engines used")
 
 
 CLOSED = {"executor": "constant-users", "think_time": 0.0, "rate": None}
@@ -585,3 +575,49 @@ def test_workers_have_addresses_of_their_own_in_containers_only() -> None:
 def test_a_closed_load_is_lowered_by_its_users() -> None:
     full = with_load(with_swarm(trial(), load=CLOSED), seconds=busy(0.95, 4, 5))
     assert "fewer users, or a longer think time" in advice(full, "generator_cpu")
+
+
+NUMBER = re.compile(r"(?<![\w.-])[\d.,]*\d( %| ms| s\b| ×| times)?")
+
+
+@pytest.mark.parametrize("spoil", [fault[3] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+def test_the_limit_stands_behind_the_figure_that_it_limits(spoil: Spoil) -> None:
+    """The last number before the limit has the unit of the limit: it is the one that was judged."""
+    for finding in wrong(spoil(trial())):
+        before, limit, after = finding.says.partition(" (limit ")
+        if not limit or after.startswith("0)"):
+            continue
+        unit = list(NUMBER.finditer(before))[-1].group(1) or ""
+        units = {one.group(1) or "" for one in NUMBER.finditer(after.partition(")")[0])}
+        assert unit in units or (unit, "×" in before) == (" ×", " %" in units), finding.says
+
+
+TEXTS: list[tuple[Spoil, str, str]] = [
+    (lambda t: failing(t, 60), "errors", "0.300 % of the window's requests failed (limit 0.1 %); errors over the whole load: timeout 60"),
+    (lambda t: with_load(t, sent=N * 90 // 100), "offered_load", "of 20,000 requested arrivals the swarm sent 90.0 % (limit 95 %)"),
+    (lambda t: connected(t, 900), "connections_reached", "900 of 1,000 users were connected throughout the window, 90.0 % (limit 95 %)"),
+    (lambda t: answers(t, 1500), "tail_support", "too few answers in the window for p95: 1,500 (limit 2,000 samples)"),
+    (lambda t: with_load(t, seconds=busy(0.95, 4, 5)), "generator_cpu", "for two seconds, 2 swarm engines used "),
+    (lambda t: sampled(t, host(cpu1_steal_us=3e5)), "host_quiet", "on CPU 1 of the swarm, steal time "),
+    (lambda t: with_load(t, in_flight_area_s=AREA_S * 0.9), "little_law", " by the time that each was in flight: a difference of 10.0 % (limit 5 %)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "check", "text"), TEXTS, ids=[text[1] for text in TEXTS])
+def test_a_finding_says_what_was_judged(spoil: Spoil, check: str, text: str) -> None:
+    assert [f.says for f in wrong(spoil(trial())) if f.check == check and text in f.says]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("steal", 0.03, "x (limit 1 %), y"),
+        ("steal", 0.06, "x (limit 5 %), y"),
+        ("oom_kills", 1, "x (limit 0), y"),
+        ("lateness_of_p50", 0.2, "x (limit 10 % of p50), y"),
+    ],
+)
+def test_what_follows_the_figure_follows_its_limit(name: str, value: float, text: str) -> None:
+    [found] = graded(name, value, "x", "do", ", y")
+    assert found.message == text
+    assert list(graded(name, 0, "x", "do", ", y")) == []

@@ -69,6 +69,7 @@ def test_a_row_names_checks_figures_and_words_that_exist(figure: Figure):
     assert all(BY_NAME[name].counted_as for name in figure.explained_by)
     assert figure.fallback in ("", *BY_NAME)
     assert figure.explains.endswith(".")
+    assert "above" not in figure.explains, "OpenMetrics shows each alone"
     assert figure.noun
     assert figure.source.read_from
 

@@ -1,5 +1,7 @@
 """Links: as asked, or named."""
 
+# ruff: noqa: E501  (tables are easier to read in one line a row)
+
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +105,19 @@ def test_a_wrong_link_is_seen(check, level, changes):
     summary = judged(linked(link(**changes)))
     assert (check, level) in counted(summary)
     assert summary.exit_code == (0 if level == "suspect" else 5)
+
+
+LINK_TEXTS: list[tuple[str, dict[str, Any], str]] = [
+    ("link_loss", {"measured": seen(probe(40.2), probe(40.2, lost=3))}, "3 of 800 probes lost, 0 % of round trips requested: they differ with a confidence of 100 % (limit 99.99 %)"),
+    ("link_delay", {"measured": seen(probe(40.2), probe(43.0))}, "median round trip 43.0 ms after the load, 40 ms requested: off by 3.00 ms = 7.50 % (limit 1 ms and 5 % of the request)"),
+    ("delayline_lateness", {"counters": counting(lateness_us=late(4000))}, "in the delay line of server eth1, lateness p99 4.00 ms (limit 3 ms)"),
+    ("link_drops", {"counters": counting(dropped_user=7)}, "7 packets dropped by the full queue of server eth1 (limit 0)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "changes", "text"), LINK_TEXTS, ids=[text[0] for text in LINK_TEXTS])
+def test_the_limit_stands_behind_what_it_limits(check, changes, text):
+    assert [f.says for f in judged(linked(link(**changes))).findings if f.check == check and text in f.says]
 
 
 def test_a_link_that_vanished_from_the_record_is_unknown():

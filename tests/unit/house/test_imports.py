@@ -1,16 +1,16 @@
-"""Who may import whom (ARCHITECTURE.md): one row a folder, held by reading the code's own imports."""
+"""Who may import whom (ARCHITECTURE.md): tables, held by reading the code's own imports."""
 
 import ast
 import subprocess
-from collections.abc import Iterator
-from functools import cache
-from graphlib import TopologicalSorter
+import sys
 from pathlib import Path
 from typing import TypeGuard
 
 import pytest
 
 from lab.common.paths import ROOT
+from tests.support import import_graph
+from tests.support.import_graph import require_no_circle, sibling_faults
 
 # A room of lab/ and the rooms that it may import; `common` is open to all. An unused entry is an error.
 ROOMS: dict[str, set[str]] = {
@@ -36,18 +36,87 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"verbs"},
 }  # fmt: skip
 
-HANDLERS = "images/server/iomodels/handlers"
-# Folders of backends, each backend behind the protocol in the folder's __init__, and the other files of the
-# folder: every file that is not named here is a backend. No backend knows another.
-NO_BACKENDS: dict[str, set[str]] = {
+# A library and the rooms that import it. Every library is here; an unused entry is an error.
+LIBRARIES: dict[str, set[str]] = {
+    "docker": {"engine", "runtime"},
+    "requests": {"engine"},
+    "urllib3": {"engine"},
+    "pydantic": {"scenario", "results", "impair", "run", "schema", "analysis", "verbs"},
+    "pydantic_core": {"scenario"},
+    "yaml": {"scenario", "export", "report", "run"},
+    "hdrh": {"analysis", "load"},
+    "numpy": {"analysis"},
+    "scipy": {"analysis"},
+    "jinja2": {"report"},
+    "junitparser": {"report"},
+    "markupsafe": {"report"},
+    "rich": {"report", "verbs"},
+    "typer": {"cli", "verbs"},
+}
+
+# Folders of backends, and what the files of each share. A file imports nothing else of its folder: no backend
+# knows another, and what they share knows none. Folders below are others. An unused entry is an error.
+MODELS, HANDLERS = "images/server/iomodels/models", "images/server/iomodels/handlers"
+BACKENDS: dict[str, dict[str, str]] = {
     "lab/runtime": {
-        "cleanup", "container", "docker_spec", "journal", "launch", "node_log", "realtime", "watchdog",
+        "cleanup": "removes what an earlier process left",
+        "container": "a container of the runtime docker, as a node",
+        "docker_spec": "how a container is created",
+        "journal": "what is up, on disk",
+        "node_log": "the JSON lines of a node",
+        "realtime": "the budget of the real-time class",
+        "watchdog": "removes what a killed process leaves",
     },
     "lab/impair": {
-        "answers", "apply", "argv", "helper", "link", "placement", "readback", "tc_plan", "trial",
+        "answers": "what a helper prints",
+        "apply": "links in force, by any backend",
+        "argv": "the commands of tc",
+        "helper": "runs commands in a node",
+        "link": "values",
+        "placement": "links on interfaces",
+        "readback": "what tc shows",
+        "trial": "the links of a trial",
     },
-    "lab/collect": {"bpf", "cpu_sets"},
-    HANDLERS: set(),
+    "lab/collect": {"bpf": "the bpf system call", "cgroup": "the files of a control group"},
+    "lab/report": {
+        "html_page": "the template that pages share",
+        "markdown_text": "escaped text and tables",
+    },
+    "lab/export": {"link_words": "links as they were written"},
+    "lab/engine/build": {"builder": "runs a build", "context": "the files of a build"},
+    "lab/scenario/load": {
+        "executor": "the protocol",
+        "fields": "types of keys",
+        "settings": "what a node gets",
+        "think_time": "its distribution",
+    },
+    "images/wire": {
+        "_errors": "the error of all wires",
+        "_cache": "a bounded cache",
+        "_http_body": "a part of http1",
+        "_http_encode": "a part of http1",
+        "_http_head": "a part of http1",
+    },
+    "images/swarm/exchange": {"base": "the protocol"},
+    "images/swarm/executors": {
+        "arrivals": "times of requests",
+        "base": "the protocol",
+        "closed_load": "users that wait for answers",
+        "open_load": "requests at their times",
+        "stages": "a load that changes",
+        "think_time": "its distribution",
+    },
+    MODELS: {},
+    HANDLERS: {},
+    "images/server/iomodels/sessions": {"_request_response": "a session of requests"},
+}
+# Folders whose files make up one thing together. Each folder of lab/ and images/ is here or above.
+WHOLES = {
+    "lab", "lab/analysis", "lab/analysis/checks", "lab/common", "lab/doctor", "lab/engine", "lab/load",
+    "lab/plan", "lab/report/content", "lab/report/live", "lab/results", "lab/run", "lab/scenario",
+    "lab/schema", "lab/verbs",
+    "images/kernel", "images/nettools", "images/swarm", "images/server/iomodels",
+    "images/server/iomodels/native",
 }  # fmt: skip
 
 # Packages of images/ and what they may import of images/; lab/ and images/ share data only.
@@ -70,43 +139,24 @@ TOPS: dict[str, set[str]] = {
     "tests": {"lab", "images", "testbed"},
     "scenarios": set(),
 }
+# Folders of tests/unit besides those of the rooms; `cli.py` is tested with the verbs.
+UNIT_BESIDES = {"house", "images"}
 
 
-@cache
+def files(folder: str) -> tuple[Path, ...]:
+    return import_graph.files(ROOT, folder)
+
+
 def imports(path: Path) -> frozenset[str]:
-    """Every module, and every name out of one, that a file imports, at any depth."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0 or path.is_relative_to(ROOT / "images"), f"{path}: a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
-    return frozenset(found)
-
-
-def files(folder: str) -> list[Path]:
-    found = sorted((ROOT / folder).rglob("*.py"))
-    assert found, f"{folder} is empty: the rule would hold nothing"
-    return found
-
-
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def modules_in(path: Path, known: set[str]) -> Iterator[str]:
-    """Modules that a file imports; `from package import module` is the module, not the package."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from {alias.name for alias in node.names} & known
-        if isinstance(node, ast.ImportFrom):
-            named = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from {name if name in known else node.module or "" for name in named} & known
+    return import_graph.imports(path, ROOT)
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "lab").with_suffix("").parts[0]
+
+
+def files_of(room: str) -> list[Path]:
+    return [path for path in files("lab") if room_of(path) == room]
 
 
 def rooms_of(path: Path) -> set[str]:
@@ -115,8 +165,7 @@ def rooms_of(path: Path) -> set[str]:
 
 
 def used_by(room: str) -> set[str]:
-    where = [ROOT / "lab/cli.py"] if room == "cli" else files(f"lab/{room}")
-    return set().union(*map(rooms_of, where)) - {room, "common"}
+    return set().union(*map(rooms_of, files_of(room))) - {room, "common"}
 
 
 def test_every_file_of_the_lab_is_in_a_room_of_the_table():
@@ -126,42 +175,51 @@ def test_every_file_of_the_lab_is_in_a_room_of_the_table():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_what_its_row_allows_and_uses_all_of_it(room):
-    for path in files("lab") if room != "cli" else [ROOT / "lab/cli.py"]:
-        if room_of(path) == room:
-            beyond = rooms_of(path) - ROOMS[room] - {room, "common"}
-            assert not beyond, f"{path} imports {sorted(beyond)}: not in the row of {room}"
+    for path in files_of(room):
+        beyond = rooms_of(path) - ROOMS[room] - {room, "common"}
+        assert not beyond, f"{path} imports {sorted(beyond)}: not in the row of {room}"
     assert used_by(room) == ROOMS[room], f"the row of {room} allows what nobody imports"
 
 
 def test_the_rooms_have_no_circle():
-    TopologicalSorter(ROOMS).prepare()  # raises CycleError with the circle
+    require_no_circle(ROOMS)
 
 
-def test_no_module_of_the_lab_is_in_a_circle():
-    modules = {module_of(path): path for path in files("lab")}
-    graph = {name: set(modules_in(path, set(modules))) - {name} for name, path in modules.items()}
-    TopologicalSorter(graph).prepare()
+def test_a_library_is_imported_in_the_rooms_of_its_row_and_in_all_of_them():
+    used: dict[str, set[str]] = {}
+    for path in files("lab"):
+        for name in import_graph.tops(path, ROOT) - set(sys.stdlib_module_names) - {"lab"}:
+            assert room_of(path) in LIBRARIES.get(name, ()), f"{path} imports {name}: not in its row"
+            used.setdefault(name, set()).add(room_of(path))
+    assert used == LIBRARIES, "a row allows what nobody imports"
 
 
-@pytest.mark.parametrize("folder", NO_BACKENDS)
-def test_backends_of_one_folder_do_not_import_each_other(folder):
-    package = folder.removeprefix("images/server/").replace("/", ".")
-    stems = {path.stem for path in files(folder)} - {"__init__"}
-    assert NO_BACKENDS[folder] <= stems, "a name without a file"
-    backends = stems - NO_BACKENDS[folder]
-    assert len(backends) > 1, "the rule would hold nothing"
-    for name in backends:
-        path = ROOT / folder / f"{name}.py"
-        beyond = imports(path) & {f"{package}.{other}" for other in backends - {name}}
-        assert not beyond, (
-            f"{path} imports {sorted(beyond)}: a file that backends share stands in NO_BACKENDS"
-        )
+def test_the_lab_imports_nothing_by_a_computed_name():
+    for path in files("lab"):
+        assert not import_graph.computed(path), f"{path}:{import_graph.computed(path)[0]}: write the name"
+
+
+def test_no_module_is_in_a_circle():
+    require_no_circle(import_graph.graph(ROOT, "lab", "images"))
+
+
+def test_a_folder_holds_backends_or_makes_up_a_whole():
+    folders = {
+        str(path.parent.relative_to(ROOT)) for path in (*files("lab"), *files("images"))
+    }  # fmt: skip
+    assert folders == BACKENDS.keys() | WHOLES, "a folder in neither table, or a row without a folder"
+    assert not BACKENDS.keys() & WHOLES
+
+
+@pytest.mark.parametrize("folder", BACKENDS)
+def test_backends_of_one_folder_import_of_it_what_they_share_and_all_of_that(folder):
+    assert not sibling_faults(ROOT, folder, BACKENDS[folder])
 
 
 def test_the_images_packages_import_what_their_row_allows_and_use_all_of_it():
     tops = {package.split("/")[-1] for package in PACKAGES}
     for package, allowed in PACKAGES.items():
-        used = {name.split(".")[0] for path in files(f"images/{package}") for name in imports(path)}
+        used = set().union(*(import_graph.tops(path, ROOT) for path in files(f"images/{package}")))
         assert used & tops - {package.split("/")[-1]} == allowed, package
     inside = {path.relative_to(ROOT / "images") for path in files("images")}
     beyond = [path for path in inside if not any(path.is_relative_to(package) for package in PACKAGES)]
@@ -169,7 +227,7 @@ def test_the_images_packages_import_what_their_row_allows_and_use_all_of_it():
 
 
 def tops_of(path: Path) -> set[str]:
-    firsts = {name.split(".")[0] for name in imports(path)}
+    firsts = import_graph.tops(path, ROOT)
     images = {"images"} if firsts & {package.split("/")[-1] for package in PACKAGES} else set()
     return firsts & set(TOPS) | images
 
@@ -188,9 +246,18 @@ def test_a_top_folder_imports_what_its_row_allows_and_uses_all_of_it(top):
     assert set(used) == TOPS[top], f"the row of {top} allows what nobody imports"
 
 
-def test_the_orchestrator_imports_no_library_of_the_swarm():
-    for path in files("lab"):
-        assert not {name.split(".")[0] for name in imports(path)} & {"locust", "gevent"}, path
+def test_the_unit_tests_mirror_the_rooms():
+    folders = {path.relative_to(ROOT / "tests/unit").parts[0] for path in files("tests/unit")}
+    assert folders == ROOMS.keys() - {"cli"} | UNIT_BESIDES, "tests/unit has a folder for each room, no other"
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "cli"])
+def test_a_unit_test_imports_the_room_of_its_folder(room):
+    for path in files(f"tests/unit/{room}"):
+        support = [ROOT / f"{name.replace('.', '/')}.py" for name in imports(path)]
+        reached = [path, *(one for one in support if one.is_relative_to(ROOT / "tests") and one.is_file())]
+        wanted = {room, "cli"} if room == "verbs" else {room}
+        assert set().union(*map(rooms_of, reached)) & wanted, f"{path} is about another room than {room}"
 
 
 def test_tests_share_by_support_only():
@@ -201,7 +268,7 @@ def test_tests_share_by_support_only():
 
 def test_a_model_imports_the_seam_only_and_models_use_all_of_it():
     used: dict[str, Path] = {}
-    for path in files("images/server/iomodels/models"):
+    for path in files(MODELS):
         for name in imports(path):
             parts = name.split(".")
             assert parts[0] not in ("wire", "swarm"), f"{path}: {name}"

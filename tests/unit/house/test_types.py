@@ -20,4 +20,4 @@ def test_untyped_maps_stay_few() -> None:
 
 
 def test_lookups_by_key_stay_few() -> None:
-    assert lines_with(r"\.get\(\"") <= MOST_LOOKUPS
+    assert lines_with(r"\.get\(['\"]") <= MOST_LOOKUPS

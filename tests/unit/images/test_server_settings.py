@@ -185,7 +185,17 @@ def test_the_cpu_handler_burns_what_it_is_told() -> None:
     handler = handlers.load("cpu:5ms")
     begin_ns = time.thread_time_ns()
     handler.answer(b"")
-    assert 5e6 <= time.thread_time_ns() - begin_ns < 10e6
+    assert time.thread_time_ns() - begin_ns >= 5e6
+
+
+@pytest.mark.alone
+def test_the_cpu_handler_burns_little_more_than_it_is_told() -> None:
+    import time
+
+    handler = handlers.load("cpu:5ms")
+    begin_ns = time.thread_time_ns()
+    handler.answer(b"")
+    assert time.thread_time_ns() - begin_ns < 10e6
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_without_links_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_links_that_contradict_each_other_are_refused_already_here(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="two links impair what leaves worker-1 for everyone"):
+    with pytest.raises(UsageError, match="worker-1 and thread have a link already"):
         tc_plans(plan(tmp_path, LINK + TO_ONE), NETEM)
 
 

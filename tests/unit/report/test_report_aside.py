@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from lab.analysis.checks import TRIAL_CHECKS
 from lab.analysis.model import Summary, ThresholdResult
-from lab.common.figures import BY_NAME
+from lab.common.figures import BY_NAME, FIGURES
 from lab.report.content import findings, text
 from lab.report.html import html
 from lab.report.markdown import markdown
 from lab.report.terminal import table
 from lab.results.record import Run, TrialRecord
-from tests.support.records import judged, run, series, trial
+from tests.support.records import counter, failing, judged, run, series, trial
 
 STOPPED = {"server": {"code": 137, "signal": "SIGKILL", "oom": False, "early": False}}
 
@@ -76,3 +77,25 @@ def test_what_decides_the_verdict_and_what_is_about_the_run_is_never_folded() ->
     concerned, aside = findings.divided(summary, ())
     assert checks_of(concerned) >= {"swap", "isolation", "provenance"}
     assert checks_of(aside) & {"swap", "isolation", "provenance"} == set()
+
+
+def test_every_check_of_a_trial_is_one_that_a_figure_rests_on_or_about_the_whole_trial() -> None:
+    needed = {check for figure in FIGURES for check in figure.needs}
+    whole = findings.ABOUT_ALL | findings.ABOUT_NONE
+    assert needed | whole == {check.name for check in TRIAL_CHECKS}
+    assert not needed & whole
+
+
+def test_errors_concern_the_share_of_errors() -> None:
+    _, summary = told(failing(trial(), 60))
+    concerned, _ = findings.divided(summary, [BY_NAME["errors"]])
+    assert "errors" in checks_of(concerned)
+    assert not findings.divided(summary, text.COLUMNS)[1]
+
+
+def test_a_quota_of_the_swarm_concerns_the_response_time() -> None:
+    rates = {"cpu_periods": 10, "cpu_throttled": 0.5}
+    quota = series({("worker-1", "cgroup", name): counter(0, rate) for name, rate in rates.items()})
+    _, summary = told(replace(trial(), series=quota))
+    concerned, aside = findings.divided(summary, text.COLUMNS)
+    assert (checks_of(concerned), aside) == ({"generator_throttled"}, [])

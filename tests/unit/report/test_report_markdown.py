@@ -7,7 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.report.markdown import LIMIT_BYTES, bar, escape, fit, markdown
+from lab.report.markdown import markdown
+from lab.report.markdown_text import LIMIT_BYTES, bar, escape, fit
 from tests.support import judged
 
 

@@ -8,7 +8,8 @@ from lab.analysis.growth import curves, growth
 from lab.analysis.model import Curve, CurvePoint, ServerSummary, Summary
 from lab.report.content import sweeps
 from lab.report.html import html
-from lab.report.markdown import escape, markdown
+from lab.report.markdown import markdown
+from lab.report.markdown_text import escape
 from tests.support import judged
 
 PLACES = (10.0, 1000.0, 2000.0, 4000.0)

@@ -158,7 +158,7 @@ def test_torn_rows_of_a_series_are_a_doubt_about_their_trial_and_the_rest_counts
         file.write(row)
     [finding] = findings(path)
     assert (finding.check, finding.level, finding.trial) == ("readable", "suspect", "epoll_lt/1")
-    assert finding.says == "1 torn rows of series.csv are left out"
+    assert finding.says == "series.csv: 1 damaged row is left out"
 
 
 def test_reports_are_made_all_the_same(tmp_path):

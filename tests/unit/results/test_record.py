@@ -79,7 +79,7 @@ def test_a_torn_record_loses_only_itself(tmp_path):
     assert [t.id for t in run.trials] == ["epoll_lt/1"]
     torn, lost = run.damaged
     assert (lost.trial, lost.lost) == ("thread/1", True)
-    assert torn == ("epoll_lt/1", "1 torn rows of series.csv are left out", False)
+    assert torn == ("epoll_lt/1", "series.csv: 1 damaged row is left out", False)
 
 
 def test_runs_are_found_by_path_id_prefix_and_age(tmp_path):

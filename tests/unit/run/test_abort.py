@@ -99,7 +99,7 @@ def test_one_without_data_fails() -> None:
     unmeasured = "signals_per_request"  # the healthy trial is of epoll_lt, which takes none
     found = at_end(asked(trial(), {unmeasured: [{"threshold": "value<9", **ENDS}]}))
     assert found
-    assert f"cannot be told ({unmeasured} was not measured)" in found.says
+    assert f"cannot be decided ({unmeasured} was not measured)" in found.says
 
 
 THRESHOLDS = """\

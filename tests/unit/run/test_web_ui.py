@@ -14,7 +14,7 @@ import pytest
 from lab.common.errors import HostCannot
 from lab.plan.node_settings import Address, SwarmSettings
 from lab.plan.topology import Node, Topology
-from lab.run.web_ui import Forwarder, Page
+from lab.run.web_ui import Forwarder, ServedUi
 from lab.scenario.load import Load
 from lab.scenario.swarm import Swarm
 from tests.support.runtimes import until
@@ -126,7 +126,7 @@ def page_of(topology: Topology) -> dict[str, Any]:
 def test_only_the_master_serves_the_page_and_a_password_is_its_own_each_run() -> None:
     passwords = set()
     for _ in range(2):
-        served = Page(print, isolated=True).added(TOPOLOGY)
+        served = ServedUi(print, isolated=True).added(TOPOLOGY)
         assert served.node("server") == TOPOLOGY.node("server")
         ui = page_of(served)
         assert ui["port"] == 8089
@@ -136,12 +136,12 @@ def test_only_the_master_serves_the_page_and_a_password_is_its_own_each_run() ->
 
 
 def test_a_plain_process_serves_it_on_the_loopback_only() -> None:
-    ui = page_of(Page(print, isolated=False).added(TOPOLOGY))
+    ui = page_of(ServedUi(print, isolated=False).added(TOPOLOGY))
     assert ui["host"] == "127.0.0.1"
 
 
 def test_a_master_that_cannot_be_reached_is_said() -> None:
-    with Page(print, isolated=False) as page:
+    with ServedUi(print, isolated=False) as page:
         page.added(TOPOLOGY)  # a port that nobody listens on
         with (
             pytest.raises(HostCannot, match=r"--ui: the master at 127\.0\.0\.1.*Docker Desktop"),

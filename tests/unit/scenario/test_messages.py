@@ -14,11 +14,17 @@ import pytest
 from pydantic import ValidationError
 
 from lab.common.errors import UsageError
+from lab.scenario.event import Event, Ramp
+from lab.scenario.examples import BOOLEANS
+from lab.scenario.link import LinkSpec
 from lab.scenario.messages import first_problem
 from lab.scenario.resolve import load
 from lab.scenario.scenario import Scenario
-from lab.scenario.strict import AS_WRITTEN
-from lab.scenario.yaml_file import show_path
+from lab.scenario.server import Server
+from lab.scenario.settings import Settings
+from lab.scenario.strict import AS_WRITTEN, ScenarioModel
+from lab.scenario.swarm import Clients, Page, Phases, Swarm
+from lab.scenario.yaml_file import parse, show_path, written
 
 ROOT = {
     "name": "good",
@@ -173,3 +179,49 @@ def test_no_wrong_value_of_any_key_gives_text_of_pydantic():
 )  # fmt: skip
 def test_an_error_says_what_would_be_right(tmp_path, path, value, says):
     assert says in error_of(tmp_path, with_value(ROOT, path, value))
+
+
+def advised(message: str) -> str:
+    """Return the example of a message that ends with one."""
+    return message.rpartition("such as ")[2] if "such as " in message else ""
+
+
+@pytest.mark.parametrize("wrong", [{"a": {}}, [[]], -1, "x", True])
+def test_what_an_error_advises_is_valid_at_the_key(wrong):
+    tried = 0
+    for place in places(ROOT):
+        message = message_of(with_value(ROOT, place, wrong))
+        example = advised(message)
+        if not example or "{…}" in example or " or " in example or not message.startswith(show_path(place)):
+            continue
+        right = with_value(ROOT, place, parse(f"a: {example}", "advice").data["a"])
+        problem = message_of(right)
+        assert not problem.startswith(f"{show_path(place)}write"), (place, message, problem)
+        assert not [words for words in ("has no unit", "not a") if words in problem], (place, problem)
+        tried += 1
+    assert tried > 10
+
+
+def boolean_keys(kind: type[ScenarioModel]) -> set[str]:
+    """Return the keys of a model that take true or false."""
+    return {
+        field.alias or name for name, field in kind.model_fields.items() if "bool" in str(field.annotation)
+    }
+
+
+def test_the_keys_that_take_true_or_false_are_known():
+    kinds = (Scenario, Settings, Server, Swarm, Clients, Page, Phases, LinkSpec, Event, Ramp)
+    found = set().union(*map(boolean_keys, kinds)) - {"thresholds"}
+    assert found | {"abort_on_fail"} == set(BOOLEANS)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"delay": "5ms", "loss": None}, "{delay: 5ms, loss: null}"),
+        ([1, True, {"a": []}], "[1, true, {a: []}]"),
+        ("x", "x"),
+    ],
+)
+def test_a_value_is_shown_as_a_person_writes_it(value, text):
+    assert written(value) == text

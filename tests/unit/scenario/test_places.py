@@ -55,7 +55,7 @@ ADDED = [  # lines after GOOD, which has 11
     ("events: [{at: 1s, link: [swarm, thread], clear: true}]", "12:25: events[0].link: unknown link [swarm, thread]"),
     ("events: [{at: 1s, partition: [swarm, thread], for: 1s}]", "12:30: events[0].partition: unknown link"),
     ("events: [{at: 9s, pause: thread, for: 2s}]", "12:39: events[0].for: the event ends after"),
-    ("events: [{at: 11s, kill: thread}]", "12:15: events[0].at: the event ends after"),
+    ("events: [{at: 11s, kill: thread}]", "12:15: events[0].at: the event begins after"),
     ("events: [{at: 1s, pause: thread}]", "12:19: events[0].pause: pause needs `for`"),
     ("events: [{at: 1s, kill: thread, for: 1s}]", "12:33: events[0].for: kill cannot be undone"),
     ("events: [{at: 1s, pause: thread, kill: thread}]", "12:34: events[0].kill: an event has exactly one of"),
@@ -89,7 +89,19 @@ ADDED = [  # lines after GOOD, which has 11
     ("thresholds: {thread: {latency: [{threshold: 'p(99)<1s', delay_abort_eval: 2s}]}}", "12:75: thresholds.thread.latency[0].delay_abort_eval: delay_abort_eval needs abort_on_fail: true"),
     ("handler: {file: 2MiB}", "12:17: handler.file: 2MiB is more than 1MiB"),
     ("handler: {sleep: 2min}", "12:18: handler.sleep: 2min is more than 60s"),
-    ("handler: {sleep: 10}", "12:18: handler.sleep: 10 has no unit"),
+    ("handler: {sleep: 10}", "12:18: handler.sleep: 10 has no unit: write a duration such as 10ms"),
+    ("handler: {cpu: 200}", "12:16: handler.cpu: 200 has no unit: write a duration such as 200us"),
+    ("handler: {file: 64}", "12:17: handler.file: 64 has no unit: write a size such as 64KiB"),
+    ("handler: {file: 64KiB, sleep: 1ms}", "12:10: handler: write one handler, such as hello or {sleep: 10ms}, not 2: file, sleep"),
+    ("handler: [hello]", "12:10: handler: write one handler, such as hello or {sleep: 10ms}"),
+    ("question: [a]", "12:11: question: write text, such as 'Which server is faster?'"),
+    ("events: [{at: 50s, pause: thread, for: 1s}]", "12:15: events[0].at: the event begins after the measured window (10s)"),
+    ("events: [{at: 1, kill: thread}]", "12:15: events[0].at: 1 has no unit: write a duration such as 1s"),
+    ("repeat: yes", "12:9: repeat: YAML 1.1 reads yes as a boolean: write a value such as 3"),
+    ("question: no", "12:11: question: YAML 1.1 reads no as a boolean: quote it as 'no'"),
+    ("thresholds: {thread: {cpu_us_per_request: ['value<20']}}", "12:44: thresholds.thread.cpu_us_per_request[0]: 'value<20': 20 has no unit: write a duration such as 20us"),
+    ("thresholds: {thread: {latency: ['p(99)<20']}}", "12:33: thresholds.thread.latency[0]: 'p(99)<20': 20 has no unit: write a duration such as 20ms"),
+    ("thresholds: {thread: {memory_peak_bytes: ['value<20']}}", "12:43: thresholds.thread.memory_peak_bytes[0]: 'value<20': 20 has no unit: write a size such as 20B"),
 ]  # fmt: skip
 CHANGED = [
     ("model: thread}", "model: process, workers: 2}", "4:37: servers.thread.workers: process runs as one process"),
@@ -101,6 +113,14 @@ CHANGED = [
     ("endpoints: [swarm, servers]", "endpoints: [swarm, thred]", "11:25: links[0].endpoints[1]: unknown endpoint 'thred'"),
     ("endpoints: [swarm, servers]", "endpoints: [thread, servers]", "11:17: links[0].endpoints: a link joins"),
     ("endpoints: [swarm, servers]", "endpoints: [swarm, swarm]", "11:25: links[0].endpoints[1]: both endpoints are swarm"),
+    ("delay: 20ms", "delay: 20", "11:42: links[0].delay: 20 has no unit: write a duration such as 20ms"),
+    ("users: 10", "users: yes", "7:10: swarm.users: YAML 1.1 reads yes as a boolean: write a value such as 100"),
+    ("users: 10", "users: 10\n  clients: {churn: yes}", "8:20: swarm.clients.churn: YAML 1.1 reads yes as a boolean: write true"),
+    ("users: 10", "users: 10\n  clients: {idle: 60%, slow: 60%}", "8:30: swarm.clients.slow: idle and slow are together 120%"),
+    ("users: 10", "users: 10\n  request-timeout: 0s", "8:20: swarm.request-timeout: must be more than 0s"),
+    ("users: 10", "users: 10\n  connect-deadline: 0s", "8:21: swarm.connect-deadline: must be more than 0s"),
+    ("users: 10", "users: 10\n  drain: 5", "8:10: swarm.drain: 5 has no unit: write a duration such as 5s"),
+    ("measure: 10s", "measure: 10", "8:33: swarm.phases.measure: 10 has no unit: write a duration such as 10s"),
     ("delay: 20ms, ", "", "11:43: links[0].jitter: jitter needs a delay"),
     ("jitter: 2ms", "back: {jitter: 30ms}", "11:63: links[0].back.jitter: jitter 30 ms exceeds the delay of 20 ms"),
     ("jitter: 2ms", "back: {gap: 3}", "11:60: links[0].back.gap: gap needs reorder"),
@@ -109,6 +129,48 @@ CHANGED = [
     ("delay: 20ms, jitter: 2ms", "rate: 1bit", "11:41: links[0].rate: 1 bit/s is below the minimum"),
     ("delay: 20ms, jitter: 2ms", "profile: lan, jitter: 9ms", "11:57: links[0].jitter: jitter 9 ms exceeds the delay of 0.25 ms"),
 ]  # fmt: skip
+
+
+LINKS = [  # a second link of a worker and a server
+    ("swarm, servers", "swarm, epoll_lt", "worker-0 and epoll_lt have a link already, links[0] [swarm, servers]"),
+    ("worker-0, servers", "thread, worker-0", "worker-0 and thread have a link already, links[0] [worker-0, servers]"),
+    ("worker-1, thread", "swarm, thread", "worker-1 and thread have a link already, links[0] [worker-1, thread]"),
+    ("worker-1, thread", "worker-0, thread", ""),
+    ("swarm, thread", "swarm, epoll_lt", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other", "says"), LINKS)
+def test_a_worker_and_a_server_have_one_link(tmp_path, one, other, says):
+    text = GOOD.replace("[swarm, servers]", f"[{one}]") + f"  - {{endpoints: [{other}], delay: 1ms}}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    if not says:
+        assert load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml", source="s.yaml")
+        return
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "s.yaml", lab_yaml=tmp_path / "lab.yaml", source="s.yaml")
+    assert str(caught.value) == f"s.yaml:12:17: links[1].endpoints: {says}: write one for both"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"runtime": "x"}, "--runtime: unknown value 'x'; known: auto, docker, local"),
+        ({"environment": {"LAB_RUNTIME": "x"}}, "$LAB_RUNTIME: unknown value 'x'"),
+        ({"overrides": ["swarm.users=yes"]}, "--set swarm.users: YAML 1.1 reads yes as a boolean: write a value such as 100"),
+        ({"overrides": ["links.1.delay=1ms"]}, "--set links.1.delay: links has no element 1"),
+    ],
+)  # fmt: skip
+def test_a_flag_or_variable_is_named_once(refused, options, says):
+    assert refused(GOOD, **options).startswith(says)
+
+
+@pytest.mark.parametrize("pool", ["x", "198.18.0.1/15", "2600::/16", "8.0.0.0/8", "10.0.0.0/24"])
+def test_a_wrong_network_pool_is_one_plain_error(refused, pool):
+    Path("lab.yaml").write_text(f"network-pool: '{pool}'\n")
+    text = refused(GOOD)
+    assert text.startswith("lab.yaml:1:15: network-pool: ")
+    assert not [raw for raw in ("host bits", "appear") if raw in text]
 
 
 @pytest.mark.parametrize(("added", "says"), ADDED)
@@ -214,6 +276,9 @@ def test_it_names_the_default_of_lab_yaml_only_if_nothing_newer_concerns_it(refu
 
 many = f"[{', '.join(map(str, range(10, 410)))}]"
 SWEPT = [
+    ("{links.1.delay: [1ms, 2ms]}", "12:9: sweep.links.1.delay: links has no element 1: its elements are 0 to 0"),
+    ("{swarm.users.x: [1, 2]}", "12:9: sweep.swarm.users.x: swarm.users is 10, so it has no key x"),
+    ("{swarm.users: [yes]}", "12:23: sweep.swarm.users[0]: YAML 1.1 reads yes"),
     ("{swarm.user: [1, 2]}", "12:9: sweep.swarm.user: unknown key 'user'; did you mean users"),
     ("{servers.u.model: [poll, select]}", "12:9: sweep.servers.u.model: unknown server 'u'; known: thread, epoll_lt"),
     ("{swarm.users: []}", "12:22: sweep.swarm.users: give at least one value"),
@@ -244,7 +309,7 @@ DIGEST = f"mine@sha256:{'0' * 64}"
 TAGS = [
     (("{model: thread}", "{model: thread, image: mine:1}"), "", "4:34: servers.thread.image: mine:1 is a tag"),
     (("", ""), 'sweep: {servers.thread.image: ["any:tag"]}', "12:32: sweep.servers.thread.image = any:tag: any:tag is a tag"),
-    (("", ""), f"sweep: {{servers.thread: [{{image: '{DIGEST}'}}, {{image: x:1}}]}}", "12:123: sweep.servers.thread = {'image': 'x:1'}: servers.thread.image: x:1 is a tag"),
+    (("", ""), f"sweep: {{servers.thread: [{{image: '{DIGEST}'}}, {{image: x:1}}]}}", "12:123: sweep.servers.thread = {image: x:1}: servers.thread.image: x:1 is a tag"),
 ]  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def test_one_error_with_its_place(loading, old, new, error):
         ("swarm.users", "path.to.key=value"),
         ("swarm.users=many", "--set swarm.users: write a whole number, such as 100"),
         ("swarm.usrs=1", "unknown key 'usrs'; did you mean users"),
-        ("swarm.users.x=1", "swarm.users: 10 has no 'x'"),
+        ("swarm.users.x=1", "swarm.users is 10, so it has no key x"),
         ("servers.thread.model=sel", "--set servers.thread.model: unknown model"),
         ("swarm.load={executor: x}", "--set swarm.load: swarm.load.executor: unknown executor"),
         ("links.5.delay=1s", "--set links.5.delay: write a list of links"),

@@ -102,8 +102,8 @@ def test_what_a_scenario_asks_the_node_is_told_and_takes(tmp_path, text, setting
         (OPEN, "clients: {slow-rate: 5B/s}", "swarm.clients.slow-rate: slow-side and slow-rate need slow (such as slow: 5%)"),
         (OPEN, "clients: {slow: 5%, slow-rate: 1KiB/s}", "swarm.clients.slow-rate: must be above 0B/s and at most 100B/s"),
         (OPEN, "clients: {slow: 5%, slow-rate: 10}", "swarm.clients.slow-rate: 10 has no unit: write a pace such as 10B/s"),
-        (OPEN, "clients: {idle: 100%}", "swarm.clients.idle: idle and slow clients are all 50 users of an engine, so none sends the load"),
-        (OPEN, "clients: {idle: 60%, slow: 50%}", "so none sends the load"),
+        (OPEN, "clients: {idle: 100%}", "swarm.clients.idle: all 50 users of an engine are idle or slow, so none sends the load"),
+        (OPEN, "clients: {idle: 60%, slow: 50%}", "idle and slow are together 110%"),
         (OPEN, "wire: greet\nclients: {idle: 50%}", "swarm.clients.idle: wire greet has one exchange per connection: no idle, slow or churn"),
         (GROWING, "clients: {idle: 50%}", "swarm.clients.idle: idle clients and ramping-users exclude each other: which users stop is undefined"),
         (OPEN, "page: {paths: [/, /plain]}", "swarm.page.paths[1]: unknown resource '/plain'; did you mean /plaintext?"),
@@ -222,7 +222,7 @@ def test_reports_say_what_the_clients_are_and_what_a_request_is():
     shaped = with_swarm(trial(), clients=clients, load=RAMPING)
     paged = with_swarm(trial("epoll_lt/2"), page={"paths": ["/", "/json"], "at_once": False})
     said = " ".join(limits(records.run(shaped, paged), judged(shaped, paged)))
-    assert "hold a connection and never speak" in said
+    assert "hold a connection and send nothing" in said
     assert "slow clients: they count in" in said
     assert "A request is a page of 2 resources (/, /json), one after the other." in said
     assert load_words([shaped]).endswith("open: 1,000 → 3,000 in 10s arrivals/s")

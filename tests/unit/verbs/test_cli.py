@@ -105,6 +105,7 @@ def test_every_verb_has_help(verb, monkeypatch, capsys):
     assert cli.app([verb, "--help"], standalone_mode=False) == 0
     text = capsys.readouterr().out
     assert "Usage: " in text
+    assert "[default: (" not in text, "a default is a value"
     if verb not in ("version", "runs", "list", "models"):
         assert "Example" in text, "show how it is used"
         assert f"  lab {verb}" in text

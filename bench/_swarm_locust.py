@@ -1,6 +1,6 @@
-"""Stock Locust users as a peer of the swarm's benchmark: one process, no master.
+"""Locust's own users as a peer of the swarm's benchmark: one process, no master.
 
-usage: _swarm_stock.py CLASS USERS SECONDS URL. Prints one JSON object: requests, seconds,
+usage: _swarm_locust.py CLASS USERS SECONDS URL. Prints one JSON object: requests, seconds,
 cpu_us_per_request, failures; counted from the moment all users run.
 """
 
