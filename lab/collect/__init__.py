@@ -154,11 +154,11 @@ class Recorder:
             with self._changed:
                 self._changed.wait(BESIDE_S)
         rows += self._beside_server(mark)
-        if mark.window_opens:
-            self._detach()
         with self._changed:
             if not self._stopping:
                 self._file.append(rows)
+        if mark.window_opens:
+            self._detach()
 
     def _beside_server(self, mark: DueMark) -> list[Sample]:
         samples: list[Sample] = []
