@@ -134,7 +134,7 @@ class EngineMain:
 
     def _start(self, at_s: float, position: int, of: int) -> None:
         settings, engine = self._settings, self._engine
-        engine.seconds.start(at_s, settings.warmup_s, settings.measure_s)
+        engine.seconds.start(at_s, settings.warmup_s, settings.measure_s, settings.cooldown_s)
         self._ends_s = at_s + settings.load_s
         start = Start(
             send=engine.send,

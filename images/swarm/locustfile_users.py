@@ -66,8 +66,9 @@ class LocustfileEngine:
     def send(self, command: Mapping[str, Any]) -> None:
         """Start the load clock on the command `start`; ignore the others."""
         if command["do"] == "start":
-            self._seconds.start(command["at_mono_s"], self._settings.warmup_s, self._settings.measure_s)
-            self._ends_s = command["at_mono_s"] + self._settings.load_s
+            settings, at_s = self._settings, command["at_mono_s"]
+            self._seconds.start(at_s, settings.warmup_s, settings.measure_s, settings.cooldown_s)
+            self._ends_s = at_s + settings.load_s
 
     def set_users(self, users: int) -> None:
         """Record how many users Locust runs."""

@@ -160,10 +160,14 @@ class Master:
     def _run_phases(self, start_s: float) -> None:
         settings = self._settings
         measure_s, drain_s = start_s + settings.warmup_s, start_s + settings.load_s
+        measured_s = measure_s + settings.measure_s
         self._wait_until(measure_s)
         self._emit_phase("measure", measure_s)
         if settings.load.ramps_users:
             gevent.spawn(self._run_user_steps)
+        if settings.cooldown_s:
+            self._wait_until(measured_s)
+            self._emit_phase("cooldown", measured_s)
         self._wait_until(drain_s)
         self._emit_phase("drain", drain_s)
         self._wait_for(lambda: not self._draining(), settings.drain_s + RECORDS_SLACK_S, self._drain_overrun)
@@ -214,7 +218,7 @@ class Master:
             figures = self._statuses.progress(
                 self._records.latest_response, (now - answered) / (now_s - at_s)
             )
-            if self._settings.tell_window and self._phase in ("measure", "drain"):
+            if self._settings.tell_window and self._phase in ("measure", "cooldown", "drain"):
                 figures["window"] = self._records.window_so_far().as_record()
             emit("progress", phase=self._phase, **figures)
             answered, at_s = now, now_s

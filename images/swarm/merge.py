@@ -15,7 +15,7 @@ from .seconds import BEFORE_START, COUNTERS, HISTOGRAMS, TENTHS
 Record = dict[str, Any]
 Key = tuple[int, str]  # k, phase
 N = TypeVar("N", int, float)
-LOAD_PHASES = ("warmup", "measure")
+LOAD_PHASES = ("warmup", "measure", "cooldown")
 
 
 class Totals:
@@ -106,7 +106,7 @@ class EngineRecords:
 
     def seconds(self) -> list[Record]:
         """Return the merged seconds of the load clock, in order."""
-        return sorted(self._seconds, key=lambda second: (second["k"], second["phase"] == "measure"))
+        return sorted(self._seconds, key=lambda second: (second["k"], LOAD_PHASES.index(second["phase"])))
 
     def under_way(self) -> Record:
         """Return what was under way at both ends of the window, and Little's law over it in both books.

@@ -5,7 +5,7 @@ inside it. A request counts in the second of its intended send (open load) or of
 however late its answer; connections, bytes, CPU, lag and `completed` count in the second in which they
 happen: an answer that comes late is `answered` in the second of its request, `completed` in its own.
 `BEFORE_START` (k = -1, phase `spawn`) holds what happens before the clock starts, the last second (phase
-`drain`) all that comes after the window.
+`drain`) all that comes after the load.
 """
 
 from __future__ import annotations
@@ -164,13 +164,13 @@ class Seconds:
         self._dropped = dict.fromkeys(COUNTERS, 0)
         self.opens_s = self.closes_s = math.inf  # the measured window
 
-    def start(self, start_s: float, warmup_s: float, measure_s: float) -> None:
+    def start(self, start_s: float, warmup_s: float, measure_s: float, cooldown_s: float = 0.0) -> None:
         """Lay out the seconds of a load that starts at `start_s`."""
         self._seconds[0].ends_s = start_s
         self.opens_s, self.closes_s = start_s + warmup_s, start_s + (warmup_s + measure_s)
         self._upcoming = (
             Second(k, phase, start_s + begins_s, start_s + ends_s)
-            for k, phase, begins_s, ends_s in layout(warmup_s, measure_s)
+            for k, phase, begins_s, ends_s in layout(warmup_s, measure_s, cooldown_s)
         )
 
     def at(self, time_s: float) -> Second:
@@ -224,10 +224,14 @@ class Seconds:
         return {n: self._dropped[n] + sum(getattr(s, n) for s in self._seconds) for n in COUNTERS}
 
 
-def layout(warmup_s: float, measure_s: float) -> Iterator[tuple[int, str, float, float]]:
+def layout(
+    warmup_s: float, measure_s: float, cooldown_s: float = 0.0
+) -> Iterator[tuple[int, str, float, float]]:
     """Yield (k, phase, begin, end) of every second, in seconds after the start; the drain has no end."""
-    end_s = warmup_s + measure_s
-    edges = sorted({*map(float, range(math.ceil(end_s))), warmup_s, end_s})
+    measured_s = warmup_s + measure_s
+    end_s = measured_s + cooldown_s
+    edges = sorted({*map(float, range(math.ceil(end_s))), warmup_s, measured_s, end_s})
     for begins_s, ends_s in pairwise(edges):
-        yield int(begins_s), "warmup" if begins_s < warmup_s else "measure", begins_s, ends_s
+        after = "measure" if begins_s < measured_s else "cooldown"
+        yield int(begins_s), "warmup" if begins_s < warmup_s else after, begins_s, ends_s
     yield math.ceil(end_s), "drain", end_s, math.inf

@@ -68,6 +68,7 @@ class Settings:
     clients: Clients
     warmup_s: float
     measure_s: float
+    cooldown_s: float
     connect_deadline_s: float
     request_timeout_s: float
     drain_s: float
@@ -84,8 +85,8 @@ class Settings:
 
     @property
     def load_s(self) -> float:
-        """Length of the warm-up and the measured window together."""
-        return self.warmup_s + self.measure_s
+        """Length of the warm-up, the measured window and the cool-down together."""
+        return self.warmup_s + self.measure_s + self.cooldown_s
 
 
 def from_environment() -> Settings:
@@ -129,6 +130,7 @@ def parse(raw: JsonObject) -> Settings:
         clients=parse_clients(fields.json_object(raw, "clients", {})),
         warmup_s=fields.non_negative(phases, "warmup_s", 0.0),
         measure_s=fields.positive(phases, "measure_s"),
+        cooldown_s=fields.non_negative(phases, "cooldown_s", 0.0),
         connect_deadline_s=fields.positive(raw, "connect_deadline_s", 15.0),
         request_timeout_s=fields.positive(raw, "request_timeout_s", 5.0),
         drain_s=fields.non_negative(raw, "drain_s", 5.0),

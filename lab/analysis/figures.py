@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lab.analysis import cpu, memory
+from lab.analysis import counted, cpu, memory
 from lab.analysis.groups import parts
 from lab.analysis.histogram import quantiles, response_times, service_times
 from lab.analysis.limits import SERVER, backlog, open_peak, queue_overran, refused_above
@@ -40,7 +40,7 @@ def figures(trial: TrialRecord) -> TrialFigures:
         status=trial.status,
         reason=trial.reason,
         **_of_load(load, left_out(*parts(trial).values())),
-        **_read_as_they_are(trial, load),
+        **_read_as_they_are(trial),
         kept_up=all_known(kept_up.values()),
         groups={
             name: GroupFigures(
@@ -63,26 +63,27 @@ def figures(trial: TrialRecord) -> TrialFigures:
         memory_bytes_per_connection=per_connection["memory_bytes_per_connection"],
         pss_bytes_per_connection=per_connection["pss_bytes_per_connection"],
         rss_bytes_per_connection=per_connection["rss_bytes_per_connection"],
-        syscalls_per_request=_syscalls(load, trial),
+        syscalls_per_request=counted.calls_per_request(trial),
         events=event_figures(trial),
     )
     return found.model_copy(update={"cpu_at_least": cpu_is_full(found)})
 
 
-def _read_as_they_are(trial: TrialRecord, load: LoadResult) -> dict[str, Any]:
+def _read_as_they_are(trial: TrialRecord) -> dict[str, Any]:
     rows = (figure for figure in FIGURES if not isinstance(figure.source, Computed))
-    return {figure.name: _read(figure, trial, load) for figure in rows}
+    return {figure.name: _read(figure, trial) for figure in rows}
 
 
-def _read(figure: Figure, trial: TrialRecord, load: LoadResult) -> float | None:
+def _read(figure: Figure, trial: TrialRecord) -> float | None:
     """Return a figure whose row of the table says all that there is to know."""
+    window = counted.window(trial)
 
     def grown(counter: str) -> float | None:
-        return trial.series.increase(SERVER, "server", counter, load.window_ms)
+        return counted.grown(trial, counter, window)
 
     match figure.source:
         case PerRequest(counters):
-            return ratio(_sum(*map(grown, counters)), load.result.done)
+            return ratio(_sum(*map(grown, counters)), counted.requests(trial, window))
         case Quotient(top, bottom):
             return ratio(grown(top), grown(bottom))
         case Peak(sources):
@@ -183,19 +184,6 @@ def _errors(load: LoadResult, without: LeftOut) -> Errors:
 def failed_of(result: Counts) -> tuple[int, int]:
     """Return requests that failed or were never sent, and how many there should have been."""
     return result.failed + (result.unsent or 0), max(result.intended, result.sent)
-
-
-def _syscalls(load: LoadResult, trial: TrialRecord) -> dict[str, float]:
-    """Return calls per request of the warm-up: counting costs the server, so it stops before the window."""
-    answered = sum(second.done for second in load.seconds if second.phase == "warmup")
-    warmup = (load.phases.warmup or 0.0, load.phases.measure or 0.0)
-    found = {}
-    for node, source, metric in trial.series.points:
-        if (node, source) == (SERVER, "syscalls") and answered:
-            grown = trial.series.increase(node, source, metric, warmup)
-            if grown:
-                found[metric] = grown / answered
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:

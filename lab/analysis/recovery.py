@@ -229,7 +229,7 @@ class _Before:
 
 
 def _bounds(load: LoadResult) -> Iterator[tuple[Second, float, float]]:
-    """Each second of the load with its beginning and end, in milliseconds of CLOCK_MONOTONIC."""
+    """Each second up to the window's end, with its own beginning and end, in ms of CLOCK_MONOTONIC."""
     warmup_ms, (start_ms, end_ms) = load.phases.warmup, load.window_ms
     if warmup_ms is None:
         return
@@ -237,7 +237,7 @@ def _bounds(load: LoadResult) -> Iterator[tuple[Second, float, float]]:
         begin_ms, until_ms = warmup_ms + 1000 * second.k, warmup_ms + 1000 * (second.k + 1)
         if second.phase == "warmup":
             yield second, begin_ms, min(until_ms, start_ms)
-        else:
+        elif second.phase == "measure":
             yield second, max(begin_ms, start_ms), min(until_ms, end_ms)
 
 

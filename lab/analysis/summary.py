@@ -39,6 +39,7 @@ from lab.scenario import catalog
 CLOSED = "closed load"
 # A record of an earlier version: what a slow server answered after the window counts in its rate.
 BY_INTENDED_SEND = "answers counted by intended send"
+NO_COOLDOWN = "no cool-down"
 
 
 def summarise(run: Run) -> Summary:
@@ -98,6 +99,8 @@ def _stamps(trial: TrialRecord) -> Iterable[str]:
     each = parts(trial)
     yield from (stamp for part in each.values() for stamp in _timing(part))
     yield from (link.stamp for link in trial.links if link.stamp)
+    if not trial.scenario.swarm.phases.cooldown:
+        yield NO_COOLDOWN
     if trial.load and trial.load.result.completed is None:
         yield BY_INTENDED_SEND
     for name, part in each.items():

@@ -1,7 +1,8 @@
 """Collectors: one file per source, each turning a running deployment into samples.
 
 A collector reads what is there *now*; the `Recorder` decides when: at a steady interval, and exactly at the
-marks (the ends of the measured window), so that a counter's increase over the window needs no guess.
+marks (the begin of the warm-up, both ends of the window), so that a counter's increase between two of
+them needs no guess. At a mark the server is asked for a line of statistics too.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+from lab.collect.marks import DueMark
 from lab.common.clock import mono_ms
+from lab.common.errors import LabError
 from lab.plan.topology import Topology
-from lab.results.node import ProcessClass
+from lab.results.node import Mark, MarkName, ProcessClass
 from lab.results.record import Sample
 from lab.results.store import SeriesFile
 from lab.runtime import Deployment, Event
@@ -45,7 +48,17 @@ class Paused(Protocol):
         """Sample everything the next time: an end of the window must be sampled."""
 
 
+@runtime_checkable
+class ReadBesideServer(Protocol):
+    """A collector whose counts are set against the server's own: sampled all the while that it is asked."""
+
+    def sample_beside_server(self) -> Iterable[Sample]:
+        """Sample as fast as possible what was seen before; nothing once it is detached."""
+
+
 INTERVAL_S = 1.0
+# How long a server may take to answer a request for statistics, and how often counts are read meanwhile.
+ANSWER_MS, BESIDE_S = 200.0, 0.001
 
 
 class Recorder:
@@ -61,12 +74,15 @@ class Recorder:
         path: Path,
         notes: Sequence[str] = (),
         on_samples: Callable[[Sequence[Sample]], None] = lambda _: None,
+        ask: Callable[[], None] | None = None,
     ) -> None:
         self._deployment = deployment
         self._collectors = collectors
         self._path = path
         self._on_samples = on_samples
-        self._marks: list[tuple[float, bool]] = []
+        self._ask = ask
+        self._marks: list[DueMark] = []
+        self._taken: list[DueMark] = []
         self._changed = threading.Condition()
         self._stopping = False
         self.problems: list[str] = list(notes)
@@ -92,11 +108,17 @@ class Recorder:
         with self._changed:
             self._file.close()
 
-    def mark(self, at_mono_ms: float, window_opens: bool = False) -> None:
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks whose moment has come, and when each source was sampled for them."""
+        with self._changed:
+            return tuple(mark.record() for mark in self._taken)
+
+    def mark(self, what: MarkName, at_mono_ms: float, window_opens: bool = False) -> None:
         """Sample exactly at this moment too; where the window opens, what costs the server is detached."""
         with self._changed:
-            self._marks.append((at_mono_ms, window_opens))
-            self._marks.sort()
+            self._marks.append(DueMark(what, at_mono_ms, window_opens))
+            self._marks.sort(key=lambda mark: mark.at_ms)
             self._changed.notify()
 
     def _on_event(self, node: str, event: Event) -> None:
@@ -112,6 +134,41 @@ class Recorder:
         with self._changed:
             if not self._stopping:
                 self._file.append(rows)
+            if "asked" in event and self._taken:
+                self._taken[-1].taken.setdefault("server", event["mono_ms"])
+                self._changed.notify_all()
+
+    def _ask_server(self, ask: Callable[[], None], mark: DueMark) -> None:
+        """Ask for a line, and read what is set against it until it is there: close before and after it.
+
+        In a thread of its own, for the way to the server must not delay the other samples.
+        """
+        rows = self._beside_server(mark)
+        try:
+            ask()
+        except LabError as error:
+            self._problem(f"the server was not asked for statistics: {error}")
+        until_ms = mono_ms() + ANSWER_MS
+        while rows and not self._stopping and "server" not in mark.taken and mono_ms() < until_ms:
+            rows += self._beside_server(mark)
+            with self._changed:
+                self._changed.wait(BESIDE_S)
+        rows += self._beside_server(mark)
+        with self._changed:
+            if not self._stopping:
+                self._file.append(rows)
+        if mark.window_opens:
+            self._detach()
+
+    def _beside_server(self, mark: DueMark) -> list[Sample]:
+        samples: list[Sample] = []
+        for each in self._collectors:
+            if isinstance(each, ReadBesideServer):
+                found = self._sample(each.source, each.sample_beside_server)
+                if each.source not in mark.taken:
+                    mark.take(each.source, found)
+                samples += found
+        return samples
 
     def _loop(self) -> None:
         due = mono_ms()
@@ -123,19 +180,22 @@ class Recorder:
                     return
                 now = mono_ms()
                 late_ms = max(0.0, now - self._next(due))
-                window_opens = any(opens for at, opens in self._marks if at <= now)
-                marked = any(at <= now for at, _ in self._marks)
-                self._marks = [mark for mark in self._marks if mark[0] > now]
+                marks = [mark for mark in self._marks if mark.at_ms <= now]
+                self._marks = self._marks[len(marks) :]
+                self._taken += marks
             if now >= due:
                 due = max(due + INTERVAL_S * 1000, now)
-            if marked:
+            if marks:
                 self._force_samples()
-            self._sample_all(now, late_ms)
-            if window_opens:
+            if self._ask is not None:
+                for mark in marks:
+                    threading.Thread(target=self._ask_server, args=(self._ask, mark), daemon=True).start()
+            self._sample_all(now, late_ms, marks)
+            if self._ask is None and any(mark.window_opens for mark in marks):
                 self._detach()
 
     def _next(self, due: float) -> float:
-        return min(due, self._marks[0][0]) if self._marks else due
+        return min(due, self._marks[0].at_ms) if self._marks else due
 
     def _force_samples(self) -> None:
         for collector in self._collectors:
@@ -147,23 +207,26 @@ class Recorder:
             if isinstance(collector, CostsServer):
                 collector.detach()
 
-    def _sample(self, collector: Collector) -> list[Sample]:
+    def _sample(self, source: str, sample: Callable[[], Iterable[Sample]]) -> list[Sample]:
         """Return what a collector sees; what it saw before it failed is kept."""
         samples: list[Sample] = []
         try:
-            samples.extend(collector.sample())
+            samples.extend(sample())
         except (OSError, ValueError) as error:
-            self._problem(f"collector {collector.source}: {error}")
+            self._problem(f"collector {source}: {error}")
         return samples
 
     def _problem(self, says: str) -> None:
         if says not in self.problems:
             self.problems.append(says)
 
-    def _sample_all(self, started_ms: float, late_ms: float) -> None:
+    def _sample_all(self, started_ms: float, late_ms: float, marks: Sequence[DueMark]) -> None:
         samples: list[Sample] = []
         for collector in self._collectors:
-            samples += self._sample(collector)
+            found = self._sample(collector.source, collector.sample)
+            for mark in marks:
+                mark.take(collector.source, found)
+            samples += found
         samples.append(Sample(started_ms, "lab", "recorder", "took_ms", mono_ms() - started_ms))
         samples.append(Sample(started_ms, "lab", "recorder", "late_ms", late_ms))
         self._on_samples(samples)
@@ -177,7 +240,8 @@ def for_trial(
 ) -> tuple[list[Collector], list[str]]:
     """Return the collectors that this deployment can feed, and what cannot be collected here and why.
 
-    Nodes' processes are sampled from this host; `scheduled` tells of those whose class is known.
+    Nodes' processes are sampled from this host; `scheduled` tells of those whose class is known. Those whose
+    moment matters most, and take the least, come first; the last two walk over all threads and all mappings.
     """
     from lab.collect.cgroup import Cgroup
     from lab.collect.clocks import Clocks
@@ -194,20 +258,20 @@ def for_trial(
     notes: list[str] = []
     collectors: list[Collector] = [
         Cgroup(deployment.nodes, deployment.cgroup),
-        Procfs(nodes, deployment.pids),
-        Pss(["server"], deployment.pids),
+        HostCollector(),
         Schedstat(nodes, deployment.pids),
+        Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
         Orchestrator(),
         Clocks(),
-        Sockets([node.name for node in topology.nodes if node.role != "master"], deployment.pids),
-        HostCollector(),
         RealTimeDelay(scheduled),
+        Procfs(nodes, deployment.pids),
+        Pss(["server"], deployment.pids),
     ]
     if not deployment.pids("server"):
         notes.append("the nodes' processes are not visible from here: no figures from /proc and cgroups")
         return collectors, notes
     try:
-        collectors.append(Syscalls("server", deployment.pids("server")[0]))
+        collectors.insert(0, Syscalls("server", deployment.pids("server")[0]))
     except OSError as error:
         notes.append(f"system calls were not counted: {error}")
     return collectors, notes

@@ -71,14 +71,19 @@ class Counters:
         self._bpf, self._table, self._attached = bpf, table, attached
         self._cpus = possible_cpus()
         self._values = ctypes.create_string_buffer(8 * self._cpus)
+        self._seen: list[int] = []
 
-    def read(self) -> dict[int, int]:
-        """Return the number of each system call and how often it was made, if it was."""
-        found = {}
-        for number in range(MOST_CALLS):
-            total = self._one(number)
-            if total:
-                found[number] = total
+    def read(self, seen_only: bool = False) -> dict[int, int]:
+        """Return the number of each system call and how often it was made, if it was.
+
+        Each look takes a system call. Those to the calls that an earlier read has seen come first, so that
+        theirs are of one moment; with `seen_only` there are no others.
+        """
+        found = {number: self._one(number) for number in self._seen}
+        if not seen_only:
+            others = (number for number in range(MOST_CALLS) if number not in found)
+            found |= {number: total for number in others if (total := self._one(number))}
+            self._seen = list(found)
         return found
 
     def close(self) -> None:

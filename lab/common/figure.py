@@ -12,14 +12,14 @@ Gated = Literal["always", "closed", "never"]
 
 @dataclass(frozen=True)
 class PerRequest:
-    """Counters of the server's own statistics: what they grew by in the window, added up, ÷ answers."""
+    """Counters of the server's own statistics: what they grew by in the window, added up, ÷ its requests."""
 
     counters: tuple[str, ...]
 
     @property
     def read_from(self) -> str:
         """Where the figure comes from, for docs."""
-        return f"the server's statistics: {' + '.join(self.counters)}"
+        return f"the server's statistics: {' + '.join(self.counters)} ÷ requests"
 
 
 @dataclass(frozen=True)

@@ -209,23 +209,24 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "retransmits", "", "lower", Increase("sockets", "retransmits"),
-        title="retransmits", per="segments", noun="retransmits",
-        explains="Segments that the server's network namespace sent again.",
+        title="retransmits", per="whole trial", noun="retransmits",
+        explains="Segments that the server's network namespace sent again, in the whole trial.",
         needs=("kernel_counters", "link_loss", "link_drops"), over_trials="most", whole=True, per_trial=True,
     ),
     Figure(
         "listen_overflows", "", "lower", Increase("sockets", "listen_overflows"),
-        title="overflows", per="accept queue", noun="accept-queue overflows",
-        explains="Connections dropped because the accept queue was full.",
+        title="overflows", per="whole trial", noun="accept-queue overflows",
+        explains="Connections dropped because the accept queue was full, in the whole trial.",
         needs=("kernel_counters",), over_trials="most", whole=True, per_trial=True, behind=True,
-        counted_as="{} accept-queue overflows",
+        counted_as="{} accept-queue overflows in the whole trial",
     ),
     Figure(
         "syscalls_per_request", "", "lower",
         Computed("a BPF program in the server's PID namespace; off in the window, because counting costs"),
-        title="calls", per="/request", noun="system calls per request",
-        explains="All system calls per answer, of the warm-up; the summary has them by name.",
-        needs=(*_ANSWERS, "model_profile"), behind=True, counted_as="{} system calls a request",
+        title="warm-up calls", per="/request", noun="system calls per request of the warm-up",
+        explains="All system calls per answer of the warm-up. The summary has them by name.",
+        needs=(*_ANSWERS, "model_profile"), behind=True,
+        counted_as="{} system calls a request in the warm-up",
     ),
 )  # fmt: skip
 

@@ -118,8 +118,7 @@ class _SwarmMonitor:
 def _longest_s(trial: Trial) -> float:
     swarm = trial.scenario.swarm
     ramp = swarm.users / swarm.spawn_rate
-    load = swarm.phases.warmup + swarm.phases.measure
-    return ramp + swarm.connect_deadline + load + swarm.drain + swarm.request_timeout + SLACK_S
+    return ramp + swarm.connect_deadline + swarm.phases.load_s + swarm.drain + swarm.request_timeout + SLACK_S
 
 
 def _require_alive(deployment: Deployment, swarm: _SwarmMonitor) -> None:

@@ -184,7 +184,7 @@ def client_ports(swarm: Swarm) -> int:
     closes_first = swarm.wire == "greet" or (swarm.wire == "echo" and swarm.clients.churn)
     if not closes_first or swarm.load.max_rate_per_s is None:
         return held
-    load_s = swarm.phases.warmup + swarm.phases.measure
+    load_s = swarm.phases.load_s
     return held + math.ceil(swarm.load.max_rate_per_s * min(TIME_WAIT_S, load_s) / swarm.workers)
 
 
@@ -194,7 +194,7 @@ def conntrack_entries(swarm: Swarm) -> int:
     An entry stays for 120 s after the end of its connection (nf_conntrack_tcp_timeout_time_wait). The engine
     removes the entries of a container all_swarms with its network.
     """
-    kept_s = min(CONNTRACK_KEPT_S, swarm.phases.warmup + swarm.phases.measure)
+    kept_s = min(CONNTRACK_KEPT_S, swarm.phases.load_s)
     churned = sum(
         kept_s * (group.swarm.load.max_rate_per_s or 0.0)
         for group in swarm.all_groups

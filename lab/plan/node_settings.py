@@ -95,7 +95,11 @@ class SwarmSettings:
             "worker_index": self.worker_index,
             "seed": self.seed,
             **load,
-            "phases": {"warmup_s": phases.warmup, "measure_s": phases.measure},
+            "phases": {
+                "warmup_s": phases.warmup,
+                "measure_s": phases.measure,
+                "cooldown_s": phases.cooldown,
+            },
             "connect_deadline_s": swarm.connect_deadline,
             "request_timeout_s": swarm.request_timeout,
             "drain_s": swarm.drain,

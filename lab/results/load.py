@@ -71,7 +71,7 @@ class Second(Totals):
     event: Literal["second"] = "second"
     mono_ms: Number | None = None
     k: Count
-    phase: Literal["warmup", "measure"]
+    phase: Literal["warmup", "measure", "cooldown"]
     unsent: Count
     connected: Count  # gauge: at the second's end
     in_flight: Count | None = None  # gauge: sent, without an outcome at the second's end
@@ -189,6 +189,7 @@ class Phases(RecordModel):
     held: Number | None = None
     warmup: Number | None = None
     measure: Number | None = None
+    cooldown: Number | None = None
     drain: Number | None = None
     done: Number | None = None
 

@@ -41,6 +41,7 @@ class ServerReady(PrintedByServer):
     port: Count | None = None
     pid: Count | None = None
     backlog: Count | None = None
+    stats_signal: Literal["SIGUSR2"] | None = None  # makes it print its statistics; None: it cannot be asked
 
 
 class ServerStats(PrintedByServer):
@@ -59,6 +60,7 @@ class ServerStats(PrintedByServer):
     errors: Mapping[str, Count] = Field(default_factory=dict)  # kind → number
     cpu_user_us: Number | None = None
     cpu_system_us: Number | None = None
+    asked: bool | None = None  # True: it answers a request, and all counters are of that moment
 
 
 class AnswerCheck(RecordModel):
@@ -103,6 +105,22 @@ class TimedEvent(RecordModel):
     wanted_mono_ms: Number
     actual_mono_ms: Number | None = None
     error: str | None = None
+
+
+# The begins of the ramp and of the warm-up, and both ends of the window.
+MarkName = Literal["ramp", "warmup", "measure", "end"]
+
+
+class Mark(RecordModel):
+    """A moment at which every collector was to sample, and the server to print its statistics.
+
+    `taken_mono_ms`: collector → when it really did; `server`: when the server read its counters. A source
+    that is not there was not sampled for the mark.
+    """
+
+    what: MarkName
+    asked_mono_ms: Number
+    taken_mono_ms: Mapping[str, Number] = Field(default_factory=dict)
 
 
 class Scheduled(RecordModel):

@@ -22,6 +22,8 @@ from lab.results.node import (
     Calibration,
     CpuPlacement,
     CpuSet,
+    Mark,
+    MarkName,
     NodeEnd,
     ProcessClass,
     ServerReady,
@@ -84,6 +86,14 @@ class Series:
         end = self.at(node, source, metric, window_ms[1])
         return None if start is None or end is None else end - start
 
+    def gap_ms(self, node: str, source: str, metric: str, mono_ms: float) -> float:
+        """Return how far the samples before and after a moment are apart; infinity where one is missing."""
+        points = self.get(node, source, metric)
+        index = bisect.bisect_left(points, (mono_ms, float("-inf")))
+        if index < len(points) and points[index][0] == mono_ms:
+            return 0.0
+        return points[index][0] - points[index - 1][0] if 0 < index < len(points) else float("inf")
+
     def growth(self, node: str, source: str, metric: str) -> float | None:
         """Return the last sample of a counter less the first; None for fewer than two."""
         points = self.get(node, source, metric)
@@ -130,6 +140,7 @@ class TrialRecord:
     last_lines: Mapping[str, list[str]] = field(default_factory=dict)
     calibration: Calibration | None = None
     aborted: Aborted | None = None
+    marks: tuple[Mark, ...] = ()
     scheduling: tuple[ProcessClass, ...] | None = None
     series: SkipValidation[Series] = field(default_factory=Series)
 
@@ -152,6 +163,10 @@ class TrialRecord:
     def settings(self) -> Server:
         """The server's part of the scenario."""
         return self.scenario.servers[self.server]
+
+    def taken_ms(self, mark: MarkName, source: str) -> float | None:
+        """Return when a source was sampled for a mark; None where it was not, or the record has no marks."""
+        return next((one.taken_mono_ms.get(source) for one in self.marks if one.what == mark), None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for record.json; the series live beside it in series.csv."""

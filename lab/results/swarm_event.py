@@ -14,7 +14,7 @@ class PhaseStart(RecordModel):
 
     event: Literal["phase"] = "phase"
     mono_ms: Number | None = None
-    phase: Literal["spawn", "held", "warmup", "measure", "drain", "done"]
+    phase: Literal["spawn", "held", "warmup", "measure", "cooldown", "drain", "done"]
     starts_mono_ms: Number
 
 

@@ -14,10 +14,26 @@ def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a record in today's version; the argument is left alone. Raises ValueError."""
     version = record.get("schema_version")
     if type(version) is int and version == SCHEMA_VERSION:
-        return dict(record)
+        return _with_phases(record)
     if type(version) is int and version == 1:
-        return _from_1(record)
+        return _with_phases(_from_1(record))
     raise ValueError(f"schema_version {version}: this lab reads 1 to {SCHEMA_VERSION}")
+
+
+def _with_phases(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Before phases had a cool-down, the load ended with the window. What is no record is left as it is."""
+    try:
+        swarm = record["scenario"]["swarm"]
+        told = _ended_at_once(swarm)
+        if "groups" in swarm:
+            told["groups"] = {name: _ended_at_once(group) for name, group in swarm["groups"].items()}
+    except (AttributeError, KeyError, TypeError):
+        return dict(record)
+    return {**record, "scenario": {**record["scenario"], "swarm": told}}
+
+
+def _ended_at_once(swarm: Mapping[str, Any]) -> dict[str, Any]:
+    return {**swarm, "phases": {"cooldown": 0.0, **swarm["phases"]}}
 
 
 def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:

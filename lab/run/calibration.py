@@ -22,6 +22,7 @@ from lab.analysis.checks import noise
 from lab.collect import Collector, Recorder
 from lab.collect.cgroup import Cgroup
 from lab.collect.host import HostCollector
+from lab.collect.marks import mark_load
 from lab.collect.orchestrator import Orchestrator
 from lab.common import scheduling
 from lab.common.cpus import cpu_list
@@ -35,11 +36,12 @@ from lab.plan.plan import Plan, Trial
 from lab.plan.render import Addressing, render
 from lab.results.base import describe
 from lab.results.load import LoadResult
-from lab.results.node import Calibration, CpuPlacement, ServerStats, engine_policy
+from lab.results.node import Calibration, CpuPlacement, ServerReady, ServerStats, engine_policy
 from lab.results.record import TrialRecord
 from lab.results.store import read_series, to_json, write_atomically
 from lab.results.swarm_event import LoadEvent, PhaseStart
 from lab.run.real_time import RealTime
+from lab.run.server_state import asking
 from lab.runtime import Runtime
 from lab.scenario import catalog
 from lab.scenario.load import Load
@@ -52,10 +54,10 @@ NULL_SERVERS = {
     "greet": ("epoll_lt", "hello"),
     "datagram": ("sigio_udp", "echo"),
 }
-RAMP_S, WARMUP_S, MEASURE_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 30.0
+RAMP_S, WARMUP_S, MEASURE_S, COOLDOWN_S, DRAIN_S, TIMEOUT_S = 2.0, 1.0, 3.0, 1.0, 1.0, 30.0
 READY_S = 30.0
 # Raise it when the measurement, or the calculation on it, changes.
-RECIPE = 6
+RECIPE = 7
 # More sends by the clock than an engine can do: each takes it 10 µs and more, with its answer. What comes on
 # top waits for a connection, and takes time from the rest: so not much more.
 OPEN_RATE_PER_CPU_S = 60_000
@@ -138,15 +140,18 @@ class Calibrator:
         logs.mkdir(parents=True, exist_ok=True)
         topology = self._topology(null, self.folder.name, self.addressing())
         with self.runtime.up(topology, logs) as deployment:
-            deployment.wait_event("server", "ready", READY_S)
+            ready = ServerReady.model_validate(deployment.wait_event("server", "ready", READY_S))
             real_time = RealTime(deployment)
             sources: list[Collector] = [
                 Cgroup(deployment.nodes, deployment.cgroup),
                 Orchestrator(),
                 HostCollector(),
             ]
-            with Recorder(deployment, sources, logs / "series.csv") as recorder:
-                load = self.driver.run(deployment, null, _mark_window(recorder))
+            with (
+                asking(deployment, ready) as ask,
+                Recorder(deployment, sources, logs / "series.csv", ask=ask) as recorder,
+            ):
+                load = self.driver.run(deployment, null, _mark_load(recorder))
             events = deployment.events("server")
             stats = [ServerStats.model_validate(event) for event in events if event["event"] == "stats"]
         server = null.scenario.servers[null.server]
@@ -182,13 +187,12 @@ def not_isolated(_: Trial) -> Calibration:
     return Calibration(why_not="the maximum rate of the swarm is not measured among plain processes")
 
 
-def _mark_window(recorder: Recorder) -> OnEvent:
-    """Have both ends of the window sampled exactly."""
+def _mark_load(recorder: Recorder) -> OnEvent:
+    """Have the marks sampled exactly."""
 
     def take(event: LoadEvent) -> None:
-        if isinstance(event, PhaseStart) and event.phase == "measure":
-            recorder.mark(event.starts_mono_ms)
-            recorder.mark(event.starts_mono_ms + 1000 * MEASURE_S)
+        if isinstance(event, PhaseStart) and event.phase == "warmup":
+            mark_load(recorder, event.starts_mono_ms, WARMUP_S, MEASURE_S)
 
     return take
 
@@ -199,7 +203,9 @@ def null_trial(trial: Trial, placement: Placement, host: Host) -> Trial:
     model, handler = NULL_SERVERS[swarm.wire]
     many = max(_count(placement.server), min_workers(swarm.max_users, host.nofile_hard))
     workers = many if catalog.models()[model].workers else 1
-    phases = swarm.phases.model_copy(update={"warmup": WARMUP_S, "measure": MEASURE_S})
+    phases = swarm.phases.model_copy(
+        update={"warmup": WARMUP_S, "measure": MEASURE_S, "cooldown": COOLDOWN_S}
+    )
     changes = {
         "load": _saturating(trial, placement),
         "users": swarm.max_users,
@@ -272,7 +278,8 @@ def _busiest(cores: Sequence[float], cpus: int) -> float:
 
 def _server_share(stats: Sequence[ServerStats], window_ms: tuple[float, float], cpus: int) -> float | None:
     """CPU time of the server within the window as a share of its CPUs; None where it was not recorded."""
-    within = [s for s in stats if window_ms[0] <= s.mono_ms <= window_ms[1]]
+    asked_until_ms = window_ms[1] + 1000 * COOLDOWN_S  # the line of the window's end comes just after it
+    within = [s for s in stats if window_ms[0] <= s.mono_ms <= (asked_until_ms if s.asked else window_ms[1])]
     used = [
         (s.mono_ms, s.cpu_user_us + s.cpu_system_us)
         for s in within

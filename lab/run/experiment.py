@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from lab import collect
 from lab.collect import Recorder
 from lab.collect.cpu_sets import read_back
+from lab.collect.marks import mark_load
 from lab.common.clock import mono_ms
 from lab.common.errors import Exit, HostCannot, LabError, UsageError
 from lab.load import Driver, OnEvent
@@ -178,8 +179,10 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         builder.real_time = real_time = RealTime(deployment)
 
         collectors, notes = collect.for_trial(deployment, topology, real_time.processes)
+        ask = stack.enter_context(server_state.asking(deployment, builder.ready))
+        gauges = Gauges(lab.watcher.gauge)
         recorder = stack.enter_context(
-            Recorder(deployment, collectors, path / "series.csv", notes, Gauges(lab.watcher.gauge))
+            Recorder(deployment, collectors, path / "series.csv", notes, gauges, ask)
         )
         builder.recorder = recorder
 
@@ -195,14 +198,14 @@ def run_trial(plan: Plan, trial: Trial, folder: RunFolder, lab: Laboratory, buil
         timeline = stack.enter_context(Timeline(trial, deployment, links, say))
         builder.timeline = timeline
         on_event = _on_load_event(recorder, timeline, links, trial, lab)
-        recorder.mark(mono_ms())  # what the server holds before the first connection
+        recorder.mark("ramp", mono_ms())  # what the server holds before the first connection
         builder.load = lab.driver.run(deployment, trial, on_event)
         real_time.read_again()
 
         if not timeline.killed("server"):
             server_state.require_alive(deployment)
             # Closing them is a burst of packets that would delay the probes.
-            server_state.wait_connections_closed(deployment)
+            server_state.wait_connections_closed(deployment, ask)
             links.probe("after")
             builder.verify.append(server_state.verify(deployment, asker, "after"))
         builder.cpu_sets += read_back(deployment, topology, "after")
@@ -224,7 +227,7 @@ class TrialAborted(LabError):
 def _on_load_event(
     recorder: Recorder, timeline: Timeline, links: AppliedLinks, trial: Trial, lab: Laboratory
 ) -> OnEvent:
-    """Pass the swarm's events on; have both ends of the window sampled exactly, and timed events begin.
+    """Pass the swarm's events on; have the marks sampled exactly, and timed events begin.
 
     What it returns raises TrialAborted once a threshold has ended the run.
     """
@@ -233,10 +236,11 @@ def _on_load_event(
     def take(event: LoadEvent) -> None:
         if isinstance(event, PhaseStart):
             links.phase(event.phase)
+            if event.phase == "warmup":
+                phases = trial.scenario.swarm.phases
+                mark_load(recorder, event.starts_mono_ms, phases.warmup, phases.measure)
             if event.phase == "measure":
                 timeline.begin(event.starts_mono_ms)
-                recorder.mark(event.starts_mono_ms, window_opens=True)
-                recorder.mark(event.starts_mono_ms + 1000 * trial.scenario.swarm.phases.measure)
         lab.watcher.event(event)
         if found := crossed(event):
             raise TrialAborted(found)

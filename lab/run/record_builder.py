@@ -121,6 +121,7 @@ class RecordBuilder:
             last_lines=self.last_lines,
             calibration=self.calibration,
             aborted=self.aborted,
+            marks=self.recorder.marks if self.recorder else (),
             scheduling=tuple(self.real_time.processes()) if self.real_time else None,
         )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from lab.common.clock import mono_ms
@@ -35,6 +38,46 @@ def ready(deployment: Deployment) -> ServerReady:
         raise NoMeasurement(says) from error
 
 
+@contextmanager
+def asking(deployment: Deployment, ready: ServerReady) -> Iterator[Callable[[], None] | None]:
+    """Yield what makes the server print its statistics now; None for a server that cannot be asked.
+
+    The signal goes straight to the process where this user may send it (root), for the engine takes tens of
+    milliseconds. What it yields asks nobody once the server has ended, and raises LabError where the server
+    cannot be reached.
+    """
+    name = ready.stats_signal
+    if name is None:
+        yield None
+        return
+    process = _process(deployment)
+
+    def ask() -> None:
+        if deployment.exited("server") is not None:
+            return
+        try:
+            if process is not None:
+                signal.pidfd_send_signal(process, signal.Signals[name])
+                return
+        except (PermissionError, ProcessLookupError):
+            pass  # the engine may, or tells how it ended
+        deployment.signal("server", name)
+
+    try:
+        yield ask
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _process(deployment: Deployment) -> int | None:
+    """Return a descriptor of the server's first process; None where it is not visible from here."""
+    for pid in deployment.pids("server")[:1]:
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
 def verify(deployment: Deployment, worker: str, when: Literal["before", "after"]) -> Verification:
     """Ask the server for right answers, from inside `worker`. Raises NoMeasurement when nobody could ask."""
     answer = deployment.exec(worker, ["python", "-m", "swarm", "verify"], VERIFY_S)
@@ -61,11 +104,12 @@ def require_alive(deployment: Deployment) -> None:
         raise ServerDied(f"the server died under load ({how}{', out of memory' if ended.oom else ''})")
 
 
-def wait_connections_closed(deployment: Deployment) -> None:
+def wait_connections_closed(deployment: Deployment, ask: Callable[[], None] | None = None) -> None:
     """Wait until the server tells that the swarm's connections are closed, at most GONE_S.
 
-    Before that, a server at its limit would refuse the verification, or keep it waiting. A server that prints
-    no statistics gets the time that the swarm takes to close its connections.
+    It is asked (`ask`) at every look; one that cannot be asked tells it within a second. Before that, a
+    server at its limit would refuse the verification, or keep it waiting. A server that prints no statistics
+    gets the time that the swarm takes to close its connections.
     """
     asked_ms = mono_ms()
     while mono_ms() < asked_ms + 1000 * GONE_S:
@@ -74,6 +118,9 @@ def wait_connections_closed(deployment: Deployment) -> None:
             return
         if deployment.exited("server") is not None:
             return
+        if ask is not None:
+            with suppress(LabError):  # it ends right now: the next look sees it
+                ask()
         time.sleep(POLL_S)
 
 

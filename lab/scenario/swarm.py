@@ -30,10 +30,16 @@ DEADLINES = ("connect_deadline", "request_timeout", "drain")
 
 
 class Phases(ScenarioModel):
-    """The phases of a trial: warm-up, then the measured window."""
+    """The phases of a trial: warm-up, measured window, and a cool-down in which the load just goes on."""
 
     warmup: Seconds = 3.0
     measure: Seconds = 10.0
+    cooldown: Seconds = 1.0
+
+    @property
+    def load_s(self) -> float:
+        """How long the load is on."""
+        return self.warmup + self.measure + self.cooldown
 
     @model_validator(mode="after")
     def _check_measure(self) -> Phases:

@@ -106,6 +106,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "Phases": {
         "warmup": "The time before the measured window, which no figure includes: 3s.",
         "measure": "The measured window, at least 1s: 10s.",
+        "cooldown": "How long the load goes on after the window, so that its end is no step: 1s.",
     },
     "Direction": _LINK,
     "LinkSpec": {

@@ -10,7 +10,7 @@ from iomodels import handlers, manifest, restart, sessions, settings, workers
 from iomodels.listen import Listener, bind, raise_descriptor_limit
 from iomodels.native import MissingFeature
 from iomodels.session import SessionFactory
-from iomodels.stats import STATS, Reporter, as_json, block_stop_signals, emit, log
+from iomodels.stats import STATS_SIGNAL, Reporter, block_reporters_signals, emit, emit_stats, log
 
 EXIT_CRASHED = 1
 EXIT_SETTINGS = 2
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(EXIT_SETTINGS, str(error))
     except OSError as error:
         return _fail(EXIT_SETTINGS, f"port: cannot listen on {config.host}:{config.port}: {error.strerror}")
-    block_stop_signals()
+    block_reporters_signals()
     restart.restore_totals()
     new_session = sessions.make(config.wire, handler)
     try:
@@ -75,12 +75,12 @@ def _serve(config: settings.Settings, listeners: list[Listener], new_session: Se
         return workers.run(listeners, lambda: _announce(config, listeners[0]), model.serve, new_session)
     listener = listeners[0]
     _announce(config, listener)
-    with Reporter(lambda: emit("stats", **as_json(STATS.totals())), listener.stop) as reporter:
+    with Reporter(lambda asked: emit_stats(asked=asked), listener.stop) as reporter:
         model.serve(listener, new_session)
     listener.close()
     if reporter.restart_requested:
         restart.execute()
-    emit("stopped", **as_json(STATS.totals()))
+    emit_stats("stopped")
     return 0
 
 
@@ -99,6 +99,7 @@ def _announce(config: settings.Settings, listener: Listener) -> None:
         backlog=listener.backlog,
         workers=config.workers,
         options=config.options,
+        stats_signal=STATS_SIGNAL.name,
     )
 
 

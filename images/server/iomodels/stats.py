@@ -4,8 +4,8 @@ Counting must cost little and must not race. So each thread adds to its own `Thr
 attribute assignment, and the reporter sums them. A forked child adds to counters in anonymous memory that it
 shares with its parent (mmap(2), MAP_SHARED): they cross the process boundary without a system call.
 
-The reporter is a thread that sleeps (one rt_sigtimedwait(2) a second) and writes one line. It has no part in
-the model's own waiting.
+The reporter is a thread that sleeps (one rt_sigtimedwait(2) a second) and writes one line; it writes one at
+once when it is asked by a signal. It has no part in the model's own waiting.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ class ThreadCounters(Counters):
 
 
 class SharedCounters(ctypes.Structure, Counters):
-    """Counters of one child, in memory that its parent reads."""
+    """Counters of one child, in memory that its parent reads; `published` counts its `publish`."""
 
-    _fields_ = [(field, ctypes.c_int64) for field in FIELDS]
+    published: int
+    _fields_ = [(field, ctypes.c_int64) for field in (*FIELDS, "published")]
 
 
 def emit(event: str, **fields: object) -> None:
@@ -163,6 +164,11 @@ class Stats:
         """Make shared counters for up to `count` live children. Call it once, before the first fork."""
         self._slots = Slots(count)
 
+    def published(self, slot: int) -> int:
+        """Return how often the child of a slot has published its counters."""
+        assert self._slots is not None
+        return self._slots.counters[slot].published
+
     def take_slot(self) -> int | None:
         """Return a slot for a new child, or None when all are in use; the reporter sums them meanwhile."""
         assert self._slots is not None
@@ -199,6 +205,8 @@ class Stats:
         totals = self.totals()
         for field in FIELDS:
             setattr(self._shared, field, getattr(totals, field))
+        if isinstance(self._shared, SharedCounters):
+            self._shared.published += 1
 
     def child_ended(self, slot: int) -> None:
         """Add the counters of a child that has been waited for to our own, and free its slot.
@@ -253,6 +261,14 @@ class Slots:
 STATS = Stats()
 
 
+def emit_stats(event: str = "stats", asked: bool = False) -> None:
+    """Write the totals, under the time at which they were read; `asked`: the line answers a request."""
+    begun_s = time.monotonic()
+    total = STATS.totals()
+    read_ms = round((begun_s + time.monotonic()) / 2 * 1000, 3)  # many threads take a while to add up
+    emit(event, mono_ms=read_ms, **as_json(total), **({"asked": True} if asked else {}))
+
+
 class UsageSampler:
     """Copies the resource usage of a single-threaded child to its counters, at most once a second."""
 
@@ -278,15 +294,22 @@ class UsageSampler:
 
 RESTART_SIGNAL = signal.SIGUSR1  # stop, then start again in the same process
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, RESTART_SIGNAL)
+STATS_SIGNAL = signal.SIGUSR2  # write the statistics now
+REPORTERS_SIGNALS = (*STOP_SIGNALS, STATS_SIGNAL)
 
 
-def block_stop_signals() -> None:
-    """Block the stop signals in this thread and in those that it starts: the `Reporter` waits for them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+def block_reporters_signals() -> None:
+    """Block these signals in this thread and in those that it starts: the `Reporter` waits for them.
+
+    So a request for statistics wakes the reporter only, and interrupts no call of the model.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, REPORTERS_SIGNALS)
 
 
 class Reporter:
     """A thread beside the model: calls `report` once a second, and `stop` when a stop signal arrives.
+
+    At `STATS_SIGNAL` it calls `report` at once, with True: it was asked.
 
     It waits for both in one call (rt_sigtimedwait(2)). A signal handler in the main thread could be late:
     Python runs it between two bytecodes, so not if the signal arrives just before the model's own wait.
@@ -295,7 +318,9 @@ class Reporter:
         restart_requested: the last stop signal was `RESTART_SIGNAL`.
     """
 
-    def __init__(self, report: Callable[[], None], stop: Callable[[], object], period_s: float = 1.0) -> None:
+    def __init__(
+        self, report: Callable[[bool], None], stop: Callable[[], object], period_s: float = 1.0
+    ) -> None:
         self._report = report
         self._stop = stop
         self._period_s = period_s
@@ -322,21 +347,21 @@ class Reporter:
     def _run(self) -> None:
         name_thread(NAME)
         while True:
-            received = signal.sigtimedwait(STOP_SIGNALS, self._period_s)
+            received = signal.sigtimedwait(REPORTERS_SIGNALS, self._period_s)
             if self._ended:
                 return
             # When a SIGCONT arrives after the period, Python returns a siginfo that is not filled in.
             if received is None or received.si_signo not in STOP_SIGNALS:
-                if not self._reported():
+                if not self._reported(received is not None and received.si_signo == STATS_SIGNAL):
                     return
             else:
                 self.restart_requested = received.si_signo == RESTART_SIGNAL
                 self._stop()
 
-    def _reported(self) -> bool:
+    def _reported(self, asked: bool) -> bool:
         """Report; an error (standard output is closed) stops the server and is raised again by `__exit__`."""
         try:
-            self._report()
+            self._report(asked)
         except Exception as error:
             self._error = error
             self._stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 
@@ -16,9 +17,10 @@ from iomodels import restart
 from iomodels.listen import Listener
 from iomodels.native.children import Children
 from iomodels.session import SessionFactory
-from iomodels.stats import STATS, Reporter, as_json, emit, log
+from iomodels.stats import STATS, STATS_SIGNAL, Reporter, emit_stats, log
 
 KILL_AFTER_S = 1.8  # models drain for 1.5 s; the contract allows 2 s
+PUBLISH_S, LOOK_S = 0.05, 0.0005  # for the workers to publish their counters, and between two looks
 
 Serve = Callable[[Listener, SessionFactory], None]
 
@@ -36,7 +38,7 @@ def run(
     for listener in listeners:
         listener.close()  # else the kernel would queue connections here, where nobody accepts them
     failed = False
-    with Reporter(lambda: emit("stats", **as_json(STATS.totals())), stop) as reporter:
+    with Reporter(lambda asked: emit_stats(asked=asked and _published(children)), stop) as reporter:
         while children:
             for pid, code in children.wait():
                 if code or not stop.requested:
@@ -46,8 +48,20 @@ def run(
     signal.setitimer(signal.ITIMER_REAL, 0)
     if reporter.restart_requested and not failed:
         restart.execute()
-    emit("stopped", **as_json(STATS.totals()))
+    emit_stats("stopped")
     return 1 if failed else 0
+
+
+def _published(children: Children) -> bool:
+    """Have every worker publish its counters now; return whether all did, in time."""
+    before = children.published()
+    children.signal(STATS_SIGNAL)
+    deadline_s = time.monotonic() + PUBLISH_S
+    while any(now == before.get(pid) for pid, now in children.published().items()):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(LOOK_S)
+    return True
 
 
 class _StopWorkers:
@@ -71,7 +85,7 @@ def _run_worker(mine: Listener, listeners: list[Listener], serve: Serve, new_ses
         for listener in listeners:
             if listener is not mine:
                 listener.close()
-        with Reporter(STATS.publish, mine.stop):
+        with Reporter(lambda _: STATS.publish(), mine.stop):
             serve(mine, new_session)
         STATS.publish()
     except BaseException:

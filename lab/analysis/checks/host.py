@@ -9,6 +9,9 @@ from lab.analysis.checks.trial_view import NoData, Result, TrialView, graded, to
 from lab.common.cpus import cpu_list
 from lab.common.units import show_percent
 
+# Collectors whose counters the window's figures are made of.
+COUNTERS = ("cgroup", "host", "schedstat", "sockets")
+ENDS = {"measure": "start", "end": "end"}
 TOOK = ("lab", "recorder", "took_ms")
 
 
@@ -58,7 +61,7 @@ def clocks(view: TrialView) -> Iterator[Result]:
 
 
 def sampling(view: TrialView) -> Iterator[Result]:
-    """Gaps in the samples, failed collectors, and the time that sampling took."""
+    """Gaps in the samples, failed collectors, marks that were missed, and the time that sampling took."""
     for warning in view.trial.warnings:
         yield Result("suspect", warning, "run `lab doctor`: it tells what this host lacks")
     took = [(t, v) for t, v in view.trial.series.get(*TOOK) if _inside(t, view.window_ms)]
@@ -72,6 +75,7 @@ def sampling(view: TrialView) -> Iterator[Result]:
         f"no samples for {gap_s:.1f} s of the window",
         f"stop other processes on this host, or {view.lower_load}",
     )
+    yield from _missed_marks(view)
     cost = sum(v for _, v in took) / (view.window_s * 1000)
     yield from graded(
         "sampling_cost",
@@ -79,6 +83,27 @@ def sampling(view: TrialView) -> Iterator[Result]:
         f"sampling took {show_percent(cost)} of the window",
         "run the server with fewer processes or threads",
     )
+
+
+def _missed_marks(view: TrialView) -> Iterator[Result]:
+    """Counters that were sampled late at an end of the window, the latest of each mark.
+
+    A line of the server's statistics may be late: its counters are divided by requests of the same line.
+    """
+    for mark in view.trial.marks:
+        late = [
+            (at_ms - mark.asked_mono_ms, source)
+            for source, at_ms in mark.taken_mono_ms.items()
+            if source in COUNTERS and mark.what in ENDS
+        ]
+        if late:
+            late_ms, source = max(late)
+            yield from graded(
+                "mark_late_ms",
+                late_ms,
+                f"{source} was sampled {late_ms:.0f} ms after the {ENDS[mark.what]} of the window",
+                "stop other processes on this host",
+            )
 
 
 def _inside(mono_ms: float, window_ms: tuple[float, float]) -> bool:

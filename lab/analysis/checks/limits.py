@@ -105,6 +105,7 @@ _ROWS = (
     Limit("clock_step_ms", 100.0, None, "ms", "CLOCK_REALTIME against CLOCK_MONOTONIC; NTP slews by 0.05 %"),
     Limit("suspended_ms", None, 10.0, "ms", "CLOCK_BOOTTIME against CLOCK_MONOTONIC"),
     Limit("sampling_gap_s", 1.5, 2.0, "s", "samples are taken every second; Locust"),
+    Limit("mark_late_ms", 50.0, None, "ms", "0.5 % of a window of 10 s; ours"),
     Limit("sampler_stalls", 0.02, None, "share", "as generator_stalls", of="the window"),
     Limit("sampling_cost", 0.20, None, "share", "time spent sampling; ours"),
     Limit("response_bytes", 0.01, 0.01, "share", "Heiser, systems benchmarking crimes"),

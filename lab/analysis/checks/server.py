@@ -112,7 +112,7 @@ def model_profile(view: TrialView) -> Iterator[Result]:
     if missing:
         yield Result(
             "invalid",
-            f"{model.name} never called {', '.join(missing)}",
+            f"{model.name} never called {', '.join(missing)} before the window",
             NOT_THE_MODEL,
         )
     if not view.figures.syscalls_per_request:
@@ -120,9 +120,8 @@ def model_profile(view: TrialView) -> Iterator[Result]:
     per_request = {_plain(name): number for name, number in view.figures.syscalls_per_request.items()}
     for name in model.syscalls.never:
         if per_request.get(name, 0) > STRAY_CALLS_PER_REQUEST:
-            message = (
-                f"{model.name} called {name} {per_request[name]:.2g} times per request, and never should"
-            )
+            often = f"{per_request[name]:.2g} times per request of the warm-up"
+            message = f"{model.name} called {name} {often}, and never should"
             yield Result("invalid", message, NOT_THE_MODEL, per_request[name])
 
 

@@ -41,7 +41,7 @@ MOST_CAUSES = 3
 
 COSTS = tuple(figure for figure in FIGURES if figure.explained_by)
 COLUMNS = tuple(figure for figure in FIGURES if figure.behind)
-CALLS = "most frequent calls"
+CALLS = "most frequent calls (warm-up)"
 HEADINGS = (*(figure.heading for figure in COLUMNS), CALLS)
 
 

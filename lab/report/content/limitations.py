@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lab.analysis.groups import parts
 from lab.analysis.model import Summary
-from lab.analysis.summary import BY_INTENDED_SEND
+from lab.analysis.summary import BY_INTENDED_SEND, NO_COOLDOWN
 from lab.report.content.links import requested_words
 from lab.report.content.text import clean, percent, plural
 from lab.results.link import Directions
@@ -99,6 +99,10 @@ _STAMPS = {
     "delay: user space": (
         ": this kernel has no netem, so a user-space program delayed the packets. Unless "
         "`delayline_lateness` says more, each left at most 0.6 ms early or late."
+    ),
+    NO_COOLDOWN: (
+        ": the load ended with the measured window, so what was sampled just after its end holds less than a "
+        "loaded server shows."
     ),
     BY_INTENDED_SEND: (
         ": recorded before answers were counted as they came. The rate, and every figure per request, of a "

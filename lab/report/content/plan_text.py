@@ -106,7 +106,7 @@ def _written(data: Any, path: Keys, value: Any) -> str:
 def trial_s(trial: Any) -> float:
     """About how many seconds a trial takes, its start and end included."""
     swarm = trial.scenario.swarm
-    return float(8 + swarm.users / swarm.spawn_rate + swarm.phases.warmup + swarm.phases.measure)
+    return float(7 + swarm.users / swarm.spawn_rate + swarm.phases.load_s)
 
 
 def _amount(need: Requirement, value: int | None) -> str:

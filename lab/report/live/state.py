@@ -15,7 +15,7 @@ from lab.report.content.text import NOTHING, clean, number, quantile, size
 from lab.results.record import TrialRecord
 from lab.results.swarm_event import Progress
 
-LOADED = ("spawn", "warmup", "measure", "drain")
+LOADED = ("spawn", "warmup", "measure", "cooldown", "drain")
 MOST_EVENTS = 3
 GAUGES = {"server_cpu_cores": "server CPU [cores]", "server_memory_bytes": "server memory"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.analysis.recovery import event_figures, spans
+from lab.analysis.recovery import event_figures, seconds_outside, spans
 from lab.analysis.summary import summarise
 from lab.report.content import events
 from lab.results.node import TimedEvent
@@ -95,6 +95,16 @@ def test_its_rate_counts_answers_when_they_come():
     assert found.during.requests_per_s == RATE / 2
     early = event_figures(records.with_load(stalled, seconds=[s.replaced(completed=None) for s in seconds]))
     assert early[0].during.requests_per_s is None, "an earlier record does not tell"
+
+
+def test_the_cool_down_is_no_part_of_the_window():
+    made = disturbed(CUT, done=CUTS)
+    assert made.load is not None
+    seconds = made.load.seconds
+    after = seconds[-1].replaced(k=seconds[-1].k + 1, phase="cooldown")
+    longer = records.with_load(made, seconds=[*seconds, after])
+    assert event_figures(longer) == event_figures(made)
+    assert len(seconds_outside(longer.load, ())) == records.MEASURE_S
 
 
 def test_users_that_are_not_back_are_waited_for():

@@ -107,7 +107,7 @@ def test_a_runtime_that_reports_nothing_leaves_every_check_of_its_nodes_unknown(
         assert sampled.acquire(timeout=30)
         window = (mono_ms(), mono_ms() + 100)
         for mark in window:
-            recorder.mark(mark)
+            recorder.mark("measure", mark)
         assert sampled.acquire(timeout=30)
         assert sampled.acquire(timeout=30)
     ended = {"server": {"code": 0, "signal": None, "oom": None, "early": False}}

@@ -23,6 +23,7 @@ from lab.collect.schedstat import Schedstat
 from lab.collect.sockets import Sockets, paired_tables
 from lab.common.clock import mono_ms
 from lab.common.cpus import cpu_list
+from lab.common.errors import NoMeasurement
 from lab.common.paths import ROOT
 from lab.plan.topology import Node, Topology
 from lab.results.record import Sample
@@ -288,7 +289,7 @@ def test_the_recorder_samples_at_marks_and_keeps_events(tmp_path):
     deployment, fake = Deployment(), Clockwork(wanted=3)
     with Recorder(deployment, [fake, Broken()], tmp_path / "series.csv") as recorder:
         mark = mono_ms() + 120
-        recorder.mark(mark)
+        recorder.mark("measure", mark)
         deployment.callbacks[0](
             "server", {"event": "stats", "mono_ms": 5.0, "open": 7, "errors": {}, "x": True}
         )
@@ -304,6 +305,79 @@ def test_the_recorder_samples_at_marks_and_keeps_events(tmp_path):
     assert series.get("master", "load", "sent") == [(6.0, 9)]
     assert series.get("server", "server", "x") == []
     assert len(series.get("server", "fake", "n")) >= 3
+
+
+class Counting:
+    """A collector that costs the server, and is set against the server's own count."""
+
+    source = "calls"
+
+    def __init__(self):
+        self.on = True
+        self.detached = threading.Event()
+
+    def sample(self):
+        return [Sample(mono_ms(), "server", "calls", "read", 7)] if self.on else []
+
+    def sample_beside_server(self):
+        return [Sample(mono_ms(), "server", "calls", "read", 8)] if self.on else []
+
+    def detach(self):
+        self.on = False
+        self.detached.set()
+
+
+def test_at_a_mark_the_server_is_asked_and_its_line_is_read_beside_the_calls(tmp_path):
+    deployment, calls, answered = Deployment(), Counting(), threading.Event()
+
+    def answer():
+        line = {"event": "stats", "mono_ms": mono_ms(), "requests": 5, "asked": True}
+        deployment.callbacks[0]("server", line)
+        answered.set()
+
+    with Recorder(deployment, [calls], tmp_path / "series.csv", ask=answer) as recorder:
+        mark = mono_ms()
+        recorder.mark("measure", mark, window_opens=True)
+        assert answered.wait(10)
+        assert calls.detached.wait(10)
+    (taken,) = recorder.marks
+    assert (taken.what, taken.asked_mono_ms) == ("measure", mark)
+    assert set(taken.taken_mono_ms) == {"calls", "server"}
+    series, _ = read_series(tmp_path / "series.csv")
+    assert series.get("server", "server", "requests") == [
+        (pytest.approx(taken.taken_mono_ms["server"], abs=0.001), 5)
+    ]
+    reads = series.get("server", "calls", "read")
+    line_ms = taken.taken_mono_ms["server"]
+    assert {7, 8} <= {count for _, count in reads}
+    assert reads[0][0] <= line_ms <= reads[-1][0]
+
+
+def test_a_server_that_does_not_answer_keeps_nothing_from_being_detached(tmp_path):
+    deployment, calls = Deployment(), Counting()
+    with Recorder(deployment, [calls], tmp_path / "series.csv", ask=lambda: None) as recorder:
+        recorder.mark("measure", mono_ms(), window_opens=True)
+        assert calls.detached.wait(10)
+        late = {"event": "stats", "mono_ms": 5.0, "requests": 5}
+        deployment.callbacks[0]("server", late)  # not the answer to a request
+    (taken,) = recorder.marks
+    assert set(taken.taken_mono_ms) == {"calls"}
+
+
+def test_a_server_that_cannot_be_asked_is_a_problem_that_is_told(tmp_path):
+    told = threading.Event()
+
+    def fail():
+        told.set()
+        raise NoMeasurement("it is gone")
+
+    with Recorder(Deployment(), [], tmp_path / "series.csv", ask=fail) as recorder:
+        recorder.mark("end", mono_ms())
+        assert told.wait(10)
+        deadline = mono_ms() + 10_000
+        while not recorder.problems and mono_ms() < deadline:
+            pass
+    assert recorder.problems == ["the server was not asked for statistics: it is gone"]
 
 
 class Holding:
@@ -327,7 +401,7 @@ def test_a_sampler_that_stood_still_says_by_how_much_it_was_late(tmp_path):
     now = mono_ms()
     holding = Holding(now + 300)
     with Recorder(Deployment(), [holding], tmp_path / "series.csv") as recorder:
-        recorder.mark(now + 200)
+        recorder.mark("measure", now + 200)
         assert holding.again.wait(10)
     late = read_series(tmp_path / "series.csv")[0].get("lab", "recorder", "late_ms")
     assert max(ms for _, ms in late) >= 100

@@ -13,16 +13,18 @@ from swarm.seconds import BEFORE_START, Seconds, layout
 lengths = st.floats(0.0, 20.0, allow_nan=False).map(lambda s: round(s, 3))
 
 
-@given(lengths, lengths.filter(bool))
-def test_seconds_tile_the_phases_without_gap_or_overlap(warmup_s: float, measure_s: float) -> None:
-    seconds = list(layout(warmup_s, measure_s))
+@given(lengths, lengths.filter(bool), lengths)
+def test_seconds_tile_the_phases_without_gap_or_overlap(
+    warmup_s: float, measure_s: float, cooldown_s: float
+) -> None:
+    seconds = list(layout(warmup_s, measure_s, cooldown_s))
     *load, drain = seconds
     assert load[0][2] == 0.0
     assert all(before[3] == after[2] for before, after in pairwise(seconds))
-    assert load[-1][3] == pytest.approx(warmup_s + measure_s)
-    assert drain[1:] == ("drain", warmup_s + measure_s, math.inf)
-    window = sum(end - begin for _, phase, begin, end in load if phase == "measure")
-    assert window == pytest.approx(measure_s)
+    assert drain[1:] == ("drain", warmup_s + measure_s + cooldown_s, math.inf)
+    for name, length_s in (("warmup", warmup_s), ("measure", measure_s), ("cooldown", cooldown_s)):
+        found = sum(end - begin for _, phase, begin, end in load if phase == name)
+        assert found == pytest.approx(length_s), name
     assert all(end - begin <= 1.0 and k == int(begin) for k, _, begin, end in load)
 
 

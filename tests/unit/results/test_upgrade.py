@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from lab.analysis import counted
 from lab.analysis.figures import figures
 from lab.analysis.histogram import quantiles
+from lab.common.figure import PerRequest
+from lab.common.figures import FIGURES
 from lab.results import store
 from lab.results.record import Series, TrialRecord
 from lab.results.upgrade import SCHEMA_VERSION, upgrade
 from tests.support import make_golden, records
 
+COUNTED = [figure.name for figure in FIGURES if isinstance(figure.source, PerRequest)]
 GOLDEN_1 = make_golden.GOLDEN.with_name("golden_v1")
 
 
@@ -42,7 +46,17 @@ def test_a_run_of_version_1_reads_and_has_the_same_figures():
                 "service_ms": trial.load.result.service_hdr,
             }
             same |= {name: quantiles(text).model_dump(mode="json") for name, text in answers.items()}
+            done, own = trial.load.result.done, counted.requests(trial, counted.window(trial))
+            for name in COUNTED:  # that lab divided what the server counted by what the swarm did
+                then, now = told[trial.id].pop(name), same[name]
+                assert now == (None if then is None else pytest.approx(then * done / own)), name
         assert known(same, told[trial.id]) == told[trial.id]
+
+
+def test_a_load_without_a_cool_down_ended_with_its_window():
+    run = store.read_run(GOLDEN_1)
+    assert {trial.scenario.swarm.phases.cooldown for trial in run.trials} == {0.0}
+    assert {trial.marks for trial in run.trials} == {()}
 
 
 def known(same: Any, told: Any) -> Any:

@@ -92,8 +92,9 @@ class Lab:
         assert logs.is_dir()
         yield self
 
-    def wait_event(self, *_: object) -> None:
+    def wait_event(self, *_: object) -> dict[str, str]:
         """Ready at once."""
+        return {"event": "ready"}
 
     def subscribe(self, _: object) -> None:
         """Nothing is said."""

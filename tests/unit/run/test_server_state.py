@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.common.clock import mono_ms
 from lab.common.errors import Exit, NoMeasurement
 from lab.plan import plan
 from lab.plan.capacity import place
+from lab.results.node import ServerReady
 from lab.run import server_state
 from lab.run.record_builder import RecordBuilder
 from lab.runtime import ExecResult, NodeExit
@@ -61,6 +65,62 @@ def test_the_verification_is_found_among_other_lines():
 def test_a_verification_that_nobody_could_make_says_why():
     with pytest.raises(NoMeasurement, match=r"exit 1\): no route to host"):
         server_state.verify(Deployment(out='{"event": "verified"}'), "worker-0", "after")  # type: ignore[arg-type]
+
+
+class Signalled(Deployment):
+    """A server with these processes, which the engine sends signals to as well."""
+
+    def __init__(self, *pids: int, ended: NodeExit | None = None) -> None:
+        super().__init__(ended=ended)
+        self._pids = list(pids)
+        self.sent: list[str] = []
+
+    def pids(self, _: str) -> list[int]:
+        return self._pids
+
+    def signal(self, _: str, name: str) -> None:
+        self.sent.append(name)
+
+
+ASKED = ServerReady(stats_signal="SIGUSR2")
+
+
+def test_a_server_that_is_visible_is_asked_directly():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        deployment = Signalled(process.pid)
+        with server_state.asking(deployment, ASKED) as ask:  # type: ignore[arg-type]
+            assert ask is not None
+            ask()
+        assert process.wait(10) == -signal.SIGUSR2  # what is no server ends by it
+    assert deployment.sent == []
+
+
+def test_a_server_that_is_hidden_is_asked_through_the_engine():
+    deployment = Signalled()
+    with server_state.asking(deployment, ASKED) as ask:  # type: ignore[arg-type]
+        assert ask is not None
+        ask()
+    assert deployment.sent == ["SIGUSR2"]
+
+
+def test_a_server_that_ended_or_names_no_signal_is_not_asked():
+    deployment = Signalled(ended=NodeExit(0))
+    with server_state.asking(deployment, ASKED) as ask:  # type: ignore[arg-type]
+        assert ask is not None
+        ask()
+    assert deployment.sent == []
+    with server_state.asking(deployment, ServerReady()) as ask:  # type: ignore[arg-type]
+        assert ask is None
+
+
+def test_connections_are_seen_closed_as_soon_as_the_server_is_asked():
+    deployment = Deployment()
+
+    def ask() -> None:
+        deployment._events.append({**STATS, "mono_ms": mono_ms() + 1})
+
+    server_state.wait_connections_closed(deployment, ask)  # type: ignore[arg-type]
+    assert len(deployment._events) == 1
 
 
 def test_a_wrong_answer_is_named():

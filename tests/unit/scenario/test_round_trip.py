@@ -44,7 +44,7 @@ swarm:
       stages: [{duration: 1s, target: 100/s}, {duration: 0s, target: 0/s}]
       arrivals: poisson
     page: {paths: [/, /json], at-once: true}
-    phases: {warmup: 500ms, measure: 10s}
+    phases: {warmup: 500ms, measure: 10s, cooldown: 2s}
     connect-deadline: 2s
     request-timeout: 1500ms
     drain: 1min
@@ -56,18 +56,18 @@ swarm:
       think-time: {lognormal: {median: 100ms, sigma: 1}}
       stages: [{duration: 2s, target: 40}]
     clients: {slow: 10%, slow-side: write, slow-rate: 10B/s, churn: true}
-    phases: {warmup: 500ms, measure: 10s}
+    phases: {warmup: 500ms, measure: 10s, cooldown: 2s}
   thinkers:
     wire: http1
     users: 9
     workers: 1
     load: {executor: constant-users, think-time: {uniform: [100ms, 900ms]}}
     clients: {idle: 33.3%}
-    phases: {warmup: 500ms, measure: 10s}
+    phases: {warmup: 500ms, measure: 10s, cooldown: 2s}
   mine:
     users: 4
     locustfile: users/mine.py
-    phases: {warmup: 500ms, measure: 10s}
+    phases: {warmup: 500ms, measure: 10s, cooldown: 2s}
 links:
   - {endpoints: [browsers, servers], profile: lte, loss: {state: [1%, 20%, 0%, 100%, 0.5%]}, limit: auto}
   - endpoints: [holders, thread]

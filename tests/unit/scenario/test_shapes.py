@@ -260,8 +260,8 @@ def test_the_fewest_server_processes_that_hold_so_many():
     [
         ("", 50),
         ("clients: {churn: true}", 50),
-        ("wire: greet", 50 + 13 * 100 // 2),
-        ("wire: echo\nclients: {churn: true}", 50 + 13 * 100 // 2),
+        ("wire: greet", 50 + 14 * 100 // 2),
+        ("wire: echo\nclients: {churn: true}", 50 + 14 * 100 // 2),
         ("wire: greet\nphases: {measure: 300s}", 50 + 60 * 100 // 2),
     ],
     ids=["kept", "http1 churn: the server closes first", "greet", "echo churn", "no more than 60 s of them"],
@@ -289,7 +289,7 @@ def test_the_tracker_remembers_every_connection_of_a_trial(tmp_path):
         return needs(tmp_path, scenario(), *overrides)["conntrack entries"]
 
     assert entries() == entries("repeat=3") == 100
-    assert entries("swarm.clients.churn=true") == 100 + 13 * 100
+    assert entries("swarm.clients.churn=true") == 100 + 14 * 100
     assert entries("swarm.clients.churn=true", "swarm.phases.measure=500s") == 100 + 120 * 100
 
 

@@ -81,6 +81,10 @@ class Children:
             self._reaped.append((pid, status))
         return self.take_ended()
 
+    def published(self) -> dict[int, int]:
+        """Return how often each child has published its counters."""
+        return {pid: STATS.published(slot) for pid, slot in list(self._slot_of.items())}
+
     def signal(self, number: int) -> None:
         """Send a signal to all children."""
         for pid in list(self._slot_of):
