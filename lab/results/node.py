@@ -60,7 +60,7 @@ class ServerStats(PrintedByServer):
     errors: Mapping[str, Count] = Field(default_factory=dict)  # kind → number
     cpu_user_us: Number | None = None
     cpu_system_us: Number | None = None
-    asked: bool | None = None  # True: it answers a request, and all counters are of that moment
+    asked: Flag | None = None  # True: it answers a request, and all counters are of that moment
 
 
 class AnswerCheck(RecordModel):

@@ -16,5 +16,5 @@ def test_a_list_names_every_cpu(text, cpus):
 
 @pytest.mark.parametrize("text", ["a", "1-x", "0;1"])
 def test_what_is_no_list_is_refused(text):
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(ValueError, match="is no list of CPUs"):
         cpu_list(text)

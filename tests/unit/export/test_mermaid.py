@@ -10,7 +10,7 @@ from tests.support.scenarios import TEXT, resolved
 
 LINKS = """\
 links:
-  - {endpoints: [swarm, servers], delay: 20ms, there: {loss: 1%}}
+  - {endpoints: [worker-1, servers], delay: 20ms, there: {loss: 1%}}
   - {endpoints: [worker-0, end], loss: {gemodel: [1%, 10%, 70%, 0%]}}
 """
 
@@ -38,7 +38,7 @@ def test_every_node_is_drawn_once(tmp_path):
 def test_links_stand_on_the_edge_as_they_were_written(tmp_path):
     text = drawn(tmp_path, TEXT.replace("thread: {", "end: {") + LINKS)
     edge = next(line for line in text.splitlines() if line.startswith("  swarm =="))
-    assert "swarm - servers: delay 20ms, there (loss 1%)" in edge
+    assert "worker-1 - servers: delay 20ms, there (loss 1%)" in edge
     assert "<br>worker-0 - end: loss (gemodel 1% 10% 70% 0%)" in edge
     assert '-- "data: clean link" ---' in drawn(tmp_path)
 
