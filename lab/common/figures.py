@@ -88,7 +88,7 @@ FIGURES: tuple[Figure, ...] = (
         "errors", "share", "lower", Computed("outcomes by kind"),
         title="errors", per="share", noun="share of errors",
         explains="Share of the requests meant for the window without a right answer: failed or never sent. "
-        "In a closed load it counts what users without a connection did not send.",
+        "The share of users whom a limit refused counts too.",
         needs=(*_ANSWERS, "errors", "client_exhausted", "link_loss", "link_drops"),
         field=("errors", "rate"),
         column=True, per_trial=True,
