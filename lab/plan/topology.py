@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Role = Literal["server", "master", "worker", "nettools"]
 CONTROL, DATA = "control", "data"
 # Of a container whose node sets none, so that a runaway one cannot harm the host.
-DEFAULT_MEMORY_BYTES = 2 << 30
+DEFAULT_MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)

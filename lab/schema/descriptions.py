@@ -56,7 +56,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "workers": "The number of server processes, which share the port.",
         "backlog": "The length of the queue of connections that wait to be accepted (listen(2)).",
         "cpus": "The CPU limit, in CPUs: 1.5. If it is left out, there is none.",
-        "memory": "The memory limit: 1GiB. If it is left out, it is the largest of the run, else 2GiB in a container.",
+        "memory": "The memory limit: 1GiB. If it is left out, it is the largest of the run, else 4GiB in a container.",
         "nofile": "The limit of open files. If it is left out, the lab computes it.",
         "pids": "The limit of processes and threads. If it is left out, the lab computes it.",
     },

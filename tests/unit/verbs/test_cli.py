@@ -198,7 +198,7 @@ def test_values_are_shown_as_they_were_written_with_where_that_was(lab):
     for line in (
         r"swarm\.load\.rate: 2000/s +# scenarios/c10k\.yaml:\d+",
         r"swarm\.drain: 7s +# --set swarm\.drain",
-        r"servers\.select\.memory: 4GiB +# lab\.yaml:\d+",
+        r"servers\.select\.backlog: 4096 +# lab\.yaml:\d+",
         r"links: \[\{endpoints: \[swarm, servers\], delay: 20ms\}\] +# scenarios/c10k\.yaml:\d+",
         r"question: What .*\? +# its first comment",
     ):
