@@ -70,7 +70,8 @@ def test_from_a_scenario_to_its_reports(whole):
         assert server["errors"]["rate"] == 0
         assert whole.record(f"{name}-1")["load"]["result"]["intended"] == 900
         assert server["cpu_us_per_request"] > 1
-        assert server["syscalls_per_request"]["read"] == pytest.approx(1, abs=0.5)
+        reads = server["syscalls_per_request"].get("read")  # none on a busy host: test_counts.py runs alone
+        assert reads is None or reads == pytest.approx(1, abs=0.01)
     assert found["servers"]["blocking"]["served_at_once"] == 1
     assert found["servers"]["thread"]["threads_peak"] >= 20
     assert found["servers"]["epoll_lt"]["memory_bytes_per_connection"] is None  # 20 are too few to tell
