@@ -76,13 +76,19 @@ def _lab_yaml(path: Path) -> Document:
 
 
 def _settings(defaults: Document, runtime: str | None, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of lab.yaml, with the runtime of the flag or of the variable."""
+    """Return the settings of lab.yaml, with those of the variables, and of the flag."""
     data, _ = split_defaults(defaults)
     settings = validated(Settings, data, {}, defaults)
-    for where, word in (("--runtime", runtime), ("$LAB_RUNTIME", environment.get("LAB_RUNTIME"))):
+    given = (
+        ("$LAB_REAL_TIME", "real-time", environment.get("LAB_REAL_TIME")),
+        ("$LAB_RUNTIME", "runtime", environment.get("LAB_RUNTIME")),
+        ("--runtime", "runtime", runtime),
+    )
+    for where, key, word in given:
         if word:
             flag = Document(where, None)
-            return validated(Settings, {**data, "runtime": word}, {("runtime",): Origin(flag, ())}, flag)
+            data = {**data, key: {"true": True, "false": False}.get(word, word)}
+            settings = validated(Settings, data, {(key,): Origin(flag, ())}, flag)
     return settings
 
 

@@ -156,6 +156,7 @@ def test_a_worker_and_a_server_have_one_link(tmp_path, one, other, says):
     [
         ({"runtime": "x"}, "--runtime: unknown value 'x'; known: auto, docker, local"),
         ({"environment": {"LAB_RUNTIME": "x"}}, "$LAB_RUNTIME: unknown value 'x'"),
+        ({"environment": {"LAB_REAL_TIME": "x"}}, "$LAB_REAL_TIME: write true or false"),
         ({"overrides": ["swarm.users=yes"]}, "--set swarm.users: YAML 1.1 reads yes as a boolean: write a value such as 100"),
         ({"overrides": ["links.1.delay=1ms"]}, "--set links.1.delay: links has no element 1"),
     ],

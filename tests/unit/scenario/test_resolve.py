@@ -63,6 +63,8 @@ def test_flags_win_over_the_environment(loading):
     assert found.scenario.swarm.users == 20
     assert loading(runtime="local", environment={"LAB_RUNTIME": "docker"}).settings.runtime == "local"
     assert loading(environment={"LAB_RUNTIME": "docker"}).settings.runtime == "docker"
+    both = loading(runtime="local", environment={"LAB_RUNTIME": "docker", "LAB_REAL_TIME": "false"}).settings
+    assert (both.runtime, both.real_time) == ("local", False)
 
 
 @pytest.mark.parametrize(
