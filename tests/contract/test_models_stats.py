@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 from wire import http1
@@ -15,9 +16,13 @@ REQUESTS = 7
 
 
 def ask(server: Server) -> dict[str, object]:
-    """Ask for statistics, and return the line that answers."""
-    server.process.send_signal(signal.Signals[server.ready["stats_signal"]])
-    return server.stats_when(lambda event: event.get("asked") is True, "answer to a request for statistics")
+    """Ask for statistics until a line answers: not that of the next second, nor one of some workers."""
+    for _ in range(100):
+        server.process.send_signal(signal.Signals[server.ready["stats_signal"]])
+        line = server.stats_when(lambda event: True, "statistics")
+        if line.get("asked") is True:
+            return line
+    raise AssertionError("no answer to 100 requests for statistics")
 
 
 def ask_until(server: Server, **expected: int) -> None:
@@ -46,10 +51,10 @@ def test_a_server_tells_its_counters_when_asked(model: str) -> None:
     with serving(model) as server:
         ask_until(server, requests=0, open=0)
         client = serve_requests(server)
-        ask_until(server, requests=REQUESTS, open=1)
-        client.send(GET)  # the model waits as before
-        assert client.responses(1)[0].status == 200
-        client.socket.close()
+        with client.socket:
+            ask_until(server, requests=REQUESTS, open=1)
+            client.send(GET)  # the model waits as before
+            assert client.responses(1)[0].status == 200
         last, _ = server.terminate()
         assert (last["requests"], last["errors"]) == (REQUESTS + 1, {})
 
@@ -58,10 +63,10 @@ def test_a_server_tells_its_counters_when_asked(model: str) -> None:
 def test_the_counters_of_all_workers_are_of_the_moment_asked_for(model: str) -> None:
     with serving(model, "--workers", "3") as server:
         count = min(4, served_at_once(model))
-        clients = [serve_requests(server) for _ in range(count)]
-        ask_until(server, requests=count * REQUESTS, open=count)
-        for client in clients:
-            client.socket.close()
+        with ExitStack() as clients:
+            for _ in range(count):
+                clients.enter_context(serve_requests(server).socket)
+            ask_until(server, requests=count * REQUESTS, open=count)
 
 
 def test_a_line_of_a_worker_that_does_not_answer_is_none_that_was_asked_for() -> None:

@@ -47,7 +47,7 @@ def test_a_busy_loop_on_a_cpu_in_use_is_seen_and_the_cpu_is_named(tmp_path, plac
         project.run(code=5)
     found = said(project.summary, "host_quiet")
     assert "other processes used" in found, project.summary["findings"]
-    assert f"of the {side} " in found
+    assert f"of the {side}, other processes used" in found
     assert str(cpu) in found
 
 
