@@ -23,7 +23,7 @@ swarm:
   spawn-rate: 500
   wire: {wire}
   load: {{executor: constant-arrival-rate, rate: {rate}/s}}
-  phases: {{warmup: 1s, measure: 1s, cooldown: 1s}}
+  phases: {{warmup: 2s, measure: 1s, cooldown: 1s}}
   request-timeout: 2s
   drain: 2s
 """
