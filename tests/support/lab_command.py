@@ -95,9 +95,8 @@ class Project:
 
     @property
     def run_id(self) -> str:
-        """The one run that there is."""
-        [folder] = [path for path in self.results.iterdir() if not path.is_symlink()]
-        return folder.name
+        """The run that began last: a test that a busy host disturbed is tried again in the same folder."""
+        return max(path.name for path in self.results.iterdir() if not path.is_symlink())
 
     @property
     def latest(self) -> Path:
