@@ -148,3 +148,15 @@ def test_statistics_that_break_the_contract_are_left_out_and_noted_once(tmp_path
     assert record.server_stats[0].to_json() == STATS
     [warning] = record.warnings
     assert "requests: Input should be" in warning
+
+
+@pytest.mark.parametrize(("connections", "waits_s"), [(0, 5.0), (10_000, 30.0)])
+def test_the_wait_for_closed_connections_ends_later_for_many(
+    monkeypatch: pytest.MonkeyPatch, connections: int, waits_s: float
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(server_state, "mono_ms", lambda: 1000 * now_s[0])
+    monkeypatch.setattr(server_state.time, "sleep", lambda pause_s: now_s.append(now_s.pop() + pause_s))
+    stays = Deployment({**STATS, "open": connections})  # its line is older than the wait
+    server_state.wait_connections_closed(stays)  # type: ignore[arg-type]
+    assert now_s[0] - 100 == pytest.approx(waits_s, abs=2 * server_state.POLL_S)
